@@ -1,0 +1,164 @@
+//! From a YAML file to a [`Config`] in which every rule already holds.
+//!
+//! [`file`] has the raw shape with positions, [`resolve`] checks it and collects every problem at
+//! once, [`secret`] reads passwords from files and docker's own configuration. The only room that
+//! knows YAML. Nothing here opens a connection.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use crate::model::{BackendName, RegistryName};
+
+mod url;
+
+pub use url::{Authority, HostPort, PublicUrl, Scheme, UrlError};
+
+/// A whole configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// At least one, with distinct names.
+    pub registries: Vec<Registry>,
+}
+
+/// One registry to probe.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    /// Its name in every output.
+    pub name: RegistryName,
+    /// The public URL: scheme, host and port, no path, no credentials.
+    pub url: PublicUrl,
+    /// Where its backends come from.
+    pub backends: BackendSource,
+    /// Who the prober is; anonymous without.
+    pub credentials: Option<Credentials>,
+    /// The repository scope to ask for.
+    pub scope: Option<Scope>,
+    /// Trust and client certificate.
+    pub tls: TlsSettings,
+    /// How to go through the load balancer.
+    pub balancer: BalancerSettings,
+    /// Which pairs are tried each round.
+    pub matrix: MatrixMode,
+    /// How tokens are asked for.
+    pub token_method: TokenMethod,
+    /// Authorities beside the registry's own that may see credentials.
+    pub allowed_realms: Vec<Authority>,
+    /// Time between rounds.
+    pub interval: Duration,
+    /// Limit of each request.
+    pub timeout: Duration,
+    /// Requests per second to one backend, at most.
+    pub max_requests_per_second: u32,
+}
+
+/// Where backends come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BackendSource {
+    /// Listed in the file or on the command line.
+    Static(Vec<Backend>),
+    /// Every address behind the public name.
+    Dns,
+}
+
+/// One backend: its name and where to connect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backend {
+    /// Its name in every output.
+    pub name: BackendName,
+    /// `http` or `https`; the registry's unless the address says otherwise.
+    pub scheme: Scheme,
+    /// Address, or a name to resolve, and port.
+    pub address: HostPort,
+}
+
+/// A user name with its password.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    /// The user or robot.
+    pub username: String,
+    /// Never printed.
+    pub password: SecretString,
+}
+
+/// A repository scope such as `repository:probe/canary:pull`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scope {
+    /// The repository's name.
+    pub repository: String,
+    /// The actions, in the order given.
+    pub actions: Vec<String>,
+}
+
+impl Scope {
+    /// The scope as it goes into a query (distribution's token specification).
+    pub fn text(&self) -> String {
+        format!("repository:{}:{}", self.repository, self.actions.join(","))
+    }
+
+    /// Reads `repository:NAME:ACTION[,ACTION]`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (repository, actions) = text.strip_prefix("repository:")?.rsplit_once(':')?;
+        let component = |part: &str| {
+            !part.is_empty()
+                && part.chars().all(|c| {
+                    c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '_' | '-')
+                })
+        };
+        let actions: Vec<String> = actions.split(',').map(str::to_owned).collect();
+        let word = |a: &String| !a.is_empty() && a.chars().all(|c| c.is_ascii_lowercase());
+        (repository.len() <= 255
+            && repository.split('/').all(component)
+            && actions.iter().all(word))
+        .then(|| Self { repository: repository.to_owned(), actions })
+    }
+}
+
+/// TLS towards the registry.
+#[derive(Debug, Clone, Default)]
+pub struct TlsSettings {
+    /// Certificates trusted beside the system's, as read from `ca_file` (PEM).
+    pub extra_roots: Option<Vec<u8>>,
+    /// Accept every certificate; the strict verdict is still reported.
+    pub insecure_skip_verify: bool,
+    /// Client certificate chain and key (PEM).
+    pub client: Option<ClientIdentity>,
+}
+
+/// A client certificate.
+#[derive(Debug, Clone)]
+pub struct ClientIdentity {
+    /// The chain, PEM.
+    pub certificates: Vec<u8>,
+    /// The key, PEM.
+    pub key: SecretString,
+}
+
+/// The way through the load balancer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BalancerSettings {
+    /// Independent pairs a round; 0 switches the sampling off.
+    pub samples: u32,
+    /// Connect here instead of asking DNS for the public name.
+    pub address: Option<HostPort>,
+}
+
+/// Which pairs are tried each round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MatrixMode {
+    /// All up to 12 backends; above, one per key and a sample, and all every tenth round.
+    Auto,
+    /// All, always.
+    Full,
+    /// One per key and this many more for each verifier.
+    Sampled(u32),
+}
+
+/// How tokens are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenMethod {
+    /// `GET` with Basic authentication.
+    Get,
+    /// OAuth2 `POST` with the password grant.
+    Post,
+}

@@ -1,0 +1,4 @@
+//! Finds out why a highly-available container registry answers 401.
+
+pub mod config;
+pub mod model;

@@ -1,0 +1,118 @@
+//! What one HTTP answer says of who gave it, as far as a diagnosis may need it.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// The scheme of a `WWW-Authenticate` challenge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthScheme {
+    /// RFC 6750.
+    Bearer,
+    /// RFC 7617.
+    Basic,
+    /// Any other scheme.
+    Other,
+    /// The header is there and empty: Harbor's answer when a project look-up failed
+    /// (captures/harbor-2.15.2/70-database-down.http).
+    Empty,
+}
+
+/// A parsed `WWW-Authenticate` header.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Challenge {
+    /// The scheme.
+    pub scheme: AuthScheme,
+    /// `realm`; for Bearer the token endpoint's URL.
+    pub realm: Option<String>,
+    /// `service`.
+    pub service: Option<String>,
+    /// `scope`; the order of its actions is random in distribution.
+    pub scope: Option<String>,
+    /// `error`, such as `invalid_token`; a hint, never a verdict.
+    pub error: Option<String>,
+}
+
+/// A kind of server, told from its answers (section 2.1 of the failure catalogue).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Family {
+    /// Harbor 1.x: distribution in front, `harbor-registry` as service.
+    Harbor1,
+    /// Harbor 2.0 and later: core answers.
+    Harbor2,
+    /// distribution 2.x.
+    Distribution2,
+    /// distribution 3.x.
+    Distribution3,
+    /// Not recognised.
+    Unknown,
+}
+
+impl Family {
+    /// The label value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Harbor1 => "harbor-1",
+            Self::Harbor2 => "harbor-2",
+            Self::Distribution2 => "distribution-2",
+            Self::Distribution3 => "distribution-3",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A version as a server tells it, cut to what can be compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Version {
+    /// Major number.
+    pub major: u16,
+    /// Minor number.
+    pub minor: u16,
+    /// Patch number.
+    pub patch: u16,
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.major, self.minor, self.patch)
+    }
+}
+
+/// One answer without its secrets: status, who gave it, and what kind of body it had.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// `Server`, cut to 60 characters.
+    pub server: Option<String>,
+    /// `Content-Type`, cut to 60 characters.
+    pub content_type: Option<String>,
+    /// Whether `Docker-Distribution-Api-Version` is there.
+    pub api_version: bool,
+    /// Whether `X-Request-Id` is there: Harbor's core answered.
+    pub request_id: bool,
+    /// Whether the body begins like HTML.
+    pub html: bool,
+    /// Length of the body in bytes.
+    pub body_bytes: usize,
+    /// The first challenge, if any.
+    pub challenge: Option<Challenge>,
+    /// `code` of the first error in a registry error body.
+    pub error_code: Option<String>,
+    /// `message` of the first error, cut to 160 characters, without addresses or secrets.
+    pub error_message: Option<String>,
+    /// Scheme and authority of `Location`, without path and query.
+    pub location: Option<String>,
+    /// Name of a cookie that a load balancer sets for affinity.
+    pub affinity_cookie: Option<String>,
+    /// `Retry-After` in seconds.
+    pub retry_after: Option<u32>,
+}

@@ -1,0 +1,215 @@
+//! Findings: named causes with subjects, evidence and remedy. The vocabulary is closed.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::BackendName;
+
+macro_rules! finding_names {
+    ($($(#[$doc:meta])* $variant:ident = $text:literal,)*) => {
+        /// The name of a cause, as the failure catalogue and the runbooks call it.
+        #[derive(
+            Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema,
+        )]
+        pub enum FindingName {
+            $($(#[$doc])* #[serde(rename = $text)] $variant,)*
+        }
+
+        impl FindingName {
+            /// Every name, in the order of the catalogue.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The kebab-case name: label value, JSON value and name of the runbook page.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+        }
+    };
+}
+
+finding_names! {
+    /// Nodes sign and check with different keys (A1).
+    TokenKeyMismatch = "token-key-mismatch",
+    /// A key changed and old tokens or nodes that were not restarted disagree (A2).
+    TokenKeyRotationWindow = "token-key-rotation-window",
+    /// One node cannot verify its own tokens, or cannot sign (A3).
+    NodeLocalKeypairBroken = "node-local-keypair-broken",
+    /// libtrust key ids shown to a verifier that wants RFC 7638 ones, or the reverse (A4).
+    KidFormatMismatch = "kid-format-mismatch",
+    /// The verifier expects another issuer or audience (A5).
+    IssuerAudienceMismatch = "issuer-audience-mismatch",
+    /// A robot secret that is itself a token of another key (A6).
+    RobotJwtBoundToKey = "robot-jwt-bound-to-key",
+    /// Fresh tokens are not valid yet at a verifier whose clock is behind (B1).
+    ClockSkewNbf = "clock-skew-nbf",
+    /// Fresh tokens are expired at a verifier whose clock is ahead (B2).
+    ClockSkewExp = "clock-skew-exp",
+    /// The project is younger than the token, by the clocks involved (B3).
+    ProjectNewerThanToken = "project-newer-than-token",
+    /// Tokens live shorter than a large transfer takes (B4).
+    TokenTtlShorterThanTransfer = "token-ttl-shorter-than-transfer",
+    /// The challenge sends clients to the wrong token endpoint (C1).
+    RealmWrongEndpoint = "realm-wrong-endpoint",
+    /// The public name leads to addresses that do not answer alike (C3).
+    DnsSplitBackends = "dns-split-backends",
+    /// The load balancer routes an API path to something that answers HTML (C4).
+    LbPathHoleHtml = "lb-path-hole-html",
+    /// A proxy drops the `Authorization` header (C5).
+    AuthorizationHeaderDropped = "authorization-header-dropped",
+    /// A node's nginx holds an old address of a container (C8).
+    NginxStaleUpstream = "nginx-stale-upstream",
+    /// Affinity hides a disagreement until failover (C9).
+    AffinityMasksInconsistency = "affinity-masks-inconsistency",
+    /// The configured credential is refused everywhere (D1).
+    BadOrDisabledCredential = "bad-or-disabled-credential",
+    /// The token endpoint answers 200 with an anonymous token (D2).
+    AnonymousDowngrade = "anonymous-downgrade",
+    /// A failed login locks the account for 1.5 s (D3).
+    LoginLockoutCollateral = "login-lockout-collateral",
+    /// The registry behind core refuses core's password (D7).
+    CoreRegistryBasicMismatch = "core-registry-basic-mismatch",
+    /// The token is good and the permission or project is missing (D8).
+    AuthzDeniedOrProjectMissing = "authz-denied-or-project-missing",
+    /// The database is down or out of connections (D9).
+    DbOutageOrPoolExhaustion = "db-outage-or-pool-exhaustion",
+    /// Nodes have databases of their own (G3).
+    ReplicationLagSplitContent = "replication-lag-split-content",
+    /// A route presents another or an invalid certificate (H1).
+    BackendCertificateDrift = "backend-certificate-drift",
+    /// Plain HTTP meets an HTTPS port, or the reverse (H2).
+    PlainHttpPortMismatch = "plain-http-port-mismatch",
+    /// The token endpoint answers too slowly for clients (I1).
+    TokenEndpointSlow = "token-endpoint-slow",
+    /// A limiter answers 429 (I2).
+    RateLimited429 = "rate-limited-429",
+    /// A layer answers 5xx or times out (I3).
+    Gateway5xxTimeouts = "gateway-5xx-timeouts",
+    /// Nodes run different versions (J1).
+    MixedVersions = "mixed-versions",
+    /// Nodes differ in a setting (J2).
+    SettingDrift = "setting-drift",
+    /// A backend's address does not answer.
+    BackendUnreachable = "backend-unreachable",
+    /// The balancer led to a signing key or certificate of no configured backend.
+    UnknownBackend = "unknown-backend",
+    /// Every backend's clock is off by the same amount: the prober's own is.
+    ProberClockSuspect = "prober-clock-suspect",
+    /// A refusal that no other finding explains.
+    UnexplainedRefusal = "unexplained-refusal",
+}
+
+impl fmt::Display for FindingName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// How bad a finding is for users. Ordered: `Critical` is greatest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Worth knowing; nobody is failed by it.
+    Info,
+    /// Users would be failed on failover, or soon.
+    Warning,
+    /// Users of the `lb` route are being failed.
+    Critical,
+}
+
+impl Severity {
+    /// Every severity, mildest first.
+    pub const ALL: [Self; 3] = [Self::Info, Self::Warning, Self::Critical];
+
+    /// The label value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// How sure a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Confidence {
+    /// It fits; so do the alternatives that it lists.
+    Suspected,
+    /// The decisive evidence of the catalogue is there.
+    Proved,
+}
+
+impl Confidence {
+    /// The word of the JSON contract.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Suspected => "suspected",
+            Self::Proved => "proved",
+        }
+    }
+}
+
+/// The state of a registry or of everything. Ordered: `Critical` is greatest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// No finding above `info`.
+    Ok,
+    /// A finding of severity `warning`.
+    Warning,
+    /// Nothing was measured.
+    Unknown,
+    /// A finding of severity `critical`.
+    Critical,
+}
+
+impl Status {
+    /// The word of the JSON contract.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warning => "warning",
+            Self::Unknown => "unknown",
+            Self::Critical => "critical",
+        }
+    }
+
+    /// The status that a set of findings makes.
+    pub fn of(findings: &[Finding]) -> Self {
+        match findings.iter().map(|finding| finding.severity).max() {
+            Some(Severity::Critical) => Self::Critical,
+            Some(Severity::Warning) => Self::Warning,
+            Some(Severity::Info) | None => Self::Ok,
+        }
+    }
+}
+
+/// One named cause.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Finding {
+    /// The cause.
+    pub finding: FindingName,
+    /// How bad it is for users.
+    pub severity: Severity,
+    /// How sure it is.
+    pub confidence: Confidence,
+    /// The guilty backends; empty if the cause lies elsewhere or cannot be placed.
+    pub backends: Vec<BackendName>,
+    /// One sentence: what is wrong, and where.
+    pub summary: String,
+    /// What it does to users, in numbers where they are known.
+    pub effect: String,
+    /// What was measured, one fact an entry.
+    pub evidence: Vec<String>,
+    /// What to do, best first, with commands.
+    pub remedies: Vec<String>,
+    /// Other causes that fit the same evidence; empty where the cause is proved.
+    pub alternatives: Vec<FindingName>,
+    /// What would confirm it.
+    pub confirm: String,
+    /// How many refused pairs and failed flows of this round it explains.
+    pub explains: u32,
+}

@@ -1,0 +1,34 @@
+//! The nouns of the program: plain data that every other room shares.
+//!
+//! No I/O, no async and no clock live here, and nothing here depends on another room. The central
+//! type is [`Round`]: everything measured of one registry in one interval, immutable once
+//! finished. A judged round is a [`Judged`]; the newest of every registry make a [`Snapshot`],
+//! and all outputs read nothing else.
+
+mod answer;
+mod balancer;
+mod clock;
+mod failure;
+mod finding;
+mod flow;
+mod matrix;
+mod names;
+mod outcome;
+mod round;
+mod snapshot;
+mod timeline;
+mod token;
+
+pub use answer::{Answer, AuthScheme, Challenge, Family, Version};
+pub use balancer::{BalancerRun, KeyCount, Ratio, Share};
+pub use clock::{ClockInterval, ClockReading, ClockSource};
+pub use failure::{Failure, Phase, Reason, Step};
+pub use finding::{Confidence, Finding, FindingName, Severity, Status};
+pub use flow::{Flow, FlowResult, StepReport};
+pub use matrix::{Cell, CellResult, Matrix, Refusal};
+pub use names::{BackendName, Issuer, NameError, RegistryName, Route};
+pub use outcome::{Outcome, Skipped};
+pub use round::{BackendFacts, Certificate, ResponseCount, Round};
+pub use snapshot::{Assessment, Judged, Leeway, ProgramFacts, RegistryState, Snapshot};
+pub use timeline::Timeline;
+pub use token::{AccessEntry, KeyForm, KeyId, TokenFacts};

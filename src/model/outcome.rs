@@ -1,0 +1,68 @@
+//! A measurement that may have failed or not been made, each with its reason.
+
+use serde::Serialize;
+
+use super::Failure;
+
+/// What came of a measurement. A failure is data, and an absence says why.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome<T> {
+    /// It was made and this is the value.
+    Measured(T),
+    /// It was tried and failed.
+    Failed(Failure),
+    /// It was not tried.
+    Skipped(Skipped),
+}
+
+impl<T> Outcome<T> {
+    /// The value, if it was measured.
+    pub fn measured(&self) -> Option<&T> {
+        match self {
+            Self::Measured(value) => Some(value),
+            Self::Failed(_) | Self::Skipped(_) => None,
+        }
+    }
+}
+
+/// Why a measurement was not tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Skipped {
+    /// An earlier step of the same flow failed.
+    EarlierStepFailed,
+    /// There is no usable token of this issuer.
+    NoToken,
+    /// The verifier did not answer its own flow.
+    VerifierUnreachable,
+    /// A sampled matrix leaves this pair out of this round.
+    NotSampled,
+    /// The time of the round was over.
+    DeadlineReached,
+    /// It needs credentials and none are configured.
+    NoCredentials,
+    /// It needs a repository scope and none is configured.
+    NoScope,
+    /// This family of servers does not have it.
+    NotApplicable,
+    /// Switched off in the configuration.
+    Disabled,
+}
+
+impl Skipped {
+    /// The word used in JSON and on the page.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::EarlierStepFailed => "earlier_step_failed",
+            Self::NoToken => "no_token",
+            Self::VerifierUnreachable => "verifier_unreachable",
+            Self::NotSampled => "not_sampled",
+            Self::DeadlineReached => "deadline_reached",
+            Self::NoCredentials => "no_credentials",
+            Self::NoScope => "no_scope",
+            Self::NotApplicable => "not_applicable",
+            Self::Disabled => "disabled",
+        }
+    }
+}
