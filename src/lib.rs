@@ -1,4 +1,7 @@
 //! Finds out why a highly-available container registry answers 401.
 
+pub mod clock;
 pub mod config;
 pub mod model;
+pub mod registry;
+pub mod transport;

@@ -140,6 +140,8 @@ reasons! {
     BadTokenResponse = "bad_token_response",
     /// The token is anonymous although credentials were sent.
     AnonymousToken = "anonymous_token",
+    /// The token names somebody else than the credentials do.
+    WrongSubject = "wrong_subject",
     /// The token's audience is not the challenge's service.
     WrongAudience = "wrong_audience",
     /// The token's times make no sense: expired when issued, or no lifetime.

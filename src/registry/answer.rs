@@ -1,0 +1,186 @@
+//! One HTTP answer reduced to what a diagnosis may need: who gave it, and what it said.
+
+use http::header::{CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER, SERVER, SET_COOKIE};
+use http::{HeaderMap, HeaderName};
+use serde::Deserialize;
+
+use super::challenge_of;
+use crate::model::Answer;
+
+/// Names of cookies that load balancers set to tie a client to a backend.
+const AFFINITY_COOKIES: [&str; 10] = [
+    "route",
+    "serverid",
+    "srv",
+    "awsalb",
+    "awsalbcors",
+    "awselb",
+    "ingresscookie",
+    "lb",
+    "stickounet",
+    "jsessionid",
+];
+
+/// Reads an answer. Only bounded, cleaned texts are kept, and nothing that could be a secret.
+pub fn answer_of(status: u16, headers: &HeaderMap, body: &[u8]) -> Answer {
+    let (error_code, error_message) = first_error(body);
+    Answer {
+        status,
+        server: text(headers, &SERVER),
+        content_type: text(headers, &CONTENT_TYPE),
+        api_version: headers.contains_key("docker-distribution-api-version"),
+        request_id: headers.contains_key("x-request-id"),
+        html: is_html(headers, body),
+        body_bytes: body.len(),
+        challenge: challenge_of(headers),
+        error_code,
+        error_message,
+        location: headers.get(LOCATION).and_then(|value| location(value.as_bytes())),
+        affinity_cookie: affinity_cookie(headers),
+        retry_after: text(headers, &RETRY_AFTER).and_then(|value| value.parse().ok()),
+    }
+}
+
+/// The `Date` header in seconds since 1970, in any of the three forms of RFC 9110. Of several
+/// lines the first counts.
+pub fn date_of(headers: &HeaderMap) -> Option<i64> {
+    let text = headers.get(DATE)?.to_str().ok()?;
+    let time = httpdate::parse_http_date(text.trim()).ok()?;
+    let since = time.duration_since(std::time::UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_secs()).ok()
+}
+
+fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let value = String::from_utf8_lossy(headers.get(name)?.as_bytes());
+    Some(clean(&value, 60))
+}
+
+fn clean(text: &str, limit: usize) -> String {
+    text.chars().take(limit).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+fn is_html(headers: &HeaderMap, body: &[u8]) -> bool {
+    let declared = text(headers, &CONTENT_TYPE)
+        .is_some_and(|value| value.to_ascii_lowercase().starts_with("text/html"));
+    let start = String::from_utf8_lossy(&body[..body.len().min(64)]).to_ascii_lowercase();
+    let start = start.trim_start();
+    declared || start.starts_with("<!doctype html") || start.starts_with("<html")
+}
+
+/// Scheme and authority only: a path or query may carry a state or a signature.
+fn location(value: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(value).ok()?;
+    if text.starts_with('/') {
+        return Some("/".to_owned());
+    }
+    let (scheme, rest) = text.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?.rsplit('@').next()?;
+    Some(clean(&format!("{scheme}://{authority}"), 160))
+}
+
+fn affinity_cookie(headers: &HeaderMap) -> Option<String> {
+    headers.get_all(SET_COOKIE).iter().find_map(|value| {
+        let name = value.to_str().ok()?.split('=').next()?.trim().to_ascii_lowercase();
+        AFFINITY_COOKIES.contains(&name.as_str()).then_some(name)
+    })
+}
+
+/// `code` and `message` of the first error in a registry error body (distribution specification,
+/// "Errors"). Harbor passes raw driver texts through: addresses in them are kept out.
+fn first_error(body: &[u8]) -> (Option<String>, Option<String>) {
+    #[derive(Deserialize)]
+    struct Body {
+        errors: Vec<Entry>,
+    }
+    #[derive(Deserialize)]
+    struct Entry {
+        #[serde(default)]
+        code: Option<String>,
+        #[serde(default)]
+        message: Option<String>,
+    }
+    let Ok(parsed) = serde_json::from_slice::<Body>(body) else { return (None, None) };
+    let Some(entry) = parsed.errors.into_iter().next() else { return (None, None) };
+    let message = entry.message.map(|message| {
+        let hidden: Vec<String> = clean(&message, 400).split(' ').map(hide_address).collect();
+        clean(&hidden.join(" "), 160)
+    });
+    (entry.code.map(|code| clean(&code, 60)), message)
+}
+
+fn hide_address(word: &str) -> String {
+    let core = word.trim_matches(|c: char| !c.is_ascii_alphanumeric() && c != '[');
+    let looks_like = core.parse::<std::net::SocketAddr>().is_ok()
+        || core.parse::<std::net::IpAddr>().is_ok()
+        || core.split("->").any(|part| part.parse::<std::net::SocketAddr>().is_ok());
+    if looks_like { "(address)".to_owned() } else { word.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
+        let value = |text: &str| HeaderValue::from_str(text).unwrap();
+        lines.iter().map(|(name, text)| (HeaderName::from_static(name), value(text))).collect()
+    }
+
+    #[test]
+    fn all_three_date_forms_are_read() {
+        for text in [
+            "Sun, 06 Nov 1994 08:49:37 GMT",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994",
+        ] {
+            assert_eq!(date_of(&headers(&[("date", text)])), Some(784_111_777), "{text}");
+        }
+        assert_eq!(date_of(&headers(&[("date", "tomorrow")])), None);
+        assert_eq!(date_of(&headers(&[])), None);
+    }
+
+    #[test]
+    fn who_answered_is_seen() {
+        let core = headers(&[("x-request-id", "1"), ("docker-distribution-api-version", "x")]);
+        let answer = answer_of(401, &core, b"{}\n");
+        assert!(answer.request_id && answer.api_version && !answer.html);
+        let proxy = headers(&[("server", "nginx"), ("content-type", "text/html; charset=utf-8")]);
+        let answer = answer_of(502, &proxy, b"");
+        assert!(answer.html && !answer.request_id);
+        assert!(answer_of(200, &headers(&[]), b"  <!DOCTYPE html>").html);
+    }
+
+    #[test]
+    fn error_bodies_of_every_family_are_read_and_addresses_hidden() {
+        let body = br#"{"errors":[{"code":"UNAUTHORIZED","message":"dial tcp 10.1.2.3:5432: refused","detail":null}]}"#;
+        let answer = answer_of(401, &headers(&[]), body);
+        assert_eq!(answer.error_code.as_deref(), Some("UNAUTHORIZED"));
+        assert_eq!(answer.error_message.as_deref(), Some("dial tcp (address) refused"));
+        assert_eq!(answer_of(200, &headers(&[]), b"Pong").error_code, None);
+        assert_eq!(answer_of(500, &headers(&[]), br#"{"errors":[]}"#).error_code, None);
+    }
+
+    #[test]
+    fn a_location_keeps_its_authority_and_loses_its_query() {
+        for (text, expected) in [
+            ("https://h:1/v2/x?_state=secret", Some("https://h:1")),
+            ("https://u:p@h/x", Some("https://h")),
+            ("/v2/x?_state=secret", Some("/")),
+            ("nonsense", None),
+        ] {
+            let answer = answer_of(202, &headers(&[("location", text)]), b"");
+            assert_eq!(answer.location.as_deref(), expected, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_answer_is_read_without_a_panic(status in 100u16..1000, body: Vec<u8>, v in "[ -~]*") {
+            let lines = [("content-type", v.as_str()), ("location", &v), ("set-cookie", &v),
+                ("date", &v), ("retry-after", &v)];
+            answer_of(status, &headers(&lines), &body);
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! The registry protocol as pure functions: bytes and headers in, facts out.
+//!
+//! Challenges (RFC 6750, RFC 7617), token responses and JWTs (RFC 7519, distribution's token
+//! specification), error bodies, families of servers. No I/O, no clock. It does not know how
+//! bytes are carried, and transport does not know what they mean; only `probe` joins the two.
+
+mod answer;
+mod challenge;
+mod family;
+mod token;
+
+pub use answer::{answer_of, date_of};
+pub use challenge::challenge_of;
+pub use family::{family_of, harbor_version};
+pub use token::{MAX_TOKEN, TokenError, TokenResponse, read_token, read_token_response};

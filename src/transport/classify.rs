@@ -1,0 +1,101 @@
+//! From an error's chain of causes to one reason and a sentence for people. By type, never by
+//! text: what an error prints changes between versions.
+
+use std::error::Error;
+use std::io;
+
+use crate::model::{Failure, Phase, Reason};
+
+use super::tls::certificate_problem;
+
+/// Classifies an error of reqwest that was met in `phase`. The error's own text may hold a URL
+/// with an account in its query and is never used.
+pub(super) fn classify(error: &reqwest::Error, phase: Phase) -> Failure {
+    let failure =
+        |reason, detail: &str| Failure { phase: Some(phase), reason, detail: detail.to_owned() };
+    if let Some(tls) = find::<rustls::Error>(error) {
+        return match tls {
+            rustls::Error::InvalidCertificate(problem) => {
+                failure(Reason::TlsCertificate, &certificate_problem(problem))
+            }
+            rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType) => {
+                failure(Reason::TlsHandshake, "the port does not speak TLS (plain HTTP?)")
+            }
+            rustls::Error::AlertReceived(alert) => {
+                failure(Reason::TlsHandshake, &format!("the peer sent the alert {alert:?}"))
+            }
+            other => failure(Reason::TlsHandshake, &other.to_string()),
+        };
+    }
+    if let Some(io) = find_io(error) {
+        let found = match io.kind() {
+            io::ErrorKind::ConnectionRefused => {
+                Some((Reason::ConnectionRefused, "nothing listens there"))
+            }
+            io::ErrorKind::ConnectionReset
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::ConnectionAborted => {
+                Some((Reason::ConnectionReset, "the peer reset the connection"))
+            }
+            io::ErrorKind::UnexpectedEof if phase == Phase::Transfer => {
+                Some((Reason::Truncated, "the body ended early"))
+            }
+            io::ErrorKind::UnexpectedEof => {
+                Some((Reason::ConnectionReset, "the peer closed the connection early"))
+            }
+            io::ErrorKind::TimedOut => Some((Reason::Timeout, "the operating system gave up")),
+            io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::NetworkDown
+            | io::ErrorKind::AddrNotAvailable
+            | io::ErrorKind::PermissionDenied => {
+                Some((Reason::Unreachable, "the network does not reach it"))
+            }
+            _ => None,
+        };
+        if let Some((reason, detail)) = found {
+            return failure(reason, detail);
+        }
+    }
+    if let Some(http) = find::<hyper::Error>(error) {
+        if http.is_parse() {
+            return failure(Reason::NotHttp, "the answer is not HTTP");
+        }
+        if http.is_incomplete_message() || http.is_canceled() || http.is_closed() {
+            let reason =
+                if phase == Phase::Transfer { Reason::Truncated } else { Reason::ConnectionReset };
+            return failure(reason, "the connection was closed before the answer was complete");
+        }
+    }
+    if phase == Phase::Transfer {
+        return failure(Reason::Truncated, "the body could not be read to its end");
+    }
+    failure(Reason::Unreachable, "the connection failed")
+}
+
+/// Walks the causes; an io error may carry the next one inside instead of as its source.
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error: &&'a (dyn Error + 'static)| {
+        if let Some(io) = error.downcast_ref::<io::Error>()
+            && let Some(inner) = io.get_ref()
+        {
+            let inner: &(dyn Error + 'static) = inner;
+            return Some(inner);
+        }
+        error.source()
+    })
+    // A chain is a handful of links; a cycle would be a bug elsewhere and must not hang here.
+    .take(32)
+}
+
+fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    chain(error).find_map(|cause| cause.downcast_ref::<E>())
+}
+
+/// The innermost io error that is not a mere wrapper.
+fn find_io<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
+    chain(error)
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .filter(|io| io.kind() != io::ErrorKind::Other)
+        .last()
+}

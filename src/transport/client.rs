@@ -1,0 +1,215 @@
+//! The wire made of real sockets: reqwest, one client for each link.
+//!
+//! A client from a prepared TLS configuration costs microseconds, and a client of its own is what
+//! keeps connections of different flows apart. The pin is reqwest's resolver hook; an explicit
+//! port in the URL would beat it, so the URL has none and `Host` is set by hand. Where the public
+//! host is an address the hook is not asked, so the backend's own address is dialled and the
+//! certificate is checked against the public one all the same.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use http::header::{CONTENT_ENCODING, HOST};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::redirect::Policy;
+use tokio::time::{Instant, timeout_at};
+
+use super::classify::classify;
+use super::stamps::{Noted, Stamps};
+use super::tls::Tls;
+use super::{
+    BoxFuture, Connect, Destination, Exchange, Link, MAX_BODY, MAX_HEADERS, Reply, Request, Wire,
+};
+use crate::model::{Failure, Phase, Reason};
+
+/// Opens real connections with the TLS settings of one registry.
+#[derive(Debug, Clone)]
+pub struct Client {
+    tls: Tls,
+    user_agent: Arc<str>,
+}
+
+impl Client {
+    /// A client that calls itself `user_agent`.
+    pub fn new(tls: Tls, user_agent: &str) -> Self {
+        Self { tls, user_agent: user_agent.into() }
+    }
+}
+
+impl Wire for Client {
+    fn open(&self, to: &Destination) -> Box<dyn Link> {
+        Box::new(Connection {
+            tls: self.tls.clone(),
+            user_agent: Arc::clone(&self.user_agent),
+            to: to.clone(),
+            stamps: Stamps::default(),
+            opened: None,
+        })
+    }
+}
+
+struct Connection {
+    tls: Tls,
+    user_agent: Arc<str>,
+    to: Destination,
+    stamps: Stamps,
+    /// The client and the base of its URLs, once the address is known.
+    opened: Option<(reqwest::Client, String)>,
+}
+
+impl Link for Connection {
+    fn send(&mut self, request: Request) -> BoxFuture<'_, Exchange> {
+        Box::pin(async move {
+            let began = Instant::now();
+            let deadline = request.deadline;
+            let outcome = timeout_at(deadline, self.attempt(request)).await;
+            let ended = Instant::now();
+            let noted = self.stamps.take();
+            let result = outcome.unwrap_or_else(|_| {
+                let detail = format!(
+                    "no end after {:.1} s",
+                    ended.saturating_duration_since(began).as_secs_f64()
+                );
+                Err(Failure { phase: None, reason: Reason::Timeout, detail })
+            });
+            if result.is_err() {
+                // What is left of a failed connection must not serve the next request.
+                self.opened = None;
+            }
+            self.exchange(&noted, began, ended, result)
+        })
+    }
+}
+
+impl Connection {
+    fn exchange(
+        &self,
+        noted: &Noted,
+        began: Instant,
+        ended: Instant,
+        result: Result<Reply, Failure>,
+    ) -> Exchange {
+        let timeline = noted.timeline(self.to.tls, began, ended, result.is_ok());
+        let result = result.map_err(|mut failure| {
+            failure.phase = timeline.failed_in().or(failure.phase);
+            failure
+        });
+        Exchange {
+            result,
+            timeline,
+            sent: noted.ready(began),
+            answered: noted.answered.unwrap_or(ended),
+            certificate: noted.certificate.clone(),
+        }
+    }
+
+    async fn attempt(&mut self, request: Request) -> Result<Reply, Failure> {
+        if self.opened.is_none() {
+            let addresses = self.resolve().await?;
+            self.opened = Some(self.build(addresses)?);
+        }
+        let Some((client, base)) = &self.opened else {
+            return Err(at(Phase::Connect, Reason::Unreachable, "no connection"));
+        };
+        let mut builder = client
+            .request(request.method, format!("{base}{}", request.path))
+            .header(HOST, &self.to.host_header);
+        for (name, value) in request.headers {
+            builder = builder.header(name, value);
+        }
+        if let Some(body) = request.body {
+            builder = builder.body(body);
+        }
+        let response = builder.send().await.map_err(|error| {
+            let noted = self.stamps.peek();
+            classify(&error, noted.open_phase(self.to.tls))
+        })?;
+        self.stamps.note(|n| n.answered = Some(Instant::now()));
+        read(response).await
+    }
+
+    async fn resolve(&self) -> Result<Vec<SocketAddr>, Failure> {
+        match &self.to.connect {
+            Connect::Address(address) => Ok(vec![*address]),
+            Connect::Name { host, port } => {
+                self.stamps.note(|n| n.resolving = Some(Instant::now()));
+                let found = tokio::net::lookup_host((host.as_str(), *port)).await;
+                let failed =
+                    |why: &str| at(Phase::Dns, Reason::DnsFailed, &format!("{host:?} {why}"));
+                let addresses: Vec<_> =
+                    found.map_err(|_| failed("does not resolve"))?.take(32).collect();
+                if addresses.is_empty() {
+                    return Err(failed("resolves to no address"));
+                }
+                self.stamps.note(|n| n.resolved = Some(Instant::now()));
+                Ok(addresses)
+            }
+        }
+    }
+
+    fn build(&self, addresses: Vec<SocketAddr>) -> Result<(reqwest::Client, String), Failure> {
+        let scheme = if self.to.tls { "https" } else { "http" };
+        let base = match (self.to.host.parse::<IpAddr>(), addresses.first()) {
+            (Ok(_), Some(address)) => format!("{scheme}://{address}"),
+            _ => format!("{scheme}://{}", self.to.host),
+        };
+        let mut builder = reqwest::Client::builder()
+            .user_agent(&*self.user_agent)
+            .no_proxy()
+            .redirect(Policy::none())
+            .retry(reqwest::retry::never())
+            .pool_max_idle_per_host(1)
+            .referer(false)
+            .dns_resolver(Arc::new(Pin(addresses)))
+            .connector_layer(self.stamps.clone());
+        let config = self.tls.config(&self.to.host, &self.stamps);
+        let broken = |text: String| at(Phase::Tls, Reason::TlsHandshake, &text);
+        builder =
+            builder.tls_backend_preconfigured(config.map_err(|error| broken(error.to_string()))?);
+        let client = builder.build().map_err(|_| broken("no client could be built".to_owned()))?;
+        Ok((client, base))
+    }
+}
+
+/// Answers every name with the pinned addresses.
+struct Pin(Vec<SocketAddr>);
+
+impl Resolve for Pin {
+    fn resolve(&self, _: Name) -> Resolving {
+        let addresses: Addrs = Box::new(self.0.clone().into_iter());
+        Box::pin(std::future::ready(Ok(addresses)))
+    }
+}
+
+async fn read(mut response: reqwest::Response) -> Result<Reply, Failure> {
+    let status = response.status().as_u16();
+    let headers = std::mem::take(response.headers_mut());
+    let block: usize =
+        headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if block > MAX_HEADERS {
+        let detail = format!("{block} bytes of headers; at most {MAX_HEADERS} are accepted");
+        return Err(at(Phase::Wait, Reason::TooLarge, &detail));
+    }
+    if let Some(coding) = headers.get(CONTENT_ENCODING)
+        && !coding.as_bytes().eq_ignore_ascii_case(b"identity")
+    {
+        let coding: String = String::from_utf8_lossy(coding.as_bytes()).chars().take(20).collect();
+        let detail = format!("content coding {coding:?}, which was not asked for");
+        return Err(at(Phase::Transfer, Reason::UnexpectedEncoding, &detail));
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) =
+        response.chunk().await.map_err(|error| classify(&error, Phase::Transfer))?
+    {
+        if body.len() + chunk.len() > MAX_BODY {
+            let detail = format!("a body of more than {MAX_BODY} bytes");
+            return Err(at(Phase::Transfer, Reason::TooLarge, &detail));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Reply { status, headers, body })
+}
+
+fn at(phase: Phase, reason: Reason, detail: &str) -> Failure {
+    Failure { phase: Some(phase), reason, detail: detail.to_owned() }
+}

@@ -1,0 +1,115 @@
+//! The only room that opens sockets outward.
+//!
+//! A [`Wire`] opens [`Link`]s: one link is one connection, used once (fresh) or kept alive. A
+//! link is pinned: it connects where its [`Destination`] says while `Host` and the TLS server
+//! name stay public. Every request ends within its time in an [`Exchange`]: a bounded reply or a
+//! classified [`Failure`], with the duration of each phase and the peer's certificate. Nothing
+//! here knows what a token is, follows a redirect, retries, or keeps a cookie.
+
+mod classify;
+mod client;
+mod stamps;
+mod tls;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use tokio::time::Instant;
+
+use crate::model::{Failure, Timeline};
+
+pub use client::Client;
+pub use tls::{ClientPem, PeerCertificate, Tls, TlsError, install_crypto_provider};
+
+/// The largest body that is read, in bytes.
+pub const MAX_BODY: usize = 1024 * 1024;
+
+/// The largest header block that is accepted, in bytes.
+pub const MAX_HEADERS: usize = 64 * 1024;
+
+/// Where a connection goes and whom it asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Destination {
+    /// Whether to speak TLS.
+    pub tls: bool,
+    /// The public host, a name or an address: TLS server name and certificate name.
+    pub host: String,
+    /// The `Host` header: the public host, with its port unless that is the scheme's own.
+    pub host_header: String,
+    /// Where to connect.
+    pub connect: Connect,
+}
+
+/// Where a connection is opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Connect {
+    /// A known address.
+    Address(SocketAddr),
+    /// A name that is resolved for every connection.
+    Name {
+        /// The name.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+}
+
+/// One request. Header values that are secret are marked sensitive by whoever made them.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// Path and query, beginning with `/`.
+    pub path: String,
+    /// Headers beside `Host`.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The body, if any.
+    pub body: Option<String>,
+    /// When the request must have ended.
+    pub deadline: Instant,
+}
+
+/// A complete answer within the limits.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// The status.
+    pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body, at most [`MAX_BODY`] bytes.
+    pub body: Vec<u8>,
+}
+
+/// One request as it went.
+#[derive(Debug)]
+pub struct Exchange {
+    /// The answer, or why there is none.
+    pub result: Result<Reply, Failure>,
+    /// The phases.
+    pub timeline: Timeline,
+    /// When the request could first have been sent: the connection was ready.
+    pub sent: Instant,
+    /// When the headers of the answer were there.
+    pub answered: Instant,
+    /// The certificate met while connecting; none on a kept connection or without TLS.
+    pub certificate: Option<Arc<PeerCertificate>>,
+}
+
+/// A boxed future, so that wires can be exchanged at run time.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Something that opens links: sockets in the program, a simulation in tests.
+pub trait Wire: Send + Sync {
+    /// Prepares a link; nothing is connected before the first request.
+    fn open(&self, to: &Destination) -> Box<dyn Link>;
+}
+
+/// One connection.
+pub trait Link: Send {
+    /// Sends a request, opening the connection if it is not open, and always ends by the
+    /// request's deadline.
+    fn send(&mut self, request: Request) -> BoxFuture<'_, Exchange>;
+}
