@@ -3,5 +3,6 @@
 pub mod clock;
 pub mod config;
 pub mod model;
+pub mod probe;
 pub mod registry;
 pub mod transport;

@@ -1,0 +1,359 @@
+//! One request of a round: headers, session, pace and book-keeping in one place.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use base64::Engine as _;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, COOKIE, SET_COOKIE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use secrecy::ExposeSecret as _;
+use tokio::time::Instant;
+
+use super::pace::Pace;
+use crate::clock::{Clock, Sample};
+use crate::config::{self, Authority, Backend, Credentials, HostPort, Scheme};
+use crate::model::{
+    Answer, Certificate, ClockSource, Issuer, ResponseCount, Route, Step, Timeline, TokenFacts,
+};
+use crate::registry;
+use crate::transport::{Connect, Destination, Exchange, Link, Reply, Request, Wire};
+
+/// A token with what it says of itself. It remembers who issued it, has no `Display`, and its
+/// `Debug` shows the claims only.
+pub(super) struct Token {
+    /// `Bearer …`, marked sensitive.
+    authorization: HeaderValue,
+    pub(super) facts: TokenFacts,
+    pub(super) issuer: Issuer,
+    pub(super) received: Instant,
+}
+
+impl Token {
+    /// `None` if the token cannot stand in a header, which the parser has already excluded.
+    pub(super) fn new(secret: &str, facts: TokenFacts, issuer: Issuer) -> Option<Self> {
+        let mut authorization = HeaderValue::from_str(&format!("Bearer {secret}")).ok()?;
+        authorization.set_sensitive(true);
+        Some(Self { authorization, facts, issuer, received: Instant::now() })
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Token").field("issuer", &self.issuer).finish_non_exhaustive()
+    }
+}
+
+/// What a request says of who sends it.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Auth<'a> {
+    None,
+    Basic(&'a Credentials),
+    Bearer(&'a Token),
+}
+
+/// One request in the terms of the flow.
+#[derive(Debug, Clone)]
+pub(super) struct Ask<'a> {
+    pub(super) step: Step,
+    pub(super) path: String,
+    pub(super) auth: Auth<'a>,
+    /// A form makes it a POST.
+    pub(super) form: Option<String>,
+}
+
+impl<'a> Ask<'a> {
+    pub(super) fn get(step: Step, path: &str, auth: Auth<'a>) -> Self {
+        Self { step, path: path.to_owned(), auth, form: None }
+    }
+}
+
+/// What came of a request.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) exchange: Exchange,
+    /// The answer read, if one arrived.
+    pub(super) answer: Option<Answer>,
+}
+
+impl Asked {
+    pub(super) fn reply(&self) -> Option<&Reply> {
+        self.exchange.result.as_ref().ok()
+    }
+
+    pub(super) fn timeline(&self) -> Timeline {
+        self.exchange.timeline.clone()
+    }
+}
+
+/// What is remembered of a route between rounds: the session that it gave, so that no request
+/// makes Harbor keep another one, and its pace.
+#[derive(Debug)]
+pub(super) struct RouteMemory {
+    session: Mutex<Option<HeaderValue>>,
+    pace: Pace,
+}
+
+/// The memory of every route.
+pub(super) type Memory = BTreeMap<Route, Arc<RouteMemory>>;
+
+/// Keeps the memory of routes that remain and begins that of new ones.
+pub(super) fn remember(memory: &mut Memory, routes: &[Route], per_second: u32) {
+    memory.retain(|route, _| routes.contains(route));
+    for route in routes {
+        memory.entry(route.clone()).or_insert_with(|| {
+            Arc::new(RouteMemory { session: Mutex::default(), pace: Pace::new(per_second) })
+        });
+    }
+}
+
+/// Book-keeping of one round.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    pub(super) responses: BTreeMap<(Route, Step, u16, bool), u64>,
+    pub(super) samples: BTreeMap<(Route, ClockSource), Vec<Sample>>,
+    pub(super) certificates: BTreeMap<Route, Certificate>,
+}
+
+/// Asks for one registry during one round.
+pub(super) struct Asker<'a> {
+    pub(super) registry: &'a config::Registry,
+    pub(super) backends: &'a [Backend],
+    pub(super) clock: Clock,
+    /// No request ends later.
+    pub(super) deadline: Instant,
+    wire: &'a dyn Wire,
+    memory: &'a Memory,
+    request_ids: (u64, std::sync::atomic::AtomicU32),
+    tally: Mutex<Tally>,
+}
+
+impl<'a> Asker<'a> {
+    pub(super) fn new(
+        registry: &'a config::Registry,
+        backends: &'a [Backend],
+        wire: &'a dyn Wire,
+        memory: &'a Memory,
+        clock: Clock,
+        deadline: Instant,
+    ) -> Self {
+        let request_ids = (rand::random(), std::sync::atomic::AtomicU32::new(0));
+        Self {
+            registry,
+            backends,
+            clock,
+            deadline,
+            wire,
+            memory,
+            request_ids,
+            tally: Mutex::default(),
+        }
+    }
+
+    /// Every route of the round, backends first.
+    pub(super) fn routes(&self) -> Vec<Route> {
+        let backends = self.backends.iter().map(|backend| Route::Backend(backend.name.clone()));
+        backends.chain([Route::Balancer]).collect()
+    }
+
+    /// Whether the round's time is over.
+    pub(super) fn is_over(&self) -> bool {
+        Instant::now() >= self.deadline
+    }
+
+    /// Waits, but not beyond the round's time; `false` if that is over first.
+    pub(super) async fn sleep_until(&self, at: Instant) -> bool {
+        if at >= self.deadline {
+            return false;
+        }
+        tokio::time::sleep_until(at).await;
+        true
+    }
+
+    /// A fresh link along a route.
+    pub(super) fn link(&self, route: &Route) -> Box<dyn Link> {
+        self.wire.open(&self.destination(route))
+    }
+
+    /// A fresh link to an authority that is not the registry's, such as a token server.
+    pub(super) fn link_to(&self, authority: &Authority) -> Box<dyn Link> {
+        self.wire.open(&destination(authority, authority.scheme, &authority.host_port))
+    }
+
+    fn destination(&self, route: &Route) -> Destination {
+        let public = self.registry.url.authority();
+        if let Some(backend) = self.backend(route) {
+            return destination(public, backend.scheme, &backend.address);
+        }
+        let at = self.registry.balancer.address.as_ref().unwrap_or(&public.host_port);
+        destination(public, public.scheme, at)
+    }
+
+    fn backend(&self, route: &Route) -> Option<&Backend> {
+        let name = route.backend()?;
+        self.backends.iter().find(|backend| backend.name == *name)
+    }
+
+    /// Sends a request along a route and books what came back.
+    pub(super) async fn ask(&self, link: &mut dyn Link, route: &Route, ask: Ask<'_>) -> Asked {
+        let memory = self.memory.get(route);
+        if let Some(memory) = memory {
+            memory.pace.wait(self.deadline).await;
+        }
+        let deadline = (Instant::now() + self.registry.timeout).min(self.deadline);
+        let (step, fresh_token) = (ask.step, matches!(ask.auth, Auth::Bearer(_)));
+        let request = Request {
+            method: if ask.form.is_some() { Method::POST } else { Method::GET },
+            path: ask.path.clone(),
+            headers: self.headers(route, memory, &ask),
+            body: ask.form,
+            deadline,
+        };
+        let exchange = link.send(request).await;
+        let answer = exchange.result.as_ref().ok().map(|reply| {
+            if let Some(memory) = memory {
+                keep_session(memory, &reply.headers);
+            }
+            registry::answer_of(reply.status, &reply.headers, &reply.body)
+        });
+        self.book(route, step, fresh_token, &exchange);
+        Asked { exchange, answer }
+    }
+
+    fn headers(
+        &self,
+        route: &Route,
+        memory: Option<&Arc<RouteMemory>>,
+        ask: &Ask<'_>,
+    ) -> Vec<(HeaderName, HeaderValue)> {
+        let mut headers = vec![(ACCEPT, HeaderValue::from_static("*/*"))];
+        let (round, counter) = &self.request_ids;
+        let number = counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        if let Ok(id) = HeaderValue::from_str(&format!("registry-prober-{round:016x}-{number}")) {
+            headers.push((HeaderName::from_static("x-request-id"), id));
+        }
+        match ask.auth {
+            Auth::None => {}
+            Auth::Basic(credentials) => {
+                headers.extend(basic(credentials).map(|value| (AUTHORIZATION, value)));
+            }
+            Auth::Bearer(token) => headers.push((AUTHORIZATION, token.authorization.clone())),
+        }
+        if ask.form.is_some() {
+            let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+            headers.push((CONTENT_TYPE, form));
+        } else if let Some(memory) = memory {
+            // Only on GET: a session on a POST would switch Harbor's CSRF checks on.
+            let session = memory.session.lock().unwrap_or_else(PoisonError::into_inner);
+            headers.extend(session.clone().map(|value| (COOKIE, value)));
+        }
+        // A plain backend behind a TLS-terminating balancer is asked as that balancer would.
+        if self.backend(route).is_some_and(|backend| backend.scheme == Scheme::Http)
+            && self.registry.url.authority().scheme == Scheme::Https
+        {
+            let name = HeaderName::from_static("x-forwarded-proto");
+            headers.push((name, HeaderValue::from_static("https")));
+        }
+        headers
+    }
+
+    fn book(&self, route: &Route, step: Step, fresh_token: bool, exchange: &Exchange) {
+        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(peer) = &exchange.certificate
+            && !tally.certificates.contains_key(route)
+            && let Some((not_after, names)) = peer.validity()
+        {
+            let certificate = Certificate {
+                route: route.clone(),
+                fingerprint: peer.fingerprint(),
+                not_after,
+                names,
+                chain_length: peer.chain_length,
+                invalid: peer.invalid.clone(),
+            };
+            tally.certificates.insert(route.clone(), certificate);
+        }
+        let Ok(reply) = &exchange.result else { return };
+        *tally.responses.entry((route.clone(), step, reply.status, fresh_token)).or_default() += 1;
+        if let Some(date) = registry::date_of(&reply.headers) {
+            let sample = self.sample(exchange, date);
+            tally.samples.entry((route.clone(), ClockSource::Date)).or_default().push(sample);
+        }
+    }
+
+    /// Books the time that a token says it was issued at.
+    pub(super) fn book_issued_at(&self, route: &Route, exchange: &Exchange, issued_at: i64) {
+        let sample = self.sample(exchange, issued_at);
+        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        tally.samples.entry((route.clone(), ClockSource::Iat)).or_default().push(sample);
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "seconds of this century fit a double")]
+    fn sample(&self, exchange: &Exchange, seconds: i64) -> Sample {
+        Sample {
+            sent: self.clock.at(exchange.sent),
+            answered: self.clock.at(exchange.answered),
+            shown: seconds as f64,
+            resolution: 1.0,
+        }
+    }
+
+    /// Ends the round's book-keeping.
+    pub(super) fn finish(self) -> Tally {
+        self.tally.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Tally {
+    pub(super) fn response_counts(&self) -> Vec<ResponseCount> {
+        let count = |(key, count): (&(Route, Step, u16, bool), &u64)| ResponseCount {
+            route: key.0.clone(),
+            step: key.1,
+            code: key.2,
+            authenticated: key.3,
+            count: *count,
+        };
+        self.responses.iter().map(count).collect()
+    }
+}
+
+fn destination(public: &Authority, scheme: Scheme, at: &HostPort) -> Destination {
+    let connect = match at.host.parse() {
+        Ok(address) => Connect::Address(std::net::SocketAddr::new(address, at.port)),
+        Err(_) => Connect::Name { host: at.host.clone(), port: at.port },
+    };
+    Destination {
+        tls: scheme == Scheme::Https,
+        host: public.host_port.host.clone(),
+        host_header: public.host_header(),
+        connect,
+    }
+}
+
+fn basic(credentials: &Credentials) -> Option<HeaderValue> {
+    let pair = format!("{}:{}", credentials.username, credentials.password.expose_secret());
+    let encoded = base64::engine::general_purpose::STANDARD.encode(pair);
+    let mut value = HeaderValue::from_str(&format!("Basic {encoded}")).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// Keeps the `sid` that a route gave, as `sid=…` without attributes.
+fn keep_session(memory: &RouteMemory, headers: &HeaderMap) {
+    for value in headers.get_all(SET_COOKIE) {
+        let Some(pair) = value.to_str().ok().and_then(|text| text.split(';').next()) else {
+            continue;
+        };
+        if pair.starts_with("sid=")
+            && pair.len() <= 256
+            && let Ok(mut cookie) = HeaderValue::from_str(pair)
+        {
+            cookie.set_sensitive(true);
+            *memory.session.lock().unwrap_or_else(PoisonError::into_inner) = Some(cookie);
+        }
+    }
+}
+
+/// The time for which a flow that was lost to the network is tried again.
+pub(super) const SECOND_TRY_AFTER: Duration = Duration::from_millis(100);

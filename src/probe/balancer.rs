@@ -1,0 +1,236 @@
+//! Sampling through the load balancer: independent pairs, and flows as a docker client makes
+//! them. The two are never mixed in one figure.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use rand::seq::SliceRandom as _;
+
+use super::ask::{Ask, Asker, Auth};
+use super::flow::{self, Endpoint};
+use super::matrix;
+use crate::model::{
+    BalancerRun, Failure, Family, Flow, KeyCount, KeyId, Outcome, Reason, Route, Skipped, Step,
+};
+
+/// Pairs for each client-like flow.
+const PAIRS_PER_CLIENT_FLOW: u32 = 4;
+
+/// At most so many challenges stand between token and access.
+const MAX_DUMMIES: usize = 8;
+
+/// A far balancer is asked in so many lanes at once, so that the sampling ends within the round.
+const FAR_LANES: usize = 4;
+
+/// From this time for one flow on, a balancer is far.
+const FAR: Duration = Duration::from_millis(300);
+
+/// So many losses in a row end a lane: the balancer is down or limits us, and more requests would
+/// only add to its trouble.
+const MAX_LOSSES: u32 = 3;
+
+/// One sample's result.
+enum Sample {
+    Pair { refused: bool, key: Option<KeyId>, certificate: Option<String> },
+    Client { refused: bool },
+    Lost(Failure),
+}
+
+/// Samples the balancer, if its own flow showed a way to a token at all.
+pub(super) async fn sample(asker: &Asker<'_>, lb: &Flow) -> Outcome<BalancerRun> {
+    let pairs = asker.registry.balancer.samples;
+    if pairs == 0 {
+        return Outcome::Skipped(Skipped::Disabled);
+    }
+    let challenge = match &lb.challenge {
+        Outcome::Measured(challenge) => challenge,
+        Outcome::Failed(failure) => return Outcome::Failed(failure.clone()),
+        Outcome::Skipped(reason) => return Outcome::Skipped(*reason),
+    };
+    let family = matrix::family(lb);
+    let endpoint = match flow::endpoint(asker, &Route::Balancer, challenge) {
+        Ok(endpoint) => endpoint,
+        Err(failure) => return Outcome::Failed(failure),
+    };
+    let anonymous = lb.token.measured().is_some_and(crate::model::TokenFacts::is_anonymous);
+    if anonymous && family == Family::Harbor2 && asker.registry.credentials.is_none() {
+        return Outcome::Skipped(Skipped::NoCredentials);
+    }
+    // A credential that is refused makes every sample wait for Harbor's 1.5 s and tells nothing.
+    if let Some((Step::Token, failure)) = lb.failure()
+        && matches!(failure.reason, Reason::Unauthorized | Reason::AnonymousToken)
+    {
+        return Outcome::Failed(failure.clone());
+    }
+    let lanes = if lb.seconds() > FAR.as_secs_f64() { FAR_LANES } else { 1 };
+    let mut plans = vec![Vec::new(); lanes];
+    for (index, plan) in plan(asker.backends.len(), pairs).into_iter().enumerate() {
+        plans[index % lanes].push(plan);
+    }
+    let lanes = plans.into_iter().map(|plan| flow::boxed(lane(asker, &endpoint, family, plan)));
+    Outcome::Measured(sum(join_all(lanes).await.into_iter().flatten()))
+}
+
+/// What a lane does next.
+#[derive(Clone, Copy)]
+enum Next {
+    Pair { dummies: usize },
+    Client,
+}
+
+/// Pairs with their dummies, client-like flows spread between. Strict round robin over n backends
+/// turns a fixed distance between token and access into all or nothing, so the distances are
+/// dealt from a shuffled deck of 0 to n - 1: every distance comes up equally often.
+fn plan(backends: usize, pairs: u32) -> Vec<Next> {
+    let distances = backends.clamp(2, MAX_DUMMIES);
+    let mut random = rand::rng();
+    let mut deck: Vec<usize> = Vec::new();
+    let mut plan = Vec::new();
+    for pair in 0..pairs {
+        if deck.is_empty() {
+            deck = (0..distances).collect();
+            deck.shuffle(&mut random);
+        }
+        plan.extend(deck.pop().map(|dummies| Next::Pair { dummies }));
+        if pair % PAIRS_PER_CLIENT_FLOW == 0 {
+            plan.push(Next::Client);
+        }
+    }
+    plan
+}
+
+async fn lane(
+    asker: &Asker<'_>,
+    endpoint: &Endpoint,
+    family: Family,
+    plan: Vec<Next>,
+) -> Vec<Sample> {
+    let mut samples = Vec::new();
+    let mut losses = 0;
+    for next in plan {
+        if asker.is_over() || losses >= MAX_LOSSES {
+            break;
+        }
+        let sample = match next {
+            Next::Pair { dummies } => pair(asker, endpoint, family, dummies).await,
+            Next::Client => client(asker, endpoint, family).await,
+        };
+        losses = if matches!(sample, Sample::Lost(_)) { losses + 1 } else { 0 };
+        // Time's end is nobody's failure.
+        if matches!(&sample, Sample::Lost(_)) && asker.is_over() {
+            break;
+        }
+        samples.push(sample);
+    }
+    samples
+}
+
+async fn pair(asker: &Asker<'_>, endpoint: &Endpoint, family: Family, dummies: usize) -> Sample {
+    let route = &Route::Balancer;
+    let mut link = endpoint.link(asker);
+    let (asked, token) = flow::token(asker, link.as_mut(), endpoint, family).await;
+    let token = match token {
+        Ok(token) => token,
+        Err(unusable) => return Sample::Lost(unusable.failure),
+    };
+    let certificate = asked.exchange.certificate.map(|peer| peer.fingerprint());
+    for _ in 0..dummies {
+        let mut link = asker.link(route);
+        asker.ask(link.as_mut(), route, Ask::get(Step::Challenge, "/v2/", Auth::None)).await;
+    }
+    let mut link = asker.link(route);
+    let (_, failure) =
+        flow::access(asker, link.as_mut(), route, Step::Access, "/v2/", &token).await;
+    match refused(failure) {
+        Ok(refused) => Sample::Pair { refused, key: token.facts.kid.clone(), certificate },
+        Err(failure) => Sample::Lost(failure),
+    }
+}
+
+async fn client(asker: &Asker<'_>, endpoint: &Endpoint, family: Family) -> Sample {
+    let route = &Route::Balancer;
+    let mut link = asker.link(route);
+    let (_, challenge) = flow::challenge(asker, link.as_mut(), route).await;
+    if let Err(failure) = challenge {
+        return Sample::Lost(failure);
+    }
+    let (_, token) = match &endpoint.issuer {
+        crate::model::Issuer::Route(_) => flow::token(asker, link.as_mut(), endpoint, family).await,
+        crate::model::Issuer::Server(_) => {
+            let mut server = endpoint.link(asker);
+            flow::token(asker, server.as_mut(), endpoint, family).await
+        }
+    };
+    let token = match token {
+        Ok(token) => token,
+        Err(unusable) => return Sample::Lost(unusable.failure),
+    };
+    let (_, failure) =
+        flow::access(asker, link.as_mut(), route, Step::Access, "/v2/", &token).await;
+    match refused(failure) {
+        Ok(refused) => Sample::Client { refused },
+        Err(failure) => Sample::Lost(failure),
+    }
+}
+
+fn refused(failure: Option<Failure>) -> Result<bool, Failure> {
+    match failure {
+        None => Ok(false),
+        Some(failure) if failure.reason == Reason::Unauthorized => Ok(true),
+        Some(failure) => Err(failure),
+    }
+}
+
+fn sum(samples: impl Iterator<Item = Sample>) -> BalancerRun {
+    let mut run = BalancerRun::default();
+    let mut keys: BTreeMap<KeyId, u32> = BTreeMap::new();
+    let mut certificates: BTreeMap<String, u32> = BTreeMap::new();
+    for sample in samples {
+        match sample {
+            Sample::Pair { refused, key, certificate } => {
+                run.pairs.trials += 1;
+                run.pairs.events += u32::from(refused);
+                if let Some(key) = key {
+                    *keys.entry(key).or_default() += 1;
+                }
+                if let Some(certificate) = certificate {
+                    *certificates.entry(certificate).or_default() += 1;
+                }
+            }
+            Sample::Client { refused } => {
+                run.client_flows.trials += 1;
+                run.client_flows.events += u32::from(refused);
+            }
+            Sample::Lost(failure) => {
+                run.lost += 1;
+                run.first_loss.get_or_insert(failure);
+            }
+        }
+    }
+    run.keys = keys.into_iter().map(|(key, tokens)| KeyCount { key, tokens }).collect();
+    run.keys.sort_by_key(|count| std::cmp::Reverse(count.tokens));
+    run.certificates = certificates.into_iter().collect();
+    run.certificates.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    run
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_distance_between_token_and_access_comes_up_equally_often() {
+        for backends in [1, 2, 3, 5, 100] {
+            let mut seen: BTreeMap<usize, usize> = BTreeMap::new();
+            let distances = backends.clamp(2, MAX_DUMMIES);
+            for next in plan(backends, u32::try_from(distances * 10).unwrap()) {
+                if let Next::Pair { dummies } = next {
+                    *seen.entry(dummies).or_default() += 1;
+                }
+            }
+            assert_eq!(seen.len(), distances);
+            assert!(seen.values().all(|count| *count == 10), "{seen:?}");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! What a backend tells of itself without credentials: family and version.
+
+use super::ask::{Ask, Asker, Auth};
+use super::flow;
+use super::matrix;
+use crate::config::Backend;
+use crate::model::{BackendFacts, Failure, Family, Flow, Outcome, Reason, Route, Skipped, Step};
+use crate::registry;
+
+/// Facts of one backend; Harbor's version is asked for, the others tell none.
+pub(super) async fn facts(
+    asker: &Asker<'_>,
+    backend: &Backend,
+    own: Option<&Flow>,
+) -> BackendFacts {
+    let family = own.map_or(Family::Unknown, matrix::family);
+    let version = match family {
+        Family::Harbor2 => harbor(asker, &Route::Backend(backend.name.clone())).await,
+        Family::Harbor1 | Family::Distribution2 | Family::Distribution3 => {
+            Outcome::Skipped(Skipped::NotApplicable)
+        }
+        Family::Unknown => Outcome::Skipped(Skipped::EarlierStepFailed),
+    };
+    BackendFacts {
+        name: backend.name.clone(),
+        address: backend.address.to_string(),
+        family,
+        version,
+    }
+}
+
+async fn harbor(asker: &Asker<'_>, route: &Route) -> Outcome<Option<crate::model::Version>> {
+    if asker.is_over() {
+        return Outcome::Skipped(Skipped::DeadlineReached);
+    }
+    let mut link = asker.link(route);
+    // Booked with the challenges: it needs no token and belongs to no step of its own.
+    let ask = Ask::get(Step::Challenge, "/api/v2.0/systeminfo", Auth::None);
+    let asked = asker.ask(link.as_mut(), route, ask).await;
+    let answer = match flow::outcome(&asked) {
+        Ok(answer) => answer,
+        Err(failure) => return Outcome::Failed(failure),
+    };
+    if answer.status != 200 {
+        return Outcome::Failed(flow::unexpected(answer, "200 with system information"));
+    }
+    let body = asked.reply().map(|reply| reply.body.as_slice()).unwrap_or_default();
+    match registry::harbor_version(body) {
+        Ok(version) => Outcome::Measured(version),
+        Err(found) => {
+            let detail = format!("system information is {found}");
+            Outcome::Failed(Failure::of_answer(Reason::UnexpectedStatus, detail))
+        }
+    }
+}

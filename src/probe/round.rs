@@ -1,0 +1,128 @@
+//! One round of one registry, from the first request to the finished [`Round`].
+
+use std::sync::Arc;
+
+use futures_util::future::{join, join_all};
+use tokio::time::Instant;
+
+use super::ask::{Asker, Memory, Tally, Token, remember};
+use super::{balancer, facts, flow, matrix};
+use crate::clock::{Clock, estimate};
+use crate::config::{self, Backend};
+use crate::model::{
+    BackendFacts, BalancerRun, ClockReading, Flow, Matrix, Outcome, Round, Route, Skipped,
+};
+use crate::transport::Wire;
+
+/// How far a round has come, for people who wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// Token flows over so many routes.
+    Flows(usize),
+    /// So many pairs.
+    Matrix(usize),
+    /// So many refused pairs are asked again.
+    Ladder(usize),
+    /// Everything is measured.
+    Done,
+}
+
+/// Probes one registry, round after round. Between rounds it remembers sessions and pace of each
+/// route, and how many rounds there were.
+pub struct Prober {
+    registry: Arc<config::Registry>,
+    wire: Arc<dyn Wire>,
+    memory: Memory,
+    rounds: u64,
+}
+
+impl Prober {
+    /// A prober of this registry over this wire.
+    pub fn new(registry: Arc<config::Registry>, wire: Arc<dyn Wire>) -> Self {
+        Self { registry, wire, memory: Memory::default(), rounds: 0 }
+    }
+
+    /// Measures everything once and always ends by `deadline`: what was not reached by then is
+    /// said to be skipped.
+    pub async fn round(
+        &mut self,
+        backends: &[Backend],
+        clock: Clock,
+        deadline: Instant,
+        progress: &(dyn Fn(Progress) + Sync),
+    ) -> Round {
+        let began = Instant::now();
+        let number = self.rounds;
+        self.rounds += 1;
+        let registry = Arc::clone(&self.registry);
+        let routes: Vec<Route> = backends
+            .iter()
+            .map(|backend| Route::Backend(backend.name.clone()))
+            .chain([Route::Balancer])
+            .collect();
+        remember(&mut self.memory, &routes, registry.max_requests_per_second);
+        let asker = Asker::new(&registry, backends, &*self.wire, &self.memory, clock, deadline);
+
+        let measured = measure(&asker, number, progress).await;
+        progress(Progress::Done);
+        let tally = asker.finish();
+        Round {
+            registry: registry.name.clone(),
+            url: registry.url.to_string(),
+            scope: registry.scope.as_ref().map(config::Scope::text),
+            authenticated: registry.credentials.is_some(),
+            started: clock.at(began),
+            seconds: began.elapsed().as_secs_f64(),
+            backends: measured.backends,
+            flows: measured.flows,
+            matrix: measured.matrix,
+            balancer: measured.balancer,
+            clocks: clocks(&tally),
+            responses: tally.response_counts(),
+            certificates: tally.certificates.into_values().collect(),
+        }
+    }
+}
+
+struct Measured {
+    backends: Vec<BackendFacts>,
+    flows: Vec<Flow>,
+    matrix: Matrix,
+    balancer: Outcome<BalancerRun>,
+}
+
+async fn measure(asker: &Asker<'_>, number: u64, progress: &(dyn Fn(Progress) + Sync)) -> Measured {
+    let routes = asker.routes();
+    progress(Progress::Flows(routes.len()));
+    let flows = routes.iter().map(|route| flow::boxed(flow::flow(asker, route)));
+    let (flows, _tokens): (Vec<Flow>, Vec<Option<Token>>) =
+        join_all(flows).await.into_iter().unzip();
+
+    let rows = matrix::rows(asker, &flows);
+    progress(Progress::Matrix(rows.len() * flows.len()));
+    let own = |backend: &Backend| flows.iter().find(|f| f.route.backend() == Some(&backend.name));
+    let facts = asker.backends.iter().map(|b| flow::boxed(facts::facts(asker, b, own(b))));
+    let backends = join_all(facts).await;
+    let (mut matrix, refused) = matrix::first_pass(asker, &rows, &flows, number).await;
+
+    progress(Progress::Ladder(refused.len()));
+    let sampling = async {
+        match flows.iter().find(|flow| flow.route == Route::Balancer) {
+            Some(lb) => balancer::sample(asker, lb).await,
+            None => Outcome::Skipped(Skipped::Disabled),
+        }
+    };
+    let (balancer, ()) =
+        join(flow::boxed(sampling), flow::boxed(matrix::ladder(asker, &mut matrix, refused))).await;
+    Measured { backends, flows, matrix, balancer }
+}
+
+fn clocks(tally: &Tally) -> Vec<ClockReading> {
+    let reading = |((route, source), samples): (&(Route, _), &Vec<_>)| {
+        let backend = route.backend()?.clone();
+        let (interval, contradiction) = estimate(samples)?;
+        let samples = u32::try_from(samples.len()).unwrap_or(u32::MAX);
+        Some(ClockReading { backend, source: *source, interval, samples, contradiction })
+    };
+    tally.samples.iter().filter_map(reading).collect()
+}
