@@ -1,0 +1,40 @@
+//! What `check` prints.
+//!
+//! Every output is a pure function of a [`Snapshot`]. Nothing is measured or judged here; nothing
+//! is written anywhere either, and nobody is asked whether standard output is a terminal. Texts
+//! that servers had a hand in pass through `wording` before they are put into any output.
+
+pub mod json;
+mod wording;
+
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod sample;
+
+use crate::model::{Snapshot, Status};
+
+/// A form in which a snapshot can be printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    /// The documented contract.
+    Json,
+}
+
+/// Prints a snapshot; the result ends with a line break.
+pub fn render(output: Output, snapshot: &Snapshot) -> String {
+    match output {
+        Output::Json => json::render(snapshot),
+    }
+}
+
+/// The exit code of `check`: 0 OK, 1 warning, 2 critical, 3 unknown, as monitoring plug-ins have
+/// it.
+pub fn exit_code(snapshot: &Snapshot) -> u8 {
+    match snapshot.status() {
+        Status::Ok => 0,
+        Status::Warning => 1,
+        Status::Critical => 2,
+        Status::Unknown => 3,
+    }
+}
