@@ -186,18 +186,28 @@ fn same_as_file(path: &str, text: &str) {
 fn golden_of(extension: &str, output: Output) {
     for (name, snapshot, _) in cases() {
         // Many backends make thousands of pairs: their text is what is worth reading.
-        if name.ends_with("-backends") {
+        if name.ends_with("-backends") && output == Output::Json {
             continue;
         }
         let version = format!("\"version\": \"{}\"", env!("CARGO_PKG_VERSION"));
         let text = render(output, &snapshot).replace(&version, "\"version\": \"VERSION\"");
-        same_as_file(&format!("tests/data/report/{name}.{extension}"), &text);
+        let plain = if output == Output::Text {
+            anstream::adapter::strip_str(&text).to_string()
+        } else {
+            text
+        };
+        same_as_file(&format!("tests/data/report/{name}.{extension}"), &plain);
     }
 }
 
 #[test]
 fn the_json_of_each_case_is_as_in_its_file() {
     golden_of("json", Output::Json);
+}
+
+#[test]
+fn the_text_of_each_case_is_as_in_its_file() {
+    golden_of("txt", Output::Text);
 }
 
 #[test]
@@ -245,5 +255,39 @@ fn a_document_that_breaks_the_contract_fails_the_shipped_schema() {
 fn the_exit_code_follows_the_worst_registry() {
     for (name, snapshot, code) in cases() {
         assert_eq!(exit_code(&snapshot), code, "{name}");
+    }
+}
+
+/// The text without the styles that the program itself sets.
+fn without_styles(text: &str) -> String {
+    let mut parts = text.split("\u{1b}[");
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (style, rest) = part.split_once('m').expect("a style ends with m");
+        assert!(style.chars().all(|c| c.is_ascii_digit() || c == ';'), "{style:?} is no style");
+        plain.push_str(rest);
+    }
+    plain
+}
+
+#[test]
+fn nothing_that_a_server_wrote_controls_the_terminal() {
+    let forbidden = |c: char| c.is_control() && c != '\n' || ('\u{202a}'..='\u{202e}').contains(&c);
+    for output in [Output::Text, Output::Json] {
+        let text = without_styles(&render(output, &snapshot([hostile()])));
+        assert!(!text.contains(forbidden), "{output:?}: {text:?}");
+        assert!(text.contains("gone"), "{output:?} shows the harmless rest");
+    }
+    assert!(HOSTILE.contains(forbidden), "the test sees what it looks for");
+}
+
+#[test]
+fn colour_adds_nothing_that_the_words_do_not_say() {
+    let text = render(Output::Text, &snapshot([key_mismatch(3, 2)]));
+    let plain = without_styles(&text);
+    assert_ne!(text, plain, "there are styles to drop");
+    assert_eq!(plain, anstream::adapter::strip_str(&text).to_string());
+    for word in ["CRITICAL", "REFUSED", "failed at access", "proved"] {
+        assert!(plain.contains(word), "{word}");
     }
 }

@@ -1,10 +1,11 @@
-//! What `check` prints.
+//! What `check` prints: text for the engineer on call, JSON for programs.
 //!
 //! Every output is a pure function of a [`Snapshot`]. Nothing is measured or judged here; nothing
 //! is written anywhere either, and nobody is asked whether standard output is a terminal. Texts
 //! that servers had a hand in pass through `wording` before they are put into any output.
 
 pub mod json;
+mod text;
 mod wording;
 
 #[cfg(test)]
@@ -17,13 +18,19 @@ use crate::model::{Snapshot, Status};
 /// A form in which a snapshot can be printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Output {
+    /// For people.
+    Text,
     /// The documented contract.
     Json,
 }
 
 /// Prints a snapshot; the result ends with a line break.
+///
+/// Text carries ANSI styles. Write it through `anstream`, which drops them where the output is no
+/// terminal or `NO_COLOR` is set. JSON has no styles.
 pub fn render(output: Output, snapshot: &Snapshot) -> String {
     match output {
+        Output::Text => text::render(snapshot),
         Output::Json => json::render(snapshot),
     }
 }
