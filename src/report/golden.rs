@@ -186,7 +186,7 @@ fn same_as_file(path: &str, text: &str) {
 fn golden_of(extension: &str, output: Output) {
     for (name, snapshot, _) in cases() {
         // Many backends make thousands of pairs: their text is what is worth reading.
-        if name.ends_with("-backends") && output == Output::Json {
+        if name.ends_with("-backends") && matches!(output, Output::Json | Output::Junit) {
             continue;
         }
         let version = format!("\"version\": \"{}\"", env!("CARGO_PKG_VERSION"));
@@ -208,6 +208,16 @@ fn the_json_of_each_case_is_as_in_its_file() {
 #[test]
 fn the_text_of_each_case_is_as_in_its_file() {
     golden_of("txt", Output::Text);
+}
+
+#[test]
+fn the_junit_xml_of_each_case_is_as_in_its_file() {
+    golden_of("xml", Output::Junit);
+}
+
+#[test]
+fn the_nagios_lines_of_each_case_are_as_in_their_file() {
+    golden_of("nagios.txt", Output::Nagios);
 }
 
 #[test]
@@ -273,7 +283,7 @@ fn without_styles(text: &str) -> String {
 #[test]
 fn nothing_that_a_server_wrote_controls_the_terminal() {
     let forbidden = |c: char| c.is_control() && c != '\n' || ('\u{202a}'..='\u{202e}').contains(&c);
-    for output in [Output::Text, Output::Json] {
+    for output in [Output::Text, Output::Json, Output::Junit, Output::Nagios] {
         let text = without_styles(&render(output, &snapshot([hostile()])));
         assert!(!text.contains(forbidden), "{output:?}: {text:?}");
         assert!(text.contains("gone"), "{output:?} shows the harmless rest");
