@@ -5,4 +5,5 @@ pub mod config;
 pub mod model;
 pub mod probe;
 pub mod registry;
+pub mod report;
 pub mod transport;

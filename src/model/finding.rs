@@ -204,7 +204,7 @@ pub struct Finding {
     pub effect: String,
     /// What was measured, one fact an entry.
     pub evidence: Vec<String>,
-    /// What to do, best first, with commands.
+    /// What to do, best first. The first line of each says it; further lines are commands to copy.
     pub remedies: Vec<String>,
     /// Other causes that fit the same evidence; empty where the cause is proved.
     pub alternatives: Vec<FindingName>,

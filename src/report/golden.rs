@@ -1,0 +1,303 @@
+//! Whole outputs, compared with the files in `tests/data/report/` character by character.
+//!
+//! `UPDATE=1 cargo test report` writes the files anew, and the shipped schema with them; read the
+//! difference before it is committed.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use super::sample::{
+    add, backend, fail, finding, healthy, key_mismatch, pairs, refused, snapshot, unmeasured,
+};
+use super::*;
+use crate::model::{
+    CellResult, ClockInterval, ClockSource, Confidence, Failure, Finding, FindingName, Issuer,
+    Judged, KeyId, Outcome, Phase, Reason, RegistryName, Route, Severity, Skipped, Step,
+};
+
+const SCHEMA: &str = "deploy/schema/check.schema.json";
+
+/// What a server could write to an engineer's terminal, a CI's XML or a Nagios line.
+const HOSTILE: &str =
+    "\u{1b}[2J\u{1b}]0;gone\u{7}\u{9b}31m\u{202e}\r\nOK | <b a=\"1\" b='2'>&]]>\0";
+
+fn cases() -> Vec<(&'static str, Snapshot, u8)> {
+    vec![
+        ("healthy", snapshot([healthy(3)]), 0),
+        ("key-mismatch", snapshot([key_mismatch(3, 2)]), 2),
+        ("clock-skew-healed", snapshot([clock_skew()]), 2),
+        ("unreachable-backend", snapshot([unreachable()]), 1),
+        ("no-round-yet", unmeasured(), 3),
+        ("no-registry", snapshot([]), 3),
+        ("hostile", snapshot([hostile()]), 2),
+        ("hundred-backends", snapshot([key_mismatch(100, 42)]), 2),
+        ("twenty-backends", snapshot([two_bad_pairs(20)]), 2),
+        ("two-registries", snapshot([named("alpha", healthy(2)), named("beta", suspected())]), 2),
+    ]
+}
+
+fn named(name: &str, mut judged: Judged) -> Judged {
+    judged.round.registry = RegistryName::parse(name).unwrap();
+    judged.round.url = format!("https://{name}.example.com");
+    judged
+}
+
+fn clock_skew() -> Judged {
+    let mut judged = healthy(3);
+    let ahead = backend(2);
+    pairs(&mut judged, |issuer, verifier| {
+        (issuer == ahead.as_str() && verifier != issuer)
+            .then(|| refused((verifier != "harbor-03").then_some(2.0)))
+    });
+    for clock in &mut judged.round.clocks {
+        if clock.backend == ahead {
+            clock.interval = ClockInterval::between(1.4, 1.92);
+            clock.contradiction = clock.source == ClockSource::Iat;
+        }
+    }
+    let cause = Finding {
+        summary: "The clock of harbor-02 is 1.7 s ahead, and the others forgive nothing".to_owned(),
+        effect: "A token of harbor-02 is refused elsewhere for its first 2 s".to_owned(),
+        evidence: vec!["harbor-02 is 1.40 to 1.92 s ahead of the prober".to_owned()],
+        remedies: vec!["Set the clock of harbor-02:\nssh harbor-02 chronyc makestep".to_owned()],
+        explains: 3,
+        ..finding(FindingName::ClockSkewNbf, Severity::Critical, Confidence::Proved, &[2])
+    };
+    add(&mut judged, cause);
+    judged
+}
+
+fn unreachable() -> Judged {
+    let mut judged = healthy(3);
+    let down = backend(3);
+    let refusal = Failure {
+        phase: Some(Phase::Connect),
+        reason: Reason::ConnectionRefused,
+        detail: "10.0.0.3:443 refused the connection".to_owned(),
+    };
+    fail(&mut judged, &Route::Backend(down.clone()), Step::Challenge, refusal.clone());
+    judged.round.flows[0].lost_before = Some(refusal);
+    pairs(&mut judged, |issuer, verifier| {
+        let reason = match (issuer == down.as_str(), verifier == down.as_str()) {
+            (true, _) => Skipped::NoToken,
+            (_, true) => Skipped::VerifierUnreachable,
+            _ => return None,
+        };
+        Some(CellResult::Skipped { reason })
+    });
+    judged.round.clocks.retain(|clock| clock.backend != down);
+    judged.round.balancer = Outcome::Skipped(Skipped::Disabled);
+    judged.assessment.expected_unauthorized = None;
+    judged.assessment.unauthorized_interval = None;
+    let cause = Finding {
+        summary: "harbor-03 does not answer at its address".to_owned(),
+        effect: "Nobody is failed while the load balancer leaves it out".to_owned(),
+        evidence: vec!["connection_refused at 10.0.0.3:443, twice".to_owned()],
+        remedies: vec!["Start it, or see what holds its port:\nss -ltnp 'sport = :443'".to_owned()],
+        explains: 1,
+        ..finding(FindingName::BackendUnreachable, Severity::Warning, Confidence::Proved, &[3])
+    };
+    add(&mut judged, cause);
+    judged
+}
+
+fn suspected() -> Judged {
+    let mut judged = key_mismatch(2, 2);
+    let cause = &mut judged.assessment.findings[0];
+    cause.confidence = Confidence::Suspected;
+    cause.alternatives = vec![FindingName::TokenKeyRotationWindow, FindingName::MixedVersions];
+    cause.backends = vec![backend(1), backend(2)];
+    let aside = Finding {
+        summary: "The backends run different versions".to_owned(),
+        ..finding(FindingName::MixedVersions, Severity::Info, Confidence::Proved, &[])
+    };
+    add(&mut judged, aside);
+    judged
+}
+
+fn two_bad_pairs(backends: usize) -> Judged {
+    let mut judged = healthy(backends);
+    pairs(&mut judged, |issuer, verifier| match (issuer, verifier) {
+        ("harbor-03", "harbor-07") => Some(refused(None)),
+        ("lb", "harbor-09") => Some(CellResult::Failed {
+            failure: Failure::of_answer(Reason::BadGateway, "502"),
+            answer: None,
+        }),
+        ("harbor-01", _) if verifier != "harbor-01" => {
+            Some(CellResult::Skipped { reason: Skipped::NotSampled })
+        }
+        _ => None,
+    });
+    let cause = Finding {
+        summary: "One pair is refused and nothing measured explains it".to_owned(),
+        explains: 1,
+        ..finding(FindingName::UnexplainedRefusal, Severity::Critical, Confidence::Suspected, &[])
+    };
+    add(&mut judged, cause);
+    judged
+}
+
+fn hostile() -> Judged {
+    let mut judged = key_mismatch(3, 2);
+    judged.round.url = HOSTILE.to_owned();
+    let failure = Failure::of_answer(Reason::Html, HOSTILE);
+    fail(&mut judged, &Route::Balancer, Step::Token, failure.clone());
+    judged.round.flows[0].lost_before = Some(failure.clone());
+    if let Outcome::Measured(token) = &mut judged.round.flows[0].token {
+        token.alg = HOSTILE.to_owned();
+        token.kid = Some(KeyId::from_wire(HOSTILE));
+    }
+    if let Outcome::Measured(run) = &mut judged.round.balancer {
+        run.first_loss = Some(failure.clone());
+        run.affinity_cookie = Some(HOSTILE.to_owned());
+    }
+    for cell in &mut judged.round.matrix.cells {
+        if cell.issuer == Issuer::Route(Route::Balancer) {
+            cell.issuer = Issuer::Server(HOSTILE.to_owned());
+            cell.result = CellResult::Failed { failure: failure.clone(), answer: None };
+        }
+    }
+    let cause = &mut judged.assessment.findings[0];
+    cause.summary = HOSTILE.to_owned();
+    cause.effect = HOSTILE.to_owned();
+    cause.confirm = HOSTILE.to_owned();
+    cause.evidence = vec![HOSTILE.to_owned(), HOSTILE.repeat(4)];
+    cause.remedies = vec![HOSTILE.to_owned()];
+    judged
+}
+
+fn root(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// Compares a text with a file of the repository, or writes it there when `UPDATE` is set.
+fn same_as_file(path: &str, text: &str) {
+    let file = root(path);
+    if std::env::var_os("UPDATE").is_some() {
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, text).unwrap();
+    }
+    let golden = fs::read_to_string(&file).unwrap_or_default();
+    assert!(golden == text, "{path} differs from:\n{text}\n(UPDATE=1 writes it anew)");
+}
+
+fn golden_of(extension: &str, output: Output) {
+    for (name, snapshot, _) in cases() {
+        // Many backends make thousands of pairs: their text is what is worth reading.
+        if name.ends_with("-backends") && matches!(output, Output::Json | Output::Junit) {
+            continue;
+        }
+        let version = format!("\"version\": \"{}\"", env!("CARGO_PKG_VERSION"));
+        let text = render(output, &snapshot).replace(&version, "\"version\": \"VERSION\"");
+        let plain = if output == Output::Text {
+            anstream::adapter::strip_str(&text).to_string()
+        } else {
+            text
+        };
+        same_as_file(&format!("tests/data/report/{name}.{extension}"), &plain);
+    }
+}
+
+#[test]
+fn the_json_of_each_case_is_as_in_its_file() {
+    golden_of("json", Output::Json);
+}
+
+#[test]
+fn the_text_of_each_case_is_as_in_its_file() {
+    golden_of("txt", Output::Text);
+}
+
+#[test]
+fn the_junit_xml_of_each_case_is_as_in_its_file() {
+    golden_of("xml", Output::Junit);
+}
+
+#[test]
+fn the_nagios_lines_of_each_case_are_as_in_their_file() {
+    golden_of("nagios.txt", Output::Nagios);
+}
+
+#[test]
+fn the_shipped_schema_is_the_code_s_own() {
+    same_as_file(SCHEMA, &json::schema_json());
+}
+
+#[test]
+fn every_document_obeys_the_shipped_schema() {
+    let schema: Value = serde_json::from_str(&fs::read_to_string(root(SCHEMA)).unwrap()).unwrap();
+    let validator = jsonschema::draft202012::new(&schema).unwrap();
+    for (name, snapshot, _) in cases() {
+        let document: Value = serde_json::from_str(&render(Output::Json, &snapshot)).unwrap();
+        let errors: Vec<String> =
+            validator.iter_errors(&document).map(|error| error.to_string()).collect();
+        assert_eq!(errors, Vec::<String>::new(), "{name}");
+    }
+}
+
+#[test]
+fn a_document_that_breaks_the_contract_fails_the_shipped_schema() {
+    let schema: Value = serde_json::from_str(&fs::read_to_string(root(SCHEMA)).unwrap()).unwrap();
+    let validator = jsonschema::draft202012::new(&schema).unwrap();
+    let good = serde_json::to_value(json::document(&snapshot([key_mismatch(3, 2)]))).unwrap();
+    let breaks: [(&str, Value); 6] = [
+        ("/status", "fine".into()),
+        ("/registries/0/findings/0/finding", "bad-karma".into()),
+        ("/registries/0/routes/3/reason", "because".into()),
+        ("/registries/0/routes/3/step", "login".into()),
+        ("/registries/0/matrix/0/result", "maybe".into()),
+        ("/registries/0/balancer/flows", (-1).into()),
+    ];
+    assert!(validator.is_valid(&good));
+    for (pointer, value) in breaks {
+        let mut bad = good.clone();
+        *bad.pointer_mut(pointer).unwrap() = value;
+        assert!(!validator.is_valid(&bad), "{pointer}");
+    }
+    let mut bad = good;
+    bad.pointer_mut("/registries/0").unwrap().as_object_mut().unwrap().remove("balancer");
+    assert!(!validator.is_valid(&bad), "a field is missing");
+}
+
+#[test]
+fn the_exit_code_follows_the_worst_registry() {
+    for (name, snapshot, code) in cases() {
+        assert_eq!(exit_code(&snapshot), code, "{name}");
+    }
+}
+
+/// The text without the styles that the program itself sets.
+fn without_styles(text: &str) -> String {
+    let mut parts = text.split("\u{1b}[");
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (style, rest) = part.split_once('m').expect("a style ends with m");
+        assert!(style.chars().all(|c| c.is_ascii_digit() || c == ';'), "{style:?} is no style");
+        plain.push_str(rest);
+    }
+    plain
+}
+
+#[test]
+fn nothing_that_a_server_wrote_controls_the_terminal() {
+    let forbidden = |c: char| c.is_control() && c != '\n' || ('\u{202a}'..='\u{202e}').contains(&c);
+    for output in [Output::Text, Output::Json, Output::Junit, Output::Nagios] {
+        let text = without_styles(&render(output, &snapshot([hostile()])));
+        assert!(!text.contains(forbidden), "{output:?}: {text:?}");
+        assert!(text.contains("gone"), "{output:?} shows the harmless rest");
+    }
+    assert!(HOSTILE.contains(forbidden), "the test sees what it looks for");
+}
+
+#[test]
+fn colour_adds_nothing_that_the_words_do_not_say() {
+    let text = render(Output::Text, &snapshot([key_mismatch(3, 2)]));
+    let plain = without_styles(&text);
+    assert_ne!(text, plain, "there are styles to drop");
+    assert_eq!(plain, anstream::adapter::strip_str(&text).to_string());
+    for word in ["CRITICAL", "REFUSED", "failed at access", "proved"] {
+        assert!(plain.contains(word), "{word}");
+    }
+}

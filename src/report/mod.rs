@@ -1,0 +1,56 @@
+//! What `check` prints: text for the engineer on call, JSON for programs, JUnit for a CI's page,
+//! and one line for Nagios and its kin.
+//!
+//! Every output is a pure function of a [`Snapshot`]. Nothing is measured or judged here; nothing
+//! is written anywhere either, and nobody is asked whether standard output is a terminal. Texts
+//! that servers had a hand in pass through `wording` before they are put into any output.
+
+pub mod json;
+mod junit;
+mod nagios;
+mod text;
+mod wording;
+
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod sample;
+
+use crate::model::{Snapshot, Status};
+
+/// A form in which a snapshot can be printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    /// For people.
+    Text,
+    /// The documented contract.
+    Json,
+    /// `JUnit` XML, as CI servers read it.
+    Junit,
+    /// One line with performance data, and details after it.
+    Nagios,
+}
+
+/// Prints a snapshot; the result ends with a line break.
+///
+/// Text carries ANSI styles. Write it through `anstream`, which drops them where the output is no
+/// terminal or `NO_COLOR` is set. The other forms have no styles.
+pub fn render(output: Output, snapshot: &Snapshot) -> String {
+    match output {
+        Output::Text => text::render(snapshot),
+        Output::Json => json::render(snapshot),
+        Output::Junit => junit::render(snapshot),
+        Output::Nagios => nagios::render(snapshot),
+    }
+}
+
+/// The exit code of `check`: 0 OK, 1 warning, 2 critical, 3 unknown, as monitoring plug-ins have
+/// it.
+pub fn exit_code(snapshot: &Snapshot) -> u8 {
+    match snapshot.status() {
+        Status::Ok => 0,
+        Status::Warning => 1,
+        Status::Critical => 2,
+        Status::Unknown => 3,
+    }
+}

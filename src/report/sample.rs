@@ -1,0 +1,267 @@
+//! Snapshots built by hand for the tests of this room.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::DateTime;
+
+use crate::model::{
+    Answer, Assessment, BackendName, BalancerRun, Cell, CellResult, ClockInterval, ClockReading,
+    ClockSource, Confidence, Failure, Finding, FindingName, Flow, FlowResult, Issuer, Judged,
+    KeyId, Matrix, Outcome, Phase, ProgramFacts, Ratio, Reason, Refusal, RegistryName,
+    RegistryState, Round, Route, Severity, Share, Skipped, Snapshot, Status, Step, StepReport,
+    Timeline, TokenFacts,
+};
+
+const GOOD_KEY: &str = "ROZD:ZLAK:BIJH:7DHL:6KGU:MRHU:CSG3:JQUX:P4QU:EQIE:ABJS:MSDK";
+const OTHER_KEY: &str = "Q2YD:PV7X:LHSM:4KAU:WZ3T:6BNC:FEJO:RI5G:2DKX:TMQ7:YHVA:U4LP";
+
+/// The name of the n-th backend, from 1.
+pub(super) fn backend(number: usize) -> BackendName {
+    BackendName::parse(&format!("harbor-{number:02}")).unwrap()
+}
+
+fn millis(number: u64) -> Duration {
+    Duration::from_millis(number)
+}
+
+fn step(step: Step, milliseconds: u64) -> StepReport {
+    let timeline = Timeline::default()
+        .then(Phase::Connect, millis(1))
+        .then(Phase::Wait, millis(milliseconds - 1));
+    StepReport { step, answer: None, failure: None, timeline }
+}
+
+fn token(key: &str) -> TokenFacts {
+    TokenFacts {
+        kid: Some(KeyId::from_wire(key)),
+        alg: "RS256".to_owned(),
+        has_chain: false,
+        issuer: None,
+        subject: Some("robot$prober".to_owned()),
+        audience: vec!["harbor-registry".to_owned()],
+        audience_is_list: false,
+        issued_at: None,
+        not_before: None,
+        expires_at: None,
+        expires_in: None,
+        access: Vec::new(),
+    }
+}
+
+fn flow(route: Route) -> Flow {
+    Flow {
+        issuer: Some(Issuer::Route(route.clone())),
+        route,
+        steps: vec![step(Step::Challenge, 8), step(Step::Token, 46), step(Step::Access, 12)],
+        challenge: Outcome::Skipped(Skipped::Disabled),
+        token: Outcome::Measured(token(GOOD_KEY)),
+        result: FlowResult::Success,
+        lost_before: None,
+    }
+}
+
+fn reading(backend: BackendName, source: ClockSource, middle: f64) -> ClockReading {
+    let interval = ClockInterval::between(middle - 0.26, middle + 0.26);
+    ClockReading { backend, source, interval, samples: 12, contradiction: false }
+}
+
+/// A round of so many backends in which everything is right.
+pub(super) fn healthy(backends: usize) -> Judged {
+    let names: Vec<BackendName> = (1..=backends).map(backend).collect();
+    let routes: Vec<Route> =
+        names.iter().cloned().map(Route::Backend).chain([Route::Balancer]).collect();
+    let cell = |issuer: &Route, verifier: &Route| Cell {
+        issuer: Issuer::Route(issuer.clone()),
+        verifier: verifier.clone(),
+        key: Some(KeyId::from_wire(GOOD_KEY)),
+        age_seconds: 0.1,
+        result: CellResult::Accepted,
+    };
+    let cells = routes.iter().flat_map(|i| routes.iter().map(move |v| cell(i, v))).collect();
+    let clocks = names.iter().flat_map(|name| {
+        [
+            reading(name.clone(), ClockSource::Date, 0.012),
+            reading(name.clone(), ClockSource::Iat, 0.2),
+        ]
+    });
+    #[expect(clippy::cast_precision_loss, reason = "a handful of backends")]
+    let share = 1.0 / backends as f64;
+    let shares =
+        names.iter().map(|name| Share { backend: Some(name.clone()), share, distinct: true });
+    Judged {
+        round: Round {
+            registry: RegistryName::parse("main").unwrap(),
+            url: "https://hub.example.com".to_owned(),
+            scope: None,
+            authenticated: true,
+            started: DateTime::from_timestamp(1_790_000_000, 0).unwrap(),
+            seconds: 1.234_567_8,
+            backends: Vec::new(),
+            flows: routes.iter().cloned().map(flow).collect(),
+            matrix: Matrix { cells },
+            balancer: Outcome::Measured(BalancerRun {
+                pairs: Ratio { events: 0, trials: 20 },
+                client_flows: Ratio { events: 0, trials: 10 },
+                ..BalancerRun::default()
+            }),
+            clocks: clocks.collect(),
+            certificates: Vec::new(),
+            responses: Vec::new(),
+        },
+        assessment: Assessment {
+            status: Status::Ok,
+            findings: Vec::new(),
+            shares: shares.collect(),
+            expected_unauthorized: Some(0.0),
+            unauthorized_interval: Some((0.0, 0.161_125)),
+            leeways: Vec::new(),
+            clock_margin: None,
+        },
+    }
+}
+
+/// A finding with every text filled in plainly.
+pub(super) fn finding(
+    name: FindingName,
+    severity: Severity,
+    confidence: Confidence,
+    guilty: &[usize],
+) -> Finding {
+    Finding {
+        finding: name,
+        severity,
+        confidence,
+        backends: guilty.iter().copied().map(backend).collect(),
+        summary: String::new(),
+        effect: String::new(),
+        evidence: Vec::new(),
+        remedies: Vec::new(),
+        alternatives: Vec::new(),
+        confirm: String::new(),
+        explains: 0,
+    }
+}
+
+/// Adds a finding and the status that follows.
+pub(super) fn add(judged: &mut Judged, finding: Finding) {
+    judged.assessment.findings.push(finding);
+    judged.assessment.status = Status::of(&judged.assessment.findings);
+}
+
+/// Changes the result of every pair for which the function gives one, by names of issuer and
+/// verifier.
+pub(super) fn pairs(judged: &mut Judged, change: impl Fn(&str, &str) -> Option<CellResult>) {
+    for cell in &mut judged.round.matrix.cells {
+        if let Some(result) = change(cell.issuer.as_str(), cell.verifier.as_str()) {
+            cell.result = result;
+        }
+    }
+}
+
+/// A refusal, for good or until the token was accepted.
+pub(super) fn refused(healed_after: Option<f64>) -> CellResult {
+    CellResult::Refused(Refusal {
+        answer: Answer { status: 401, ..Answer::default() },
+        tries: if healed_after.is_some() { 4 } else { 5 },
+        healed_after,
+        refused_until: healed_after.map_or(5.0, |seconds| seconds - 1.0),
+    })
+}
+
+/// Lets a route fail at a step.
+pub(super) fn fail(judged: &mut Judged, route: &Route, at: Step, failure: Failure) {
+    let flow = judged.round.flows.iter_mut().find(|flow| flow.route == *route).unwrap();
+    flow.steps.retain(|report| report.step <= at);
+    if at <= Step::Token {
+        flow.token = Outcome::Skipped(Skipped::EarlierStepFailed);
+    }
+    flow.result = FlowResult::Failed { step: at, failure };
+}
+
+/// One backend of several signs and checks with another key.
+pub(super) fn key_mismatch(backends: usize, guilty: usize) -> Judged {
+    let mut judged = healthy(backends);
+    let odd = backend(guilty);
+    pairs(&mut judged, |issuer, verifier| {
+        ((issuer == odd.as_str()) != (verifier == odd.as_str())).then(|| refused(None))
+    });
+    for flow in &mut judged.round.flows {
+        if flow.route.backend() == Some(&odd) {
+            flow.token = Outcome::Measured(token(OTHER_KEY));
+        }
+    }
+    let refusal = Failure::of_answer(Reason::Unauthorized, "401 where 200 was due: invalid_token");
+    fail(&mut judged, &Route::Balancer, Step::Access, refusal);
+    judged.round.balancer = Outcome::Measured(BalancerRun {
+        pairs: Ratio { events: 9, trials: 20 },
+        client_flows: Ratio { events: 6, trials: 10 },
+        lost: 1,
+        first_loss: Some(Failure {
+            phase: Some(Phase::Wait),
+            reason: Reason::ConnectionReset,
+            detail: "closed after 0 bytes".to_owned(),
+        }),
+        ..BalancerRun::default()
+    });
+    judged.assessment.expected_unauthorized = Some(0.444_444_4);
+    judged.assessment.unauthorized_interval = Some((0.258_2, 0.657_9));
+    let cause = Finding {
+        summary: format!("{odd} signs and checks tokens with another key than the other backends"),
+        effect: "4 of 9 requests with a fresh token are answered 401: a third of pulls fail, and \
+                 a push, which makes many requests, nearly always does"
+            .to_owned(),
+        evidence: vec![
+            format!("key id {} at {odd}, {} at the others", &OTHER_KEY[..9], &GOOD_KEY[..9]),
+            "the same token is still refused after 5 s, so waiting does not help".to_owned(),
+        ],
+        remedies: vec![
+            format!(
+                "Copy the key file of a good backend to {odd} and restart core there:\n\
+                 scp harbor-01:/data/secret/core/private_key.pem {odd}:/data/secret/core/\n\
+                 ssh {odd} docker compose restart core"
+            ),
+            format!("Until then take {odd} out of the load balancer"),
+        ],
+        confirm: format!("sha256sum of private_key.pem differs between {odd} and the others"),
+        explains: 7,
+        ..finding(FindingName::TokenKeyMismatch, Severity::Critical, Confidence::Proved, &[guilty])
+    };
+    add(&mut judged, cause);
+    judged
+}
+
+/// A snapshot of judged registries.
+pub(super) fn snapshot(judged: impl IntoIterator<Item = Judged>) -> Snapshot {
+    let states = judged.into_iter().map(|judged| {
+        let state = RegistryState {
+            url: judged.round.url.clone(),
+            interval_seconds: 15.0,
+            routes: judged.round.flows.iter().map(|flow| flow.route.clone()).collect(),
+            latest: Some(Arc::new(judged)),
+        };
+        (state.latest.as_ref().unwrap().round.registry.clone(), state)
+    });
+    of_states(states.collect())
+}
+
+/// A snapshot of a registry before its first round.
+pub(super) fn unmeasured() -> Snapshot {
+    let state = RegistryState {
+        url: "https://hub.example.com".to_owned(),
+        interval_seconds: 15.0,
+        routes: vec![Route::Backend(backend(1)), Route::Balancer],
+        latest: None,
+    };
+    of_states(BTreeMap::from([(RegistryName::parse("main").unwrap(), state)]))
+}
+
+fn of_states(registries: BTreeMap<RegistryName, RegistryState>) -> Snapshot {
+    let program = ProgramFacts {
+        reload_successful: true,
+        reload_success: DateTime::from_timestamp(1_790_000_000, 0).unwrap(),
+        reload_error: None,
+    };
+    Snapshot { registries, program }
+}

@@ -1,0 +1,175 @@
+//! `check` in text form, for a tired engineer: the verdict first, then what is broken, where, what
+//! it does to users and what to do; what was measured comes last.
+//!
+//! Colour only repeats what the words say.
+
+mod matrix;
+mod measured;
+mod page;
+
+use page::{BOLD, PLAIN, Page, severity_style, status_style};
+
+use super::wording::{
+    checked, count, headline, list, runbook, severity_word, status_word, verdict,
+};
+use crate::model::{
+    Confidence, Finding, Judged, Outcome, RegistryName, RegistryState, Round, Snapshot, Status,
+};
+
+/// Columns of a label beside a finding's texts.
+const LABEL: usize = 12;
+/// Facts of evidence that are printed; the JSON has all.
+const MOST_EVIDENCE: usize = 12;
+
+pub(super) fn render(snapshot: &Snapshot) -> String {
+    let mut page = Page::default();
+    if snapshot.registries.is_empty() {
+        page.paragraph("UNKNOWN  ", status_style(Status::Unknown), "no registry is configured");
+    }
+    verdicts(&mut page, snapshot);
+    for (name, state) in &snapshot.registries {
+        let Some(judged) = state.latest.as_deref() else { continue };
+        let alone = snapshot.registries.len() == 1;
+        if quiet(judged) {
+            // Among several registries the line above says enough of one that is well.
+            if alone {
+                healthy(&mut page, judged);
+            }
+            continue;
+        }
+        if !alone {
+            page.heading(&format!("==== {name} ===="), &state.url);
+        }
+        for finding in &judged.assessment.findings {
+            finding_block(&mut page, finding);
+        }
+        matrix::print(&mut page, &judged.round.matrix);
+        measured::routes(&mut page, &judged.round);
+        measured::clocks(&mut page, &judged.round);
+        measured::keys(&mut page, &judged.round);
+        measured::balancer(&mut page, judged);
+        page.gap();
+        page.paragraph("", PLAIN, &format!("{}: {}", when(&judged.round), checked(judged)));
+    }
+    page.into_text()
+}
+
+fn verdicts(page: &mut Page, snapshot: &Snapshot) {
+    let longest = |width: &dyn Fn(&RegistryName, &RegistryState) -> usize| {
+        snapshot.registries.iter().map(|(name, state)| width(name, state)).max().unwrap_or(0)
+    };
+    let word = |state: &RegistryState| {
+        state.latest.as_ref().map_or(Status::Unknown, |judged| judged.assessment.status)
+    };
+    let words = longest(&|_, state| status_word(word(state)).len());
+    let names = longest(&|name, _| name.as_str().len());
+    for (name, state) in &snapshot.registries {
+        let status = word(state);
+        let lead = format!("{:words$}  {name:names$}  ", status_word(status));
+        page.paragraph(&lead, status_style(status), &format!("{}: {}", state.url, verdict(state)));
+    }
+}
+
+/// Whether there is nothing to tell beyond what was checked.
+fn quiet(judged: &Judged) -> bool {
+    judged.assessment.status == Status::Ok
+        && judged.assessment.findings.is_empty()
+        && judged.round.flows.iter().all(|flow| flow.succeeded() && flow.lost_before.is_none())
+        && !judged.round.matrix.cells.iter().any(matrix::wrong)
+        && !judged.round.clocks.iter().any(|clock| clock.contradiction)
+}
+
+fn healthy(page: &mut Page, judged: &Judged) {
+    let round = &judged.round;
+    page.gap();
+    let slowest = round.flows.iter().max_by(|a, b| a.seconds().total_cmp(&b.seconds()));
+    if let Some(flow) = slowest {
+        let text = format!(
+            "the token flow passed on {}; the slowest is {} with {:.0} ms",
+            list(&round.flows.iter().map(|flow| &flow.route).collect::<Vec<_>>()),
+            flow.route,
+            flow.seconds() * 1000.0
+        );
+        page.paragraph("  Routes    ", BOLD, &text);
+    }
+    let accepted = round.matrix.cells.iter().filter(|cell| cell.accepted() == Some(true)).count();
+    if accepted > 0 {
+        let text = format!("{} tried, each token accepted", count(accepted, "pair"));
+        page.paragraph("  Matrix    ", BOLD, &text);
+    }
+    if let Outcome::Measured(run) = &round.balancer {
+        let text = format!(
+            "{} of {} independent flows and {} of {} client-like flows were answered 401",
+            run.pairs.events, run.pairs.trials, run.client_flows.events, run.client_flows.trials
+        );
+        page.paragraph("  Balancer  ", BOLD, &text);
+    }
+    let bounds = round.clocks.iter().flat_map(|c| [c.interval.lower(), c.interval.upper()]);
+    if let Some(furthest) = bounds.map(f64::abs).max_by(f64::total_cmp) {
+        let furthest = (furthest * 1000.0).ceil();
+        let text = format!("each backend's clock is within {furthest:.0} ms of the prober's");
+        page.paragraph("  Clocks    ", BOLD, &text);
+    }
+    page.gap();
+    page.paragraph("", PLAIN, &when(&judged.round));
+}
+
+fn when(round: &Round) -> String {
+    let started = round.started.format("%Y-%m-%d %H:%M:%S UTC");
+    format!("Checked at {started} in {:.1} s", round.seconds)
+}
+
+fn finding_block(page: &mut Page, finding: &Finding) {
+    page.gap();
+    let lead = format!("{}  ", severity_word(finding.severity));
+    page.paragraph(&lead, severity_style(finding.severity), &headline(finding));
+    entry(page, "", &finding.summary);
+    page.gap();
+    entry(page, "Users", &finding.effect);
+    entry(page, "Confidence", &confidence(finding));
+    for (number, remedy) in finding.remedies.iter().enumerate() {
+        let mut lines = remedy.lines();
+        let what = lines.next().unwrap_or_default();
+        let label = if number == 0 { "To do" } else { " " };
+        entry(page, label, &format!("{}. {what}", number + 1));
+        for command in lines {
+            page.command(LABEL + 5, command);
+        }
+    }
+    let facts = finding.evidence.iter().take(MOST_EVIDENCE);
+    for (label, fact) in ["Evidence"].into_iter().chain(std::iter::repeat(" ")).zip(facts) {
+        entry(page, label, &format!("- {fact}"));
+    }
+    if finding.evidence.len() > MOST_EVIDENCE {
+        let more = finding.evidence.len() - MOST_EVIDENCE;
+        entry(page, " ", &format!("and {more} more, all in --output=json"));
+    }
+    entry(page, "To confirm", &finding.confirm);
+    if finding.explains > 0 {
+        let explained = match finding.explains {
+            1 => "1 refused pair or failed flow of this check".to_owned(),
+            number => format!("{number} refused pairs or failed flows of this check"),
+        };
+        entry(page, "Explains", &explained);
+    }
+    entry(page, "Runbook", &runbook(finding.finding));
+}
+
+/// A labelled text, or one without a label; nothing if there is no text.
+fn entry(page: &mut Page, label: &str, text: &str) {
+    if label.is_empty() && !text.is_empty() {
+        page.paragraph("  ", PLAIN, text);
+    } else if !text.is_empty() {
+        page.paragraph(&format!("  {label:LABEL$}"), BOLD, text);
+    }
+}
+
+fn confidence(finding: &Finding) -> String {
+    match (finding.confidence, finding.alternatives.is_empty()) {
+        (Confidence::Proved, _) => "proved".to_owned(),
+        (Confidence::Suspected, true) => "suspected".to_owned(),
+        (Confidence::Suspected, false) => {
+            format!("suspected; the same evidence also fits {}", list(&finding.alternatives))
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Words and phrases that all outputs share, and the one place where foreign text is made safe.
+
+use crate::model::{
+    Confidence, Finding, FindingName, Judged, Outcome, RegistryState, Severity, Status,
+};
+
+/// The status as people read it in capitals.
+pub(super) fn status_word(status: Status) -> &'static str {
+    match status {
+        Status::Ok => "OK",
+        Status::Warning => "WARNING",
+        Status::Unknown => "UNKNOWN",
+        Status::Critical => "CRITICAL",
+    }
+}
+
+/// The severity as people read it in capitals.
+pub(super) fn severity_word(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Info => "INFO",
+        Severity::Warning => "WARNING",
+        Severity::Critical => "CRITICAL",
+    }
+}
+
+/// The runbook page of a finding, from the top of the repository.
+pub(super) fn runbook(finding: FindingName) -> String {
+    format!("deploy/runbooks/{finding}.md")
+}
+
+/// One line without anything that a terminal, a log or a parser would take for a command: control
+/// characters, line breaks, and the invisible characters that reorder or hide text. Servers write
+/// some of what is printed here.
+pub(super) fn clean(text: &str) -> String {
+    let harmless = |c: char| match c {
+        '\t' | '\n' | '\r' | '\u{2028}' | '\u{2029}' => ' ',
+        '\u{61c}'
+        | '\u{200b}'..='\u{200f}'
+        | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}'
+        | '\u{feff}'
+        | '\u{fffe}'..='\u{ffff}' => '?',
+        c if c.is_control() => '?',
+        c => c,
+    };
+    text.trim_end().chars().map(harmless).collect()
+}
+
+/// As [`clean`], line by line: for texts whose line breaks are the program's own.
+pub(super) fn clean_lines(text: &str) -> String {
+    text.lines().map(clean).collect::<Vec<_>>().join("\n")
+}
+
+/// `1 route`, `4 routes`.
+pub(super) fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+/// `a`, `a and b`, `a, b and c`, or the first twelve and how many more.
+pub(super) fn list<T: ToString>(items: &[T]) -> String {
+    const MOST: usize = 12;
+    let mut words: Vec<String> = items.iter().take(MOST).map(ToString::to_string).collect();
+    if items.len() > MOST {
+        words.push(format!("{} more", items.len() - MOST));
+    }
+    match words.split_last() {
+        None => String::new(),
+        Some((last, [])) => last.clone(),
+        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+    }
+}
+
+/// A finding in few words: its name, the guilty backends, and whether it is only suspected.
+pub(super) fn headline(finding: &Finding) -> String {
+    let place = match finding.backends.as_slice() {
+        [] => String::new(),
+        backends => format!(" at {}", list(backends)),
+    };
+    let sure = match finding.confidence {
+        Confidence::Proved => "",
+        Confidence::Suspected => " (suspected)",
+    };
+    format!("{}{place}{sure}", finding.finding)
+}
+
+/// What is wrong with a registry, or what was checked and found right, in one phrase.
+pub(super) fn verdict(state: &RegistryState) -> String {
+    const MOST: usize = 3;
+    let Some(judged) = state.latest.as_deref() else { return "nothing measured yet".to_owned() };
+    let findings = &judged.assessment.findings;
+    let status = judged.assessment.status;
+    if status == Status::Unknown {
+        return "nothing could be measured".to_owned();
+    }
+    let mut names: Vec<String> = findings.iter().take(MOST).map(headline).collect();
+    if findings.len() > MOST {
+        names.push(count(findings.len() - MOST, "more finding"));
+    }
+    match (status, names.is_empty()) {
+        (Status::Ok, true) => format!("nothing wrong in {}", checked(judged)),
+        (Status::Ok, false) => format!("nothing fails users; worth knowing: {}", names.join("; ")),
+        (_, true) => format!("{} checked", checked(judged)),
+        (_, false) => names.join("; "),
+    }
+}
+
+/// How much was looked at: `4 routes, 16 pairs and 20 flows through lb`.
+pub(super) fn checked(judged: &Judged) -> String {
+    let cells = &judged.round.matrix.cells;
+    let tried = cells.iter().filter(|cell| cell.accepted().is_some()).count();
+    let pairs = if tried == cells.len() {
+        count(tried, "pair")
+    } else {
+        format!("{tried} of {}", count(cells.len(), "pair"))
+    };
+    let mut parts = vec![count(judged.round.flows.len(), "route"), pairs];
+    if let Outcome::Measured(run) = &judged.round.balancer {
+        let flows = usize::try_from(run.pairs.trials).unwrap_or(usize::MAX);
+        parts.push(format!("{} through lb", count(flows, "flow")));
+    }
+    list(&parts)
+}
+
+/// A ratio from 0 to 1 as `44.4 %`.
+pub(super) fn percent(ratio: f64) -> String {
+    format!("{:.1} %", ratio * 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_text_becomes_one_harmless_line() {
+        let cases = [
+            ("plain text, ünïcödé 漢字", "plain text, ünïcödé 漢字"),
+            ("\u{1b}[2J\u{1b}]0;title\u{7}", "?[2J?]0;title?"),
+            ("a\r\nOK main", "a  OK main"),
+            ("\u{9b}31m\u{7f}\u{0}", "?31m??"),
+            ("user\u{202e}gpj.exe\u{2066}\u{feff}\u{200b}", "user?gpj.exe???"),
+            ("one\u{2028}two\ttabs ", "one two tabs"),
+        ];
+        for (raw, safe) in cases {
+            assert_eq!(clean(raw), safe, "{raw:?}");
+        }
+        assert_eq!(clean_lines("do it\ncp a b\u{1b}c"), "do it\ncp a b?c");
+    }
+
+    #[test]
+    fn lists_read_as_people_write_them() {
+        let many: Vec<u32> = (0..40).collect();
+        let cases: [(&[u32], &str); 4] = [
+            (&[], ""),
+            (&[1], "1"),
+            (&[1, 2, 3], "1, 2 and 3"),
+            (&many, "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 28 more"),
+        ];
+        for (items, text) in cases {
+            assert_eq!(list(items), text);
+        }
+    }
+}
