@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod discovery;
 pub mod model;
 pub mod probe;
 pub mod registry;

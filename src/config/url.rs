@@ -74,6 +74,9 @@ impl HostPort {
     /// # Errors
     /// [`UrlError::Address`] if it is none of these.
     pub fn parse(text: &str, default_port: u16) -> Result<Self, UrlError> {
+        if text.contains('@') {
+            return Err(UrlError::Credentials);
+        }
         let bad = || UrlError::Address(text.to_owned());
         let (host, port) = if let Some(rest) = text.strip_prefix('[') {
             let (host, rest) = rest.split_once(']').ok_or_else(bad)?;
@@ -93,7 +96,10 @@ impl HostPort {
             }
         };
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
-        if host.is_empty() || !host.chars().all(allowed) || port == 0 {
+        // Names whose last label is a number do not exist: 10.0.0.300 is a mistyped address.
+        let number = host.rsplit('.').next().is_some_and(|l| l.bytes().all(|b| b.is_ascii_digit()));
+        let mistyped = number && host.parse::<std::net::IpAddr>().is_err();
+        if host.is_empty() || !host.chars().all(allowed) || mistyped || port == 0 {
             return Err(bad());
         }
         Ok(Self { host: host.to_ascii_lowercase(), port })
@@ -142,6 +148,9 @@ impl Authority {
         let host = parsed.host_str().ok_or_else(|| UrlError::Syntax("no host".to_owned()))?;
         let host = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
         let port = parsed.port().unwrap_or(scheme.default_port());
+        if port == 0 {
+            return Err(UrlError::Syntax("port 0".to_owned()));
+        }
         Ok(Self { scheme, host_port: HostPort { host, port } })
     }
 
@@ -187,8 +196,11 @@ impl PublicUrl {
             || parsed.query().is_some()
             || parsed.fragment().is_some()
         {
-            let tail = &parsed[::url::Position::BeforePath..];
-            return Err(UrlError::Path(tail.to_owned()));
+            // A query may hold a token: only that there is one is said.
+            let path = parsed.path();
+            let query = parsed.query().map_or("", |_| "?…");
+            let fragment = parsed.fragment().map_or("", |_| "#…");
+            return Err(UrlError::Path(format!("{path}{query}{fragment}")));
         }
         Ok(Self(authority))
     }
@@ -222,9 +234,30 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(HostPort::parse(text, 443).map(|a| a.to_string()), Ok(expected.to_owned()));
         }
-        for bad in ["", ":443", "a:b", "a:0", "a:70000", "[zz]:1", "a b:1", "h/p:1", "[::1]x"] {
+        for bad in [
+            "",
+            ":443",
+            "a:b",
+            "a:0",
+            "a:70000",
+            "[zz]:1",
+            "a b:1",
+            "h/p:1",
+            "[::1]x",
+            "10.0.0.300:1",
+        ] {
             assert!(HostPort::parse(bad, 443).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_may_be_a_secret_is_not_repeated() {
+        for text in ["https://u:hunter2@h", "https://h/?token=hunter2", "https://h/#hunter2"] {
+            let error = PublicUrl::parse(text).unwrap_err().to_string();
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+        let error = HostPort::parse("u:hunter2@h:443", 443).unwrap_err().to_string();
+        assert!(!error.contains("hunter2"), "{error}");
     }
 
     #[test]

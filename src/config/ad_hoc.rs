@@ -1,0 +1,204 @@
+//! A registry from the command line: `check URL --backend NAME=ADDR`, without a file.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use super::file::{BackendEntry, BalancerEntry, Discovery, DnsDiscovery, RegistryEntry, TlsEntry};
+use super::problem::{AdHocErrors, Mistake, Place, Problems};
+use super::read::At;
+use super::resolve::{Globals, registry};
+use super::{Credentials, PublicUrl, Registry, secret};
+
+/// What the command line says about one registry.
+#[derive(Debug, Clone, Default)]
+pub struct AdHoc {
+    /// The public URL.
+    pub url: String,
+    /// `--backend`: names and addresses; without any, every address behind the URL's host.
+    pub backends: Vec<(String, String)>,
+    /// `--username`; needs a password.
+    pub username: Option<String>,
+    /// From `--password-stdin` or `--password-file`; needs a user name.
+    pub password: Option<SecretString>,
+    /// `--scope`.
+    pub scope: Option<String>,
+    /// `--ca-file`, relative to the working directory.
+    pub ca_file: Option<PathBuf>,
+    /// `--insecure-skip-verify`.
+    pub insecure_skip_verify: bool,
+    /// `--balancer-address`.
+    pub balancer_address: Option<String>,
+    /// `--allow-plaintext`: credentials may cross a network unencrypted.
+    pub allow_plaintext: bool,
+    /// `--timeout`: limit of each request, below the 15 s of a round.
+    pub timeout: Option<Duration>,
+}
+
+/// Makes a registry of it by the same rules as from a file. Its name is the URL's host.
+///
+/// # Errors
+/// [`AdHocErrors`] holds every problem, each with the option it comes from.
+pub fn ad_hoc(given: AdHoc) -> Result<Registry, AdHocErrors> {
+    let mut problems = Problems::default();
+    let credentials = credentials(given.username, given.password, &mut problems);
+    let backends: Vec<_> = given
+        .backends
+        .into_iter()
+        .map(|(name, address)| {
+            let flag = "--backend";
+            at(flag, BackendEntry { name: Some(at(flag, name)), address: Some(at(flag, address)) })
+        })
+        .collect();
+    let dns = Discovery { dns: Some(at("URL", DnsDiscovery {})) };
+    let entry = RegistryEntry {
+        name: Some(at("URL", name(&given.url))),
+        url: Some(at("URL", given.url)),
+        discovery: backends.is_empty().then(|| at("URL", dns)),
+        backends: (!backends.is_empty()).then(|| at("--backend", backends)),
+        scope: given.scope.map(|scope| at("--scope", scope)),
+        tls: Some(at(
+            "--ca-file",
+            TlsEntry {
+                ca_file: given
+                    .ca_file
+                    .map(|path| at("--ca-file", path.to_string_lossy().into_owned())),
+                insecure_skip_verify: Some(at(
+                    "--insecure-skip-verify",
+                    given.insecure_skip_verify,
+                )),
+                ..TlsEntry::default()
+            },
+        )),
+        balancer: given.balancer_address.map(|address| {
+            let address = Some(at("--balancer-address", address));
+            at("--balancer-address", BalancerEntry { address, ..BalancerEntry::default() })
+        }),
+        allow_plaintext: Some(at("--allow-plaintext", given.allow_plaintext)),
+        timeout: given
+            .timeout
+            .map(|timeout| at("--timeout", humantime::format_duration(timeout).to_string())),
+        ..RegistryEntry::default()
+    };
+    let registry =
+        registry(&at("URL", entry), &Globals::default(), credentials, Path::new(""), &mut problems);
+    match registry {
+        Some(registry) if problems.0.is_empty() => Ok(registry),
+        _ => Err(AdHocErrors(problems.sorted())),
+    }
+}
+
+fn at<T>(flag: &'static str, value: T) -> At<T> {
+    At { place: Place::Flag(flag), value: Some(value) }
+}
+
+fn credentials(
+    username: Option<String>,
+    password: Option<SecretString>,
+    problems: &mut Problems,
+) -> Option<Credentials> {
+    let place = Place::Flag("--username");
+    match (username, password) {
+        (None, None) => None,
+        (Some(username), Some(password)) => {
+            let username = problems.note(place, secret::check_username(&username))?;
+            Some(Credentials { username, password })
+        }
+        (Some(_), None) => {
+            problems
+                .add(place, Mistake::Alone("--username", "--password-stdin or --password-file"));
+            None
+        }
+        (None, Some(_)) => {
+            problems.add(place, Mistake::Alone("a password", "--username"));
+            None
+        }
+    }
+}
+
+/// The URL's host as a name: colons of an IPv6 address become dashes, and a long name is cut.
+fn name(url: &str) -> String {
+    let host = PublicUrl::parse(url).map(|url| url.authority().host_port.host.clone());
+    // A bad URL is noted as such; the name then only has to be a name.
+    host.unwrap_or_else(|_| "registry".to_owned()).replace(':', "-").chars().take(63).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Backend, BackendSource, HostPort, Scheme};
+    use crate::model::BackendName;
+
+    #[test]
+    fn without_backends_they_come_from_dns_and_the_host_is_the_name() {
+        for (url, name) in [
+            ("https://hub.example.com:8443", "hub.example.com"),
+            ("http://[fd00::1]:5000", "fd00--1"),
+            ("https://10.0.0.1", "10.0.0.1"),
+        ] {
+            let registry = ad_hoc(AdHoc { url: url.to_owned(), ..AdHoc::default() }).unwrap();
+            assert_eq!(registry.name.as_str(), name);
+            assert_eq!(registry.backends, BackendSource::Dns);
+        }
+    }
+
+    #[test]
+    fn backends_and_credentials_are_taken_as_given() {
+        let registry = ad_hoc(AdHoc {
+            url: "https://hub.example.com".to_owned(),
+            backends: vec![("a".to_owned(), "http://10.0.0.1:5000".to_owned())],
+            username: Some("robot$prober".to_owned()),
+            password: Some(SecretString::from("hunter2")),
+            allow_plaintext: true,
+            ..AdHoc::default()
+        })
+        .unwrap();
+        let backend = Backend {
+            name: BackendName::parse("a").unwrap(),
+            scheme: Scheme::Http,
+            address: HostPort { host: "10.0.0.1".to_owned(), port: 5000 },
+        };
+        assert_eq!(registry.backends, BackendSource::Static(vec![backend]));
+        assert_eq!(registry.credentials.unwrap().username, "robot$prober");
+    }
+
+    #[test]
+    fn every_problem_names_its_option() {
+        let errors = ad_hoc(AdHoc {
+            url: "http://hub.example.com".to_owned(),
+            backends: vec![
+                ("lb".to_owned(), "10.0.0.1:443".to_owned()),
+                ("b".to_owned(), "10.0.0.1:443".to_owned()),
+            ],
+            username: Some("robot".to_owned()),
+            password: Some(SecretString::from("hunter2")),
+            scope: Some("probe/canary".to_owned()),
+            ca_file: Some("does-not-exist.pem".into()),
+            timeout: Some(Duration::from_secs(60)),
+            ..AdHoc::default()
+        })
+        .unwrap_err();
+        assert_eq!(
+            errors.to_string(),
+            "--backend: \"lb\" is reserved; it means something else in metrics\n\
+             --backend: backend address 10.0.0.1:443 is already used with --backend; each must be \
+             different\n\
+             --ca-file: ca_file does-not-exist.pem: entity not found\n\
+             --scope: expected repository:NAME:pull with a NAME in lower case, found \
+             \"probe/canary\"\n\
+             --timeout: timeout 1m is not below interval 15s; shorten the one or lengthen the other\n\
+             URL: credentials would be sent to http://hub.example.com unencrypted; use https, or \
+             accept that with allow_plaintext"
+        );
+    }
+
+    #[test]
+    fn a_user_name_needs_a_password_and_the_reverse() {
+        let url = "https://h".to_owned();
+        let alone = AdHoc { url: url.clone(), username: Some("u".to_owned()), ..AdHoc::default() };
+        assert!(ad_hoc(alone).unwrap_err().to_string().starts_with("--username: --username needs"));
+        let alone = AdHoc { url, password: Some("p".into()), ..AdHoc::default() };
+        assert!(ad_hoc(alone).unwrap_err().to_string().contains("a password needs --username"));
+    }
+}

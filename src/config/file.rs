@@ -1,0 +1,166 @@
+//! The configuration file as it is written: every key with its documentation, nothing checked.
+//!
+//! The comments here are also what editors show (`config schema`).
+
+use super::read::{At, mapping};
+
+mapping! {
+    /// The configuration of registry-prober.
+    File {
+        /// What holds for every registry that does not say otherwise.
+        global: Global,
+        /// The registries to probe: 1 to 1000.
+        #[schemars(required, extend("minItems" = 1, "maxItems" = 1000))]
+        registries: Vec<At<RegistryEntry>>,
+    }
+}
+
+mapping! {
+    /// What holds for every registry that does not say otherwise.
+    Global {
+        /// Time between the starts of two rounds, 1s to 1d. Default 15s.
+        #[schemars(extend("pattern" = DURATION))]
+        interval: String,
+        /// Limit of each request, at least 100ms and below the interval. Default 5s.
+        #[schemars(extend("pattern" = DURATION))]
+        timeout: String,
+        /// Requests per second to one backend, at most. Default 50.
+        #[schemars(extend("minimum" = 1))]
+        max_requests_per_second: u32,
+    }
+}
+
+mapping! {
+    /// One logical registry behind one public URL.
+    RegistryEntry {
+        /// Its name in every output: letters, digits, '.', '_' and '-', at most 63.
+        #[schemars(required, extend("pattern" = NAME))]
+        name: String,
+        /// The public URL: scheme, host and port only, for instance `https://hub.example.com`.
+        #[schemars(required, extend("pattern" = "^https?://"))]
+        url: String,
+        /// Its nodes. Either these or `discovery`.
+        #[schemars(extend("minItems" = 1, "maxItems" = 500))]
+        backends: Vec<At<BackendEntry>>,
+        /// How the nodes are found when they are not listed.
+        discovery: Discovery,
+        /// Who the prober is; anonymous without.
+        credentials: CredentialsEntry,
+        /// The repository scope to ask for, for instance `repository:probe/canary:pull`.
+        #[schemars(extend("pattern" = "^repository:[^:]+:[a-z,]+$"))]
+        scope: String,
+        /// Trust and client certificate.
+        tls: TlsEntry,
+        /// The way through the load balancer.
+        balancer: BalancerEntry,
+        /// Which pairs of issuer and verifier are tried in each round: `auto` (all up to 12
+        /// backends, then one per key and a sample), `full`, or `sampled:K`. Default auto.
+        #[schemars(extend("pattern" = "^(auto|full|sampled:[1-9][0-9]*)$"))]
+        matrix: String,
+        /// How tokens are asked for: `get` with Basic authentication, or `post` (OAuth2 password
+        /// grant). Default get.
+        #[schemars(extend("enum" = ["get", "post"]))]
+        token_method: String,
+        /// Authorities beside the registry's own that may see credentials, for instance
+        /// `https://auth.example.com`.
+        allowed_realms: Vec<At<String>>,
+        /// Accept that credentials are sent over unencrypted http to another machine. Default
+        /// false.
+        allow_plaintext: bool,
+        /// Time between the starts of two rounds. Default: the global one.
+        #[schemars(extend("pattern" = DURATION))]
+        interval: String,
+        /// Limit of each request. Default: the global one.
+        #[schemars(extend("pattern" = DURATION))]
+        timeout: String,
+        /// Requests per second to one backend, at most. Default: the global one.
+        #[schemars(extend("minimum" = 1))]
+        max_requests_per_second: u32,
+    }
+}
+
+mapping! {
+    /// One node of a registry.
+    BackendEntry {
+        /// Its name in every output: as a registry's, and neither `lb` nor `unknown`.
+        #[schemars(required, extend("pattern" = NAME))]
+        name: String,
+        /// Where to connect: host:port, [v6]:port, or with a scheme of its own
+        /// `http://host:port`.
+        #[schemars(required)]
+        address: String,
+    }
+}
+
+mapping! {
+    /// How backends are found.
+    Discovery {
+        /// Every address behind the public name is a backend.
+        dns: DnsDiscovery,
+    }
+}
+
+mapping! {
+    /// Takes no settings: `dns: {}`.
+    DnsDiscovery {
+    }
+}
+
+mapping! {
+    /// Who the prober is: `username` with `password_file` or `password_env`, or `docker_config`.
+    CredentialsEntry {
+        /// The user or robot account.
+        username: String,
+        /// A file that holds the password and nothing else; read again when it changes.
+        password_file: String,
+        /// An environment variable that holds the password.
+        password_env: String,
+        /// Docker's own configuration, for instance ~/.docker/config.json.
+        docker_config: String,
+    }
+}
+
+mapping! {
+    /// Trust and client certificate.
+    TlsEntry {
+        /// Certificates (PEM) to trust beside the system's.
+        ca_file: String,
+        /// Accept every certificate; what is wrong with it is still reported. Default false.
+        insecure_skip_verify: bool,
+        /// Client certificate chain (PEM).
+        cert_file: String,
+        /// Private key of the client certificate (PEM, not encrypted).
+        key_file: String,
+    }
+}
+
+mapping! {
+    /// The way through the load balancer.
+    BalancerEntry {
+        /// Independent pairs of requests in each round, 0 to 1000. Default 20.
+        #[schemars(extend("maximum" = 1000))]
+        samples: u32,
+        /// Connect here (host:port) instead of asking DNS for the public name.
+        address: String,
+    }
+}
+
+const DURATION: &str = "^([0-9]+ *[a-z]+ *)+$";
+const NAME: &str = "^[A-Za-z0-9._-]{1,63}$";
+
+impl File {
+    /// Every path the file names, as written.
+    pub(super) fn paths(&self) -> Vec<&str> {
+        let entries = self.registries.iter().flat_map(|list| list.value.iter().flatten());
+        let mut paths = Vec::new();
+        for entry in entries.filter_map(|entry| entry.value.as_ref()) {
+            if let Some(credentials) = entry.credentials.as_ref().and_then(|at| at.value.as_ref()) {
+                paths.extend([&credentials.password_file, &credentials.docker_config]);
+            }
+            if let Some(tls) = entry.tls.as_ref().and_then(|at| at.value.as_ref()) {
+                paths.extend([&tls.ca_file, &tls.cert_file, &tls.key_file]);
+            }
+        }
+        paths.into_iter().flatten().filter_map(|at| at.value.as_deref()).collect()
+    }
+}

@@ -1,0 +1,124 @@
+//! Loading a configuration file, and noticing that it or a file it names has changed.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::{env, fmt, fs};
+
+use sha2::{Digest, Sha256};
+
+use super::file::File;
+use super::problem::{ConfigErrors, Mistake, Place, Problems, ReadError};
+use super::read::Read as _;
+use super::{Config, node, resolve};
+
+/// Largest configuration file, in bytes.
+const MAX_CONFIG: u64 = 1 << 20;
+/// Largest file that a configuration names, in bytes.
+pub(super) const MAX_NAMED: u64 = 1 << 20;
+
+/// A configuration, and the state of the files it was made from.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// Every rule already holds.
+    pub config: Config,
+    /// Differs from [`fingerprint`] as soon as one of the files has changed.
+    pub fingerprint: Fingerprint,
+}
+
+/// SHA-256 over a configuration file and all files it names, secrets among them.
+///
+/// To be compared, never to be shown: a weak password could be guessed from it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Fingerprint([u8; 32]);
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Fingerprint(..)")
+    }
+}
+
+/// Reads a configuration file and all it names.
+///
+/// Blocks on files and, with `docker_config`, on a credential helper of at most 10 s for each
+/// registry; in async code call it through `spawn_blocking`.
+///
+/// # Errors
+/// [`ConfigErrors`] holds every problem of the file, not the first only.
+pub fn load(path: &Path) -> Result<Loaded, ConfigErrors> {
+    let mut problems = Problems::default();
+    // Taken before the secrets are read: a change in between shows as a difference later.
+    let fingerprint = fingerprint(path);
+    let config = parse(path, &mut problems)
+        .and_then(|file| resolve::config(&file, directory(path), &mut problems));
+    match config {
+        Some(config) if problems.0.is_empty() => Ok(Loaded { config, fingerprint }),
+        _ => Err(ConfigErrors::new(path, problems)),
+    }
+}
+
+/// The present state of a configuration file and the files it names, good or bad.
+///
+/// Reads and hashes them, no more: cheap enough to be asked every few seconds. Files that are
+/// missing or unreadable count as a state of their own, so a secret that appears late is noticed.
+pub fn fingerprint(path: &Path) -> Fingerprint {
+    let mut hash = Sha256::new();
+    let mut add = |path: &Path, limit| {
+        let content = read_file(path, limit);
+        // The length before the content keeps the end of one file and the start of the next apart.
+        hash.update([u8::from(content.is_ok())]);
+        let content = content.unwrap_or_default();
+        hash.update(content.len().to_le_bytes());
+        hash.update(content);
+    };
+    add(path, MAX_CONFIG);
+    if let Some(file) = parse(path, &mut Problems::default()) {
+        for named in file.paths() {
+            add(&expand(directory(path), named), MAX_NAMED);
+        }
+    }
+    Fingerprint(hash.finalize().into())
+}
+
+/// The raw file, as far as it could be understood.
+fn parse(path: &Path, problems: &mut Problems) -> Option<File> {
+    let bytes =
+        problems.note(Place::Whole, read_file(path, MAX_CONFIG).map_err(Mistake::Unreadable))?;
+    let text = match std::str::from_utf8(&bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            let good = String::from_utf8_lossy(bytes.get(..error.valid_up_to()).unwrap_or(&[]));
+            let line = good.matches('\n').count() as u64 + 1;
+            let column = good.chars().rev().take_while(|c| *c != '\n').count() as u64 + 1;
+            problems.add(Place::At(line, column), Mistake::NotUtf8);
+            return None;
+        }
+    };
+    let tree = node::parse(text, problems)?;
+    File::read(&tree, problems)
+}
+
+/// A file's content, if it is a regular file within the limit.
+pub(super) fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, ReadError> {
+    // Before opening: a named pipe would block.
+    if !fs::metadata(path)?.is_file() {
+        return Err(ReadError::NotAFile);
+    }
+    let mut content = Vec::new();
+    fs::File::open(path)?.take(limit + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > limit {
+        return Err(ReadError::TooLarge(limit));
+    }
+    Ok(content)
+}
+
+/// A path of the file: `~/` is the home directory, all else is relative to the file's directory.
+pub(super) fn expand(directory: &Path, path: &str) -> PathBuf {
+    match (path.strip_prefix("~/"), env::var_os("HOME")) {
+        (Some(rest), Some(home)) => Path::new(&home).join(rest),
+        _ => directory.join(path),
+    }
+}
+
+fn directory(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new(""))
+}

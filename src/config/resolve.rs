@@ -1,0 +1,387 @@
+//! From the raw file to a [`Config`] in which every rule holds, noting all that is wrong.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::path::Path;
+use std::time::Duration;
+
+use super::file::{BackendEntry, BalancerEntry, Discovery, File, RegistryEntry};
+use super::problem::{Mistake, Place, Problems, quoted};
+use super::read::{At, good};
+use super::{
+    Authority, Backend, BackendSource, BalancerSettings, Config, Credentials, HostPort, MatrixMode,
+    PublicUrl, Registry, Scheme, Scope, Sources, TlsSettings, TokenMethod, UrlError, secret,
+};
+use crate::model::{BackendName, RegistryName};
+
+const MAX_REGISTRIES: usize = 1000;
+const MAX_BACKENDS: usize = 500;
+const MAX_SAMPLES: u32 = 1000;
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
+const MAX_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
+const MIN_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// The configuration, if it can be built; right only if no problem was noted.
+pub(super) fn config(file: &File, directory: &Path, problems: &mut Problems) -> Option<Config> {
+    let globals = globals(file, problems);
+    if file.registries.is_none() {
+        problems.add(Place::Whole, Mistake::Missing { thing: "the file", key: "registries" });
+    }
+    let (entries, place) = good(file.registries.as_ref())?;
+    count(entries, place, "registries", MAX_REGISTRIES, problems);
+    let mut names = Taken::new("registry name");
+    let registries = entries
+        .iter()
+        .filter_map(|entry| {
+            let name = entry.value.as_ref().and_then(|entry| entry.name.as_ref());
+            if let Some((name, place)) = good(name) {
+                names.note(name.clone(), quoted(name), place, problems);
+            }
+            registry(entry, &globals, None, directory, problems)
+        })
+        .collect();
+    Some(Config { registries })
+}
+
+/// What holds where a registry does not say otherwise.
+pub(super) struct Globals {
+    interval: Duration,
+    timeout: Duration,
+    max_requests_per_second: u32,
+}
+
+impl Default for Globals {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(15),
+            timeout: Duration::from_secs(5),
+            max_requests_per_second: 50,
+        }
+    }
+}
+
+fn globals(file: &File, problems: &mut Problems) -> Globals {
+    let Some((entry, _)) = good(file.global.as_ref()) else {
+        return Globals::default();
+    };
+    pace(
+        entry.interval.as_ref(),
+        entry.timeout.as_ref(),
+        entry.max_requests_per_second.as_ref(),
+        &Globals::default(),
+        problems,
+    )
+}
+
+/// Interval, timeout and rate of one level, what it does not say taken from the level above.
+fn pace(
+    interval: Option<&At<String>>,
+    timeout: Option<&At<String>>,
+    rate: Option<&At<u32>>,
+    above: &Globals,
+    problems: &mut Problems,
+) -> Globals {
+    let mut read = |key: Option<&At<String>>, low, expected| {
+        let (text, place) = good(key)?;
+        let result = duration(text, low, expected);
+        problems.note(place, result)
+    };
+    let own_interval = read(interval, MIN_INTERVAL, "a duration from 1s to 1d, for instance 15s");
+    let own_timeout =
+        read(timeout, MIN_TIMEOUT, "a duration from 100ms to 1d, for instance 5s or 500ms");
+    let pace = Globals {
+        interval: own_interval.unwrap_or(above.interval),
+        timeout: own_timeout.unwrap_or(above.timeout),
+        max_requests_per_second: good(rate)
+            .map_or(above.max_requests_per_second, |(rate, _)| *rate),
+    };
+    if let Some((0, place)) = good(rate) {
+        let expected = "a whole number, 1 or greater";
+        problems.add(place, Mistake::Expected { expected, found: "the number 0".to_owned() });
+    }
+    // Said once, by the level that brings the pair about, and only if both could be read.
+    let place = own_timeout.and(timeout).or(own_interval.and(interval)).map(|at| at.place);
+    if let Some(place) = place
+        && pace.timeout >= pace.interval
+    {
+        let text = |duration| humantime::format_duration(duration).to_string();
+        let (timeout, interval) = (text(pace.timeout), text(pace.interval));
+        problems.add(place, Mistake::TimeoutNotBelowInterval { timeout, interval });
+    }
+    pace
+}
+
+fn duration(text: &str, low: Duration, expected: &'static str) -> Result<Duration, Mistake> {
+    match humantime::parse_duration(text) {
+        Ok(value) if (low..=MAX_INTERVAL).contains(&value) => Ok(value),
+        _ => Err(Mistake::Expected { expected, found: quoted(text) }),
+    }
+}
+
+/// One registry. `given` are credentials that do not come from the entry.
+pub(super) fn registry(
+    at: &At<RegistryEntry>,
+    globals: &Globals,
+    given: Option<Credentials>,
+    directory: &Path,
+    problems: &mut Problems,
+) -> Option<Registry> {
+    let entry = at.value.as_ref()?;
+    let mut needs = |missing: bool, key| {
+        if missing {
+            problems.add(at.place, Mistake::Missing { thing: "a registry", key });
+        }
+    };
+    needs(entry.name.is_none(), "name");
+    needs(entry.url.is_none(), "url");
+    needs(
+        entry.backends.is_none() && entry.discovery.is_none(),
+        "backends (or discovery: {dns: {}})",
+    );
+
+    let name = good(entry.name.as_ref())
+        .and_then(|(name, place)| problems.note(place, RegistryName::parse(name)));
+    let url = good(entry.url.as_ref())
+        .and_then(|(url, place)| problems.note(place, PublicUrl::parse(url)));
+    let scheme = url.as_ref().map_or(Scheme::Https, |url| url.authority().scheme);
+    let backends = backend_source(entry, scheme, problems);
+    let mut sources = Sources::default();
+    let credentials = given.or_else(|| {
+        let at = entry.credentials.as_ref()?;
+        secret::credentials(at, url.as_ref(), directory, &mut sources, problems)
+    });
+    let tls = good(entry.tls.as_ref()).map_or_else(TlsSettings::default, |(entry, _)| {
+        secret::tls(entry, directory, &mut sources, problems)
+    });
+    let scope = good(entry.scope.as_ref()).and_then(|(text, place)| {
+        let expected = "repository:NAME:pull with a NAME in lower case";
+        let mistake = Mistake::Expected { expected, found: quoted(text) };
+        problems.note(place, Scope::parse(text).ok_or(mistake))
+    });
+    let balancer = balancer(entry.balancer.as_ref(), scheme, problems);
+    let matrix = good(entry.matrix.as_ref()).and_then(|(text, place)| {
+        let expected = "auto, full or sampled:K with K from 1";
+        let mistake = Mistake::Expected { expected, found: quoted(text) };
+        problems.note(place, matrix_mode(text).ok_or(mistake))
+    });
+    let token_method = good(entry.token_method.as_ref()).and_then(|(text, place)| {
+        let mistake = Mistake::Expected { expected: "get or post", found: quoted(text) };
+        problems.note(place, token_method(text).ok_or(mistake))
+    });
+    let allowed_realms = allowed_realms(entry, problems);
+    let pace = pace(
+        entry.interval.as_ref(),
+        entry.timeout.as_ref(),
+        entry.max_requests_per_second.as_ref(),
+        globals,
+        problems,
+    );
+
+    let allow_plaintext = good(entry.allow_plaintext.as_ref()).is_some_and(|(allow, _)| *allow);
+    if !allow_plaintext && (entry.credentials.is_some() || credentials.is_some()) {
+        plaintext(entry, url.as_ref(), problems);
+    }
+
+    Some(Registry {
+        credentials,
+        scope,
+        tls,
+        balancer,
+        matrix: matrix.unwrap_or(MatrixMode::Auto),
+        token_method: token_method.unwrap_or(TokenMethod::Get),
+        allowed_realms,
+        interval: pace.interval,
+        timeout: pace.timeout,
+        max_requests_per_second: pace.max_requests_per_second,
+        allow_plaintext,
+        sources,
+        ..Registry::new(name?, url?, backends?)
+    })
+}
+
+/// Notes every authority to which credentials would travel unencrypted over a network.
+fn plaintext(entry: &RegistryEntry, url: Option<&PublicUrl>, problems: &mut Problems) {
+    let mut check = |authority: &Authority, place| {
+        let plain = authority.scheme == Scheme::Http && !authority.is_loopback();
+        if plain {
+            problems.add(place, Mistake::Plaintext(authority.to_string()));
+        }
+        plain
+    };
+    for (text, place) in each(entry.allowed_realms.as_ref()) {
+        if let Ok(url) = PublicUrl::parse(text) {
+            check(url.authority(), place);
+        }
+    }
+    let scheme = url.map_or(Scheme::Https, |url| url.authority().scheme);
+    if let (Some(url), Some(at)) = (url, &entry.url)
+        && check(url.authority(), at.place)
+    {
+        // The addresses follow the URL, which is the one to correct.
+        return;
+    }
+    let balancer =
+        good(entry.balancer.as_ref()).and_then(|(entry, _)| good(entry.address.as_ref()));
+    let backends =
+        each(entry.backends.as_ref()).filter_map(|(entry, _)| good(entry.address.as_ref()));
+    for (text, place) in backends.chain(balancer) {
+        if let Ok(authority) = address(text, scheme) {
+            check(&authority, place);
+        }
+    }
+}
+
+fn backend_source(
+    entry: &RegistryEntry,
+    scheme: Scheme,
+    problems: &mut Problems,
+) -> Option<BackendSource> {
+    if let Some(at) = &entry.discovery {
+        if entry.backends.is_some() {
+            problems.add(at.place, Mistake::Both("discovery", "backends"));
+        }
+        if let Some(Discovery { dns: None }) = at.value {
+            problems.add(at.place, Mistake::Missing { thing: "discovery", key: "dns: {}" });
+        }
+    }
+    let Some(list) = &entry.backends else {
+        return entry.discovery.as_ref().map(|_| BackendSource::Dns);
+    };
+    let (entries, place) = good(Some(list))?;
+    count(entries, place, "backends", MAX_BACKENDS, problems);
+    let mut names = Taken::new("backend name");
+    let mut addresses = Taken::new("backend address");
+    let mut backends = Vec::new();
+    for at in entries {
+        let Some(entry) = &at.value else { continue };
+        backends.extend(backend(entry, at.place, scheme, &mut names, &mut addresses, problems));
+    }
+    Some(BackendSource::Static(backends))
+}
+
+fn backend(
+    entry: &BackendEntry,
+    place: Place,
+    scheme: Scheme,
+    names: &mut Taken<String>,
+    addresses: &mut Taken<HostPort>,
+    problems: &mut Problems,
+) -> Option<Backend> {
+    for (missing, key) in [(entry.name.is_none(), "name"), (entry.address.is_none(), "address")] {
+        if missing {
+            problems.add(place, Mistake::Missing { thing: "a backend", key });
+        }
+    }
+    let name = good(entry.name.as_ref()).and_then(|(name, place)| {
+        names.note(name.clone(), quoted(name), place, problems);
+        problems.note(place, BackendName::parse(name))
+    });
+    let authority = good(entry.address.as_ref()).and_then(|(text, place)| {
+        let authority = problems.note(place, address(text, scheme))?;
+        let address = authority.host_port.clone();
+        addresses.note(address.clone(), address.to_string(), place, problems);
+        Some(authority)
+    });
+    let Authority { scheme, host_port: address } = authority?;
+    Some(Backend { name: name?, scheme, address })
+}
+
+/// Reads `host:port`, or a URL where the scheme differs from the registry's.
+fn address(text: &str, scheme: Scheme) -> Result<Authority, UrlError> {
+    if text.contains("://") {
+        return PublicUrl::parse(text).map(|url| url.authority().clone());
+    }
+    HostPort::parse(text, scheme.default_port()).map(|host_port| Authority { scheme, host_port })
+}
+
+fn balancer(
+    at: Option<&At<BalancerEntry>>,
+    scheme: Scheme,
+    problems: &mut Problems,
+) -> BalancerSettings {
+    let mut settings = BalancerSettings { samples: 20, address: None };
+    let Some((entry, _)) = good(at) else { return settings };
+    if let Some((samples, place)) = good(entry.samples.as_ref()) {
+        settings.samples = *samples;
+        if *samples > MAX_SAMPLES {
+            let expected = "a whole number from 0 to 1000";
+            let found = format!("the number {samples}");
+            problems.add(place, Mistake::Expected { expected, found });
+        }
+    }
+    settings.address = good(entry.address.as_ref()).and_then(|(text, place)| {
+        problems.note(place, HostPort::parse(text, scheme.default_port()))
+    });
+    settings
+}
+
+fn matrix_mode(text: &str) -> Option<MatrixMode> {
+    match text {
+        "auto" => Some(MatrixMode::Auto),
+        "full" => Some(MatrixMode::Full),
+        _ => {
+            let count = text.strip_prefix("sampled:")?;
+            let digits = count.bytes().all(|byte| byte.is_ascii_digit());
+            let count = count.parse().ok().filter(|count| digits && *count >= 1)?;
+            Some(MatrixMode::Sampled(count))
+        }
+    }
+}
+
+fn token_method(text: &str) -> Option<TokenMethod> {
+    match text {
+        "get" => Some(TokenMethod::Get),
+        "post" => Some(TokenMethod::Post),
+        _ => None,
+    }
+}
+
+fn allowed_realms(entry: &RegistryEntry, problems: &mut Problems) -> Vec<Authority> {
+    each(entry.allowed_realms.as_ref())
+        .filter_map(|(text, place)| problems.note(place, PublicUrl::parse(text)))
+        .map(|url| url.authority().clone())
+        .collect()
+}
+
+/// The good entries of a list that may be absent or wrong.
+fn each<T>(list: Option<&At<Vec<At<T>>>>) -> impl Iterator<Item = (&T, Place)> {
+    good(list).into_iter().flat_map(|(entries, _)| entries).filter_map(|at| good(Some(at)))
+}
+
+fn count<T>(
+    entries: &[T],
+    place: Place,
+    things: &'static str,
+    limit: usize,
+    problems: &mut Problems,
+) {
+    if entries.is_empty() {
+        problems.add(place, Mistake::Empty(things));
+    } else if entries.len() > limit {
+        problems.add(place, Mistake::TooMany { things, found: entries.len(), limit });
+    }
+}
+
+/// Values that must differ, and where each was used first.
+struct Taken<T> {
+    what: &'static str,
+    places: HashMap<T, Place>,
+}
+
+impl<T: Eq + Hash> Taken<T> {
+    fn new(what: &'static str) -> Self {
+        Self { what, places: HashMap::new() }
+    }
+
+    fn note(&mut self, value: T, shown: String, place: Place, problems: &mut Problems) {
+        match self.places.get(&value) {
+            Some(by) => {
+                let mistake = Mistake::Duplicate { what: self.what, value: shown, by: *by };
+                problems.add(place, mistake);
+            }
+            None => {
+                self.places.insert(value, place);
+            }
+        }
+    }
+}

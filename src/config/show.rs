@@ -1,0 +1,112 @@
+//! The effective configuration as a configuration file: every default filled in, no secret.
+
+use std::fmt::{self, Write};
+use std::path::Path;
+
+use super::{BackendSource, Config, MatrixMode, PasswordSource, Registry, TokenMethod};
+
+/// The configuration as the program understood it, as a file that means the same.
+///
+/// Passwords are named by where they are kept, never printed.
+pub fn show(config: &Config) -> String {
+    let mut out = String::from("registries:\n");
+    for one in &config.registries {
+        // Writing into a String does not fail.
+        let _ = registry(&mut out, one);
+    }
+    out
+}
+
+fn registry(out: &mut String, registry: &Registry) -> fmt::Result {
+    writeln!(out, "  - name: {}", text(registry.name.as_str()))?;
+    writeln!(out, "    url: {}", text(&registry.url.to_string()))?;
+    match &registry.backends {
+        BackendSource::Static(backends) => {
+            writeln!(out, "    backends:")?;
+            for backend in backends {
+                let address = format!("{}://{}", backend.scheme, backend.address);
+                let name = text(backend.name.as_str());
+                writeln!(out, "      - {{name: {name}, address: {}}}", text(&address))?;
+            }
+        }
+        BackendSource::Dns => writeln!(out, "    discovery: {{dns: {{}}}}")?,
+    }
+    credentials(out, registry)?;
+    if let Some(scope) = &registry.scope {
+        writeln!(out, "    scope: {}", text(&scope.text()))?;
+    }
+    tls(out, registry)?;
+    writeln!(out, "    balancer:")?;
+    writeln!(out, "      samples: {}", registry.balancer.samples)?;
+    if let Some(address) = &registry.balancer.address {
+        writeln!(out, "      address: {}", text(&address.to_string()))?;
+    }
+    let matrix = match registry.matrix {
+        MatrixMode::Auto => "auto".to_owned(),
+        MatrixMode::Full => "full".to_owned(),
+        MatrixMode::Sampled(count) => format!("sampled:{count}"),
+    };
+    writeln!(out, "    matrix: {matrix}")?;
+    let method = match registry.token_method {
+        TokenMethod::Get => "get",
+        TokenMethod::Post => "post",
+    };
+    writeln!(out, "    token_method: {method}")?;
+    let realms: Vec<_> = registry.allowed_realms.iter().map(|r| text(&r.to_string())).collect();
+    writeln!(out, "    allowed_realms: [{}]", realms.join(", "))?;
+    writeln!(out, "    allow_plaintext: {}", registry.allow_plaintext)?;
+    writeln!(out, "    interval: {}", humantime::format_duration(registry.interval))?;
+    writeln!(out, "    timeout: {}", humantime::format_duration(registry.timeout))?;
+    writeln!(out, "    max_requests_per_second: {}", registry.max_requests_per_second)
+}
+
+fn credentials(out: &mut String, registry: &Registry) -> fmt::Result {
+    let Some(credentials) = &registry.credentials else {
+        return writeln!(out, "    # credentials: none, anonymous");
+    };
+    writeln!(out, "    credentials:")?;
+    let username = text(&credentials.username);
+    match &registry.sources.password {
+        Some(PasswordSource::DockerConfig(path)) => {
+            writeln!(out, "      # username: {username}")?;
+            writeln!(out, "      docker_config: {}", path_text(path))
+        }
+        Some(PasswordSource::File(path)) => {
+            writeln!(out, "      username: {username}")?;
+            writeln!(out, "      password_file: {}", path_text(path))
+        }
+        Some(PasswordSource::Environment(name)) => {
+            writeln!(out, "      username: {username}")?;
+            writeln!(out, "      password_env: {}", text(name))
+        }
+        None => {
+            writeln!(out, "      username: {username}")?;
+            writeln!(out, "      password_file: <redacted>")
+        }
+    }
+}
+
+fn tls(out: &mut String, registry: &Registry) -> fmt::Result {
+    writeln!(out, "    tls:")?;
+    writeln!(out, "      insecure_skip_verify: {}", registry.tls.insecure_skip_verify)?;
+    let sources = &registry.sources;
+    for (key, path) in [
+        ("ca_file", &sources.ca_file),
+        ("cert_file", &sources.cert_file),
+        ("key_file", &sources.key_file),
+    ] {
+        if let Some(path) = path {
+            writeln!(out, "      {key}: {}", path_text(path))?;
+        }
+    }
+    Ok(())
+}
+
+fn path_text(path: &Path) -> String {
+    text(&path.to_string_lossy())
+}
+
+/// A text in double quotes: JSON's escapes are YAML's as well.
+fn text(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
