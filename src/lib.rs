@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod config;
 pub mod discovery;
+pub mod metrics;
 pub mod model;
 pub mod probe;
 pub mod registry;

@@ -15,6 +15,8 @@ mod matrix;
 mod names;
 mod outcome;
 mod round;
+#[cfg(test)]
+pub(crate) mod sample;
 mod snapshot;
 mod timeline;
 mod token;

@@ -1,0 +1,140 @@
+//! Shares, expected ratios and the Wilson interval.
+
+use crate::model::{BackendName, Cell, Issuer, Outcome, Ratio, Round, Route, Share};
+
+/// The 95 % Wilson score interval of a ratio: honest for few trials and near 0 and 1. `None`
+/// without trials.
+pub fn wilson(ratio: Ratio) -> Option<(f64, f64)> {
+    const Z: f64 = 1.959_963_984_540_054;
+    let p = ratio.value()?;
+    let n = f64::from(ratio.trials);
+    let z2 = Z * Z;
+    let centre = (p + z2 / (2.0 * n)) / (1.0 + z2 / n);
+    let half = Z * (p * (1.0 - p) / n + z2 / (4.0 * n * n)).sqrt() / (1.0 + z2 / n);
+    Some(((centre - half).max(0.0), (centre + half).min(1.0)))
+}
+
+/// The share of each backend among the balancer's answers, by what tells backends apart: the
+/// signing key of the tokens, else the certificate. What several backends have in common is
+/// divided equally among those of them that answer. Empty if the balancer was not sampled.
+pub fn shares(round: &Round) -> Vec<Share> {
+    let Outcome::Measured(run) = &round.balancer else { return Vec::new() };
+    let alive: Vec<&BackendName> = round
+        .backends
+        .iter()
+        .map(|backend| &backend.name)
+        .filter(|name| round.backend_flow(name).is_some_and(|f| f.challenge.measured().is_some()))
+        .collect();
+    let key_of = |name: &BackendName| {
+        let facts = round.backend_flow(name)?.token.measured()?;
+        facts.kid.as_ref().map(|kid| kid.as_str().to_owned())
+    };
+    let certificate_of = |name: &BackendName| {
+        let route = Route::Backend(name.clone());
+        let met = round.certificates.iter().find(|certificate| certificate.route == route)?;
+        Some(met.fingerprint.clone())
+    };
+    let keys: Vec<(String, u32)> =
+        run.keys.iter().map(|count| (count.key.as_str().to_owned(), count.tokens)).collect();
+    let by_key: Vec<_> = alive.iter().map(|name| (*name, key_of(name))).collect();
+    let by_certificate: Vec<_> = alive.iter().map(|name| (*name, certificate_of(name))).collect();
+    // A certificate of the balancer's own says nothing of the backend behind it.
+    let passes_through = run.certificates.iter().any(|(fingerprint, _)| {
+        by_certificate.iter().any(|(_, own)| own.as_deref() == Some(fingerprint))
+    });
+    if kinds(&by_certificate) > kinds(&by_key) && passes_through {
+        divide(&by_certificate, &run.certificates)
+    } else {
+        divide(&by_key, &keys)
+    }
+}
+
+fn kinds(backends: &[(&BackendName, Option<String>)]) -> usize {
+    let mut kinds: Vec<&String> = backends.iter().filter_map(|(_, kind)| kind.as_ref()).collect();
+    kinds.sort();
+    kinds.dedup();
+    kinds.len()
+}
+
+fn divide(backends: &[(&BackendName, Option<String>)], seen: &[(String, u32)]) -> Vec<Share> {
+    let total: u32 = seen.iter().map(|(_, count)| count).sum();
+    if total == 0 {
+        return Vec::new();
+    }
+    let mut shares = Vec::new();
+    let mut unknown = 0.0;
+    for (kind, count) in seen {
+        let part = f64::from(*count) / f64::from(total);
+        let having: Vec<_> =
+            backends.iter().filter(|(_, own)| own.as_ref() == Some(kind)).collect();
+        if having.is_empty() {
+            unknown += part;
+        }
+        let distinct = having.len() == 1;
+        for (name, _) in &having {
+            let share = part / f64::from(u32::try_from(having.len()).unwrap_or(u32::MAX));
+            shares.push(Share { backend: Some((*name).clone()), share, distinct });
+        }
+    }
+    for (name, _) in backends {
+        if !shares.iter().any(|share| share.backend.as_ref() == Some(name)) {
+            shares.push(Share { backend: Some((*name).clone()), share: 0.0, distinct: true });
+        }
+    }
+    if unknown > 0.0 {
+        shares.push(Share { backend: None, share: unknown, distinct: true });
+    }
+    shares.sort_by(|a, b| a.backend.cmp(&b.backend));
+    shares
+}
+
+/// The 401 ratio of independent pairs that the matrix and the shares predict: the sum over all
+/// pairs of the issuer's share times the verifier's, where the pair is refused. Pairs of which
+/// nothing is known are left out of both sums. `None` if nothing is known.
+pub fn expected(round: &Round, shares: &[Share]) -> Option<f64> {
+    let mut sum = 0.0;
+    let mut weight = 0.0;
+    for cell in &round.matrix.cells {
+        let Some(accepted) = cell.accepted() else { continue };
+        let Some(part) = weight_of(cell, shares) else { continue };
+        weight += part;
+        sum += if accepted { 0.0 } else { part };
+    }
+    (weight > 0.0).then_some(sum / weight)
+}
+
+fn weight_of(cell: &Cell, shares: &[Share]) -> Option<f64> {
+    let share = |name: &BackendName| {
+        shares.iter().find(|share| share.backend.as_ref() == Some(name)).map(|share| share.share)
+    };
+    let verifier = share(cell.verifier.backend()?)?;
+    match &cell.issuer {
+        Issuer::Route(route) => Some(share(route.backend()?)? * verifier),
+        Issuer::Server(_) => Some(verifier),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn wilson_is_what_the_textbook_says() {
+        let (low, high) = wilson(Ratio { events: 1, trials: 10 }).unwrap();
+        assert!((low - 0.0179).abs() < 1e-4 && (high - 0.4042).abs() < 1e-4, "{low} {high}");
+        assert_eq!(wilson(Ratio::default()), None);
+    }
+
+    proptest! {
+        #[test]
+        fn the_interval_holds_the_ratio_and_stays_within_0_and_1(trials in 1u32..1000, part in 0.0f64..=1.0) {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 999")]
+            let events = (f64::from(trials) * part) as u32;
+            let (low, high) = wilson(Ratio { events, trials }).unwrap();
+            let p = f64::from(events) / f64::from(trials);
+            prop_assert!(0.0 <= low && low <= p + 1e-9 && p <= high + 1e-9 && high <= 1.0);
+        }
+    }
+}

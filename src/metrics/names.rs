@@ -1,0 +1,213 @@
+//! Every metric of the program: name, type, labels and help, in the order of the page.
+//!
+//! This table is a contract with dashboards and rules. A label value is a name from the
+//! configuration, a word from a closed list, or a text that was made safe and bounded where it
+//! came from the wire (key id, address, version).
+
+use crate::model::{Reason, Step};
+
+/// The type of a metric.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kind {
+    /// Only ever grows while the program runs.
+    Counter,
+    /// The state of the newest round.
+    Gauge,
+    /// Observations by upper bounds, in seconds.
+    Histogram(&'static [f64]),
+}
+
+impl Kind {
+    /// The word of the `# TYPE` line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram(_) => "histogram",
+        }
+    }
+}
+
+/// One metric.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Definition {
+    /// The whole name, prefix included.
+    pub name: &'static str,
+    /// One sentence for people who meet it in Prometheus.
+    pub help: &'static str,
+    /// Its type.
+    pub kind: Kind,
+    /// Its labels, in the order of the values.
+    pub labels: &'static [&'static str],
+}
+
+/// Bounds for one request or one flow: from a LAN's fraction of a millisecond to the time-out.
+const REQUEST: &[f64] =
+    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// Bounds for a whole round.
+const ROUND: &[f64] = &[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0];
+
+macro_rules! metrics {
+    ($($id:ident = $name:literal, $kind:expr, [$($label:literal),*], $help:literal;)*) => {
+        $(
+            #[doc = $help]
+            pub const $id: Definition = Definition {
+                name: concat!("registry_prober_", $name),
+                help: $help,
+                kind: $kind,
+                labels: &[$($label),*],
+            };
+        )*
+
+        /// Every metric of the program's own, in the order of the page. The process metrics come
+        /// from the metrics library and keep its names.
+        pub const ALL: &[Definition] = &[$($id,)*];
+    };
+}
+
+metrics! {
+    FLOWS = "flows_total", Kind::Counter, ["registry", "route"],
+        "Token flows tried, by route.";
+    FLOW_FAILURES = "flow_failures_total", Kind::Counter, ["registry", "route", "step", "reason"],
+        "Token flows that failed, by route, by the step that failed and by the reason.";
+    FLOW_SUCCESS = "flow_success", Kind::Gauge, ["registry", "route"],
+        "Whether the newest token flow over this route passed every step.";
+    STEP_SUCCESS = "step_success", Kind::Gauge, ["registry", "route", "step"],
+        "Whether this step of the newest token flow passed; absent if it did not run.";
+    FLOW_DURATION = "flow_duration_seconds", Kind::Histogram(REQUEST), ["registry", "route"],
+        "Time of a whole token flow over fresh connections.";
+    STEP_DURATION = "step_duration_seconds", Kind::Histogram(REQUEST),
+        ["registry", "route", "step"],
+        "Time of one step of a token flow over a fresh connection.";
+    PHASE_SECONDS = "phase_seconds_total", Kind::Counter, ["registry", "route", "phase"],
+        "Time spent in each phase of the requests of token flows.";
+    RESPONSES = "responses_total", Kind::Counter, ["registry", "route", "step", "code"],
+        "Answers by HTTP status, the expected 401 of the challenge included.";
+    AUTHENTICATED_RESPONSES = "authenticated_responses_total", Kind::Counter,
+        ["registry", "route", "step", "code"],
+        "Answers to requests that carried a token just issued to the prober; a 401 here is never right.";
+    UNAUTHORIZED_RATIO = "unauthorized_ratio", Kind::Gauge, ["registry"],
+        "Share of fresh tokens refused with 401 through the load balancer in the newest round.";
+    EXPECTED_UNAUTHORIZED_RATIO = "expected_unauthorized_ratio", Kind::Gauge, ["registry"],
+        "Share of refusals that the matrix and the shares of the backends predict.";
+    BALANCER_SHARE = "balancer_share", Kind::Gauge, ["registry", "backend"],
+        "Share of the answers through the load balancer that this backend gave.";
+    TOKEN_CROSS_VALID = "token_cross_valid", Kind::Gauge, ["registry", "issuer", "verifier"],
+        "Whether the verifier accepted a fresh token of the issuer; absent if nothing was learned.";
+    TOKEN_CROSS_CHECKS = "token_cross_checks_total", Kind::Counter,
+        ["registry", "issuer", "verifier"],
+        "Tokens of the issuer on which the verifier gave a verdict.";
+    TOKEN_CROSS_REFUSALS = "token_cross_refusals_total", Kind::Counter,
+        ["registry", "issuer", "verifier"],
+        "Fresh tokens of the issuer that the verifier refused.";
+    TOKEN_KEY_INFO = "token_key_info", Kind::Gauge, ["registry", "backend", "kid", "alg"],
+        "The key with which this backend signs its tokens.";
+    TOKEN_KEYS = "token_keys", Kind::Gauge, ["registry"],
+        "Distinct keys that signed tokens in the newest round; more than one needs a reason.";
+    TOKEN_KEY_LAST_CHANGE = "token_key_last_change_timestamp_seconds", Kind::Gauge,
+        ["registry", "backend"],
+        "When this backend was last seen to sign with another key; 0 if never since the start.";
+    TOKEN_LIFETIME = "token_lifetime_seconds", Kind::Gauge, ["registry", "backend"],
+        "How long the tokens of this backend live.";
+    CLOCK_OFFSET = "clock_offset_seconds", Kind::Gauge, ["registry", "backend", "source"],
+        "Clock of the backend minus clock of the prober, the middle of the interval.";
+    CLOCK_OFFSET_LOWER = "clock_offset_lower_bound_seconds", Kind::Gauge,
+        ["registry", "backend", "source"],
+        "The least offset that the measurements allow.";
+    CLOCK_OFFSET_UPPER = "clock_offset_upper_bound_seconds", Kind::Gauge,
+        ["registry", "backend", "source"],
+        "The greatest offset that the measurements allow.";
+    CLOCK_LEEWAY = "clock_leeway_seconds", Kind::Gauge, ["registry", "backend"],
+        "How far off a clock this verifier forgives; absent if not known.";
+    CLOCK_MARGIN = "clock_margin_seconds", Kind::Gauge, ["registry"],
+        "The smallest leeway left over all pairs; negative means that tokens are refused.";
+    CERTIFICATE_NOT_AFTER = "certificate_not_after_timestamp_seconds", Kind::Gauge,
+        ["registry", "route"],
+        "When the certificate presented on this route expires.";
+    FINDING_ACTIVE = "finding_active", Kind::Gauge,
+        ["registry", "finding", "severity", "backend"],
+        "A named cause found in the newest round, once for each guilty backend.";
+    FINDINGS = "findings", Kind::Gauge, ["registry", "severity"],
+        "Number of findings of the newest round.";
+    BACKEND_INFO = "backend_info", Kind::Gauge,
+        ["registry", "backend", "address", "family", "version"],
+        "What is known of a backend.";
+    ROUND_DURATION = "round_duration_seconds", Kind::Histogram(ROUND), ["registry"],
+        "Time of a whole round.";
+    ROUNDS = "rounds_total", Kind::Counter, ["registry"],
+        "Rounds finished.";
+    ROUNDS_OVERRUN = "rounds_overrun_total", Kind::Counter, ["registry"],
+        "Rounds left out because the one before was still running.";
+    LAST_ROUND = "last_round_timestamp_seconds", Kind::Gauge, ["registry"],
+        "When the newest round ended.";
+    INTERVAL = "interval_seconds", Kind::Gauge, ["registry"],
+        "Configured time between two rounds.";
+    BUILD_INFO = "build_info", Kind::Gauge, ["version", "revision", "rustversion"],
+        "The running program.";
+    RELOAD_SUCCESSFUL = "config_last_reload_successful", Kind::Gauge, [],
+        "Whether the newest reload of the configuration was taken.";
+    RELOAD_SUCCESS_TIMESTAMP = "config_last_reload_success_timestamp_seconds", Kind::Gauge, [],
+        "When a configuration was last taken.";
+}
+
+/// `blackbox_exporter`'s verdict, on pages of one probe only.
+pub const PROBE_SUCCESS: Definition = Definition {
+    name: "probe_success",
+    help: "Whether the round ended in time and found nothing critical.",
+    kind: Kind::Gauge,
+    labels: &[],
+};
+
+/// `blackbox_exporter`'s duration, on pages of one probe only.
+pub const PROBE_DURATION: Definition = Definition {
+    name: "probe_duration_seconds",
+    help: "How long the probe took.",
+    kind: Kind::Gauge,
+    labels: &[],
+};
+
+/// Whether a flow can fail at a step for a reason, so that its counter exists from the start.
+///
+/// The transport and a status that is not the expected one can end every step. 401 is what the
+/// challenge wants, so it is a failure only later; the rest belongs to the one step that reads the
+/// challenge or the token.
+pub fn can_fail(step: Step, reason: Reason) -> bool {
+    match reason {
+        Reason::Unauthorized => step != Step::Challenge,
+        Reason::NoChallenge | Reason::BadChallenge => step == Step::Challenge,
+        Reason::RealmNotAllowed
+        | Reason::BadTokenResponse
+        | Reason::AnonymousToken
+        | Reason::WrongAudience
+        | Reason::BadTokenTimes
+        | Reason::MissingAccess => step == Step::Token,
+        _ => true,
+    }
+}
+
+/// Whether the requests of a step carry a token.
+pub fn carries_token(step: Step) -> bool {
+    matches!(step, Step::Access | Step::Repository)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_can_end_some_step_and_every_step_can_be_unreachable() {
+        for &reason in Reason::ALL {
+            assert!(Step::ALL.iter().any(|&step| can_fail(step, reason)), "{reason}");
+        }
+        for step in Step::ALL {
+            assert!(can_fail(step, Reason::Timeout));
+        }
+    }
+
+    #[test]
+    fn the_expected_401_is_not_a_failure_of_the_challenge() {
+        assert!(!can_fail(Step::Challenge, Reason::Unauthorized));
+        assert!(can_fail(Step::Access, Reason::Unauthorized));
+        assert!(!can_fail(Step::Access, Reason::AnonymousToken));
+    }
+}
