@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use super::file::{BackendEntry, BalancerEntry, Discovery, File, RegistryEntry};
 use super::problem::{Mistake, Place, Problems, quoted};
-use super::read::{At, good};
+use super::read::{At, DurationText, good};
 use super::{
-    Authority, Backend, BackendSource, BalancerSettings, Config, Credentials, HostPort, MatrixMode,
-    PublicUrl, Registry, Scheme, Scope, Sources, TlsSettings, TokenMethod, UrlError, secret,
+    Authority, Backend, BackendSource, BalancerSettings, Config, Credentials, HostPort, INTERVAL,
+    MAX_REQUESTS_PER_SECOND, MatrixMode, PublicUrl, Registry, Scheme, Scope, Sources, TIMEOUT,
+    TlsSettings, TokenMethod, UrlError, secret,
 };
 use crate::model::{BackendName, RegistryName};
 
@@ -22,10 +23,11 @@ const MAX_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 const MIN_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The configuration, if it can be built; right only if no problem was noted.
-pub(super) fn config(file: &File, directory: &Path, problems: &mut Problems) -> Option<Config> {
+pub(super) fn config(at: &At<File>, directory: &Path, problems: &mut Problems) -> Option<Config> {
+    let file = at.value.as_ref()?;
     let globals = globals(file, problems);
     if file.registries.is_none() {
-        problems.add(Place::Whole, Mistake::Missing { thing: "the file", key: "registries" });
+        problems.add(at.place, Mistake::Missing { thing: "the file", key: "registries" });
     }
     let (entries, place) = good(file.registries.as_ref())?;
     count(entries, place, "registries", MAX_REGISTRIES, problems);
@@ -53,9 +55,9 @@ pub(super) struct Globals {
 impl Default for Globals {
     fn default() -> Self {
         Self {
-            interval: Duration::from_secs(15),
-            timeout: Duration::from_secs(5),
-            max_requests_per_second: 50,
+            interval: INTERVAL,
+            timeout: TIMEOUT,
+            max_requests_per_second: MAX_REQUESTS_PER_SECOND,
         }
     }
 }
@@ -75,15 +77,15 @@ fn globals(file: &File, problems: &mut Problems) -> Globals {
 
 /// Interval, timeout and rate of one level, what it does not say taken from the level above.
 fn pace(
-    interval: Option<&At<String>>,
-    timeout: Option<&At<String>>,
+    interval: Option<&At<DurationText>>,
+    timeout: Option<&At<DurationText>>,
     rate: Option<&At<u32>>,
     above: &Globals,
     problems: &mut Problems,
 ) -> Globals {
-    let mut read = |key: Option<&At<String>>, low, expected| {
+    let mut read = |key: Option<&At<DurationText>>, low, expected| {
         let (text, place) = good(key)?;
-        let result = duration(text, low, expected);
+        let result = duration(&text.0, low, expected);
         problems.note(place, result)
     };
     let own_interval = read(interval, MIN_INTERVAL, "a duration from 1s to 1d, for instance 15s");
@@ -299,7 +301,7 @@ fn balancer(
     scheme: Scheme,
     problems: &mut Problems,
 ) -> BalancerSettings {
-    let mut settings = BalancerSettings { samples: 20, address: None };
+    let mut settings = BalancerSettings::default();
     let Some((entry, _)) = good(at) else { return settings };
     if let Some((samples, place)) = good(entry.samples.as_ref()) {
         settings.samples = *samples;
