@@ -6,9 +6,10 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::file::{BackendEntry, BalancerEntry, Discovery, DnsDiscovery, RegistryEntry, TlsEntry};
+use super::pace::Pace;
 use super::problem::{AdHocErrors, Mistake, Place, Problems};
 use super::read::{At, DurationText};
-use super::resolve::{Globals, registry};
+use super::resolve::registry;
 use super::{Credentials, PublicUrl, Registry, secret};
 
 /// What the command line says about one registry.
@@ -82,7 +83,7 @@ pub fn ad_hoc(given: AdHoc) -> Result<Registry, AdHocErrors> {
         ..RegistryEntry::default()
     };
     let registry =
-        registry(&at("URL", entry), &Globals::default(), credentials, Path::new(""), &mut problems);
+        registry(&at("URL", entry), &Pace::default(), credentials, Path::new(""), &mut problems);
     match registry {
         Some(registry) if problems.0.is_empty() => Ok(registry),
         _ => Err(AdHocErrors(problems.sorted())),

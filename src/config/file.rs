@@ -83,7 +83,7 @@ mapping! {
         /// Its name in every output: as a registry's, and neither `lb` nor `unknown`.
         #[schemars(required, extend("pattern" = NAME, "not" = {"enum": ["lb", "unknown"]}))]
         name: String,
-        /// Where to connect: host:port, [v6]:port, or with a scheme of its own
+        /// Where to connect: `host:port`, `[v6]:port`, or with a scheme of its own
         /// `http://host:port`.
         #[schemars(required)]
         address: String,

@@ -19,6 +19,7 @@ mod ad_hoc;
 mod file;
 mod load;
 mod node;
+mod pace;
 mod problem;
 mod read;
 mod resolve;
