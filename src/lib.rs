@@ -10,3 +10,4 @@ pub mod probe;
 pub mod registry;
 pub mod report;
 pub mod transport;
+pub mod web;
