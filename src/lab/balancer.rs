@@ -113,8 +113,10 @@ pub(super) struct Balancer {
 #[derive(Debug, Clone)]
 pub(super) struct Upstream {
     pub(super) name: String,
-    /// Whether its port takes connections.
+    /// Whether a connection to it comes about.
     pub(super) reachable: bool,
+    /// Whether a connection comes about and nothing follows.
+    pub(super) silent: bool,
     /// Whether a health check of the registry passes.
     pub(super) healthy: bool,
 }

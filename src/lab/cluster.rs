@@ -18,7 +18,7 @@ use super::pki::Pki;
 use super::scenario::Scenario;
 use super::traffic::{Connection, Entry};
 use super::world::{ActiveFault, World};
-use super::{Family, LabError, Options, PUBLIC_HOST, serve};
+use super::{LabError, Options, PUBLIC_HOST, control, serve};
 
 /// A node and where it listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +45,14 @@ impl Shared {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Replaces the faults and lets the ports follow.
+    pub(super) fn set_faults(&self, orders: Vec<FaultOrder>) -> Result<(), LabError> {
+        let elapsed = self.elapsed();
+        self.world().set_faults(orders, elapsed)?;
+        self.changes.send_modify(|changes| *changes += 1);
+        Ok(())
+    }
+
     /// The time in the lab.
     pub(super) fn elapsed(&self) -> Duration {
         self.began.elapsed()
@@ -57,6 +65,7 @@ pub struct Cluster {
     nodes: Vec<NodeAddress>,
     balancer: SocketAddr,
     token_server: Option<SocketAddr>,
+    control: SocketAddr,
     login: Login,
     /// Aborts what it holds when dropped.
     #[expect(dead_code, reason = "held for its drop")]
@@ -70,7 +79,6 @@ impl Cluster {
     /// [`LabError`] if keys, certificates or sockets cannot be made.
     pub fn start(scenario: &Scenario, options: &Options) -> Result<Self, LabError> {
         let world = World::new(scenario, options)?;
-        let family = options.family.unwrap_or(scenario.family);
         let names = world.node_names();
         let mut sockets = Vec::new();
         for index in 0..names.len() {
@@ -83,7 +91,7 @@ impl Cluster {
         let shared = Arc::new(Shared {
             world: Mutex::new(world),
             pki: Pki::new(PUBLIC_HOST, options.began)?,
-            harbor: family.is_harbor(),
+            harbor: options.family.unwrap_or(scenario.family).is_harbor(),
             began: Instant::now(),
             connections: AtomicU64::new(0),
             changes: watch::channel(0).0,
@@ -109,8 +117,20 @@ impl Cluster {
             let door = Door::open(&shared, entry, socket, address)?;
             tasks.spawn(listen(Arc::clone(&shared), entry, address, door));
         }
-        let login = login(family, scenario.person);
-        Ok(Self { shared, nodes, balancer, token_server, login, tasks })
+        let login = shared.world().login()?;
+        let control = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?
+            .listen(16)
+            .and_then(|listener| Ok((listener.local_addr()?, listener)))
+            .map_err(|source| io("the control port", source))?;
+        let (control, listener) = control;
+        let places = control::Places {
+            scenario: scenario.name.clone(),
+            nodes: nodes.clone(),
+            balancer,
+            token_server,
+        };
+        tasks.spawn(control::serve(Arc::clone(&shared), places, listener));
+        Ok(Self { shared, nodes, balancer, token_server, control, login, tasks })
     }
 
     /// The public URL, which no resolver knows: connect to the addresses instead.
@@ -131,6 +151,11 @@ impl Cluster {
     /// Where the token server listens, if there is one apart from the nodes.
     pub fn token_server(&self) -> Option<SocketAddr> {
         self.token_server
+    }
+
+    /// Where faults are switched while the lab runs: plain HTTP, `GET /` and `POST /faults`.
+    pub fn control(&self) -> SocketAddr {
+        self.control
     }
 
     /// The certificate that signed all others, PEM.
@@ -162,10 +187,7 @@ impl Cluster {
     /// # Errors
     /// [`LabError`] if a fault names no place of this lab; nothing has changed then.
     pub fn set_faults(&self, orders: Vec<FaultOrder>) -> Result<(), LabError> {
-        let elapsed = self.shared.elapsed();
-        self.shared.world().set_faults(orders, elapsed)?;
-        self.shared.changes.send_modify(|changes| *changes += 1);
-        Ok(())
+        self.shared.set_faults(orders)
     }
 }
 
@@ -177,10 +199,6 @@ impl std::fmt::Debug for Cluster {
             .field("token_server", &self.token_server)
             .finish_non_exhaustive()
     }
-}
-
-fn login(family: Family, person: bool) -> Login {
-    if person || !family.is_harbor() { Login::person() } else { Login::prober() }
 }
 
 /// A port that listens, or one that is kept but refuses.

@@ -43,6 +43,8 @@ pub(super) enum HeaderOrder {
     AlgKidTyp,
     /// Harbor up to 2.1 and `docker_auth`.
     TypAlgKid,
+    /// No key id at all: robot secrets of Harbor up to 2.1.
+    AlgTyp,
 }
 
 /// Writes and signs a token.
@@ -60,6 +62,7 @@ pub(super) fn issue(
         HeaderOrder::TypAlgKid => {
             format!(r#"{{"typ":"JWT","alg":"{algorithm}","kid":"{kid}"}}"#)
         }
+        HeaderOrder::AlgTyp => format!(r#"{{"alg":"{algorithm}","typ":"JWT"}}"#),
     };
     let claims = serde_json::to_vec(claims).ok()?;
     let mut token =

@@ -7,7 +7,8 @@
 //! - [`Cluster::start`]`(&scenario, &options)`: listens on loopback for every node, the balancer
 //!   and the token server. [`Cluster::public_url`], [`Cluster::nodes`] (names and addresses),
 //!   [`Cluster::balancer`], [`Cluster::ca_pem`], [`Cluster::login`], [`Cluster::config_yaml`] (a
-//!   ready configuration). Everything ends when it is dropped.
+//!   ready configuration), [`Cluster::control`] and [`Cluster::set_faults`] (faults on and off while
+//!   it runs). Everything ends when it is dropped.
 //! - [`Options`]: another family, number of nodes, balancer, seed, more faults, cheap keys
 //!   ([`KeyKind::Fast`]), the wall time at which the lab begins.
 //! - [`World`]: the same registry without sockets. [`World::handle`] takes a request and the time
@@ -28,6 +29,7 @@ mod call;
 mod cluster;
 mod config_text;
 mod content;
+mod control;
 mod credentials;
 mod distribution;
 mod family;

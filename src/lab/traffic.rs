@@ -123,7 +123,8 @@ impl World {
                 });
                 Upstream {
                     name: node.name.clone(),
-                    reachable: !network.unreachable,
+                    reachable: !network.unreachable && !network.plain_http,
+                    silent: network.stalled_handshake,
                     healthy: healthy && !network.hang && !network.stalled_handshake,
                 }
             })
@@ -301,7 +302,9 @@ impl World {
                 self.balancer.avoid(index, elapsed);
                 continue;
             };
-            match self.at_node(index, &forwarded, elapsed) {
+            let reaction =
+                if node.silent { Reaction::Hang } else { self.at_node(index, &forwarded, elapsed) };
+            match reaction {
                 Reaction::Answer { mut response, after } => {
                     self.balancer.busy(index, elapsed + after);
                     self.balancer.returned(&mut response, &node.name, cookie.as_deref());

@@ -9,11 +9,17 @@ use rand::rngs::SmallRng;
 
 use super::balancer::{Balancer, Manglers};
 use super::call::{KeyRing, Memory};
+use super::credentials::Login;
 use super::fault::{Fault, FaultOrder};
+use super::jwt::{self, Claims, HeaderOrder};
+use super::keys::{KeyKind, SigningKey};
 use super::scenario::{Scenario, TokenPlan};
 use super::settings::{ROTATED_KEY, Settings};
 use super::stores::Stores;
 use super::{LabError, Options};
+
+/// The key that old robot secrets were signed with.
+const LOST_KEY: u32 = 600_000;
 
 /// A fault that is switched on.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +50,7 @@ pub struct World {
     pub(super) token_realm: String,
     pub(super) balancer: Balancer,
     pub(super) stores: Stores,
+    kind: KeyKind,
     pub(super) keys: KeyRing,
     pub(super) pool_owners: Vec<(u32, u32)>,
     faults: Vec<ActiveFault>,
@@ -81,6 +88,7 @@ impl World {
             token_server: None,
             balancer: Balancer::new(scenario.balancer.clone()),
             stores: Stores::default(),
+            kind: options.keys,
             keys: KeyRing::new(options.keys),
             pool_owners: Vec::new(),
             faults: orders
@@ -109,6 +117,37 @@ impl World {
         if self.has_token_server() {
             self.token_realm = format!("{url}/auth");
         }
+    }
+
+    /// The account of the prober. The registry may refuse it, if a fault says so.
+    ///
+    /// # Errors
+    /// [`LabError::Key`] if no key can be made for a secret that is a token.
+    pub fn login(&self) -> Result<Login, LabError> {
+        if self.scenario.person || !self.scenario.family.is_harbor() {
+            return Ok(Login::person());
+        }
+        let login = Login::prober();
+        let token = |active: &ActiveFault| active.order.fault == Fault::RobotSecretIsToken;
+        if !self.faults.iter().any(token) {
+            return Ok(login);
+        }
+        // Written a month ago, by a key that is gone.
+        let key = SigningKey::numbered(self.kind, LOST_KEY)?;
+        let now = self.began.div_euclid(1_000_000_000);
+        let claims = Claims {
+            iss: "harbor-token-defaultIssuer".to_owned(),
+            sub: None,
+            aud: String::new(),
+            exp: now + 300 * 86_400,
+            nbf: now - 30 * 86_400,
+            iat: now - 30 * 86_400,
+            jti: "1".to_owned(),
+            access: None,
+        };
+        let password = jwt::issue(&key, "", HeaderOrder::AlgTyp, &claims)
+            .ok_or_else(|| LabError::Key("a robot's secret was not signed".to_owned()))?;
+        Ok(Login { password, ..login })
     }
 
     /// The faults that are switched on.

@@ -51,10 +51,18 @@ fn nginx(call: &mut Call<'_>) -> Core {
     if path.starts_with("/service/notifications") {
         return (nginx_page(404, "nginx"), Duration::ZERO);
     }
-    if !call.settings.core_up || call.settings.stale_upstream {
-        return (nginx_page(502, "nginx"), Duration::ZERO);
+    if call.settings.stale_upstream {
+        // The portal's container has taken core's old address and knows no such path.
+        return (nginx_page(404, "nginx"), Duration::ZERO);
     }
-    core(call)
+    // In Harbor 1.x nginx passes /v2/ to the registry itself.
+    let registry = call.settings.family == Family::Harbor1 && path.starts_with("/v2/");
+    let up = if registry { call.settings.registry_up } else { call.settings.core_up };
+    match (up, registry) {
+        (false, _) => (nginx_page(502, "nginx"), Duration::ZERO),
+        (true, true) => (distribution::answer(call), Duration::ZERO),
+        (true, false) => core(call),
+    }
 }
 
 fn core(call: &mut Call<'_>) -> Core {
@@ -93,11 +101,7 @@ fn handler(call: &mut Call<'_>) -> Core {
         return token::answer(call);
     }
     if path.starts_with("/v2/") {
-        return if call.settings.family == Family::Harbor1 {
-            (distribution::answer(call), Duration::ZERO)
-        } else {
-            v2::answer(call)
-        };
+        return v2::answer(call);
     }
     if path.starts_with("/c/") {
         return session::answer(call);
