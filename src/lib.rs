@@ -4,6 +4,7 @@ pub mod clock;
 pub mod config;
 pub mod diagnosis;
 pub mod discovery;
+pub mod lab;
 pub mod metrics;
 pub mod model;
 pub mod probe;
