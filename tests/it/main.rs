@@ -3,3 +3,7 @@
 // Clippy knows by the attribute that a module holds tests, where a panic is a failure.
 #[cfg(test)]
 mod config;
+#[cfg(test)]
+mod scenarios;
+#[cfg(test)]
+mod support;
