@@ -286,13 +286,23 @@ impl Balancer {
         forwarded
     }
 
-    /// The answer as the client gets it.
+    /// The answer as the client, who asked for `host`, gets it.
     pub(super) fn returned(
         &self,
         response: &mut Response<Bytes>,
         node: &str,
+        host: &str,
         cookie: Option<&str>,
     ) {
+        // nginx's proxy_redirect repairs a Location that names the upstream.
+        let location = response.headers().get("location").and_then(|value| value.to_str().ok());
+        if let Some(upstream) = &self.manglers.host
+            && let Some((_, place)) = location.and_then(|location| location.split_once("://"))
+            && let Some(rest) = place.strip_prefix(upstream.as_str())
+        {
+            let repaired = format!("https://{host}{rest}");
+            set(response, "location", &repaired);
+        }
         if !self.plan.transparent {
             set(response, "server", SERVER);
         }

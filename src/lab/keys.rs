@@ -31,9 +31,7 @@ type Made = HashMap<(KeyKind, u32), Arc<SigningKey>>;
 pub struct SigningKey {
     /// The name of the algorithm in a token's header.
     pub(super) algorithm: &'static str,
-    /// The key id of libtrust: Harbor, distribution up to 2.8.
     pub(super) libtrust_id: String,
-    /// The key id of RFC 7638: distribution from 3.0.
     pub(super) thumbprint: String,
     kind: Algorithm,
     private: EncodingKey,
@@ -42,6 +40,7 @@ pub struct SigningKey {
 
 impl SigningKey {
     /// The key number `number` of this kind. The same number is the same key in the whole process.
+    /// Nodes share number 0; the first node's own is 1, the second's 2 and so on.
     ///
     /// # Errors
     /// [`LabError::Key`] if the cryptography refuses to make one.
@@ -54,6 +53,25 @@ impl SigningKey {
         let key = Arc::new(Self::generate(kind)?);
         keys.insert((kind, number), Arc::clone(&key));
         Ok(key)
+    }
+
+    /// The key id of libtrust, 59 characters: Harbor, distribution up to 2.8.
+    pub fn libtrust_id(&self) -> &str {
+        &self.libtrust_id
+    }
+
+    /// The key id of RFC 7638, 43 characters: distribution from 3.0.
+    pub fn thumbprint(&self) -> &str {
+        &self.thumbprint
+    }
+
+    /// A token with this header and these claims (JSON), whatever they say; none if the
+    /// cryptography refuses. Tests forge tokens with it.
+    pub fn token(&self, header: &str, claims: &str) -> Option<String> {
+        let message =
+            format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+        let signature = self.sign(&message)?;
+        Some(format!("{message}.{signature}"))
     }
 
     /// Signs the two first parts of a token; the third part, base64url.

@@ -201,10 +201,12 @@ impl World {
             true_now: now_true(self.began, elapsed),
             began: self.began,
             elapsed,
+            spent: Duration::ZERO,
             secure: true,
             token_realm: &self.token_realm,
             pool_owners: &self.pool_owners,
         };
+        call.spend(delay);
         let own_tokens = self.token_server.is_none() && request.uri().path() == "/auth";
         let reaction = if settings.family.is_harbor() {
             harbor::answer(&mut call)
@@ -214,11 +216,10 @@ impl World {
             } else {
                 distribution::answer(&mut call)
             };
-            finish(&mut response, request.method(), now);
-            response.into()
+            finish(&mut response, request.method(), call.now);
+            Reaction::Answer { response, after: call.spent }
         };
         self.put_back(index, replica, memory_taken);
-        let reaction = reaction.delayed(delay);
         if settings.network.truncated { truncated(reaction) } else { reaction }
     }
 
@@ -248,17 +249,19 @@ impl World {
             true_now: now_true(self.began, elapsed),
             began: self.began,
             elapsed,
+            spent: Duration::ZERO,
             secure: true,
             token_realm: &self.token_realm,
             pool_owners: &self.pool_owners,
         };
+        call.spend(delay);
         let mut response = match request.uri().path() {
             "/auth" => token_server::answer(&mut call),
-            "/" => token_server::root(),
+            "/" => token_server::root(&call),
             _ => with_body(404, "text/plain; charset=utf-8", "404 page not found\n"),
         };
-        finish(&mut response, request.method(), now);
-        Reaction::from(response).delayed(delay)
+        finish(&mut response, request.method(), call.now);
+        Reaction::Answer { response, after: call.spent }
     }
 
     fn at_balancer(
@@ -307,9 +310,12 @@ impl World {
             match reaction {
                 Reaction::Answer { mut response, after } => {
                     self.balancer.busy(index, elapsed + after);
-                    self.balancer.returned(&mut response, &node.name, cookie.as_deref());
+                    let host = request.headers().get("host").and_then(|host| host.to_str().ok());
+                    let host = host.unwrap_or_default();
+                    self.balancer.returned(&mut response, &node.name, host, cookie.as_deref());
                     if !self.balancer.plan.transparent {
-                        set(&mut response, "date", &http_date(now));
+                        let date = self.balancer_now(elapsed + delay + after);
+                        set(&mut response, "date", &http_date(date));
                     }
                     return Reaction::Answer { response, after: after + delay };
                 }

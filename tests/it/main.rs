@@ -1,0 +1,4 @@
+//! Integration tests: one binary, one module for each subject.
+
+#[cfg(test)]
+mod lab_truth;
