@@ -14,9 +14,9 @@ use tokio::time::Instant;
 use super::config_text;
 use super::credentials::Login;
 use super::fault::FaultOrder;
+use super::gate::{Connection, Entry};
 use super::pki::Pki;
 use super::scenario::Scenario;
-use super::traffic::{Connection, Entry};
 use super::world::{ActiveFault, World};
 use super::{LabError, Options, PUBLIC_HOST, control, serve};
 

@@ -36,7 +36,12 @@ pub struct SigningKey {
     kind: Algorithm,
     private: EncodingKey,
     public: DecodingKey,
+    /// Signature → message of tokens signed lately: verifying is most of what many rounds cost.
+    signed: Mutex<HashMap<String, String>>,
 }
+
+/// How many signatures are remembered.
+const REMEMBERED: usize = 4_096;
 
 impl SigningKey {
     /// The key number `number` of this kind. The same number is the same key in the whole process.
@@ -76,14 +81,29 @@ impl SigningKey {
 
     /// Signs the two first parts of a token; the third part, base64url.
     pub(super) fn sign(&self, message: &str) -> Option<String> {
-        jsonwebtoken::crypto::sign(message.as_bytes(), &self.private, self.kind).ok()
+        let signature =
+            jsonwebtoken::crypto::sign(message.as_bytes(), &self.private, self.kind).ok()?;
+        let mut signed = self.signed.lock().unwrap_or_else(PoisonError::into_inner);
+        if signed.len() >= REMEMBERED {
+            signed.clear();
+        }
+        signed.insert(signature.clone(), message.to_owned());
+        Some(signature)
     }
 
     /// Whether the signature of a token is this key's.
     pub(super) fn verify(&self, algorithm: &str, message: &str, signature: &str) -> bool {
-        algorithm == self.algorithm
-            && jsonwebtoken::crypto::verify(signature, message.as_bytes(), &self.public, self.kind)
-                .unwrap_or(false)
+        if algorithm != self.algorithm {
+            return false;
+        }
+        let own = self
+            .signed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(signature)
+            .is_some_and(|known| known == message);
+        own || jsonwebtoken::crypto::verify(signature, message.as_bytes(), &self.public, self.kind)
+            .unwrap_or(false)
     }
 
     fn generate(kind: KeyKind) -> Result<Self, LabError> {
@@ -118,6 +138,7 @@ impl SigningKey {
             kind,
             private: private.map_err(|error| failed(&error))?,
             public: public.map_err(|error| failed(&error))?,
+            signed: Mutex::default(),
         })
     }
 }

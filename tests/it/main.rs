@@ -2,3 +2,5 @@
 
 #[cfg(test)]
 mod lab_truth;
+#[cfg(test)]
+mod lab_world;
