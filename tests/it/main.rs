@@ -4,6 +4,10 @@
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod lab_truth;
+#[cfg(test)]
+mod lab_world;
+#[cfg(test)]
 mod scenarios;
 #[cfg(test)]
 mod support;
