@@ -4,9 +4,15 @@
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod dashboard;
+#[cfg(test)]
 mod lab_truth;
 #[cfg(test)]
 mod lab_world;
+#[cfg(test)]
+mod operations;
+#[cfg(test)]
+mod promql;
 #[cfg(test)]
 mod scenarios;
 #[cfg(test)]
