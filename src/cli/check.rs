@@ -137,7 +137,7 @@ async fn diagnose(arguments: Arguments) -> anyhow::Result<Exit> {
         Format::Nagios => report::Output::Nagios,
         Format::Prometheus => {
             let rounds = snapshot.registries.values().filter_map(|state| state.latest.clone());
-            print::bytes(&metrics::page_of(&rounds.collect::<Vec<_>>(), None, None).1)?;
+            print::bytes(&metrics::page_of(&rounds.collect::<Vec<_>>(), None).1)?;
             return Ok(exit(&snapshot));
         }
     };

@@ -6,9 +6,10 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::file::{BackendEntry, BalancerEntry, Discovery, DnsDiscovery, RegistryEntry, TlsEntry};
+use super::pace::Pace;
 use super::problem::{AdHocErrors, Mistake, Place, Problems};
-use super::read::At;
-use super::resolve::{Globals, registry};
+use super::read::{At, DurationText};
+use super::resolve::registry;
 use super::{Credentials, PublicUrl, Registry, secret};
 
 /// What the command line says about one registry.
@@ -95,11 +96,11 @@ pub fn ad_hoc(given: AdHoc) -> Result<Registry, AdHocErrors> {
         allow_plaintext: Some(at("--allow-plaintext", given.allow_plaintext)),
         timeout: given
             .timeout
-            .map(|timeout| at("--timeout", humantime::format_duration(timeout).to_string())),
+            .map(|t| at("--timeout", DurationText(humantime::format_duration(t).to_string()))),
         ..RegistryEntry::default()
     };
     let registry =
-        registry(&at("URL", entry), &Globals::default(), credentials, Path::new(""), &mut problems);
+        registry(&at("URL", entry), &Pace::default(), credentials, Path::new(""), &mut problems);
     match registry {
         Some(registry) if problems.0.is_empty() => Ok(registry),
         _ => Err(AdHocErrors(problems.sorted())),
@@ -205,7 +206,7 @@ mod tests {
             "--backend: \"lb\" is reserved; it means something else in metrics\n\
              --backend: backend address 10.0.0.1:443 is already used with --backend; each must be \
              different\n\
-             --ca-file: ca_file does-not-exist.pem: entity not found\n\
+             --ca-file: ca_file does-not-exist.pem: no such file\n\
              --scope: expected repository:NAME:pull with a NAME in lower case, found \
              \"probe/canary\"\n\
              --timeout: timeout 1m is not below interval 15s; shorten the one or lengthen the other\n\

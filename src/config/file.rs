@@ -2,10 +2,11 @@
 //!
 //! The comments here are also what editors show (`config schema`).
 
-use super::read::{At, mapping};
+use super::read::{At, DurationText, mapping};
 
 mapping! {
     /// The configuration of registry-prober.
+    #[schemars(title = "registry-prober configuration")]
     File {
         /// What holds for every registry that does not say otherwise.
         global: Global,
@@ -19,11 +20,9 @@ mapping! {
     /// What holds for every registry that does not say otherwise.
     Global {
         /// Time between the starts of two rounds, 1s to 1d. Default 15s.
-        #[schemars(extend("pattern" = DURATION))]
-        interval: String,
+        interval: DurationText,
         /// Limit of each request, at least 100ms and below the interval. Default 5s.
-        #[schemars(extend("pattern" = DURATION))]
-        timeout: String,
+        timeout: DurationText,
         /// Requests per second to one backend, at most. Default 50.
         #[schemars(extend("minimum" = 1))]
         max_requests_per_second: u32,
@@ -32,6 +31,7 @@ mapping! {
 
 mapping! {
     /// One logical registry behind one public URL.
+    #[schemars(extend("oneOf" = [{"required": ["backends"]}, {"required": ["discovery"]}]))]
     RegistryEntry {
         /// Its name in every output: letters, digits, '.', '_' and '-', at most 63.
         #[schemars(required, extend("pattern" = NAME))]
@@ -68,11 +68,9 @@ mapping! {
         /// false.
         allow_plaintext: bool,
         /// Time between the starts of two rounds. Default: the global one.
-        #[schemars(extend("pattern" = DURATION))]
-        interval: String,
+        interval: DurationText,
         /// Limit of each request. Default: the global one.
-        #[schemars(extend("pattern" = DURATION))]
-        timeout: String,
+        timeout: DurationText,
         /// Requests per second to one backend, at most. Default: the global one.
         #[schemars(extend("minimum" = 1))]
         max_requests_per_second: u32,
@@ -83,9 +81,9 @@ mapping! {
     /// One node of a registry.
     BackendEntry {
         /// Its name in every output: as a registry's, and neither `lb` nor `unknown`.
-        #[schemars(required, extend("pattern" = NAME))]
+        #[schemars(required, extend("pattern" = NAME, "not" = {"enum": ["lb", "unknown"]}))]
         name: String,
-        /// Where to connect: host:port, [v6]:port, or with a scheme of its own
+        /// Where to connect: `host:port`, `[v6]:port`, or with a scheme of its own
         /// `http://host:port`.
         #[schemars(required)]
         address: String,
@@ -96,6 +94,7 @@ mapping! {
     /// How backends are found.
     Discovery {
         /// Every address behind the public name is a backend.
+        #[schemars(required)]
         dns: DnsDiscovery,
     }
 }
@@ -108,6 +107,11 @@ mapping! {
 
 mapping! {
     /// Who the prober is: `username` with `password_file` or `password_env`, or `docker_config`.
+    #[schemars(extend("oneOf" = [
+        {"required": ["username", "password_file"]},
+        {"required": ["username", "password_env"]},
+        {"required": ["docker_config"]},
+    ]))]
     CredentialsEntry {
         /// The user or robot account.
         username: String,
@@ -122,6 +126,9 @@ mapping! {
 
 mapping! {
     /// Trust and client certificate.
+    #[schemars(extend(
+        "dependentRequired" = {"cert_file": ["key_file"], "key_file": ["cert_file"]}
+    ))]
     TlsEntry {
         /// Certificates (PEM) to trust beside the system's.
         ca_file: String,
@@ -145,7 +152,6 @@ mapping! {
     }
 }
 
-const DURATION: &str = "^([0-9]+ *[a-z]+ *)+$";
 const NAME: &str = "^[A-Za-z0-9._-]{1,63}$";
 
 impl File {

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::file::File;
 use super::problem::{ConfigErrors, Mistake, Place, Problems, ReadError};
-use super::read::Read as _;
+use super::read::At;
 use super::{Config, node, resolve};
 
 /// Largest configuration file, in bytes.
@@ -46,10 +46,11 @@ impl fmt::Debug for Fingerprint {
 /// [`ConfigErrors`] holds every problem of the file, not the first only.
 pub fn load(path: &Path) -> Result<Loaded, ConfigErrors> {
     let mut problems = Problems::default();
+    let content = read_file(path, MAX_CONFIG);
+    let file = parse(content.as_deref(), &mut problems);
     // Taken before the secrets are read: a change in between shows as a difference later.
-    let fingerprint = fingerprint(path);
-    let config = parse(path, &mut problems)
-        .and_then(|file| resolve::config(&file, directory(path), &mut problems));
+    let fingerprint = hash(path, content.as_deref(), file.as_ref());
+    let config = file.and_then(|file| resolve::config(&file, directory(path), &mut problems));
     match config {
         Some(config) if problems.0.is_empty() => Ok(Loaded { config, fingerprint }),
         _ => Err(ConfigErrors::new(path, problems)),
@@ -61,40 +62,44 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigErrors> {
 /// Reads and hashes them, no more: cheap enough to be asked every few seconds. Files that are
 /// missing or unreadable count as a state of their own, so a secret that appears late is noticed.
 pub fn fingerprint(path: &Path) -> Fingerprint {
+    let content = read_file(path, MAX_CONFIG);
+    let file = parse(content.as_deref(), &mut Problems::default());
+    hash(path, content.as_deref(), file.as_ref())
+}
+
+fn hash(path: &Path, content: Result<&[u8], &ReadError>, file: Option<&At<File>>) -> Fingerprint {
     let mut hash = Sha256::new();
-    let mut add = |path: &Path, limit| {
-        let content = read_file(path, limit);
+    let mut add = |content: Result<&[u8], &ReadError>| {
         // The length before the content keeps the end of one file and the start of the next apart.
         hash.update([u8::from(content.is_ok())]);
         let content = content.unwrap_or_default();
         hash.update(content.len().to_le_bytes());
         hash.update(content);
     };
-    add(path, MAX_CONFIG);
-    if let Some(file) = parse(path, &mut Problems::default()) {
-        for named in file.paths() {
-            add(&expand(directory(path), named), MAX_NAMED);
-        }
+    add(content);
+    let file = file.and_then(|at| at.value.as_ref());
+    for named in file.map(File::paths).unwrap_or_default() {
+        add(read_file(&expand(directory(path), named), MAX_NAMED).as_deref());
     }
     Fingerprint(hash.finalize().into())
 }
 
 /// The raw file, as far as it could be understood.
-fn parse(path: &Path, problems: &mut Problems) -> Option<File> {
-    let bytes =
-        problems.note(Place::Whole, read_file(path, MAX_CONFIG).map_err(Mistake::Unreadable))?;
-    let text = match std::str::from_utf8(&bytes) {
-        Ok(text) => text,
+fn parse(content: Result<&[u8], &ReadError>, problems: &mut Problems) -> Option<At<File>> {
+    let content =
+        problems.note(Place::Whole, content.map_err(|e| Mistake::Unreadable(e.clone())))?;
+    match std::str::from_utf8(content) {
+        Ok(text) => node::parse(text, problems).map(|tree| At::read(&tree, problems)),
         Err(error) => {
-            let good = String::from_utf8_lossy(bytes.get(..error.valid_up_to()).unwrap_or(&[]));
-            let line = good.matches('\n').count() as u64 + 1;
-            let column = good.chars().rev().take_while(|c| *c != '\n').count() as u64 + 1;
-            problems.add(Place::At(line, column), Mistake::NotUtf8);
-            return None;
+            let good = content.get(..error.valid_up_to()).unwrap_or_default();
+            let lines = good.split(|byte| *byte == b'\n');
+            let last_line = lines.clone().next_back().unwrap_or_default();
+            let line = lines.count();
+            let column = 1 + String::from_utf8_lossy(last_line).chars().count();
+            problems.add(Place::At(line as u64, column as u64), Mistake::NotUtf8);
+            None
         }
-    };
-    let tree = node::parse(text, problems)?;
-    File::read(&tree, problems)
+    }
 }
 
 /// A file's content, if it is a regular file within the limit.

@@ -7,6 +7,7 @@
 //! A new key: declare and document it in `file`, check it in `resolve`, print it in `show`, and
 //! give each way of being wrong a sentence in `problem` and a file under `tests/data/config`.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ mod ad_hoc;
 mod file;
 mod load;
 mod node;
+mod pace;
 mod problem;
 mod read;
 mod resolve;
@@ -32,6 +34,13 @@ pub use problem::{AdHocErrors, ConfigErrors, Mistake, Place, Problem, ReadError}
 pub use schema::schema_json;
 pub use show::show;
 pub use url::{Authority, HostPort, PublicUrl, Scheme, UrlError};
+
+/// Time between rounds, if nothing else is said.
+const INTERVAL: Duration = Duration::from_secs(15);
+/// Limit of each request, if nothing else is said.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Requests per second to one backend, if nothing else is said.
+const MAX_REQUESTS_PER_SECOND: u32 = 50;
 
 /// A whole configuration.
 #[derive(Debug, Clone)]
@@ -86,13 +95,13 @@ impl Registry {
             credentials: None,
             scope: None,
             tls: TlsSettings::default(),
-            balancer: BalancerSettings { samples: 20, address: None },
+            balancer: BalancerSettings::default(),
             matrix: MatrixMode::Auto,
             token_method: TokenMethod::Get,
             allowed_realms: Vec::new(),
-            interval: Duration::from_secs(15),
-            timeout: Duration::from_secs(5),
-            max_requests_per_second: 50,
+            interval: INTERVAL,
+            timeout: TIMEOUT,
+            max_requests_per_second: MAX_REQUESTS_PER_SECOND,
             allow_plaintext: false,
             sources: Sources::default(),
         }
@@ -204,7 +213,7 @@ pub struct TlsSettings {
 }
 
 /// A client certificate.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ClientIdentity {
     /// The chain, PEM.
     pub certificates: Vec<u8>,
@@ -219,6 +228,13 @@ impl PartialEq for ClientIdentity {
     }
 }
 
+/// Shows nothing: files that hold chain and key together are common.
+impl fmt::Debug for ClientIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClientIdentity(..)")
+    }
+}
+
 /// The way through the load balancer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BalancerSettings {
@@ -226,6 +242,12 @@ pub struct BalancerSettings {
     pub samples: u32,
     /// Connect here instead of asking DNS for the public name.
     pub address: Option<HostPort>,
+}
+
+impl Default for BalancerSettings {
+    fn default() -> Self {
+        Self { samples: 20, address: None }
+    }
 }
 
 /// Which pairs are tried each round.

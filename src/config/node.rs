@@ -30,17 +30,26 @@ pub(super) enum Value {
 }
 
 impl Node {
-    /// What stands here, in words. A text is repeated only if `show_text`.
-    pub(super) fn found(&self, show_text: bool) -> String {
+    /// What kind of value stands here.
+    pub(super) fn kind(&self) -> &'static str {
         match &self.value {
-            Value::Null => "nothing".to_owned(),
-            Value::Bool(value) => format!("the boolean {value}"),
+            Value::Null => "nothing",
+            Value::Bool(_) => "a boolean",
+            Value::Integer(_) | Value::Float(_) => "a number",
+            Value::Text(_) => "text",
+            Value::List(_) => "a list",
+            Value::Mapping(_) => "a mapping",
+        }
+    }
+
+    /// The value itself if it is a simple one, for places where nobody writes a secret.
+    pub(super) fn shown(&self) -> String {
+        match &self.value {
+            Value::Bool(value) => value.to_string(),
             Value::Integer(value) => format!("the number {value}"),
             Value::Float(value) => format!("the number {value}"),
-            Value::Text(text) if show_text => quoted(text),
-            Value::Text(_) => "text".to_owned(),
-            Value::List(_) => "a list".to_owned(),
-            Value::Mapping(_) => "a mapping".to_owned(),
+            Value::Text(text) => quoted(text),
+            Value::Null | Value::List(_) | Value::Mapping(_) => self.kind().to_owned(),
         }
     }
 }
@@ -69,7 +78,7 @@ fn options(duplicate_keys: DuplicateKeyPolicy) -> Options {
     serde_saphyr::options! {
         budget: serde_saphyr::budget! { max_depth: 32, enforce_alias_anchor_ratio: false },
         duplicate_keys: duplicate_keys,
-        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 250_000 },
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 50_000 },
         strict_booleans: true,
         ignore_binary_tag_for_string: true,
         reject_unsupported_tags: true,
@@ -95,7 +104,9 @@ fn note(error: &Error, problems: &mut Problems) {
         | Error::AliasExpansionLimitExceeded { .. }
         | Error::AliasReplayStackDepthExceeded { .. } => Mistake::Bomb,
         Error::AliasError { error, .. } => return note(error, problems),
-        _ => Mistake::Yaml("only text, numbers, booleans, lists and mappings are used".to_owned()),
+        _ => Mistake::Yaml(
+            "something other than text, numbers, booleans, lists and mappings".to_owned(),
+        ),
     };
     problems.add(error.location().map_or(Place::Whole, place), mistake);
 }

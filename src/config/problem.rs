@@ -37,10 +37,10 @@ impl fmt::Display for Place {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Mistake {
     /// The configuration file cannot be read.
-    #[error("cannot read the configuration: {0}")]
+    #[error("{0}")]
     Unreadable(ReadError),
     /// No text.
-    #[error("not UTF-8 text: a byte that is not allowed")]
+    #[error("a byte that is not UTF-8 text; save the file as UTF-8")]
     NotUtf8,
     /// Not YAML.
     #[error("not valid YAML: {0}")]
@@ -66,12 +66,12 @@ pub enum Mistake {
     )]
     InlinePassword,
     /// A key that must be there.
-    #[error("{thing} needs the key {key}")]
+    #[error("missing key {key} of {thing}")]
     Missing {
+        /// The key, and what can stand instead.
+        key: &'static str,
         /// What lacks it.
         thing: &'static str,
-        /// The key.
-        key: &'static str,
     },
     /// A value of another type or form.
     #[error("expected {expected}, found {found}")]
@@ -143,8 +143,10 @@ pub enum Mistake {
         error: ReadError,
     },
     /// An environment variable that holds no password.
-    #[error("environment variable {0} is not set, empty or not UTF-8; it must hold the password")]
-    Environment(String),
+    ///
+    /// Its name is not repeated: a template may have put the password in its place.
+    #[error("the environment variable is not set, empty or not UTF-8; it must hold the password")]
+    Environment,
     /// Docker's configuration gives no password.
     #[error("docker_config {path}: {why}")]
     Docker {
@@ -189,8 +191,11 @@ pub enum ReadError {
 
 impl From<std::io::Error> for ReadError {
     fn from(error: std::io::Error) -> Self {
-        // The kind's own words are the same on every system and end without a number.
-        Self::Io(error.kind().to_string())
+        match error.kind() {
+            std::io::ErrorKind::NotFound => Self::Io("no such file".to_owned()),
+            // The kind's own words are the same on every system and end without a number.
+            kind => Self::Io(kind.to_string()),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! From positioned values to the typed raw file, noting every wrong type and unknown key.
 
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::node::{Node, Value};
 use super::problem::{Mistake, Place, Problems, quoted};
@@ -14,7 +14,7 @@ pub(super) struct At<T> {
 }
 
 impl<T: Read> At<T> {
-    fn read(node: &Node, problems: &mut Problems) -> Self {
+    pub(super) fn read(node: &Node, problems: &mut Problems) -> Self {
         Self { place: node.place, value: T::read(node, problems) }
     }
 }
@@ -45,11 +45,15 @@ pub(super) trait Read: Sized {
     fn read(node: &Node, problems: &mut Problems) -> Option<Self>;
 }
 
-/// Notes that something else was expected.
-pub(super) fn wrong(node: &Node, problems: &mut Problems, expected: &'static str) {
-    let container = expected.starts_with("a mapping") || expected.starts_with("a list");
-    let found = node.found(!container);
+/// Notes that something else was expected, without repeating what stands there.
+fn wrong(node: &Node, problems: &mut Problems, expected: &'static str) {
+    let found = node.kind().to_owned();
     problems.add(node.place, Mistake::Expected { expected, found });
+}
+
+/// Notes that something else was expected, and repeats what stands there.
+fn wrong_shown(node: &Node, problems: &mut Problems, expected: &'static str) {
+    problems.add(node.place, Mistake::Expected { expected, found: node.shown() });
 }
 
 impl Read for String {
@@ -68,12 +72,39 @@ impl Read for String {
     }
 }
 
+/// A duration as it is written, for instance `15s`.
+pub(super) struct DurationText(pub(super) String);
+
+impl Read for DurationText {
+    fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
+        if let Value::Text(text) = &node.value {
+            return Some(Self(text.clone()));
+        }
+        wrong_shown(node, problems, "a duration, for instance 15s or 500ms");
+        None
+    }
+}
+
+impl JsonSchema for DurationText {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Duration".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^([0-9]+ *[a-z]+ *)+$" })
+    }
+}
+
 impl Read for bool {
     fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
         if let Value::Bool(value) = node.value {
             return Some(value);
         }
-        wrong(node, problems, "true or false");
+        wrong_shown(node, problems, "true or false");
         None
     }
 }
@@ -95,7 +126,7 @@ impl Read for u32 {
         {
             return Some(value);
         }
-        wrong(node, problems, "a whole number, 0 or greater");
+        wrong_shown(node, problems, "a whole number, 0 or greater");
         None
     }
 }
@@ -134,7 +165,10 @@ impl<'a> Entries<'a> {
             if key == "password" {
                 problems.add(*place, Mistake::InlinePassword);
             } else {
-                let allowed = self.known.join(", ");
+                let allowed = match self.known.as_slice() {
+                    [] => "none".to_owned(),
+                    known => known.join(", "),
+                };
                 problems.add(*place, Mistake::UnknownKey { key: quoted(key), allowed });
             }
         }
@@ -148,9 +182,9 @@ macro_rules! mapping {
     ($(#[$meta:meta])* $name:ident {
         $($(#[$key_meta:meta])* $key:ident: $type:ty,)*
     }) => {
-        $(#[$meta])*
         #[derive(Default, schemars::JsonSchema)]
         #[schemars(deny_unknown_fields)]
+        $(#[$meta])*
         pub(super) struct $name {
             $($(#[$key_meta])* pub(super) $key: Option<$crate::config::read::At<$type>>,)*
         }

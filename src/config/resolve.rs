@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::path::Path;
-use std::time::Duration;
 
 use super::file::{BackendEntry, BalancerEntry, Discovery, File, RegistryEntry};
+use super::pace::Pace;
 use super::problem::{Mistake, Place, Problems, quoted};
 use super::read::{At, good};
 use super::{
@@ -17,15 +17,14 @@ use crate::model::{BackendName, RegistryName};
 const MAX_REGISTRIES: usize = 1000;
 const MAX_BACKENDS: usize = 500;
 const MAX_SAMPLES: u32 = 1000;
-const MIN_INTERVAL: Duration = Duration::from_secs(1);
-const MAX_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
-const MIN_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The configuration, if it can be built; right only if no problem was noted.
-pub(super) fn config(file: &File, directory: &Path, problems: &mut Problems) -> Option<Config> {
-    let globals = globals(file, problems);
+pub(super) fn config(at: &At<File>, directory: &Path, problems: &mut Problems) -> Option<Config> {
+    let file = at.value.as_ref()?;
+    let global = good(file.global.as_ref())
+        .map_or_else(Pace::default, |(entry, _)| Pace::of_global(entry, problems));
     if file.registries.is_none() {
-        problems.add(Place::Whole, Mistake::Missing { thing: "the file", key: "registries" });
+        problems.add(at.place, Mistake::Missing { thing: "the file", key: "registries" });
     }
     let (entries, place) = good(file.registries.as_ref())?;
     count(entries, place, "registries", MAX_REGISTRIES, problems);
@@ -37,91 +36,16 @@ pub(super) fn config(file: &File, directory: &Path, problems: &mut Problems) -> 
             if let Some((name, place)) = good(name) {
                 names.note(name.clone(), quoted(name), place, problems);
             }
-            registry(entry, &globals, None, directory, problems)
+            registry(entry, &global, None, directory, problems)
         })
         .collect();
     Some(Config { registries })
 }
 
-/// What holds where a registry does not say otherwise.
-pub(super) struct Globals {
-    interval: Duration,
-    timeout: Duration,
-    max_requests_per_second: u32,
-}
-
-impl Default for Globals {
-    fn default() -> Self {
-        Self {
-            interval: Duration::from_secs(15),
-            timeout: Duration::from_secs(5),
-            max_requests_per_second: 50,
-        }
-    }
-}
-
-fn globals(file: &File, problems: &mut Problems) -> Globals {
-    let Some((entry, _)) = good(file.global.as_ref()) else {
-        return Globals::default();
-    };
-    pace(
-        entry.interval.as_ref(),
-        entry.timeout.as_ref(),
-        entry.max_requests_per_second.as_ref(),
-        &Globals::default(),
-        problems,
-    )
-}
-
-/// Interval, timeout and rate of one level, what it does not say taken from the level above.
-fn pace(
-    interval: Option<&At<String>>,
-    timeout: Option<&At<String>>,
-    rate: Option<&At<u32>>,
-    above: &Globals,
-    problems: &mut Problems,
-) -> Globals {
-    let mut read = |key: Option<&At<String>>, low, expected| {
-        let (text, place) = good(key)?;
-        let result = duration(text, low, expected);
-        problems.note(place, result)
-    };
-    let own_interval = read(interval, MIN_INTERVAL, "a duration from 1s to 1d, for instance 15s");
-    let own_timeout =
-        read(timeout, MIN_TIMEOUT, "a duration from 100ms to 1d, for instance 5s or 500ms");
-    let pace = Globals {
-        interval: own_interval.unwrap_or(above.interval),
-        timeout: own_timeout.unwrap_or(above.timeout),
-        max_requests_per_second: good(rate)
-            .map_or(above.max_requests_per_second, |(rate, _)| *rate),
-    };
-    if let Some((0, place)) = good(rate) {
-        let expected = "a whole number, 1 or greater";
-        problems.add(place, Mistake::Expected { expected, found: "the number 0".to_owned() });
-    }
-    // Said once, by the level that brings the pair about, and only if both could be read.
-    let place = own_timeout.and(timeout).or(own_interval.and(interval)).map(|at| at.place);
-    if let Some(place) = place
-        && pace.timeout >= pace.interval
-    {
-        let text = |duration| humantime::format_duration(duration).to_string();
-        let (timeout, interval) = (text(pace.timeout), text(pace.interval));
-        problems.add(place, Mistake::TimeoutNotBelowInterval { timeout, interval });
-    }
-    pace
-}
-
-fn duration(text: &str, low: Duration, expected: &'static str) -> Result<Duration, Mistake> {
-    match humantime::parse_duration(text) {
-        Ok(value) if (low..=MAX_INTERVAL).contains(&value) => Ok(value),
-        _ => Err(Mistake::Expected { expected, found: quoted(text) }),
-    }
-}
-
 /// One registry. `given` are credentials that do not come from the entry.
 pub(super) fn registry(
     at: &At<RegistryEntry>,
-    globals: &Globals,
+    global: &Pace,
     given: Option<Credentials>,
     directory: &Path,
     problems: &mut Problems,
@@ -169,14 +93,7 @@ pub(super) fn registry(
         problems.note(place, token_method(text).ok_or(mistake))
     });
     let allowed_realms = allowed_realms(entry, problems);
-    let pace = pace(
-        entry.interval.as_ref(),
-        entry.timeout.as_ref(),
-        entry.max_requests_per_second.as_ref(),
-        globals,
-        problems,
-    );
-
+    let pace = Pace::of_registry(entry, global, problems);
     let allow_plaintext = good(entry.allow_plaintext.as_ref()).is_some_and(|(allow, _)| *allow);
     if !allow_plaintext && (entry.credentials.is_some() || credentials.is_some()) {
         plaintext(entry, url.as_ref(), problems);
@@ -299,7 +216,7 @@ fn balancer(
     scheme: Scheme,
     problems: &mut Problems,
 ) -> BalancerSettings {
-    let mut settings = BalancerSettings { samples: 20, address: None };
+    let mut settings = BalancerSettings::default();
     let Some((entry, _)) = good(at) else { return settings };
     if let Some((samples, place)) = good(entry.samples.as_ref()) {
         settings.samples = *samples;

@@ -13,7 +13,7 @@ use x509_parser::pem::Pem;
 
 use super::file::{CredentialsEntry, TlsEntry};
 use super::load::{MAX_NAMED, expand, read_file};
-use super::problem::{Mistake, Problems, ReadError, quoted};
+use super::problem::{Mistake, Problems, ReadError};
 use super::read::{At, good};
 use super::{ClientIdentity, Credentials, PasswordSource, PublicUrl, Sources, TlsSettings};
 
@@ -47,8 +47,8 @@ pub(super) fn credentials(
     }
 
     if username.is_none() {
-        let thing = "credentials (or docker_config, which has it)";
-        problems.add(at.place, Mistake::Missing { thing, key: "username" });
+        let key = "username (or docker_config)";
+        problems.add(at.place, Mistake::Missing { key, thing: "credentials" });
     }
     let username = good(username.as_ref())
         .and_then(|(name, place)| problems.note(place, check_username(name)));
@@ -58,8 +58,8 @@ pub(super) fn credentials(
             None
         }
         (None, None) => {
-            let thing = "credentials (or password_env, or docker_config)";
-            problems.add(at.place, Mistake::Missing { thing, key: "password_file" });
+            let key = "password_file (or password_env, or docker_config)";
+            problems.add(at.place, Mistake::Missing { key, thing: "credentials" });
             None
         }
         (Some(file), None) => good(Some(file)).and_then(|(path, place)| {
@@ -78,11 +78,14 @@ pub(super) fn credentials(
 
 /// Basic authentication ends the user name at the first colon (RFC 7617 section 2).
 pub(super) fn check_username(name: &str) -> Result<String, Mistake> {
-    if name.is_empty() || name.contains(|c: char| c == ':' || c.is_control()) {
-        let expected = "a user name without ':' and control characters";
-        return Err(Mistake::Expected { expected, found: quoted(name) });
-    }
-    Ok(name.to_owned())
+    // The name is not repeated: what follows a colon is likely to be a password.
+    let found = match name.chars().find(|c| *c == ':' || c.is_control()) {
+        Some(wrong) => format!("one with {wrong:?}"),
+        None if name.is_empty() => "none".to_owned(),
+        None => return Ok(name.to_owned()),
+    };
+    let expected = "a user name without ':' and control characters";
+    Err(Mistake::Expected { expected, found })
 }
 
 /// Trust and client certificate.
@@ -171,7 +174,7 @@ fn private_key(text: &str) -> Result<(), ReadError> {
 fn from_environment(name: &str) -> Result<SecretString, Mistake> {
     match env::var(name) {
         Ok(value) if !value.is_empty() => Ok(SecretString::from(value)),
-        _ => Err(Mistake::Environment(quoted(name))),
+        _ => Err(Mistake::Environment),
     }
 }
 
@@ -198,19 +201,19 @@ fn from_docker(path: &Path, url: &PublicUrl) -> Result<Credentials, Mistake> {
             return Ok(Credentials { username, password: SecretString::from(password) });
         }
         Ok(Ok(DockerCredential::IdentityToken(_))) => {
-            "holds an identity token for the registry; a user name and a password are needed"
+            "the registry's entry is an identity token; a user name and a password are needed"
         }
         Ok(Err(DockerError::NoCredentialConfigured)) => {
-            "has no entry for the registry; docker login makes one"
+            "no entry for the registry; docker login makes one"
         }
-        Ok(Err(DockerError::ConfigReadError)) => "is not docker's JSON",
+        Ok(Err(DockerError::ConfigReadError)) => "not docker's JSON",
         Ok(Err(
             DockerError::HelperFailure { .. }
             | DockerError::HelperCommunicationError
             | DockerError::MalformedHelperResponse,
-        )) => "its credential helper failed",
+        )) => "the credential helper it names failed",
         Ok(Err(_)) => "the registry's entry is damaged",
-        Err(_) => "its credential helper did not answer within 10 s",
+        Err(_) => "the credential helper it names did not answer within 10 s",
     };
     Err(Mistake::Docker { path: shown, why })
 }
@@ -246,6 +249,6 @@ mod tests {
         assert_eq!(found.password.expose_secret(), "s3cret");
 
         let other = from_docker(&path, &PublicUrl::parse("https://hub.example.com").unwrap());
-        assert!(other.unwrap_err().to_string().contains("has no entry"));
+        assert!(other.unwrap_err().to_string().contains(": no entry"));
     }
 }

@@ -49,7 +49,7 @@ pub enum UrlError {
     #[error("scheme {0:?} is not supported; expected http or https")]
     Scheme(String),
     /// User or password inside.
-    #[error("a URL must not hold credentials; use `credentials`")]
+    #[error("credentials do not belong into a URL or address; give them apart")]
     Credentials,
     /// A path, query or fragment.
     #[error("{0:?} after the host is not allowed; expected scheme, host and port only")]
@@ -136,6 +136,10 @@ impl Authority {
     /// # Errors
     /// [`UrlError`] if it is no http or https URL with a host, or holds credentials.
     pub fn of_url(text: &str) -> Result<Self, UrlError> {
+        // `hub.example.com:443` would be read as a scheme and a path.
+        if !text.contains("://") {
+            return Err(UrlError::Syntax("http:// or https:// is missing in front".to_owned()));
+        }
         let parsed = ::url::Url::parse(text).map_err(|e| UrlError::Syntax(e.to_string()))?;
         let scheme = match parsed.scheme() {
             "http" => Scheme::Http,
@@ -265,9 +269,15 @@ mod tests {
         for good in ["https://hub.example.com", "https://hub.example.com/", "http://[::1]:5000"] {
             assert!(PublicUrl::parse(good).is_ok(), "{good}");
         }
-        for bad in
-            ["hub", "ftp://h", "https://u:p@h", "https://h/v2", "https://h/?q", "https://h/#f"]
-        {
+        for bad in [
+            "hub",
+            "hub.example.com:443",
+            "ftp://h",
+            "https://u:p@h",
+            "https://h/v2",
+            "https://h/?q",
+            "https://h/#f",
+        ] {
             assert!(PublicUrl::parse(bad).is_err(), "{bad}");
         }
     }

@@ -11,7 +11,7 @@ const MINUTE: f64 = 60.0;
 const FIRST_WITH_LEEWAY: Version = Version { major: 2, minor: 11, patch: 0 };
 
 /// What a backend forgives, by family and version.
-pub fn leeway(backend: &BackendFacts) -> Leeway {
+pub(super) fn leeway(backend: &BackendFacts) -> Leeway {
     match (backend.family, &backend.version) {
         (Family::Harbor2, Outcome::Measured(Some(version))) if *version < FIRST_WITH_LEEWAY => {
             Leeway::Seconds(0.0)
@@ -27,7 +27,7 @@ pub fn leeway(backend: &BackendFacts) -> Leeway {
 
 /// The clock by which a backend issues and checks tokens: its `iat` where a token was issued,
 /// else its `Date`. A contradicting reading says nothing.
-pub fn token_clock(round: &Round, backend: &BackendName) -> Option<ClockInterval> {
+pub(super) fn token_clock(round: &Round, backend: &BackendName) -> Option<ClockInterval> {
     let reading = |source| {
         round
             .clocks
@@ -39,13 +39,17 @@ pub fn token_clock(round: &Round, backend: &BackendName) -> Option<ClockInterval
 }
 
 /// How far the first backend's clock is ahead of the second's.
-pub fn ahead(round: &Round, first: &BackendName, second: &BackendName) -> Option<ClockInterval> {
+pub(super) fn ahead(
+    round: &Round,
+    first: &BackendName,
+    second: &BackendName,
+) -> Option<ClockInterval> {
     Some(token_clock(round, first)?.minus(token_clock(round, second)?))
 }
 
 /// The smallest leeway left over all pairs, in seconds, at the best that the intervals allow: it
 /// is negative only where some pair is certainly beyond what its verifier forgives.
-pub fn margin(round: &Round) -> Option<f64> {
+pub(super) fn margin(round: &Round) -> Option<f64> {
     let mut least: Option<f64> = None;
     for verifier in &round.backends {
         let Leeway::Seconds(leeway) = leeway(verifier) else { continue };

@@ -1,21 +1,60 @@
-//! From a round to findings. Pure: no clock, no I/O, no async.
+//! From a round to findings. Pure: no clock, no I/O, no async, and no measuring.
+//!
+//! [`assess`] lets each group of causes examine the round in turn, in the order in which a person
+//! would: is it reachable, who answers, where does it send us, did it give a token, whose keys,
+//! whose clock, what of the repository, what of the balancer. A rule claims the refused pairs and
+//! failed flows that it explains, so that one cause is one finding and its consequences hang on
+//! it. What is left at the end is `unexplained-refusal`.
+//!
+//! To add a rule: a function in the file of its group, its name in `model::FindingName`, its
+//! remedies in `catalogue`, its page in `deploy/runbooks`, and a scenario in the lab.
 
-use crate::model::{Assessment, Round, Status};
-
+mod balancer;
+mod case;
+mod catalogue;
+mod challenge;
+mod connection;
+mod credential;
+mod drift;
+mod gateway;
+mod keys;
 mod leeway;
+mod repository;
 mod statistics;
+mod time;
+mod unexplained;
 
 pub use statistics::wilson;
 
+use case::Case;
+
+use crate::model::{Assessment, Round, Status};
+
 /// Judges a round.
 pub fn assess(round: &Round) -> Assessment {
-    let shares = statistics::shares(round);
+    let mut case = Case::new(round);
+    connection::examine(&mut case);
+    gateway::examine(&mut case);
+    challenge::examine(&mut case);
+    credential::examine(&mut case);
+    time::examine(&mut case);
+    keys::examine(&mut case);
+    repository::examine(&mut case);
+    balancer::examine(&mut case);
+    drift::examine(&mut case);
+    unexplained::examine(&mut case);
+
+    let (mut findings, shares, expected_unauthorized) = (case.findings, case.shares, case.expected);
+    findings.sort_by_key(|finding| {
+        (std::cmp::Reverse(finding.severity), std::cmp::Reverse(finding.explains), finding.finding)
+    });
+    let measured = round.balancer.measured();
     Assessment {
-        status: Status::Ok,
-        findings: Vec::new(),
-        expected_unauthorized: statistics::expected(round, &shares),
+        status: Status::of(&findings),
+        findings,
         shares,
-        unauthorized_interval: None,
+        expected_unauthorized,
+        unauthorized_interval: measured.and_then(|run| wilson(run.pairs)),
         leeways: round.backends.iter().map(|b| (b.name.clone(), leeway::leeway(b))).collect(),
         clock_margin: leeway::margin(round),
     }

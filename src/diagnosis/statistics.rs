@@ -17,7 +17,7 @@ pub fn wilson(ratio: Ratio) -> Option<(f64, f64)> {
 /// The share of each backend among the balancer's answers, by what tells backends apart: the
 /// signing key of the tokens, else the certificate. What several backends have in common is
 /// divided equally among those of them that answer. Empty if the balancer was not sampled.
-pub fn shares(round: &Round) -> Vec<Share> {
+pub(super) fn shares(round: &Round) -> Vec<Share> {
     let Outcome::Measured(run) = &round.balancer else { return Vec::new() };
     let alive: Vec<&BackendName> = round
         .backends
@@ -91,7 +91,7 @@ fn divide(backends: &[(&BackendName, Option<String>)], seen: &[(String, u32)]) -
 /// The 401 ratio of independent pairs that the matrix and the shares predict: the sum over all
 /// pairs of the issuer's share times the verifier's, where the pair is refused. Pairs of which
 /// nothing is known are left out of both sums. `None` if nothing is known.
-pub fn expected(round: &Round, shares: &[Share]) -> Option<f64> {
+pub(super) fn expected(round: &Round, shares: &[Share]) -> Option<f64> {
     let mut sum = 0.0;
     let mut weight = 0.0;
     for cell in &round.matrix.cells {

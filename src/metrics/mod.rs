@@ -21,7 +21,7 @@ use tokio::sync::watch;
 
 pub use counters::Counters;
 
-use crate::model::{Judged, ProgramFacts, RegistryState, Snapshot};
+use crate::model::{Judged, ProgramFacts, RegistryState, Snapshot, Status};
 use exposition::{Format, Page, Sample};
 
 /// Version 0.0.4 text or OpenMetrics, with its exact `Content-Type`.
@@ -63,23 +63,28 @@ impl Metrics {
     }
 }
 
-/// What a single probe adds to its page, in the words of `blackbox_exporter`.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ProbeResult {
-    /// Whether the round ended in time and found nothing critical.
-    pub success: bool,
-    /// How long it took.
-    pub took: Duration,
+/// The page of finished rounds without a daemon: the same families, counted from nothing, and
+/// nothing about the program. For `check --output=prometheus`.
+pub fn page_of(rounds: &[Arc<Judged>], accept: Option<&str>) -> Rendered {
+    let mut page = Page::new(Format::negotiate(accept));
+    alone(&mut page, rounds);
+    page.finish()
 }
 
-/// The page of single rounds without a daemon: the same families, counted from nothing, and
-/// nothing about the program. For `/probe`, and for `check --output=prometheus`, which has no
-/// [`ProbeResult`].
-pub fn page_of(
-    rounds: &[Arc<Judged>],
-    probe: Option<ProbeResult>,
-    accept: Option<&str>,
-) -> Rendered {
+/// The page of one probe on demand: [`page_of`] its round, led by the verdict and the duration in
+/// the words of `blackbox_exporter`. No round at all means that it did not end in time. The
+/// verdict is 1 unless something critical was found or nothing was measured.
+pub fn probe_page(judged: Option<&Arc<Judged>>, took: Duration, accept: Option<&str>) -> Rendered {
+    let served =
+        |judged: &Arc<Judged>| matches!(judged.assessment.status, Status::Ok | Status::Warning);
+    let mut page = Page::new(Format::negotiate(accept));
+    page.family(&names::PROBE_SUCCESS, [Sample::flag([], judged.is_some_and(served))]);
+    page.family(&names::PROBE_DURATION, [Sample::number([], took.as_secs_f64())]);
+    alone(&mut page, judged.map(std::slice::from_ref).unwrap_or_default());
+    page.finish()
+}
+
+fn alone(page: &mut Page, rounds: &[Arc<Judged>]) {
     let counters = Counters::default();
     let mut registries = BTreeMap::new();
     for judged in rounds {
@@ -98,15 +103,9 @@ pub fn page_of(
         reload_error: None,
     };
     let snapshot = Snapshot { registries, program };
-    let mut page = Page::new(Format::negotiate(accept));
-    if let Some(probe) = probe {
-        page.family(&names::PROBE_SUCCESS, [Sample::flag([], probe.success)]);
-        page.family(&names::PROBE_DURATION, [Sample::number([], probe.took.as_secs_f64())]);
-    }
     counters.synchronised(&snapshot, |tallies| {
-        collector::registries(&mut page, &snapshot, tallies);
+        collector::registries(page, &snapshot, tallies);
     });
-    page.finish()
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::{Counters, Metrics, ProbeResult, names, page_of};
+use super::{Counters, Metrics, names, page_of, probe_page};
 use crate::model::sample;
 use crate::model::{
     CellResult, Failure, FindingName, Judged, Leeway, Reason, ResponseCount, Severity, Share,
@@ -190,8 +190,7 @@ fn promtool_has_no_complaint_about_any_page_and_sees_a_bad_one() {
     let bench = Bench::new(sample::fresh_snapshot(&["a", "b"]));
     let before = bench.text();
     bench.finish(&[rich()]);
-    let probe = ProbeResult { success: false, took: Duration::from_millis(1500) };
-    let (_, probed) = page_of(&[rich()], Some(probe), None);
+    let (_, probed) = probe_page(Some(&rich()), Duration::from_millis(1500), None);
     for page in [before, bench.text(), String::from_utf8(probed).unwrap()] {
         if !promtool_accepts(&page) {
             return;
@@ -284,20 +283,36 @@ fn a_figure_that_is_not_a_number_is_left_out() {
 
 #[test]
 fn the_page_of_one_probe_has_its_verdict_and_nothing_about_the_program() {
-    let probe = ProbeResult { success: true, took: Duration::from_millis(1500) };
-    let (content_type, body) = page_of(&[rich()], Some(probe), Some(OPENMETRICS));
+    let took = Duration::from_millis(1500);
+    let (content_type, body) = probe_page(Some(&rich()), took, Some(OPENMETRICS));
     assert!(content_type.starts_with("application/openmetrics-text"));
     let page = String::from_utf8(body).unwrap();
     assert!(
-        page.contains("\nprobe_success 1\n") && page.contains("\nprobe_duration_seconds 1.5\n")
+        page.contains("\nprobe_success 0\n") && page.contains("\nprobe_duration_seconds 1.5\n")
     );
     assert_eq!(value(&page, "flow_success{registry=\"main\",route=\"c\"}"), Some(0.0));
     for absent in ["process_", "build_info", "config_last", "interval_seconds", "overrun"] {
         assert!(!page.contains(absent), "{absent}");
     }
-    let (_, body) = page_of(&[rich()], None, None);
+    let (_, body) = page_of(&[rich()], None);
     assert!(!String::from_utf8(body).unwrap().contains("probe_success"));
-    let lost = ProbeResult { success: false, took: Duration::from_secs(5) };
-    let (_, body) = page_of(&[], Some(lost), None);
-    assert!(String::from_utf8(body).unwrap().contains("probe_success 0\n"));
+}
+
+#[test]
+fn a_probe_succeeds_unless_something_is_critical_or_nothing_was_measured() {
+    let with = |severity| {
+        let finding = sample::finding(FindingName::ClockSkewNbf, severity, &["a"]);
+        Some(sample::judged(sample::round(&["a", "b"]), vec![finding]))
+    };
+    let healthy = Some(sample::judged(sample::round(&["a", "b"]), Vec::new()));
+    for (judged, success) in [
+        (healthy, true),
+        (with(Severity::Warning), true),
+        (with(Severity::Critical), false),
+        (None, false),
+    ] {
+        let (_, body) = probe_page(judged.as_ref(), Duration::from_secs(1), None);
+        let line = format!("probe_success {}\n", u8::from(success));
+        assert!(String::from_utf8(body).unwrap().contains(&line), "{line}");
+    }
 }

@@ -1,0 +1,257 @@
+//! What only the way through the load balancer shows, and what there is a consequence of the
+//! backends (C5, C9, unknown backends).
+
+use super::case::{Case, Draft, Impact, list};
+use crate::model::{
+    Answer, AuthScheme, BackendName, Cell, Confidence, Family, FindingName, Flow, KeyId, Reason,
+    Route, Severity, Step,
+};
+
+/// From so many flows through the balancer without a refusal on, affinity is the word for it.
+const ENOUGH_SAMPLES: u32 = 10;
+
+pub(super) fn examine(case: &mut Case<'_>) {
+    consequences(case);
+    dropped_header(case);
+    unknown_backend(case);
+    affinity(case);
+}
+
+fn is_lb(cell: &Cell) -> bool {
+    cell.verifier == Route::Balancer || cell.issuer.as_str() == Route::Balancer.as_str()
+}
+
+/// Refusals through the balancer that a refusal between backends explains are attached to it.
+fn consequences(case: &mut Case<'_>) {
+    let explained: Vec<(&Cell, usize)> = case.explained_cells().collect();
+    let open: Vec<(usize, &Cell)> = case
+        .open_cells()
+        .into_iter()
+        .map(|(i, cell, _)| (i, cell))
+        .filter(|(_, c)| is_lb(c))
+        .collect();
+    for (index, cell) in open {
+        let of_key = |issuer: Option<&BackendName>| match (&cell.key, issuer) {
+            (Some(key), Some(issuer)) => case.key_of(issuer) == Some(key),
+            _ => true,
+        };
+        let fits = |other: &Cell| {
+            let verifier = cell.verifier == Route::Balancer || other.verifier == cell.verifier;
+            let issuer = match cell.issuer.backend() {
+                Some(issuer) => other.issuer.backend() == Some(issuer),
+                None => of_key(other.issuer.backend()),
+            };
+            verifier && issuer
+        };
+        let cause = explained.iter().find(|(other, _)| !is_lb(other) && fits(other));
+        if let Some((_, finding)) = cause {
+            case.explain(*finding, &[index], &[]);
+        }
+    }
+    let refusing = (0..case.findings.len())
+        .find(|index| explained.iter().any(|(_, finding)| finding == index));
+    let failing = |reasons: fn(&Flow, Step, Reason) -> bool| -> Vec<usize> {
+        let fits = |flow: &Flow| {
+            flow.route == Route::Balancer
+                && flow.failure().is_some_and(|(step, why)| reasons(flow, step, why.reason))
+        };
+        case.open_flows().into_iter().filter(|(_, flow)| fits(flow)).map(|(i, _)| i).collect()
+    };
+    let refused = failing(|_, step, reason| step >= Step::Access && reason == Reason::Unauthorized);
+    if let Some(finding) = refusing {
+        case.explain(finding, &[], &refused);
+    }
+    // A backend that fails by itself fails the balancer's flow in the same way.
+    let open: Vec<(usize, &Flow)> =
+        case.open_flows().into_iter().filter(|(_, f)| f.route == Route::Balancer).collect();
+    for (index, flow) in open {
+        let Some((step, failure)) = flow.failure() else { continue };
+        let same = case.round.flows.iter().find(|other| {
+            other.route != Route::Balancer
+                && other.failure().is_some_and(|(s, f)| s == step && f.reason == failure.reason)
+        });
+        let name = same.and_then(|flow| flow.route.backend());
+        let cause = name.and_then(|name| {
+            case.findings.iter().position(|finding| finding.backends.contains(name))
+        });
+        if let Some(cause) = cause {
+            case.explain(cause, &[], &[index]);
+        }
+    }
+}
+
+/// A good token is answered with the challenge of a first contact: the header did not arrive.
+fn looks_unseen(answer: &Answer, family: Family) -> bool {
+    let Some(challenge) = &answer.challenge else { return false };
+    let first_contact = challenge.scheme == AuthScheme::Bearer && challenge.error.is_none();
+    first_contact && family != Family::Unknown
+}
+
+fn dropped_header(case: &mut Case<'_>) {
+    let family = case.common_family();
+    let cells: Vec<usize> = case
+        .open_cells()
+        .into_iter()
+        .filter(|(_, cell, refusal)| {
+            cell.verifier == Route::Balancer && looks_unseen(&refusal.answer, family)
+        })
+        .map(|(index, ..)| index)
+        .collect();
+    let flows: Vec<usize> = case
+        .open_flows()
+        .into_iter()
+        .filter(|(_, flow)| {
+            flow.route == Route::Balancer
+                && flow.failure().is_some_and(|(step, _)| {
+                    step >= Step::Access
+                        && flow.answer(step).is_some_and(|answer| looks_unseen(answer, family))
+                })
+        })
+        .map(|(index, _)| index)
+        .collect();
+    if cells.is_empty() && flows.is_empty() {
+        return;
+    }
+    // The token endpoint behind the same proxy lost its header too: one cause.
+    let at_token = case
+        .findings
+        .iter()
+        .position(|finding| finding.finding == FindingName::AuthorizationHeaderDropped);
+    let line = format!(
+        "{} good tokens and {} flows through the balancer got the challenge of a first contact, \
+         without any sign of the token",
+        cells.len(),
+        flows.len()
+    );
+    if let Some(finding) = at_token {
+        case.findings[finding].evidence.push(line);
+        if family != Family::Distribution3 {
+            case.findings[finding].confidence = Confidence::Proved;
+            case.findings[finding].alternatives.clear();
+        }
+        case.explain(finding, &cells, &flows);
+        return;
+    }
+    // distribution 3 answers a bad signature of a known key in the same way
+    // (captures/distribution-3.1.1/21-right-kid-wrong-signature.http).
+    let proved = family != Family::Distribution3;
+    case.add(
+        Draft {
+            name: FindingName::AuthorizationHeaderDropped,
+            confidence: if proved { Confidence::Proved } else { Confidence::Suspected },
+            impact: Impact::Balancer,
+            backends: Vec::new(),
+            summary: "The load balancer drops the Authorization header.".to_owned(),
+            evidence: vec![line],
+            alternatives: if proved { Vec::new() } else { vec![FindingName::TokenKeyMismatch] },
+        },
+        &cells,
+        &flows,
+    );
+}
+
+/// Tokens signed by a key that no configured backend has.
+fn unknown_backend(case: &mut Case<'_>) {
+    let Some(run) = case.sampling() else { return };
+    let known: Vec<&KeyId> =
+        case.round.backends.iter().filter_map(|b| case.key_of(&b.name)).collect();
+    let issuing = case.round.backends.iter().filter(|b| {
+        case.round.backend_flow(&b.name).is_some_and(|f| f.challenge.measured().is_some())
+    });
+    // A backend of which no key is known may be the one.
+    if known.is_empty() || known.len() < issuing.count() {
+        return;
+    }
+    let strange: Vec<_> = run.keys.iter().filter(|count| !known.contains(&&count.key)).collect();
+    if strange.is_empty() {
+        return;
+    }
+    let is_strange = |key: Option<&KeyId>| key.is_some_and(|k| !known.contains(&k));
+    let cells: Vec<usize> = case
+        .open_cells()
+        .into_iter()
+        .filter(|(_, cell, _)| {
+            is_lb(cell) && (is_strange(cell.key.as_ref()) || cell.verifier == Route::Balancer)
+        })
+        .map(|(index, ..)| index)
+        .collect();
+    let flows: Vec<usize> = case
+        .open_flows()
+        .into_iter()
+        .filter(|(_, flow)| flow.route == Route::Balancer)
+        .map(|(index, _)| index)
+        .collect();
+    let evidence = strange
+        .iter()
+        .map(|count| {
+            format!(
+                "{} of {} tokens through the balancer were signed by key {}…",
+                count.tokens,
+                run.keys.iter().map(|k| k.tokens).sum::<u32>(),
+                count.key.short()
+            )
+        })
+        .collect();
+    case.add(
+        Draft {
+            name: FindingName::UnknownBackend,
+            confidence: Confidence::Proved,
+            impact: Impact::Refusals,
+            backends: Vec::new(),
+            summary: "The load balancer leads to a node that is not configured here, with a \
+                      signing key of its own."
+                .to_owned(),
+            evidence,
+            alternatives: Vec::new(),
+        },
+        &cells,
+        &flows,
+    );
+}
+
+/// Backends refuse each other and no user meets it: affinity hides it until failover.
+fn affinity(case: &mut Case<'_>) {
+    let Some(run) = case.sampling() else { return };
+    let trials = run.pairs.trials + run.client_flows.trials;
+    let refused_between: Vec<BackendName> = case
+        .round
+        .matrix
+        .refused()
+        .filter(|(cell, _)| !is_lb(cell))
+        .filter_map(|(cell, _)| cell.verifier.backend().cloned())
+        .collect();
+    if refused_between.is_empty() || trials < ENOUGH_SAMPLES || case.users_are_refused() {
+        return;
+    }
+    // Only a cause that would reach users behind another balancer is hidden by this one.
+    if !case.findings.iter().any(|finding| finding.severity == Severity::Warning) {
+        return;
+    }
+    let led_to: Vec<&BackendName> = case
+        .shares
+        .iter()
+        .filter(|share| share.share > 0.0)
+        .filter_map(|share| share.backend.as_ref())
+        .collect();
+    let cookie = run.affinity_cookie.as_ref();
+    let mut evidence = vec![format!(
+        "{trials} flows through the balancer met no refusal; they were led to {}",
+        list(&led_to)
+    )];
+    evidence.extend(cookie.map(|name| format!("the balancer sets the cookie {name:?}")));
+    case.add(
+        Draft {
+            name: FindingName::AffinityMasksInconsistency,
+            confidence: Confidence::Suspected,
+            impact: Impact::Note,
+            backends: Vec::new(),
+            summary: "The load balancer keeps this prober on nodes that agree; others, or a \
+                      failover, will meet the refusals."
+                .to_owned(),
+            evidence,
+            alternatives: Vec::new(),
+        },
+        &[],
+        &[],
+    );
+}

@@ -1,0 +1,269 @@
+//! The round under examination, with the book of which finding explains what.
+//!
+//! Every refused pair and every failed flow is explained by exactly one finding; the first rule
+//! that claims it keeps it. What nobody claims becomes `unexplained-refusal`.
+
+use std::collections::BTreeMap;
+
+use super::catalogue;
+use super::statistics;
+use crate::model::{
+    BackendFacts, BackendName, BalancerRun, Cell, Confidence, Family, Finding, FindingName, Flow,
+    KeyId, Outcome, Refusal, Round, Route, Severity, Share,
+};
+
+/// What a finding does to users, from which its severity follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Impact {
+    /// Tokens are refused between backends: critical if the balancer's users meet it.
+    Refusals,
+    /// A backend fails by itself: critical if the balancer still sends users there.
+    BackendLoss,
+    /// The way through the balancer itself fails.
+    Balancer,
+    /// Nobody is failed now; somebody will be on failover, or soon.
+    Latent,
+    /// Worth knowing.
+    Note,
+}
+
+/// A finding before severity, effect and remedies are filled in.
+#[derive(Debug)]
+pub(super) struct Draft {
+    pub(super) name: FindingName,
+    pub(super) confidence: Confidence,
+    pub(super) impact: Impact,
+    pub(super) backends: Vec<BackendName>,
+    pub(super) summary: String,
+    pub(super) evidence: Vec<String>,
+    pub(super) alternatives: Vec<FindingName>,
+}
+
+/// The round with what is concluded so far.
+pub(super) struct Case<'a> {
+    pub(super) round: &'a Round,
+    pub(super) shares: Vec<Share>,
+    pub(super) expected: Option<f64>,
+    pub(super) findings: Vec<Finding>,
+    /// Which finding explains a cell of the matrix, by index.
+    cells: BTreeMap<usize, usize>,
+    /// Which finding explains a route's failed flow, by index.
+    flows: BTreeMap<usize, usize>,
+}
+
+impl<'a> Case<'a> {
+    pub(super) fn new(round: &'a Round) -> Self {
+        let shares = statistics::shares(round);
+        let expected = statistics::expected(round, &shares);
+        Self {
+            round,
+            shares,
+            expected,
+            findings: Vec::new(),
+            cells: BTreeMap::new(),
+            flows: BTreeMap::new(),
+        }
+    }
+
+    /// Adds a finding that explains these cells and flows, or those of them that nothing explains
+    /// yet.
+    pub(super) fn add(&mut self, draft: Draft, cells: &[usize], flows: &[usize]) -> usize {
+        let index = self.findings.len();
+        let family = self.common_family();
+        let severity = self.severity(draft.impact);
+        self.findings.push(Finding {
+            finding: draft.name,
+            severity,
+            confidence: draft.confidence,
+            backends: draft.backends,
+            summary: draft.summary,
+            effect: self.effect(draft.impact),
+            evidence: draft.evidence,
+            remedies: catalogue::remedies(draft.name, family),
+            alternatives: draft.alternatives,
+            confirm: catalogue::confirm(draft.name).to_owned(),
+            explains: 0,
+        });
+        self.explain(index, cells, flows);
+        index
+    }
+
+    /// Attaches more consequences to a finding.
+    pub(super) fn explain(&mut self, finding: usize, cells: &[usize], flows: &[usize]) {
+        for cell in cells {
+            if self.round.matrix.cells[*cell].refusal().is_some() {
+                self.cells.entry(*cell).or_insert(finding);
+            }
+        }
+        for flow in flows {
+            if self.round.flows[*flow].failure().is_some() {
+                self.flows.entry(*flow).or_insert(finding);
+            }
+        }
+        let count = self.cells.values().chain(self.flows.values()).filter(|f| **f == finding);
+        self.findings[finding].explains = u32::try_from(count.count()).unwrap_or(u32::MAX);
+    }
+
+    /// Makes one finding of two that are one cause: `from` goes, what it explained and its
+    /// evidence belong to `into`.
+    pub(super) fn absorb(&mut self, into: usize, from: usize) {
+        let gone = self.findings.remove(from);
+        let renumber = |index: usize| {
+            let index = if index == from { into } else { index };
+            if index > from { index - 1 } else { index }
+        };
+        self.cells.values_mut().chain(self.flows.values_mut()).for_each(|f| *f = renumber(*f));
+        let into = renumber(into);
+        self.findings[into].evidence.extend(gone.evidence);
+        self.findings[into].evidence.dedup();
+        self.explain(into, &[], &[]);
+    }
+
+    /// Refused pairs that nothing explains yet.
+    pub(super) fn open_cells(&self) -> Vec<(usize, &'a Cell, &'a Refusal)> {
+        let refused = |(index, cell): (usize, &'a Cell)| Some((index, cell, cell.refusal()?));
+        let cells = self.round.matrix.cells.iter().enumerate().filter_map(refused);
+        cells.filter(|(index, ..)| !self.cells.contains_key(index)).collect()
+    }
+
+    /// Failed flows that nothing explains yet.
+    pub(super) fn open_flows(&self) -> Vec<(usize, &'a Flow)> {
+        let flows = self.round.flows.iter().enumerate();
+        flows.filter(|(index, flow)| !flow.succeeded() && !self.flows.contains_key(index)).collect()
+    }
+
+    /// Cells that a finding explains, with its index.
+    pub(super) fn explained_cells(&self) -> impl Iterator<Item = (&'a Cell, usize)> {
+        self.cells.iter().map(|(cell, finding)| (&self.round.matrix.cells[*cell], *finding))
+    }
+
+    /// The balancer's sampling, if there was one.
+    pub(super) fn sampling(&self) -> Option<&'a BalancerRun> {
+        self.round.balancer.measured()
+    }
+
+    /// The signing key of the token that a backend issued.
+    pub(super) fn key_of(&self, backend: &BackendName) -> Option<&'a KeyId> {
+        self.round.backend_flow(backend)?.token.measured()?.kid.as_ref()
+    }
+
+    /// What is known of the backend of a route.
+    pub(super) fn facts_of(&self, route: &Route) -> Option<&'a BackendFacts> {
+        self.round.backend(route.backend()?)
+    }
+
+    /// The family of a route: the backend's, or for the balancer that of all.
+    pub(super) fn family_of(&self, route: &Route) -> Family {
+        self.facts_of(route).map_or_else(|| self.common_family(), |facts| facts.family)
+    }
+
+    /// The family that the backends share, if they do.
+    pub(super) fn common_family(&self) -> Family {
+        let mut known =
+            self.round.backends.iter().map(|b| b.family).filter(|f| *f != Family::Unknown);
+        match known.next() {
+            Some(first) if known.all(|family| family == first) => first,
+            _ => Family::Unknown,
+        }
+    }
+
+    /// Whether tokens are being refused to the balancer's users.
+    pub(super) fn users_are_refused(&self) -> bool {
+        if let Some(run) = self.sampling()
+            && run.pairs.trials + run.client_flows.trials > 0
+        {
+            return run.pairs.events + run.client_flows.events > 0;
+        }
+        let lb = |cell: &&Cell| {
+            cell.verifier == Route::Balancer || cell.issuer.as_str() == Route::Balancer.as_str()
+        };
+        let refused = self.round.matrix.cells.iter().filter(lb).any(|c| c.refusal().is_some());
+        refused || self.lb_fails()
+    }
+
+    /// Whether the balancer's own flow fails.
+    pub(super) fn lb_fails(&self) -> bool {
+        self.round.balancer_flow().is_some_and(|flow| !flow.succeeded())
+    }
+
+    /// Whether the balancer's users meet errors other than refusals. One lost request is none.
+    fn users_are_lost(&self) -> bool {
+        self.lb_fails() || self.sampling().is_some_and(|run| run.lost >= 2)
+    }
+
+    fn severity(&self, impact: Impact) -> Severity {
+        let critical = match impact {
+            Impact::Balancer => true,
+            Impact::Refusals => self.users_are_refused(),
+            Impact::BackendLoss => self.users_are_lost() || self.users_are_refused(),
+            Impact::Latent => false,
+            Impact::Note => return Severity::Info,
+        };
+        if critical { Severity::Critical } else { Severity::Warning }
+    }
+
+    fn effect(&self, impact: Impact) -> String {
+        match (impact, self.sampling()) {
+            (Impact::Note, _) => "Nobody is failed by it.".to_owned(),
+            (Impact::Latent, _) => {
+                "Nobody is failed now; users will be on failover, or soon.".to_owned()
+            }
+            (Impact::Balancer, _) => "Every user of the public URL may be failed by it.".to_owned(),
+            (Impact::Refusals, Some(run)) if run.pairs.trials > 0 => self.refusal_effect(run),
+            (Impact::BackendLoss, Some(run)) if run.lost > 0 => format!(
+                "Through the load balancer {} of {} flows were lost: it still sends users there.",
+                run.lost,
+                run.lost + run.pairs.trials + run.client_flows.trials
+            ),
+            (Impact::Refusals, _) if self.users_are_refused() => {
+                "Logins, pulls and pushes through the load balancer are refused with 401."
+                    .to_owned()
+            }
+            (Impact::Refusals | Impact::BackendLoss, _) => {
+                "Users of the load balancer were not failed in this round; those who reach these \
+                 nodes, or a failover to them, would be."
+                    .to_owned()
+            }
+        }
+    }
+
+    fn refusal_effect(&self, run: &BalancerRun) -> String {
+        if run.pairs.events + run.client_flows.events == 0 {
+            return format!(
+                "None of {} requests through the load balancer was refused in this round; a \
+                 failover or another client may meet it.",
+                run.pairs.trials + run.client_flows.trials
+            );
+        }
+        let percent = |ratio: f64| format!("{:.0} %", ratio * 100.0);
+        let measured = run.pairs.value().map_or_else(String::new, percent);
+        let expected =
+            self.expected.map_or_else(String::new, |q| format!(", expected {}", percent(q)));
+        format!(
+            "Through the load balancer {} of {} fresh tokens were refused at the next request \
+             ({measured}{expected}), and {} of {} logins made as docker makes them failed. A push \
+             makes many requests and nearly always fails. Strict round robin can turn the share \
+             into nobody or everybody for one client.",
+            run.pairs.events, run.pairs.trials, run.client_flows.events, run.client_flows.trials,
+        )
+    }
+}
+
+/// `a`, `a and b`, `a, b and c`.
+pub(super) fn list<T: ToString>(items: &[T]) -> String {
+    let words: Vec<String> = items.iter().map(ToString::to_string).collect();
+    match words.split_last() {
+        None => "no backend".to_owned(),
+        Some((only, [])) => only.clone(),
+        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+    }
+}
+
+/// The value that a measured outcome holds, in words.
+pub(super) fn version_text(facts: &BackendFacts) -> String {
+    match &facts.version {
+        Outcome::Measured(Some(version)) => format!("{} {version}", facts.family),
+        Outcome::Measured(None) => format!("{} 2.13 or later", facts.family),
+        Outcome::Failed(_) | Outcome::Skipped(_) => facts.family.to_string(),
+    }
+}

@@ -1,0 +1,295 @@
+//! What to do about each cause, best first, and what would confirm it.
+//!
+//! The first line of a remedy is prose, every further line a command to copy. Paths are those of
+//! Harbor's offline installer, of its Helm chart and of plain distribution.
+
+use crate::model::{Family, FindingName};
+
+/// The remedies of a cause for a family of servers.
+#[expect(clippy::too_many_lines, reason = "one entry for each cause of a closed list")]
+pub(super) fn remedies(name: FindingName, family: Family) -> Vec<String> {
+    let plain = matches!(family, Family::Distribution2 | Family::Distribution3);
+    let list: &[&str] = match name {
+        FindingName::TokenKeyMismatch if plain => &[
+            "Give every token server the same signing key, and every registry a rootcertbundle \
+             with its certificate; then restart the registries:\n\
+             sha256sum /etc/docker/registry/root.crt\n\
+             systemctl restart docker-registry",
+            "Until then take the odd node out of the load balancer, or tie clients to one node by \
+             source address.",
+        ],
+        FindingName::TokenKeyMismatch => &[
+            "Copy one node's key to all others, keeping owner 10000 and mode 600, and restart core \
+             (Harbor 1.x: root.crt too, and restart the registry):\n\
+             sha256sum /data/secret/core/private_key.pem   # on every node\n\
+             scp -p GOOD:/data/secret/core/private_key.pem /data/secret/core/private_key.pem\n\
+             docker restart harbor-core",
+            "With Helm pin the key, or each upgrade makes a new one: create a TLS secret and set \
+             core.secretName, then restart all core pods:\n\
+             kubectl create secret tls harbor-token-key --cert=tls.crt --key=tls.key\n\
+             helm upgrade harbor harbor/harbor --reuse-values --set core.secretName=harbor-token-key\n\
+             kubectl rollout restart deployment/harbor-core",
+            "Until then take the odd node out of the load balancer, or tie clients to one node by \
+             source address.",
+        ],
+        FindingName::TokenKeyRotationWindow => &[
+            "Let the old tokens expire (30 minutes by default) and restart every replica that \
+             still holds the old key:\n\
+             kubectl rollout restart deployment/harbor-core",
+            "Pin the key, so that the next upgrade does not change it (core.secretName).",
+        ],
+        FindingName::NodeLocalKeypairBroken if plain => &[
+            "Check that the registry's rootcertbundle holds the certificate of the key that the \
+             token server signs with, then restart it:\n\
+             openssl x509 -in /etc/docker/registry/root.crt -noout -pubkey | sha256sum\n\
+             openssl pkey -in token-server.key -pubout | sha256sum\n\
+             systemctl restart docker-registry",
+            "Take the node out of the load balancer until it accepts its own tokens.",
+        ],
+        FindingName::NodeLocalKeypairBroken => &[
+            "Check that core can read a whole private key, as uid 10000, and copy it from a good \
+             node if not; core reads it again at each request:\n\
+             docker exec harbor-core sh -c 'id -u; head -1 /etc/core/private_key.pem'\n\
+             chown 10000:10000 /data/secret/core/private_key.pem; chmod 600 /data/secret/core/private_key.pem",
+            "Harbor 1.x and plain distribution: the registry's root.crt must belong to that key:\n\
+             openssl pkey -in private_key.pem -pubout | sha256sum\n\
+             openssl x509 -in root.crt -noout -pubkey | sha256sum",
+            "Take the node out of the load balancer until it accepts its own tokens.",
+        ],
+        FindingName::KidFormatMismatch => &[
+            "Make the token server write the key id that the registry looks for: distribution 3 \
+             wants the RFC 7638 thumbprint, distribution 2 the libtrust id (docker_auth: \
+             disable_legacy_key_id).",
+            "Or let the token server send its certificate chain (x5c), which both accept, or give \
+             distribution 3 a jwks file whose kid is the libtrust id.",
+            "Or run one major version on all nodes.",
+        ],
+        FindingName::IssuerAudienceMismatch => &[
+            "Make issuer and service equal in the registry's configuration and at the token \
+             server, then restart the registry:\n\
+             grep -A6 'auth:' /etc/docker/registry/config.yml\n\
+             systemctl restart docker-registry",
+            "Check that the realm leads to the token server of this site and not of another.",
+        ],
+        FindingName::RobotJwtBoundToKey => &[
+            "Create the robot anew: up to Harbor 2.1 its secret is signed with the node's key and \
+             dies with it.",
+        ],
+        FindingName::ClockSkewNbf | FindingName::ClockSkewExp => &[
+            "Bring the clocks together, on the node and on its hypervisor:\n\
+             chronyc tracking; timedatectl\n\
+             systemctl restart chronyd; chronyc makestep",
+            "Harbor up to 2.10 forgives nothing, from 2.11 on a minute: upgrade, and alert on \
+             offsets above 0.1 s until then.",
+            "Until then tie clients to one node by source address.",
+        ],
+        FindingName::ProjectNewerThanToken => &[
+            "Fetch a new token: log in again, or let the pipeline ask for its token after the \
+             project is created.",
+            "If it lasts for more than a minute, compare the clock of the issuing core with the \
+             database's:\n\
+             psql -h DB -U harbor registry -c 'select now()'; date -u",
+        ],
+        FindingName::TokenTtlShorterThanTransfer => {
+            &["Raise the token's lifetime (Harbor: Configuration, System Settings, Token \
+             Expiration; 30 minutes is the default)."]
+        }
+        FindingName::RealmWrongEndpoint => &[
+            "Set the public URL on every node (harbor.yml: external_url or hostname; Helm: \
+             externalURL), prepare and restart; mind that prepare makes new secrets:\n\
+             grep -E '^(hostname|external_url)' harbor.yml",
+            "Let the load balancer keep Host with its port, and say the scheme:\n\
+             proxy_set_header Host $http_host;\n\
+             proxy_set_header X-Forwarded-Proto https;",
+            "If the token server really has an authority of its own, add it to allowed_realms in \
+             the prober's configuration.",
+        ],
+        FindingName::DnsSplitBackends => {
+            &["Remove stale A and AAAA records of the public name, or make every node behind them \
+             interchangeable."]
+        }
+        FindingName::LbPathHoleHtml => &[
+            "Route /v2/, /service/, /api/ and /c/ to Harbor's core and only / to the portal; keep \
+             them out of single sign-on and web application firewalls.",
+        ],
+        FindingName::AuthorizationHeaderDropped => &[
+            "Forward Authorization unchanged on /v2/ and /service/, in the load balancer and in \
+             every proxy before it:\n\
+             proxy_set_header Authorization $http_authorization;",
+            "Look for auth_request, a gateway plugin or a redirect to another host.",
+        ],
+        FindingName::NginxStaleUpstream => {
+            &["Restart the node's nginx: it holds the address of a container that is gone:\n\
+             docker restart nginx"]
+        }
+        FindingName::AffinityMasksInconsistency => {
+            &["Repair the cause that is named beside this; affinity only hides it until a node \
+             fails or a client's address changes."]
+        }
+        FindingName::BadOrDisabledCredential => &[
+            "Check the credential by hand; the robot may be disabled, expired or deleted, or its \
+             secret damaged by the shell (quote 'robot$name'):\n\
+             curl -su 'USER' 'URL/service/token?service=harbor-registry' -o /dev/null -w '%{http_code}\\n'",
+            "Renew the robot's secret and put it into the prober's password_file; it is read again \
+             when it changes.",
+        ],
+        FindingName::AnonymousDowngrade => &[
+            "See whether the account exists at that node: do the nodes share one database?\n\
+             grep POSTGRESQL common/config/core/env   # on every node\n\
+             curl -s 'NODE/api/v2.0/health'",
+            "A good account that fails for a second and a half after somebody's wrong password is \
+             locked by Harbor: find who uses the old one, and give each consumer its own robot.",
+        ],
+        FindingName::LoginLockoutCollateral => {
+            &["Find who logs in with an old password in core's log, and use a robot for each \
+             consumer."]
+        }
+        FindingName::CoreRegistryBasicMismatch => {
+            &["Give core and registry the same password again, and restart both (Helm: \
+             registry.credentials with htpasswdString):\n\
+             grep REGISTRY_CREDENTIAL_PASSWORD common/config/core/env\n\
+             docker restart harbor-core registry"]
+        }
+        FindingName::AuthzDeniedOrProjectMissing => &[
+            "Create the canary repository, or give the prober's robot the actions of its scope on \
+             it; or correct `scope` in the prober's configuration.",
+        ],
+        FindingName::DbOutageOrPoolExhaustion => &[
+            "Look at PostgreSQL: is it up, is it writable, are there connections left?\n\
+             psql -h DB -U postgres -c 'select count(*) from pg_stat_activity'\n\
+             curl -s 'URL/api/v2.0/health'",
+            "Keep max_open_conns times the number of cores below max_connections; restart cores \
+             whose pool holds dead connections after a failover.",
+        ],
+        FindingName::ReplicationLagSplitContent => &[
+            "Let all nodes use one database and one storage; nodes that replicate content do not \
+             share accounts, robots or projects.",
+            "Until then do not balance writes or logins over them.",
+        ],
+        FindingName::BackendCertificateDrift => &[
+            "Install the same certificate with its whole chain on every node and on the load \
+             balancer, and reload:\n\
+             openssl s_client -connect NODE:443 -servername HOST </dev/null | openssl x509 -noout -subject -enddate -ext subjectAltName",
+            "If it is signed by an authority of your own, give the prober its ca_file.",
+        ],
+        FindingName::PlainHttpPortMismatch => {
+            &["Use one scheme end to end: the port speaks HTTP where TLS is spoken to it, or the \
+             reverse. Check the backend's address in the prober's configuration and the load \
+             balancer's mode (TCP or HTTP)."]
+        }
+        FindingName::TokenEndpointSlow => &[
+            "Find the slow part: the challenge is core alone, a token needs the database, and a \
+             user of LDAP or OIDC their server too.",
+            "From Harbor 2.15.2 on passwords cost much CPU: use robots in pipelines, and more core \
+             replicas.",
+        ],
+        FindingName::RateLimited429 => {
+            &["Exempt the prober's address, or lower balancer.samples in its configuration; see \
+             whether users meet the limit too."]
+        }
+        FindingName::Gateway5xxTimeouts => &[
+            "Look at the part that the evidence names: 502 with an empty body is the registry \
+             behind core, HTML from nginx is core itself:\n\
+             docker ps --filter name=core --filter name=registry\n\
+             docker logs --since 10m harbor-core",
+            "Take the node out of the load balancer if it is the only one.",
+        ],
+        FindingName::MixedVersions => &["Finish the upgrade, or roll it back, on all nodes."],
+        FindingName::SettingDrift => {
+            &["Bring the nodes' configuration from one template; after prepare copy the generated \
+             secrets to all nodes:\n\
+             diff <(ssh A cat harbor.yml) <(ssh B cat harbor.yml)"]
+        }
+        FindingName::BackendUnreachable => &[
+            "See whether the node is up and reached from here:\n\
+             curl -vk --resolve HOST:443:ADDRESS https://HOST/v2/",
+            "If it was taken away on purpose, take it out of the prober's configuration.",
+        ],
+        FindingName::UnknownBackend => &[
+            "Find the node behind the load balancer that is not listed here (a stale upstream or \
+             record, or a new node), and add it as a backend or remove it there.",
+        ],
+        FindingName::ProberClockSuspect => &["Bring the prober's own clock right:\n\
+             chronyc tracking; timedatectl"],
+        FindingName::UnexplainedRefusal => &[
+            "Look the requests up in the nodes' logs: every one of them carries an X-Request-Id \
+             that begins with registry-prober-.",
+            "Please report it with the output of registry-prober check --output=json.",
+        ],
+    };
+    list.iter().map(|text| (*text).to_owned()).collect()
+}
+
+/// What would confirm a cause.
+pub(super) fn confirm(name: FindingName) -> &'static str {
+    match name {
+        FindingName::TokenKeyMismatch => {
+            "The core log of the refusing node says \"verification error\" (distribution: \"token \
+             signed by untrusted key\"), and the checksums of the key files differ."
+        }
+        FindingName::TokenKeyRotationWindow => "The key id of a node changed within the hour.",
+        FindingName::NodeLocalKeypairBroken => {
+            "The node's log names the key file, or the public keys of private_key.pem and root.crt \
+             differ."
+        }
+        FindingName::KidFormatMismatch => {
+            "The registry's log says \"token signed by untrusted key\" with a key id of the other \
+             form."
+        }
+        FindingName::IssuerAudienceMismatch => {
+            "The registry's log says \"token from untrusted issuer\" or \"token intended for \
+             another audience\"."
+        }
+        FindingName::RobotJwtBoundToKey => "The robot's secret begins with eyJ.",
+        FindingName::ClockSkewNbf => {
+            "The refusing node's log says \"token is not valid yet\" or \"used before issued\"; \
+             date -u on both nodes differs."
+        }
+        FindingName::ClockSkewExp => {
+            "The refusing node's log says \"token is expired\"; date -u on both nodes differs."
+        }
+        FindingName::ProjectNewerThanToken => {
+            "Core's log says that the token was issued before the project's creation time."
+        }
+        FindingName::TokenTtlShorterThanTransfer => "Large layers fail late, small ones never.",
+        FindingName::RealmWrongEndpoint => "curl -si URL/v2/ shows the realm.",
+        FindingName::DnsSplitBackends => "dig +short A and AAAA of the public name.",
+        FindingName::LbPathHoleHtml => "curl -si of the path shows HTML instead of JSON.",
+        FindingName::AuthorizationHeaderDropped => {
+            "curl -si -H 'Authorization: Bearer x' URL/v2/ answers with the same challenge as \
+             without it."
+        }
+        FindingName::NginxStaleUpstream => "The node's nginx log names an upstream that is gone.",
+        FindingName::AffinityMasksInconsistency => {
+            "The same check from another address, or without the balancer's cookie, is refused."
+        }
+        FindingName::BadOrDisabledCredential => {
+            "The same credential is refused by docker login, another one is accepted."
+        }
+        FindingName::AnonymousDowngrade => {
+            "docker login at that node alone fails, and at the others passes."
+        }
+        FindingName::LoginLockoutCollateral => "Core's log shows failed logins of the account.",
+        FindingName::CoreRegistryBasicMismatch => {
+            "The registry's log of that node shows 401 for harbor_registry_user."
+        }
+        FindingName::AuthzDeniedOrProjectMissing => {
+            "Another robot, or the administrator, reaches the repository."
+        }
+        FindingName::DbOutageOrPoolExhaustion => "/api/v2.0/health says database: unhealthy.",
+        FindingName::ReplicationLagSplitContent => {
+            "The nodes' POSTGRESQL_HOST differ, or the account is missing in one web page."
+        }
+        FindingName::BackendCertificateDrift => "openssl s_client against each address.",
+        FindingName::PlainHttpPortMismatch => "curl with http:// and https:// against the port.",
+        FindingName::TokenEndpointSlow => "curl -w '%{time_total}' of the token endpoint.",
+        FindingName::RateLimited429 => "It ends when the prober's rate is lowered.",
+        FindingName::Gateway5xxTimeouts => "docker ps and the logs of core, registry and nginx.",
+        FindingName::MixedVersions => "The version in each node's web page.",
+        FindingName::SettingDrift => "A diff of the nodes' configuration.",
+        FindingName::BackendUnreachable => "curl against the address from the prober's host.",
+        FindingName::UnknownBackend => "The load balancer's list of servers.",
+        FindingName::ProberClockSuspect => "timedatectl on the prober's host.",
+        FindingName::UnexplainedRefusal => "The nodes' logs at the time of the round.",
+    }
+}

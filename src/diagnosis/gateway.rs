@@ -1,0 +1,251 @@
+//! Answers that no registry gave: gateways, limits, HTML in place of JSON (C4, C8, I1, I2, I3).
+
+use super::case::{Case, Draft, Impact, list};
+use crate::model::{
+    Answer, BackendName, Confidence, Family, FindingName, Flow, Reason, Route, Step,
+};
+
+/// From here on a token is slow: docker gives up at 15 s, and users complain before.
+const SLOW_TOKEN_SECONDS: f64 = 5.0;
+
+pub(super) fn examine(case: &mut Case<'_>) {
+    rate_limited(case);
+    html(case);
+    server_errors(case);
+    slow_tokens(case);
+}
+
+struct Culprits<'a> {
+    flows: Vec<(usize, &'a Flow)>,
+    backends: Vec<BackendName>,
+    lb_only: bool,
+}
+
+impl<'a> Culprits<'a> {
+    fn find(case: &Case<'a>, wanted: impl Fn(&Flow, Reason) -> bool) -> Option<Self> {
+        let fits = |flow: &Flow| flow.failure().is_some_and(|(_, why)| wanted(flow, why.reason));
+        let flows: Vec<_> = case.open_flows().into_iter().filter(|(_, f)| fits(f)).collect();
+        let backends: Vec<BackendName> =
+            flows.iter().filter_map(|(_, flow)| flow.route.backend().cloned()).collect();
+        let lb_only = !flows.is_empty() && backends.is_empty();
+        (!flows.is_empty()).then_some(Self { flows, backends, lb_only })
+    }
+
+    fn impact(&self) -> Impact {
+        if self.lb_only { Impact::Balancer } else { Impact::BackendLoss }
+    }
+
+    fn whose(&self) -> String {
+        if self.lb_only { "The load balancer".to_owned() } else { list(&self.backends) }
+    }
+
+    fn indexes(&self) -> Vec<usize> {
+        self.flows.iter().map(|(index, _)| *index).collect()
+    }
+
+    fn evidence(&self) -> Vec<String> {
+        let line = |flow: &Flow| {
+            let (step, failure) = flow.failure()?;
+            let who = flow.answer(step).map_or("", who_answered);
+            Some(format!("{}: {} failed, {failure}{who}", flow.route, step.as_str()))
+        };
+        self.flows.iter().filter_map(|(_, flow)| line(flow)).collect()
+    }
+}
+
+/// The five shapes of a gateway's answer (I3): who answers tells where it broke.
+fn who_answered(answer: &Answer) -> &'static str {
+    if answer.request_id && answer.body_bytes == 0 {
+        "; Harbor's core answered with an empty body: the registry behind it is not reached"
+    } else if answer.request_id {
+        "; Harbor's core answered"
+    } else if answer.error_code.as_deref() == Some("UNAVAILABLE") {
+        "; the registry's own health check fails"
+    } else if answer.html {
+        "; a proxy answered in place of the registry"
+    } else {
+        ""
+    }
+}
+
+fn rate_limited(case: &mut Case<'_>) {
+    let limited = Culprits::find(case, |_, reason| reason == Reason::RateLimited);
+    let lost = case.sampling().and_then(|run| run.first_loss.as_ref());
+    let sampled = lost.is_some_and(|failure| failure.reason == Reason::RateLimited);
+    if limited.is_none() && !sampled {
+        return;
+    }
+    let mut evidence = limited.as_ref().map(Culprits::evidence).unwrap_or_default();
+    evidence.extend(lost.filter(|_| sampled).map(|failure| format!("lb sampling: {failure}")));
+    let culprits = limited.as_ref().map(Culprits::indexes).unwrap_or_default();
+    let backends = limited.as_ref().map(|l| l.backends.clone()).unwrap_or_default();
+    let whose = limited.as_ref().map_or("The load balancer".to_owned(), Culprits::whose);
+    case.add(
+        Draft {
+            name: FindingName::RateLimited429,
+            confidence: Confidence::Proved,
+            impact: if backends.is_empty() { Impact::Balancer } else { Impact::BackendLoss },
+            backends,
+            summary: format!("{whose} answers 429: a limiter counts the prober, or everybody."),
+            evidence,
+            alternatives: Vec::new(),
+        },
+        &[],
+        &culprits,
+    );
+}
+
+fn html(case: &mut Case<'_>) {
+    let found = Culprits::find(case, |flow, reason| match reason {
+        Reason::Html => true,
+        // A path that leads nowhere, or to a login page, while /v2/ itself may be right.
+        Reason::NotFound | Reason::Redirected | Reason::UnexpectedStatus | Reason::NoChallenge => {
+            flow.failure().and_then(|(step, _)| flow.answer(step)).is_some_and(|answer| {
+                !answer.api_version && !answer.request_id && answer.error_code.is_none()
+            })
+        }
+        Reason::BadTokenResponse => flow.answer(Step::Token).is_some_and(|answer| answer.html),
+        _ => false,
+    });
+    let Some(found) = found else { return };
+    // At a backend this is an nginx that leads to another container, through the balancer a rule
+    // that sends the path elsewhere.
+    let name =
+        if found.lb_only { FindingName::LbPathHoleHtml } else { FindingName::NginxStaleUpstream };
+    let alternatives = if found.lb_only {
+        Vec::new()
+    } else {
+        vec![FindingName::LbPathHoleHtml, FindingName::Gateway5xxTimeouts]
+    };
+    case.add(
+        Draft {
+            name,
+            confidence: if found.lb_only { Confidence::Proved } else { Confidence::Suspected },
+            impact: found.impact(),
+            backends: found.backends.clone(),
+            summary: format!(
+                "{} answers a path of the registry's API with something that is not the registry.",
+                found.whose()
+            ),
+            evidence: found.evidence(),
+            alternatives,
+        },
+        &[],
+        &found.indexes(),
+    );
+}
+
+fn server_errors(case: &mut Case<'_>) {
+    let is_5xx = |reason| {
+        matches!(
+            reason,
+            Reason::ServerError | Reason::BadGateway | Reason::Unavailable | Reason::GatewayTimeout
+        )
+    };
+    let found = Culprits::find(case, |flow, reason| {
+        // A token endpoint that answers 500 with an empty body is about the key; see `keys`.
+        is_5xx(reason) && !(token_without_key(flow))
+    });
+    let lost = case.sampling().filter(|run| run.lost >= 2);
+    let lost = lost.and_then(|run| Some((run.lost, run.first_loss.as_ref()?)));
+    let lost = lost.filter(|(_, failure)| is_5xx(failure.reason));
+    let Some(found) = found else {
+        if let Some((count, failure)) = lost.filter(|_| case.findings.is_empty()) {
+            let evidence = vec![format!("{count} samples were lost; the first: {failure}")];
+            case.add(sampled_errors(evidence), &[], &[]);
+        }
+        return;
+    };
+    let mut evidence = found.evidence();
+    evidence.extend(lost.map(|(count, why)| format!("lb: {count} samples were lost; {why}")));
+    let by_nginx = found.flows.iter().all(|(_, flow)| {
+        flow.failure().and_then(|(step, _)| flow.answer(step)).is_some_and(|answer| {
+            answer.html
+                && !answer.request_id
+                && case.family_of(&flow.route) != Family::Distribution2
+        })
+    });
+    case.add(
+        Draft {
+            name: FindingName::Gateway5xxTimeouts,
+            confidence: Confidence::Proved,
+            impact: found.impact(),
+            backends: found.backends.clone(),
+            summary: format!("{} answers with server errors.", found.whose()),
+            evidence,
+            alternatives: if by_nginx && !found.lb_only {
+                vec![FindingName::NginxStaleUpstream]
+            } else {
+                Vec::new()
+            },
+        },
+        &[],
+        &found.indexes(),
+    );
+}
+
+fn sampled_errors(evidence: Vec<String>) -> Draft {
+    Draft {
+        name: FindingName::Gateway5xxTimeouts,
+        confidence: Confidence::Proved,
+        impact: Impact::Balancer,
+        backends: Vec::new(),
+        summary: "Some requests through the load balancer end in server errors.".to_owned(),
+        evidence,
+        alternatives: Vec::new(),
+    }
+}
+
+/// Harbor's core cannot sign: 500 with an empty body (captures/harbor-2.15.2/73-key-unreadable.http).
+pub(super) fn token_without_key(flow: &Flow) -> bool {
+    let Some((Step::Token, failure)) = flow.failure() else { return false };
+    failure.reason == Reason::ServerError
+        && flow.answer(Step::Token).is_some_and(|answer| answer.body_bytes == 0 && !answer.html)
+}
+
+fn slow_tokens(case: &mut Case<'_>) {
+    let seconds = |flow: &Flow| {
+        flow.step(Step::Token).map_or(0.0, |report| report.timeline.total().as_secs_f64())
+    };
+    let timed_out = |flow: &Flow| {
+        flow.failure()
+            .is_some_and(|(step, why)| step == Step::Token && why.reason == Reason::Timeout)
+    };
+    let slow: Vec<(usize, &Flow)> = case
+        .round
+        .flows
+        .iter()
+        .enumerate()
+        .filter(|(_, flow)| seconds(flow) > SLOW_TOKEN_SECONDS || timed_out(flow))
+        .collect();
+    if slow.is_empty() {
+        return;
+    }
+    let backends: Vec<BackendName> =
+        slow.iter().filter_map(|(_, flow)| flow.route.backend().cloned()).collect();
+    let lb = slow.iter().any(|(_, flow)| flow.route == Route::Balancer);
+    let evidence = slow
+        .iter()
+        .map(|(_, flow)| {
+            let quick =
+                flow.step(Step::Challenge).map_or(0.0, |r| r.timeline.total().as_secs_f64());
+            let token = seconds(flow);
+            format!("{}: challenge {quick:.2} s, token {token:.2} s", flow.route)
+        })
+        .collect();
+    let indexes: Vec<usize> = slow.iter().map(|(index, _)| *index).collect();
+    let whose = if backends.is_empty() { "the load balancer".to_owned() } else { list(&backends) };
+    case.add(
+        Draft {
+            name: FindingName::TokenEndpointSlow,
+            confidence: Confidence::Proved,
+            impact: if lb { Impact::Balancer } else { Impact::Latent },
+            backends,
+            summary: format!("The token endpoint takes seconds at {whose}; docker waits 15 s."),
+            evidence,
+            alternatives: vec![FindingName::DbOutageOrPoolExhaustion],
+        },
+        &[],
+        &indexes,
+    );
+}

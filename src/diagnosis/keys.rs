@@ -1,0 +1,443 @@
+//! Refusals that no clock explains: signing keys, key ids, issuer and audience, and the password
+//! between core and registry (A1, A3, A4, A5, D7).
+
+use std::collections::BTreeMap;
+
+use super::case::{Case, Draft, Impact, list};
+use super::gateway::token_without_key;
+use crate::model::{
+    BackendName, Cell, CellResult, Confidence, Family, FindingName, Flow, KeyForm, Refusal, Route,
+    Step,
+};
+
+/// The realm of the registry behind Harbor's core; seen outside only if it refuses core.
+const INNER_REALM: &str = "harbor-registry-basic-realm";
+
+pub(super) fn examine(case: &mut Case<'_>) {
+    cannot_sign(case);
+    inner_password(case);
+    broken_verifiers(case);
+    broken_issuers(case);
+    different_keys(case);
+}
+
+/// The token endpoint answers 500 with an empty body: the key is missing or unreadable, and the
+/// node refuses every token (A3).
+fn cannot_sign(case: &mut Case<'_>) {
+    let broken: Vec<(usize, &Flow)> =
+        case.open_flows().into_iter().filter(|(_, flow)| token_without_key(flow)).collect();
+    let names: Vec<BackendName> =
+        broken.iter().filter_map(|(_, flow)| flow.route.backend().cloned()).collect();
+    if names.is_empty() {
+        return;
+    }
+    let column = |cell: &Cell| cell.verifier.backend().is_some_and(|b| names.contains(b));
+    let cells: Vec<usize> =
+        case.open_cells().iter().filter(|(_, cell, _)| column(cell)).map(|(i, ..)| *i).collect();
+    let flows: Vec<usize> = broken.iter().map(|(index, _)| *index).collect();
+    let mut evidence: Vec<String> = broken
+        .iter()
+        .map(|(_, flow)| format!("{}: token endpoint answered 500 with an empty body", flow.route))
+        .collect();
+    evidence.push(format!("{} fresh tokens of other nodes were refused there", cells.len()));
+    let proved = !cells.is_empty() || case.round.backends.len() == names.len();
+    case.add(
+        Draft {
+            name: FindingName::NodeLocalKeypairBroken,
+            confidence: if proved { Confidence::Proved } else { Confidence::Suspected },
+            impact: Impact::BackendLoss,
+            summary: format!(
+                "{} cannot sign tokens and refuses all: its private key is missing or unreadable.",
+                list(&names)
+            ),
+            backends: names,
+            evidence,
+            alternatives: if proved {
+                Vec::new()
+            } else {
+                vec![FindingName::DbOutageOrPoolExhaustion, FindingName::Gateway5xxTimeouts]
+            },
+        },
+        &cells,
+        &flows,
+    );
+}
+
+/// The registry behind core refuses core's password (D7): its realm is unique.
+fn inner_password(case: &mut Case<'_>) {
+    let inner = |answer: &crate::model::Answer| {
+        answer.challenge.as_ref().and_then(|c| c.realm.as_deref()) == Some(INNER_REALM)
+    };
+    let cells: Vec<(usize, &Cell)> = case
+        .open_cells()
+        .into_iter()
+        .filter(|(_, _, refusal)| inner(&refusal.answer))
+        .map(|(index, cell, _)| (index, cell))
+        .collect();
+    let flows: Vec<(usize, &Flow)> = case
+        .open_flows()
+        .into_iter()
+        .filter(|(_, flow)| {
+            flow.failure().and_then(|(step, _)| flow.answer(step)).is_some_and(inner)
+        })
+        .collect();
+    let mut names: Vec<BackendName> = cells
+        .iter()
+        .map(|(_, cell)| &cell.verifier)
+        .chain(flows.iter().map(|(_, flow)| &flow.route))
+        .filter_map(|route| route.backend().cloned())
+        .collect();
+    names.sort();
+    names.dedup();
+    if cells.is_empty() && flows.is_empty() {
+        return;
+    }
+    let evidence = vec![format!(
+        "good tokens were answered 401 Basic realm={INNER_REALM:?} in {} pairs and {} flows",
+        cells.len(),
+        flows.len()
+    )];
+    let cells: Vec<usize> = cells.iter().map(|(index, _)| *index).collect();
+    let flows: Vec<usize> = flows.iter().map(|(index, _)| *index).collect();
+    case.add(
+        Draft {
+            name: FindingName::CoreRegistryBasicMismatch,
+            confidence: Confidence::Proved,
+            impact: Impact::Refusals,
+            summary: format!("The registry behind {} refuses core's password.", list(&names)),
+            backends: names,
+            evidence,
+            alternatives: Vec::new(),
+        },
+        &cells,
+        &flows,
+    );
+}
+
+/// The cells in which a backend verifies, of backends and token servers as issuers.
+fn column<'a>(case: &Case<'a>, verifier: &BackendName) -> Vec<(usize, &'a Cell)> {
+    let own = |cell: &Cell| {
+        cell.verifier.backend() == Some(verifier)
+            && cell.issuer.as_str() != Route::Balancer.as_str()
+    };
+    case.round.matrix.cells.iter().enumerate().filter(|(_, cell)| own(cell)).collect()
+}
+
+fn settled(cells: &[(usize, &Cell)], accepted: bool) -> usize {
+    cells.iter().filter(|(_, cell)| cell.accepted() == Some(accepted)).count()
+}
+
+/// Whole columns: the verifier refuses everybody's tokens, its own included (A3, A4, A5).
+fn broken_verifiers(case: &mut Case<'_>) {
+    let open: Vec<usize> = case.open_cells().iter().map(|(index, ..)| *index).collect();
+    let mut columns: BTreeMap<FindingName, Vec<(BackendName, Vec<usize>)>> = BTreeMap::new();
+    let mut healthy = 0;
+    for backend in &case.round.backends {
+        let cells = column(case, &backend.name);
+        let refused: Vec<usize> = cells
+            .iter()
+            .filter(|(i, c)| c.refusal().is_some() && open.contains(i))
+            .map(|(i, _)| *i)
+            .collect();
+        let healed =
+            cells.iter().any(|(_, c)| c.refusal().is_some_and(|r| r.healed_after.is_some()));
+        if settled(&cells, true) > 0 || refused.is_empty() || healed {
+            healthy += usize::from(settled(&cells, true) > 0);
+            continue;
+        }
+        // Without its own token among them, a column may be the other side of a key mismatch.
+        let own = cells.iter().any(|(i, cell)| {
+            refused.contains(i)
+                && (cell.issuer.backend() == Some(&backend.name) || cell.issuer.backend().is_none())
+        });
+        if own {
+            let name = verifier_cause(backend.family, &cells);
+            columns.entry(name).or_default().push((backend.name.clone(), refused));
+        }
+    }
+    // The same everywhere: the issuer, or what is configured for all, is wrong.
+    let all = columns.values().map(Vec::len).sum::<usize>();
+    let everywhere = healthy == 0 && all > 1 && all == reachable(case);
+    for (name, columns) in columns {
+        let cells: Vec<usize> = columns.iter().flat_map(|(_, cells)| cells.clone()).collect();
+        let names: Vec<BackendName> = columns.into_iter().map(|(name, _)| name).collect();
+        add_broken_verifiers(case, name, names, &cells, everywhere);
+    }
+}
+
+fn reachable(case: &Case<'_>) -> usize {
+    let answers =
+        |flow: &&Flow| flow.route.backend().is_some() && flow.challenge.measured().is_some();
+    case.round.flows.iter().filter(answers).count()
+}
+
+fn verifier_cause(family: Family, cells: &[(usize, &Cell)]) -> FindingName {
+    let shown = |form: KeyForm| {
+        cells.iter().all(|(_, cell)| cell.key.as_ref().is_some_and(|key| key.form() == form))
+    };
+    match family {
+        Family::Distribution3 if shown(KeyForm::Libtrust) => FindingName::KidFormatMismatch,
+        Family::Distribution2 if shown(KeyForm::Thumbprint) => FindingName::KidFormatMismatch,
+        _ => FindingName::NodeLocalKeypairBroken,
+    }
+}
+
+fn add_broken_verifiers(
+    case: &mut Case<'_>,
+    name: FindingName,
+    names: Vec<BackendName>,
+    cells: &[usize],
+    everywhere: bool,
+) {
+    let mut evidence = vec![format!(
+        "{} refused {} of {} fresh tokens, its own included, and none healed",
+        list(&names),
+        cells.len(),
+        cells.len()
+    )];
+    evidence.extend(cells.iter().take(3).filter_map(|i| describe(&case.round.matrix.cells[*i])));
+    let elsewhere = case.round.matrix.cells.iter().any(|cell| {
+        cell.accepted() == Some(true)
+            && cells.iter().any(|i| case.round.matrix.cells[*i].issuer == cell.issuer)
+    });
+    if elsewhere {
+        evidence.push("the same issuers' tokens are accepted by other nodes".to_owned());
+    }
+    let (confidence, mut alternatives, mut summary) = if name == FindingName::KidFormatMismatch {
+        let confidence = if elsewhere { Confidence::Proved } else { Confidence::Suspected };
+        let summary = format!(
+            "{} looks keys up by another kind of key id than the tokens carry.",
+            list(&names)
+        );
+        (confidence, vec![FindingName::NodeLocalKeypairBroken], summary)
+    } else {
+        let summary = format!("{} refuses every token, its own included.", list(&names));
+        (
+            Confidence::Suspected,
+            vec![FindingName::TokenKeyMismatch, FindingName::IssuerAudienceMismatch],
+            summary,
+        )
+    };
+    let mut found = name;
+    if everywhere && name == FindingName::NodeLocalKeypairBroken {
+        found = FindingName::IssuerAudienceMismatch;
+        alternatives = vec![FindingName::TokenKeyMismatch, FindingName::NodeLocalKeypairBroken];
+        summary = String::from(
+            "Every node refuses every token: the realm leads to a foreign token server, or issuer \
+             or audience differ.",
+        );
+    }
+    if confidence == Confidence::Proved {
+        alternatives.clear();
+    }
+    let flows = flows_at(case, &names);
+    case.add(
+        Draft {
+            name: found,
+            confidence,
+            impact: Impact::Refusals,
+            backends: if everywhere { Vec::new() } else { names },
+            summary,
+            evidence,
+            alternatives,
+        },
+        cells,
+        &flows,
+    );
+}
+
+/// The flows of these backends that failed with a good token in hand.
+fn flows_at(case: &Case<'_>, names: &[BackendName]) -> Vec<usize> {
+    let fits = |flow: &Flow| {
+        flow.route.backend().is_some_and(|name| names.contains(name))
+            && flow.failure().is_some_and(|(step, _)| step >= Step::Access)
+    };
+    case.open_flows().into_iter().filter(|(_, flow)| fits(flow)).map(|(i, _)| i).collect()
+}
+
+/// Whole rows: everybody refuses the tokens of one issuer, itself included (A5).
+fn broken_issuers(case: &mut Case<'_>) {
+    let open: Vec<(usize, &Cell, &Refusal)> = case.open_cells();
+    let issuers: Vec<BackendName> = case.round.backends.iter().map(|b| b.name.clone()).collect();
+    let mut names = Vec::new();
+    let mut cells = Vec::new();
+    for issuer in issuers {
+        let row: Vec<&Cell> = case
+            .round
+            .matrix
+            .cells
+            .iter()
+            .filter(|c| c.issuer.backend() == Some(&issuer) && c.verifier.backend().is_some())
+            .collect();
+        let all_refused = row.iter().any(|c| c.accepted() == Some(false))
+            && row.iter().all(|c| c.accepted() != Some(true))
+            && row.iter().all(|c| c.refusal().is_none_or(|r| r.healed_after.is_none()));
+        let own = row.iter().any(|cell| {
+            cell.verifier.backend() == Some(&issuer)
+                && matches!(cell.result, CellResult::Refused(_))
+        });
+        if all_refused && own {
+            let mine = open.iter().filter(|(_, c, _)| c.issuer.backend() == Some(&issuer));
+            cells.extend(mine.map(|(index, ..)| *index));
+            names.push(issuer);
+        }
+    }
+    if names.is_empty() || cells.is_empty() {
+        return;
+    }
+    let mut evidence =
+        vec![format!("every node refused the tokens of {}, itself included", list(&names))];
+    evidence.extend(cells.iter().take(3).filter_map(|i| describe(&case.round.matrix.cells[*i])));
+    let flows = flows_at(case, &names);
+    case.add(
+        Draft {
+            name: FindingName::IssuerAudienceMismatch,
+            confidence: Confidence::Suspected,
+            impact: Impact::Refusals,
+            summary: format!("No node accepts the tokens that {} issues.", list(&names)),
+            backends: names,
+            evidence,
+            alternatives: vec![FindingName::NodeLocalKeypairBroken],
+        },
+        &cells,
+        &flows,
+    );
+}
+
+/// One refused pair in words.
+pub(super) fn describe(cell: &Cell) -> Option<String> {
+    let refusal = cell.refusal()?;
+    let challenge = refusal.answer.challenge.as_ref();
+    let said = challenge.map_or_else(String::new, |challenge| {
+        let error = challenge.error.as_ref().map(|error| format!(" error={error:?}"));
+        format!(" {:?}{}", challenge.scheme, error.unwrap_or_default())
+    });
+    let time = match refusal.healed_after {
+        Some(after) => format!("the same token was accepted after {after:.1} s"),
+        None if refusal.tries > 1 => {
+            format!("the same token was still refused after {:.1} s", refusal.refused_until)
+        }
+        None => "not asked again".to_owned(),
+    };
+    Some(format!("{} → {}: {}{said}; {time}", cell.issuer, cell.verifier, refusal.answer.status))
+}
+
+/// Off the diagonal, between backends that sign with different keys (A1).
+fn different_keys(case: &mut Case<'_>) {
+    let mut cells = Vec::new();
+    for (index, cell, refusal) in case.open_cells() {
+        let (Some(issuer), Some(verifier)) = (cell.issuer.backend(), cell.verifier.backend())
+        else {
+            continue;
+        };
+        let differ = match (&cell.key, case.key_of(verifier)) {
+            (Some(shown), Some(own)) => shown != own,
+            _ => false,
+        };
+        if issuer != verifier && differ && refusal.healed_after.is_none() {
+            cells.push(index);
+        }
+    }
+    let groups = groups(case);
+    if cells.is_empty() {
+        key_ids_alone(case, &groups);
+        return;
+    }
+    let total: usize = groups.values().map(Vec::len).sum();
+    let (guilty, majority) = odd_ones(&groups, total);
+    let mut evidence: Vec<String> = groups
+        .iter()
+        .map(|(key, names)| format!("key {}…: {}", key.get(..9).unwrap_or(key), list(names)))
+        .collect();
+    let asked_again = cells
+        .iter()
+        .filter(|i| case.round.matrix.cells[**i].refusal().is_some_and(|r| r.tries > 1));
+    evidence.push(format!(
+        "{} pairs with different keys refuse; {} were asked again with the same token for up to \
+         5 s and none healed, while each verifier accepts its own",
+        cells.len(),
+        asked_again.clone().count()
+    ));
+    evidence.extend(cells.iter().take(4).filter_map(|i| describe(&case.round.matrix.cells[*i])));
+    let own_accepted = cells.iter().all(|i| {
+        let verifier = &case.round.matrix.cells[*i].verifier;
+        case.round.matrix.cells.iter().any(|cell| {
+            cell.verifier == *verifier
+                && cell.issuer.backend() == verifier.backend()
+                && cell.accepted() == Some(true)
+        })
+    });
+    let proved = own_accepted && asked_again.count() > 0;
+    let summary = if majority {
+        format!("{} signs tokens with another key than the other nodes.", list(&guilty))
+    } else {
+        format!(
+            "{} sign tokens with different keys; without a majority either may be the wrong one.",
+            list(&guilty)
+        )
+    };
+    case.add(
+        Draft {
+            name: FindingName::TokenKeyMismatch,
+            confidence: if proved { Confidence::Proved } else { Confidence::Suspected },
+            impact: Impact::Refusals,
+            backends: guilty,
+            summary,
+            evidence,
+            alternatives: if proved { Vec::new() } else { vec![FindingName::ClockSkewNbf] },
+        },
+        &cells,
+        &[],
+    );
+}
+
+/// Different key ids without a matrix, as an anonymous prober sees them on Harbor.
+fn key_ids_alone(case: &mut Case<'_>, groups: &BTreeMap<String, Vec<BackendName>>) {
+    let nothing_tried = case.round.matrix.cells.iter().all(|cell| cell.accepted().is_none());
+    if groups.len() < 2 || !nothing_tried {
+        return;
+    }
+    let total: usize = groups.values().map(Vec::len).sum();
+    let (guilty, _) = odd_ones(groups, total);
+    let mut evidence: Vec<String> = groups
+        .iter()
+        .map(|(key, names)| format!("key {}…: {}", key.get(..9).unwrap_or(key), list(names)))
+        .collect();
+    evidence.push("no token could be shown to another node without credentials".to_owned());
+    case.add(
+        Draft {
+            name: FindingName::TokenKeyMismatch,
+            confidence: Confidence::Suspected,
+            impact: Impact::Refusals,
+            summary: format!("{} signs tokens with another key.", list(&guilty)),
+            backends: guilty,
+            evidence,
+            alternatives: vec![FindingName::TokenKeyRotationWindow],
+        },
+        &[],
+        &[],
+    );
+}
+
+/// Backends by the key that signed their token.
+fn groups(case: &Case<'_>) -> BTreeMap<String, Vec<BackendName>> {
+    let mut groups: BTreeMap<String, Vec<BackendName>> = BTreeMap::new();
+    for backend in &case.round.backends {
+        if let Some(key) = case.key_of(&backend.name) {
+            groups.entry(key.as_str().to_owned()).or_default().push(backend.name.clone());
+        }
+    }
+    groups
+}
+
+/// Those outside the majority; all, if there is none.
+pub(super) fn odd_ones<K: Ord>(
+    groups: &BTreeMap<K, Vec<BackendName>>,
+    total: usize,
+) -> (Vec<BackendName>, bool) {
+    let majority = groups.values().find(|names| names.len() * 2 > total);
+    let odd = groups.values().filter(|names| majority != Some(names)).flatten().cloned();
+    let mut odd: Vec<BackendName> = odd.collect();
+    odd.sort();
+    (odd, majority.is_some())
+}

@@ -1,0 +1,419 @@
+//! A lab on real sockets: every node, the balancer and the token server listen on loopback.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::config_text;
+use super::credentials::Login;
+use super::fault::FaultOrder;
+use super::pki::Pki;
+use super::scenario::Scenario;
+use super::traffic::{Connection, Entry};
+use super::world::{ActiveFault, World};
+use super::{LabError, Options, PUBLIC_HOST, control, serve};
+
+/// A node and where it listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeAddress {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its address.
+    pub address: SocketAddr,
+}
+
+/// What every task of a lab shares.
+pub(super) struct Shared {
+    world: Mutex<World>,
+    pub(super) pki: Pki,
+    pub(super) harbor: bool,
+    began: Instant,
+    connections: AtomicU64,
+    /// Counts the changes of faults, so that closed ports open and open ones close.
+    changes: watch::Sender<u64>,
+}
+
+impl Shared {
+    pub(super) fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Replaces the faults and lets the ports follow.
+    pub(super) fn set_faults(&self, orders: Vec<FaultOrder>) -> Result<(), LabError> {
+        let elapsed = self.elapsed();
+        self.world().set_faults(orders, elapsed)?;
+        self.changes.send_modify(|changes| *changes += 1);
+        Ok(())
+    }
+
+    /// The time in the lab.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+}
+
+/// A running lab. Dropping it ends everything that it started.
+pub struct Cluster {
+    shared: Arc<Shared>,
+    nodes: Vec<NodeAddress>,
+    balancer: SocketAddr,
+    token_server: Option<SocketAddr>,
+    control: SocketAddr,
+    login: Login,
+    /// Aborts what it holds when dropped.
+    #[expect(dead_code, reason = "held for its drop")]
+    tasks: JoinSet<()>,
+}
+
+impl Cluster {
+    /// Starts a scenario. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// [`LabError`] if keys, certificates or sockets cannot be made.
+    pub fn start(scenario: &Scenario, options: &Options) -> Result<Self, LabError> {
+        let world = World::new(scenario, options)?;
+        let names = world.node_names();
+        let mut sockets = Vec::new();
+        for index in 0..names.len() {
+            sockets.push((Entry::Node(index), bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?));
+        }
+        let own_server = world.has_token_server().then_some(Entry::TokenServer);
+        for entry in [Entry::Balancer].into_iter().chain(own_server) {
+            sockets.push((entry, bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?));
+        }
+        let shared = Arc::new(Shared {
+            world: Mutex::new(world),
+            pki: Pki::new(PUBLIC_HOST, options.began)?,
+            harbor: options.family.unwrap_or(scenario.family).is_harbor(),
+            began: Instant::now(),
+            connections: AtomicU64::new(0),
+            changes: watch::channel(0).0,
+        });
+        let (mut nodes, mut tasks) = (Vec::new(), JoinSet::new());
+        let mut balancer = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let mut token_server = None;
+        let mut names = names.into_iter();
+        for (entry, socket) in sockets {
+            let address = socket.local_addr().map_err(|source| io("a port", source))?;
+            match entry {
+                Entry::Node(_) => {
+                    let name = names.next().unwrap_or_default();
+                    nodes.push(NodeAddress { name, address });
+                }
+                Entry::Balancer => balancer = address,
+                Entry::TokenServer => {
+                    token_server = Some(address);
+                    shared.world().set_token_server(&format!("https://{address}"));
+                }
+            }
+            // Listen before `start` returns, so that the first request finds an open port.
+            let door = Door::open(&shared, entry, socket, address)?;
+            tasks.spawn(listen(Arc::clone(&shared), entry, address, door));
+        }
+        let login = shared.world().login()?;
+        let control = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?
+            .listen(16)
+            .and_then(|listener| Ok((listener.local_addr()?, listener)))
+            .map_err(|source| io("the control port", source))?;
+        let (control, listener) = control;
+        let places = control::Places {
+            scenario: scenario.name.clone(),
+            nodes: nodes.clone(),
+            balancer,
+            token_server,
+        };
+        tasks.spawn(control::serve(Arc::clone(&shared), places, listener));
+        Ok(Self { shared, nodes, balancer, token_server, control, login, tasks })
+    }
+
+    /// The public URL, which no resolver knows: connect to the addresses instead.
+    pub fn public_url(&self) -> String {
+        format!("https://{PUBLIC_HOST}")
+    }
+
+    /// The nodes, in their order.
+    pub fn nodes(&self) -> &[NodeAddress] {
+        &self.nodes
+    }
+
+    /// Where the balancer listens.
+    pub fn balancer(&self) -> SocketAddr {
+        self.balancer
+    }
+
+    /// Where the token server listens, if there is one apart from the nodes.
+    pub fn token_server(&self) -> Option<SocketAddr> {
+        self.token_server
+    }
+
+    /// Where faults are switched while the lab runs: plain HTTP, `GET /` and `POST /faults`.
+    pub fn control(&self) -> SocketAddr {
+        self.control
+    }
+
+    /// The certificate that signed all others, PEM.
+    pub fn ca_pem(&self) -> String {
+        self.shared.pki.ca_pem()
+    }
+
+    /// The account of the prober. The lab may know it as refused.
+    pub fn login(&self) -> &Login {
+        &self.login
+    }
+
+    /// A complete configuration for this lab. Writes the certificate and the password into `dir`,
+    /// which must exist.
+    ///
+    /// # Errors
+    /// [`LabError::Io`] if a file cannot be written.
+    pub fn config_yaml(&self, dir: &Path) -> Result<String, LabError> {
+        config_text::write(self, dir)
+    }
+
+    /// The faults that are switched on.
+    pub fn faults(&self) -> Vec<ActiveFault> {
+        self.shared.world().faults().to_vec()
+    }
+
+    /// Replaces the faults while the lab runs.
+    ///
+    /// # Errors
+    /// [`LabError`] if a fault names no place of this lab; nothing has changed then.
+    pub fn set_faults(&self, orders: Vec<FaultOrder>) -> Result<(), LabError> {
+        self.shared.set_faults(orders)
+    }
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster")
+            .field("nodes", &self.nodes)
+            .field("balancer", &self.balancer)
+            .field("token_server", &self.token_server)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A port that listens, or one that is kept but refuses.
+enum Door {
+    Open(TcpListener),
+    /// Bound and not listening: the system refuses connections. Held for the port's sake.
+    Shut {
+        _socket: TcpSocket,
+    },
+}
+
+impl Door {
+    fn open(
+        shared: &Shared,
+        entry: Entry,
+        socket: TcpSocket,
+        address: SocketAddr,
+    ) -> Result<Self, LabError> {
+        if Self::must_be_shut(shared, entry) {
+            return Ok(Self::Shut { _socket: socket });
+        }
+        let listener =
+            socket.listen(1024).map_err(|source| io(&format!("listening on {address}"), source))?;
+        Ok(Self::Open(listener))
+    }
+
+    fn must_be_shut(shared: &Shared, entry: Entry) -> bool {
+        shared.world().refuses(entry)
+    }
+
+    fn is_shut(&self) -> bool {
+        matches!(self, Self::Shut { .. })
+    }
+}
+
+fn bind(address: SocketAddr) -> Result<TcpSocket, LabError> {
+    let failed = |source| io(&format!("binding {address}"), source);
+    let socket = TcpSocket::new_v4().map_err(failed)?;
+    socket.set_reuseaddr(true).map_err(failed)?;
+    socket.bind(address).map_err(failed)?;
+    Ok(socket)
+}
+
+pub(super) fn io(what: &str, source: std::io::Error) -> LabError {
+    LabError::Io { what: what.to_owned(), source }
+}
+
+/// Accepts connections at one port until the lab ends.
+async fn listen(shared: Arc<Shared>, entry: Entry, address: SocketAddr, mut door: Door) {
+    let mut changes = shared.changes.subscribe();
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = async {
+            match &door {
+                Door::Open(listener) => listener.accept().await,
+                Door::Shut { .. } => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            accepted = accepted => {
+                let Ok((stream, peer)) = accepted else { continue };
+                let _ = stream.set_nodelay(true);
+                let source = match peer {
+                    SocketAddr::V4(peer) => u32::from(*peer.ip()),
+                    SocketAddr::V6(_) => 0,
+                };
+                let number = shared.connections.fetch_add(1, Ordering::Relaxed) + 1;
+                let connection = Connection { number, source };
+                connections.spawn(serve::connection(
+                    Arc::clone(&shared), entry, connection, stream,
+                ));
+            }
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            changed = changes.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                if door.is_shut() == Door::must_be_shut(&shared, entry) {
+                    continue;
+                }
+                drop(door);
+                let reopened =
+                    bind(address).and_then(|socket| Door::open(&shared, entry, socket, address));
+                let Ok(reopened) = reopened else { return };
+                door = reopened;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::pki_types::pem::PemObject as _;
+    use rustls::pki_types::{CertificateDer, ServerName};
+    use rustls::{ClientConfig, RootCertStore};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
+    use tokio_rustls::TlsConnector;
+
+    use super::*;
+    use crate::lab::{Fault, KeyKind};
+
+    fn options() -> Options {
+        Options { keys: KeyKind::Fast, ..Options::default() }
+    }
+
+    /// One request on a connection of its own; everything that comes back.
+    async fn get(cluster: &Cluster, address: SocketAddr, path: &str) -> std::io::Result<String> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(cluster.ca_pem().as_bytes()).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let stream = TcpStream::connect(address).await?;
+        let name = ServerName::try_from(PUBLIC_HOST).unwrap();
+        let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: {PUBLIC_HOST}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await?;
+        Ok(String::from_utf8(answer).unwrap())
+    }
+
+    fn start(name: &str) -> Cluster {
+        Cluster::start(&Scenario::named(name).unwrap(), &options()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn nodes_and_balancer_answer_over_tls_with_headers_as_on_the_wire() {
+        let cluster = start("healthy");
+        let node = cluster.nodes()[1].address;
+        for (address, server) in [(node, "nginx\r\n"), (cluster.balancer(), "nginx/1.22.1\r\n")] {
+            let answer = get(&cluster, address, "/v2/").await.unwrap();
+            assert!(answer.starts_with("HTTP/1.1 401 Unauthorized\r\n"), "{answer}");
+            let challenge = "Www-Authenticate: Bearer realm=\"https://hub.lab.test/service/token\",\
+                             service=\"harbor-registry\"\r\n";
+            assert!(answer.contains(challenge), "{answer}");
+            assert!(answer.contains(&format!("Server: {server}")), "{answer}");
+            assert!(
+                answer.contains("Docker-Distribution-Api-Version: registry/2.0\r\n"),
+                "{answer}"
+            );
+            assert_eq!(answer.matches("Date: ").count(), 1, "{answer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_node_that_is_unreachable_refuses_and_comes_back_when_the_fault_goes() {
+        let cluster = start("backend-unreachable");
+        let address = cluster.nodes()[1].address;
+        let error = get(&cluster, address, "/v2/").await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
+        assert!(get(&cluster, cluster.balancer(), "/v2/").await.unwrap().contains(" 401 "));
+        cluster.set_faults(Vec::new()).unwrap();
+        // The port opens as soon as its task has seen the change.
+        loop {
+            match get(&cluster, address, "/v2/").await {
+                Ok(answer) => break assert!(answer.contains(" 401 "), "{answer}"),
+                Err(_) => tokio::task::yield_now().await,
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn resets_garbage_and_truncated_bodies_reach_the_client_as_such() {
+        let cluster = start("healthy");
+        let address = cluster.nodes()[0].address;
+        for (fault, expected) in [
+            (Fault::Reset { probability: 1.0 }, None),
+            (Fault::Garbage, Some("SSH-2.0-lab")),
+            (Fault::TruncatedBody, Some("content-length: 76")),
+        ] {
+            cluster.set_faults(vec![FaultOrder::at("a", fault.clone())]).unwrap();
+            let answer = get(&cluster, address, "/v2/").await;
+            match expected {
+                None => assert!(answer.is_err(), "{answer:?}"),
+                Some(text) => {
+                    let answer = answer.unwrap();
+                    assert!(answer.contains(text), "{answer}");
+                    assert!(!answer.ends_with("]}\n"), "{answer}");
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_configuration_names_every_node_and_its_files_exist() {
+        let dir = tempfile::tempdir().unwrap();
+        let cluster = start("token-key-mismatch");
+        let text = cluster.config_yaml(dir.path()).unwrap();
+        for node in cluster.nodes() {
+            let line = format!("{{name: {}, address: '{}'}}", node.name, node.address);
+            assert!(text.contains(&line), "{text}");
+        }
+        assert!(text.contains(&format!("balancer: {{address: '{}'}}", cluster.balancer())));
+        for name in ["lab-ca.pem", "lab-password"] {
+            assert!(text.contains(name) && dir.path().join(name).exists(), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn dropping_a_lab_closes_its_ports() {
+        let cluster = start("healthy");
+        let address = cluster.balancer();
+        drop(cluster);
+        loop {
+            // Aborted tasks end when the runtime next turns to them.
+            if TcpStream::connect(address).await.is_err() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}

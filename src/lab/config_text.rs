@@ -1,0 +1,36 @@
+//! A ready configuration for a running lab.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use super::LabError;
+use super::cluster::{Cluster, io};
+
+/// Writes the files that the configuration names, and returns its text.
+pub(super) fn write(cluster: &Cluster, dir: &Path) -> Result<String, LabError> {
+    let (ca, password) = (dir.join("lab-ca.pem"), dir.join("lab-password"));
+    for (path, text) in [(&ca, cluster.ca_pem()), (&password, cluster.login().password.clone())] {
+        std::fs::write(path, text).map_err(|source| io(&path.display().to_string(), source))?;
+    }
+    let mut text = String::from("global: {interval: 5s, timeout: 5s}\nregistries:\n");
+    let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
+    let path = |path: &Path| quoted(&path.display().to_string());
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "  - name: lab\n    url: {}\n    backends:", cluster.public_url());
+    for node in cluster.nodes() {
+        let _ = writeln!(text, "      - {{name: {}, address: '{}'}}", node.name, node.address);
+    }
+    let _ = writeln!(
+        text,
+        "    credentials: {{username: {}, password_file: {}}}",
+        quoted(&cluster.login().username),
+        path(&password)
+    );
+    let _ = writeln!(text, "    scope: 'repository:{}:pull'", super::stores::CANARY);
+    let _ = writeln!(text, "    tls: {{ca_file: {}}}", path(&ca));
+    let _ = writeln!(text, "    balancer: {{address: '{}'}}", cluster.balancer());
+    if let Some(address) = cluster.token_server() {
+        let _ = writeln!(text, "    allowed_realms: ['https://{address}']");
+    }
+    Ok(text)
+}

@@ -1,0 +1,188 @@
+//! The content of a distribution registry, after authorisation: manifests, blobs, tags.
+//! Serves plain distribution nodes and the registry behind Harbor's core.
+
+use http::{Method, Response};
+use hyper::body::Bytes;
+use serde_json::json;
+
+use super::answer::{empty, error_body, set, with_body};
+use super::call::Call;
+use super::resource::Resource;
+use super::stores::digest;
+use super::{Family, upload};
+
+/// Answers a request for content.
+pub(super) fn serve(call: &mut Call<'_>) -> Response<Bytes> {
+    let path = call.path().to_owned();
+    serve_path(call, &path)
+}
+
+/// The same for a path that is not the client's.
+pub(super) fn serve_path(call: &mut Call<'_>, path: &str) -> Response<Bytes> {
+    let resource = Resource::of(path);
+    if !call.settings.storage_up && resource != Resource::Base {
+        let detail =
+            r#"{"DriverName":"filesystem","Enclosed":{"Op":"open","Path":"/registry","Err":20}}"#;
+        return error(call, 500, "UNKNOWN", "unknown error", Some(detail));
+    }
+    if writes(call.method()) && call.settings.read_only && resource != Resource::Base {
+        let mut response = with_body(405, "text/plain; charset=utf-8", "Method not allowed\n");
+        set(&mut response, "allow", "GET, HEAD");
+        return response;
+    }
+    match resource {
+        Resource::Base => with_body(200, "application/json; charset=utf-8", "{}"),
+        Resource::Catalog => catalog(call),
+        Resource::Tags(repository) => tags(call, repository),
+        Resource::Manifest(repository, reference) => manifest(call, repository, reference),
+        Resource::Blob(repository, name) => blob(call, repository, name),
+        Resource::UploadStart(repository) => upload::start(call, repository),
+        Resource::Upload(repository, id) => upload::resume(call, repository, id),
+        Resource::Unknown => with_body(404, "text/plain; charset=utf-8", "404 page not found\n"),
+    }
+}
+
+/// An error as this version writes it.
+pub(super) fn error(
+    call: &Call<'_>,
+    status: u16,
+    code: &str,
+    message: &str,
+    detail: Option<&str>,
+) -> Response<Bytes> {
+    with_body(status, error_type(call.settings.family), error_body(code, message, detail))
+}
+
+/// The content type of errors: distribution 3 names no charset.
+pub(super) fn error_type(family: Family) -> &'static str {
+    if family == Family::Distribution3 {
+        "application/json"
+    } else {
+        "application/json; charset=utf-8"
+    }
+}
+
+/// Where this registry says that something lies: absolute, as the proxies before it tell.
+pub(super) fn location(call: &Call<'_>, path: &str) -> String {
+    let proto = if call.settings.forwarded_http {
+        "http"
+    } else {
+        call.header("x-forwarded-proto").unwrap_or(if call.secure { "https" } else { "http" })
+    };
+    let host = call.header("x-forwarded-host").unwrap_or(call.host());
+    format!("{proto}://{host}{path}")
+}
+
+fn writes(method: &Method) -> bool {
+    !matches!(*method, Method::GET | Method::HEAD)
+}
+
+fn catalog(call: &mut Call<'_>) -> Response<Bytes> {
+    let number = call.settings.storage;
+    let repositories: Vec<String> = call.stores.storage(number).tags.keys().cloned().collect();
+    with_body(200, json_type(call), format!("{}\n", json!({"repositories": repositories})))
+}
+
+fn json_type(call: &Call<'_>) -> &'static str {
+    error_type(call.settings.family)
+}
+
+fn tags(call: &mut Call<'_>, repository: &str) -> Response<Bytes> {
+    let number = call.settings.storage;
+    let Some(tags) = call.stores.storage(number).tags.get(repository) else {
+        let detail = json!({"name": repository}).to_string();
+        let message = "repository name not known to registry";
+        return error(call, 404, "NAME_UNKNOWN", message, Some(&detail));
+    };
+    let tags: Vec<String> = tags.keys().cloned().collect();
+    let body = format!("{{\"name\":{},\"tags\":{}}}\n", json!(repository), json!(tags));
+    with_body(200, json_type(call), body)
+}
+
+fn manifest(call: &mut Call<'_>, repository: &str, reference: &str) -> Response<Bytes> {
+    let number = call.settings.storage;
+    match *call.method() {
+        Method::PUT => return put_manifest(call, repository, reference),
+        Method::DELETE => {
+            let known = call.stores.storage(number).manifests.remove(reference).is_some();
+            return if known { length_zero(202) } else { unknown(call, repository, reference) };
+        }
+        _ => {}
+    }
+    let storage = call.stores.storage(number);
+    let name = if reference.starts_with("sha256:") {
+        Some(reference.to_owned())
+    } else {
+        storage.tags.get(repository).and_then(|tags| tags.get(reference)).cloned()
+    };
+    let found = name.and_then(|name| {
+        storage.manifests.get(&name).map(|(kind, content)| (name, kind.clone(), content.clone()))
+    });
+    let Some((name, kind, content)) = found else {
+        return unknown(call, repository, reference);
+    };
+    let mut response = with_body(200, &kind, content);
+    set(&mut response, "docker-content-digest", &name);
+    set(&mut response, "etag", &format!("\"{name}\""));
+    response
+}
+
+fn unknown(call: &Call<'_>, repository: &str, reference: &str) -> Response<Bytes> {
+    let detail = if reference.starts_with("sha256:") {
+        json!({"Name": repository, "Revision": reference}).to_string()
+    } else {
+        json!({"Tag": reference}).to_string()
+    };
+    error(call, 404, "MANIFEST_UNKNOWN", "manifest unknown", Some(&detail))
+}
+
+fn put_manifest(call: &mut Call<'_>, repository: &str, reference: &str) -> Response<Bytes> {
+    let kind = call.header("content-type").unwrap_or("application/json").to_owned();
+    let content = call.request.body().clone();
+    let name = digest(&content);
+    let (storage, database) = (call.settings.storage, call.settings.database);
+    let tags = call.stores.storage(storage);
+    tags.manifests.insert(name.clone(), (kind, content));
+    if !reference.starts_with("sha256:") {
+        let entry = (reference.to_owned(), name.clone());
+        tags.tags.entry(repository.to_owned()).or_default().extend([entry.clone()]);
+        call.stores
+            .database(database)
+            .tags
+            .entry(repository.to_owned())
+            .or_default()
+            .extend([entry]);
+    }
+    let mut response = length_zero(201);
+    set(&mut response, "docker-content-digest", &name);
+    let place = location(call, &format!("/v2/{repository}/manifests/{name}"));
+    set(&mut response, "location", &place);
+    response
+}
+
+fn blob(call: &mut Call<'_>, repository: &str, name: &str) -> Response<Bytes> {
+    let number = call.settings.storage;
+    let Some(content) = call.stores.storage(number).blobs.get(name).cloned() else {
+        let message = "blob unknown to registry";
+        return error(call, 404, "BLOB_UNKNOWN", message, Some(&json!(name).to_string()));
+    };
+    if let Some(target) = &call.settings.blob_redirect {
+        let mut response = with_body(307, "text/html; charset=utf-8", "");
+        let place = format!("{target}/{repository}/{name}?X-Amz-Expires=1200");
+        set(&mut response, "location", &place);
+        return response;
+    }
+    let mut response = with_body(200, "application/octet-stream", content);
+    set(&mut response, "accept-ranges", "bytes");
+    set(&mut response, "cache-control", "max-age=31536000");
+    set(&mut response, "docker-content-digest", name);
+    set(&mut response, "etag", &format!("\"{name}\""));
+    response
+}
+
+/// A status with an empty body that says so.
+pub(super) fn length_zero(status: u16) -> Response<Bytes> {
+    let mut response = empty(status);
+    set(&mut response, "content-length", "0");
+    response
+}

@@ -1,0 +1,181 @@
+//! Harbor's API as far as a prober asks it: ping, health, version, system information, workers.
+
+use std::time::Duration;
+
+use http::{Method, Response};
+use hyper::body::Bytes;
+use serde_json::{Map, Value, json};
+
+use super::super::Family;
+use super::super::answer::{rfc3339, with_body};
+use super::super::call::Call;
+use super::super::mac::hmac_sha256;
+use super::super::stores::hex;
+use super::auth::{Principal, principal};
+use super::{Core, DATABASE_ERROR, json_error};
+
+pub(super) fn answer(call: &mut Call<'_>) -> Core {
+    let base = if call.settings.family == Family::Harbor1 { "/api" } else { "/api/v2.0" };
+    if call.path() == "/api/version" {
+        let body = "{\"version\":\"v2.0\"}\n";
+        return (with_body(200, "text/plain; charset=utf-8", body), Duration::ZERO);
+    }
+    let (principal, after) = principal(call);
+    let Some(path) = call.path().strip_prefix(base).map(str::to_owned) else {
+        return (not_found(), after);
+    };
+    if !matches!(*call.method(), Method::GET | Method::HEAD) {
+        let message = format!("method {} is not allowed, but [GET] are", call.method());
+        return (json_error(405, "METHOD_NOT_ALLOWED", &message), after);
+    }
+    let response = match path.as_str() {
+        "/ping" => with_body(200, "text/plain", "Pong"),
+        "/health" => health(call),
+        "/systeminfo" => systeminfo(call, &principal),
+        "/systeminfo/volumes" => admins_only(&principal).unwrap_or_else(volumes),
+        "/users/current" => current(&principal),
+        "/jobservice/pools" => pools_only(&principal).unwrap_or_else(|| pools(call)),
+        "/jobservice/queues" => pools_only(&principal).unwrap_or_else(queues),
+        _ => not_found(),
+    };
+    (response, after)
+}
+
+fn not_found() -> Response<Bytes> {
+    json_error(404, "NOT_FOUND", "The resource requested is not found")
+}
+
+/// Compact JSON with a line end, as core's encoder writes it.
+fn json_answer(value: &Value) -> Response<Bytes> {
+    with_body(200, "application/json", format!("{value}\n"))
+}
+
+fn health(call: &Call<'_>) -> Response<Bytes> {
+    let settings = call.settings;
+    let redis = "dial tcp 192.0.2.11:6379: connect: connection refused";
+    let broken = |name: &str| match name {
+        "database" if !settings.database_up => {
+            Some(format!("failed to run SQL \"SELECT 1\": {DATABASE_ERROR}"))
+        }
+        "redis" if !settings.redis_up => Some(redis.to_owned()),
+        "jobservice" if !settings.redis_up => Some(format!(
+            "received unexpected status code: 500 {{\"code\":10004,\"message\":\"check stats of \
+             server failed with error\",\"details\":\"{redis}\"}}"
+        )),
+        "registry" if !settings.registry_up => Some(
+            "failed to check health: Get \"http://registry:5000/\": dial tcp: connection refused"
+                .to_owned(),
+        ),
+        _ => None,
+    };
+    let names = ["core", "database", "jobservice", "portal", "redis", "registry", "registryctl"];
+    let components: Vec<Value> = names
+        .into_iter()
+        .map(|name| match broken(name) {
+            Some(error) => json!({"error": error, "name": name, "status": "unhealthy"}),
+            None => json!({"name": name, "status": "healthy"}),
+        })
+        .collect();
+    let healthy = names.into_iter().all(|name| broken(name).is_none());
+    let status = if healthy { "healthy" } else { "unhealthy" };
+    json_answer(&json!({"components": components, "status": status}))
+}
+
+fn systeminfo(call: &Call<'_>, principal: &Principal) -> Response<Bytes> {
+    let settings = call.settings;
+    let mut info = Map::new();
+    let mut tell = |name: &str, value: Value| info.insert(name.to_owned(), value);
+    tell("auth_mode", json!("db_auth"));
+    tell("banner_message", json!(""));
+    tell("primary_auth_mode", json!(false));
+    tell("self_registration", json!(false));
+    tell("oidc_provider_name", json!(""));
+    let known = principal.known();
+    if known || settings.family.tells_version() {
+        tell("harbor_version", json!(settings.family.version()));
+    }
+    if known {
+        let host = settings.external_url.split("://").last().unwrap_or_default();
+        tell("current_time", json!(rfc3339(call.now, 3)));
+        tell("external_url", json!(settings.external_url));
+        tell("has_ca_root", json!(false));
+        tell("notification_enable", json!(true));
+        tell("project_creation_restriction", json!("everyone"));
+        tell("read_only", json!(settings.read_only));
+        tell("registry_storage_provider_name", json!("filesystem"));
+        tell("registry_url", json!(host));
+    }
+    json_answer(&Value::Object(info))
+}
+
+fn volumes() -> Response<Bytes> {
+    json_answer(&json!({"storage": [{"free": 1_000_000_000, "total": 2_000_000_000}]}))
+}
+
+fn current(principal: &Principal) -> Response<Bytes> {
+    match principal {
+        Principal::Account(account) => {
+            json_answer(&json!({"sysadmin_flag": account.admin, "username": account.name}))
+        }
+        _ => json_error(401, "UNAUTHORIZED", "unauthorized"),
+    }
+}
+
+fn admins_only(principal: &Principal) -> Option<Response<Bytes>> {
+    match principal {
+        Principal::Account(account) if account.admin => None,
+        other => Some(refused(other)),
+    }
+}
+
+fn pools_only(principal: &Principal) -> Option<Response<Bytes>> {
+    match principal {
+        Principal::Account(account) if account.lists_pools => None,
+        other => Some(refused(other)),
+    }
+}
+
+fn refused(principal: &Principal) -> Response<Bytes> {
+    match principal {
+        Principal::Account(account) => json_error(403, "FORBIDDEN", &account.name),
+        _ => json_error(401, "UNAUTHORIZED", "unauthorized"),
+    }
+}
+
+/// The worker pools of the Redis that this core uses, whoever runs them.
+fn pools(call: &Call<'_>) -> Response<Bytes> {
+    let redis = call.settings.redis;
+    let own = call.pool_owners.iter().filter(|(_, uses)| *uses == redis).map(|(own, _)| *own);
+    let foreign = (0..call.settings.foreign_workers).map(|number| 900_000 + number);
+    let now = call.true_now;
+    let pool = |owner: u32| {
+        let id = hmac_sha256(b"worker pool", &owner.to_be_bytes());
+        json!({
+            "concurrency": 10,
+            "heartbeat_at": rfc3339(now - now.rem_euclid(5_000_000_000), 0).replace('Z', ".000Z"),
+            "pid": owner + 1,
+            "start_at": rfc3339(call.began, 0).replace('Z', ".000Z"),
+            "worker_pool_id": hex(id.get(..12).unwrap_or_default()),
+        })
+    };
+    json_answer(&own.chain(foreign).map(pool).collect())
+}
+
+fn queues() -> Response<Bytes> {
+    let kinds = [
+        "AUDIT_LOGS_GDPR_COMPLIANT",
+        "EXECUTION_SWEEP",
+        "GARBAGE_COLLECTION",
+        "IMAGE_SCAN",
+        "P2P_PREHEAT",
+        "PURGE_AUDIT_LOG",
+        "REPLICATION",
+        "RETENTION",
+        "SCAN_DATA_EXPORT",
+        "SCHEDULER",
+        "SLACK",
+        "SYSTEM_ARTIFACT_CLEANUP",
+        "WEBHOOK",
+    ];
+    json_answer(&kinds.into_iter().map(|kind| json!({"job_type": kind, "paused": false})).collect())
+}

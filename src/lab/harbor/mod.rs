@@ -1,0 +1,148 @@
+//! A Harbor node: its nginx, core, and the registry behind it.
+
+use std::time::Duration;
+
+use http::{Method, Response};
+use hyper::body::Bytes;
+
+use super::answer::{Reaction, add, empty, error_body, finish, nginx_page, set, with_body};
+use super::call::Call;
+use super::{Family, distribution};
+
+mod api;
+mod auth;
+mod csrf;
+mod session;
+mod token;
+mod v2;
+
+/// The answer of core and how long it took.
+type Core = (Response<Bytes>, Duration);
+
+/// Answers as a Harbor node does.
+pub(super) fn answer(call: &mut Call<'_>) -> Reaction {
+    let (mut response, after) = nginx(call);
+    set(&mut response, "server", "nginx");
+    // nginx adds these to the statuses that its add_header knows, and to no other.
+    let status = response.status().as_u16();
+    if matches!(status, 200 | 201 | 204 | 206 | 301 | 302 | 303 | 304 | 307 | 308) {
+        set(&mut response, "x-frame-options", "DENY");
+        set(&mut response, "content-security-policy", "frame-ancestors 'none'");
+    }
+    finish(&mut response, call.method(), call.now);
+    Reaction::Answer { response, after }
+}
+
+fn nginx(call: &mut Call<'_>) -> Core {
+    let path = call.path();
+    if path == "/v2" {
+        let mut response = nginx_page(301, "nginx");
+        let scheme = if call.secure { "https" } else { "http" };
+        let place = format!("{scheme}://{}/v2/", call.host());
+        set(&mut response, "location", &place);
+        return (response, Duration::ZERO);
+    }
+    let for_core = ["/v2/", "/service/", "/api/", "/c/"].iter().any(|at| path.starts_with(at));
+    if !for_core {
+        let page = "<!doctype html>\n<html><head><title>Harbor</title></head><body>\
+                    <harbor-app></harbor-app></body></html>\n";
+        return (with_body(200, "text/html", page), Duration::ZERO);
+    }
+    if path.starts_with("/service/notifications") {
+        return (nginx_page(404, "nginx"), Duration::ZERO);
+    }
+    if call.settings.stale_upstream {
+        // The portal's container has taken core's old address and knows no such path.
+        return (nginx_page(404, "nginx"), Duration::ZERO);
+    }
+    // In Harbor 1.x nginx passes /v2/ to the registry itself.
+    let registry = call.settings.family == Family::Harbor1 && path.starts_with("/v2/");
+    let up = if registry { call.settings.registry_up } else { call.settings.core_up };
+    match (up, registry) {
+        (false, _) => (nginx_page(502, "nginx"), Duration::ZERO),
+        (true, true) => (distribution::answer(call), Duration::ZERO),
+        (true, false) => core(call),
+    }
+}
+
+fn core(call: &mut Call<'_>) -> Core {
+    let waited = redis_wait(call);
+    let request_id = call.header("x-request-id").map(str::to_owned);
+    let request_id = request_id.unwrap_or_else(|| call.uuid());
+    let (mut response, after) = behind_middleware(call);
+    set(&mut response, "x-request-id", &request_id);
+    (response, after + waited)
+}
+
+/// The middleware before the handlers: read-only mode, CSRF, sessions.
+fn behind_middleware(call: &mut Call<'_>) -> Core {
+    let writes = !matches!(*call.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    if writes && call.settings.read_only && !call.path().starts_with("/service/") {
+        let message = "The system is in read only mode. Any modification is prohibited.";
+        return (json_error(403, "DENIED", message), Duration::ZERO);
+    }
+    let csrf = csrf::check(call);
+    if let Some(refused) = csrf.refused {
+        return (refused, Duration::ZERO);
+    }
+    let (mut response, after) = handler(call);
+    for (name, value) in csrf.headers {
+        add(&mut response, name, &value);
+    }
+    if let Some(cookie) = session::new_cookie(call) {
+        add(&mut response, "set-cookie", &cookie);
+    }
+    (response, after)
+}
+
+fn handler(call: &mut Call<'_>) -> Core {
+    let path = call.path();
+    if path == "/service/token" {
+        return token::answer(call);
+    }
+    if path.starts_with("/v2/") {
+        return v2::answer(call);
+    }
+    if path.starts_with("/c/") {
+        return session::answer(call);
+    }
+    api::answer(call)
+}
+
+/// Without its Redis core waits for it on every request: long at first, then less.
+fn redis_wait(call: &mut Call<'_>) -> Duration {
+    if call.settings.redis_up {
+        call.memory.without_redis = 0;
+        return Duration::ZERO;
+    }
+    call.memory.without_redis += 1;
+    let milliseconds = match (call.settings.family, call.memory.without_redis) {
+        (Family::Harbor1 | Family::Harbor210, 1) => 600,
+        (_, 1) => 14_700,
+        (Family::Harbor211 | Family::Harbor213 | Family::Harbor215, 2) => 4_660,
+        _ => 380,
+    };
+    Duration::from_millis(milliseconds)
+}
+
+/// An error of core.
+fn json_error(status: u16, code: &str, message: &str) -> Response<Bytes> {
+    with_body(status, "application/json; charset=utf-8", error_body(code, message, None))
+}
+
+/// 401 with core's doubled message and a challenge, which may be empty.
+fn unauthorized(challenge: &str, message: &str) -> Response<Bytes> {
+    let mut response = json_error(401, "UNAUTHORIZED", &format!("{message}: {message}"));
+    set(&mut response, distribution::API_VERSION.0, distribution::API_VERSION.1);
+    set(&mut response, "www-authenticate", challenge);
+    response
+}
+
+/// A status with an empty body, as core answers at the token endpoint.
+fn bare(status: u16) -> Response<Bytes> {
+    empty(status)
+}
+
+/// What core says when its database does not answer.
+const DATABASE_ERROR: &str = "failed to connect to `user=postgres database=registry`: \
+     192.0.2.10:5432 (192.0.2.10): dial error: dial tcp 192.0.2.10:5432: connect: connection refused";

@@ -1,0 +1,68 @@
+//! Sessions: the `sid` cookie on nearly every answer, and logging in with a password.
+//!
+//! The id of an anonymous session carries the number of the Redis that made it, so that the lab
+//! need not remember millions of them.
+
+use std::time::Duration;
+
+use http::Method;
+use rand::Rng as _;
+
+use super::super::call::{Call, form_values};
+use super::super::credentials::Account;
+use super::super::mac::hmac_sha256;
+use super::super::stores::hex;
+use super::auth::{Principal, login};
+use super::{Core, bare, json_error};
+
+/// The `Set-Cookie` of a new session, unless the caller's is known.
+pub(super) fn new_cookie(call: &mut Call<'_>) -> Option<String> {
+    let known = call.settings.redis_up && call.cookie("sid").is_some_and(|sid| is_known(call, sid));
+    (!known).then(|| format!("sid={}; Path=/; HttpOnly", new_id(call)))
+}
+
+/// The person whose session the caller shows.
+pub(super) fn person(call: &mut Call<'_>) -> Option<Account> {
+    if !call.settings.redis_up || !call.settings.database_up {
+        return None;
+    }
+    let sid = call.cookie("sid")?.to_owned();
+    let name = call.stores.redis(call.settings.redis).people.get(&sid)?.clone();
+    call.stores.database(call.settings.database).account(&name).cloned()
+}
+
+/// `/c/login` and the like.
+pub(super) fn answer(call: &mut Call<'_>) -> Core {
+    if call.path() != "/c/login" || *call.method() != Method::POST {
+        return (json_error(404, "NOT_FOUND", "The request is not found"), Duration::ZERO);
+    }
+    let form = String::from_utf8_lossy(call.request.body()).into_owned();
+    let first = |name: &str| form_values(&form, name).into_iter().next().unwrap_or_default();
+    let (principal, after) = login(call, &first("principal"), &first("password"));
+    match principal {
+        Principal::Account(account) => {
+            if let Some(sid) = call.cookie("sid").map(str::to_owned) {
+                call.stores.redis(call.settings.redis).people.insert(sid, account.name);
+            }
+            (bare(200), after)
+        }
+        _ => (json_error(401, "UNAUTHORIZED", "unauthorized"), after),
+    }
+}
+
+fn new_id(call: &mut Call<'_>) -> String {
+    let random: [u8; 8] = call.rng.random();
+    let mut id = hex(&random);
+    id.push_str(&tag(call.settings.redis, &id));
+    id
+}
+
+fn is_known(call: &Call<'_>, sid: &str) -> bool {
+    sid.len() == 32
+        && sid.split_at_checked(16).is_some_and(|(id, mark)| tag(call.settings.redis, id) == mark)
+}
+
+fn tag(redis: u32, id: &str) -> String {
+    let mac = hmac_sha256(&redis.to_be_bytes(), id.as_bytes());
+    hex(mac.get(..8).unwrap_or_default())
+}

@@ -1,0 +1,107 @@
+//! The lab's certificate authority and the certificates that its places present.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::{DateTime, Datelike as _};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+
+use super::LabError;
+use super::fault::CertificateFault;
+
+/// A certificate authority with what it has signed.
+pub(super) struct Pki {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    public_host: String,
+    /// The day on which the lab began: year, month, day.
+    today: (i32, u8, u8),
+    configs: Mutex<HashMap<String, Arc<ServerConfig>>>,
+}
+
+impl Pki {
+    /// A new authority for a lab that began at `began`, in nanoseconds since 1970.
+    pub(super) fn new(public_host: &str, began: i64) -> Result<Self, LabError> {
+        let mut params = CertificateParams::new(Vec::new()).map_err(failed)?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, "registry-prober lab");
+        let key = KeyPair::generate().map_err(failed)?;
+        let date = DateTime::from_timestamp_nanos(began).date_naive();
+        let day = |n: u32| u8::try_from(n).unwrap_or(1);
+        Ok(Self {
+            issuer: CertifiedIssuer::self_signed(params, key).map_err(failed)?,
+            public_host: public_host.to_owned(),
+            today: (date.year(), day(date.month()), day(date.day())),
+            configs: Mutex::default(),
+        })
+    }
+
+    /// The authority's certificate, PEM.
+    pub(super) fn ca_pem(&self) -> String {
+        self.issuer.pem()
+    }
+
+    /// How a place presents itself. Without a fault all places have one certificate together.
+    pub(super) fn config(
+        &self,
+        place: &str,
+        fault: Option<CertificateFault>,
+    ) -> Result<Arc<ServerConfig>, LabError> {
+        let name = match fault {
+            None => String::new(),
+            Some(fault) => format!("{place} {fault:?}"),
+        };
+        let mut configs = self.configs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(config) = configs.get(&name) {
+            return Ok(Arc::clone(config));
+        }
+        let config = Arc::new(self.make(fault)?);
+        configs.insert(name, Arc::clone(&config));
+        Ok(config)
+    }
+
+    fn make(&self, fault: Option<CertificateFault>) -> Result<ServerConfig, LabError> {
+        let host = match fault {
+            Some(CertificateFault::WrongName) => "another.lab.test",
+            _ => self.public_host.as_str(),
+        };
+        let mut names = vec![host.to_owned()];
+        if fault != Some(CertificateFault::WrongName) {
+            names.push("127.0.0.1".to_owned());
+        }
+        let mut params = CertificateParams::new(names).map_err(failed)?;
+        params.distinguished_name.push(DnType::CommonName, host);
+        let (year, month, day) = self.today;
+        params.not_before = rcgen::date_time_ymd(year - 1, month, 1);
+        params.not_after = rcgen::date_time_ymd(year + 1, month, 1);
+        if fault == Some(CertificateFault::Expired) {
+            // Midnight of the day on which the lab began lies behind it.
+            params.not_after = rcgen::date_time_ymd(year, month, day);
+        }
+        let key = KeyPair::generate().map_err(failed)?;
+        let leaf = if fault == Some(CertificateFault::SelfSigned) {
+            params.self_signed(&key)
+        } else {
+            params.signed_by(&key, &self.issuer)
+        }
+        .map_err(failed)?;
+        let chain = vec![CertificateDer::from(leaf.der().to_vec())];
+        let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| LabError::Certificate(error.to_string()))?
+            .with_no_client_auth()
+            .with_single_cert(chain, private)
+            .map_err(|error| LabError::Certificate(error.to_string()))?;
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(config)
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the form that map_err calls")]
+fn failed(error: rcgen::Error) -> LabError {
+    LabError::Certificate(error.to_string())
+}

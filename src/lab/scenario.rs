@@ -1,0 +1,233 @@
+//! Scenarios: files of data that say what is wrong and what ought to be found.
+
+use serde::{Deserialize, Deserializer, de};
+
+use super::balancer::BalancerPlan;
+use super::fault::FaultOrder;
+use super::{Family, LabError};
+use crate::model::{Confidence, FindingName, Severity};
+
+/// A simulated registry with its faults, and what they ought to be called.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// Kebab-case name.
+    pub name: String,
+    /// One line for `lab --list`.
+    pub title: String,
+    /// The family of every node, unless a fault says otherwise.
+    pub family: Family,
+    /// How many nodes, named `a`, `b`, `c` and so on.
+    #[serde(default = "two")]
+    pub nodes: u32,
+    /// The balancer.
+    #[serde(default)]
+    pub balancer: BalancerPlan,
+    /// Where tokens come from, for families that do not issue their own.
+    #[serde(default)]
+    pub tokens: TokenPlan,
+    /// Whether the prober is a person's account instead of a robot (Harbor).
+    #[serde(default)]
+    pub person: bool,
+    /// What is wrong.
+    #[serde(default)]
+    pub faults: Vec<FaultOrder>,
+    /// What a diagnosis must find, and nothing else.
+    #[serde(default)]
+    pub expect: Vec<Expectation>,
+    /// What users feel, in a line.
+    pub effect: String,
+}
+
+/// Where tokens for plain distribution nodes come from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TokenPlan {
+    /// A token endpoint on each node, under the public name.
+    #[default]
+    EachNode,
+    /// One token server with an address of its own.
+    Server,
+}
+
+/// A finding that a scenario must lead to.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expectation {
+    /// The cause.
+    #[serde(deserialize_with = "finding")]
+    pub finding: FindingName,
+    /// How bad.
+    #[serde(deserialize_with = "severity")]
+    pub severity: Severity,
+    /// How sure.
+    #[serde(deserialize_with = "confidence")]
+    pub confidence: Confidence,
+    /// The guilty backends; empty if none is.
+    #[serde(default)]
+    pub backends: Vec<String>,
+}
+
+fn two() -> u32 {
+    2
+}
+
+fn finding<'de, D: Deserializer<'de>>(deserializer: D) -> Result<FindingName, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let found = FindingName::ALL.iter().copied().find(|name| name.as_str() == text);
+    found.ok_or_else(|| de::Error::custom(format!("no finding is called {text:?}")))
+}
+
+fn severity<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Severity, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let found = Severity::ALL.into_iter().find(|severity| severity.as_str() == text);
+    found.ok_or_else(|| de::Error::custom(format!("no severity is called {text:?}")))
+}
+
+fn confidence<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Confidence, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let found = [Confidence::Suspected, Confidence::Proved]
+        .into_iter()
+        .find(|confidence| confidence.as_str() == text);
+    found.ok_or_else(|| de::Error::custom(format!("no confidence is called {text:?}")))
+}
+
+macro_rules! scenarios {
+    ($($name:literal,)*) => {
+        const FILES: &[(&str, &str)] =
+            &[$(($name, include_str!(concat!("scenarios/", $name, ".json"))),)*];
+    };
+}
+
+scenarios! {
+    "healthy",
+    "token-key-mismatch",
+    "token-key-mismatch-odd-one",
+    "replicas-disagree",
+    "token-key-rotation-window",
+    "node-local-keypair-broken",
+    "root-crt-of-another-key",
+    "kid-format-mismatch",
+    "issuer-audience-mismatch",
+    "robot-jwt-bound-to-key",
+    "clock-skew-nbf",
+    "clock-skew-nbf-beyond-leeway",
+    "clock-skew-exp",
+    "project-newer-than-token",
+    "token-ttl-shorter-than-transfer",
+    "realm-wrong-endpoint",
+    "realm-host-rewritten",
+    "unknown-backend",
+    "lb-path-hole-html",
+    "authorization-header-dropped",
+    "nginx-stale-upstream",
+    "affinity-masks-inconsistency",
+    "bad-or-disabled-credential",
+    "anonymous-downgrade",
+    "login-lockout-collateral",
+    "core-registry-basic-mismatch",
+    "authz-denied-or-project-missing",
+    "project-missing",
+    "db-outage-or-pool-exhaustion",
+    "db-outage-at-one-node",
+    "replication-lag-split-content",
+    "backend-certificate-drift",
+    "backend-certificate-drift-passed-on",
+    "plain-http-port-mismatch",
+    "token-endpoint-slow",
+    "rate-limited-429",
+    "gateway-5xx",
+    "registry-behind-core-down",
+    "backend-unreachable",
+    "backend-silent",
+    "mixed-versions",
+    "setting-drift",
+    "prober-clock-suspect",
+    "two-faults",
+}
+
+impl Scenario {
+    /// Every scenario, in the order of the catalogue.
+    ///
+    /// # Errors
+    /// [`LabError::Scenario`] if an embedded file is not a scenario (a test sees to it).
+    pub fn all() -> Result<Vec<Self>, LabError> {
+        FILES.iter().map(|(name, text)| Self::parse(name, text)).collect()
+    }
+
+    /// The scenario of that name.
+    ///
+    /// # Errors
+    /// [`LabError::UnknownScenario`] with the names there are.
+    pub fn named(name: &str) -> Result<Self, LabError> {
+        let (name, text) = FILES.iter().find(|(known, _)| *known == name).ok_or_else(|| {
+            LabError::UnknownScenario {
+                name: name.to_owned(),
+                known: FILES.iter().map(|(known, _)| (*known).to_owned()).collect(),
+            }
+        })?;
+        Self::parse(name, text)
+    }
+
+    /// Reads a scenario from the text of a file.
+    ///
+    /// # Errors
+    /// [`LabError::Scenario`] with the place and the reason.
+    pub fn parse(name: &str, text: &str) -> Result<Self, LabError> {
+        serde_json::from_str(text).map_err(|error| LabError::Scenario {
+            name: name.to_owned(),
+            reason: error.to_string(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_embedded_file_is_a_scenario_under_its_own_name() {
+        let all = Scenario::all().unwrap();
+        for (scenario, (name, _)) in all.iter().zip(FILES) {
+            assert_eq!(scenario.name, *name);
+            assert!(!scenario.title.is_empty() && !scenario.effect.is_empty(), "{name}");
+            assert!((1..=26).contains(&scenario.nodes), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_expected_lies_at_a_node_that_the_scenario_has() {
+        for scenario in Scenario::all().unwrap() {
+            let names = super::super::world::node_names(scenario.nodes);
+            for place in scenario.faults.iter().flat_map(|order| &order.at) {
+                let known =
+                    names.contains(place) || ["*", "lb", "token-server"].contains(&place.as_str());
+                assert!(known, "{}: {place}", scenario.name);
+            }
+            for backend in scenario.expect.iter().flat_map(|expected| &expected.backends) {
+                assert!(names.contains(backend), "{}: {backend}", scenario.name);
+            }
+        }
+    }
+
+    #[test]
+    fn misspelt_files_are_refused_with_the_reason() {
+        for (text, reason) in [
+            (r#"{"name":"x","title":"t","family":"harbor-2.15","effect":"e","nods":3}"#, "nods"),
+            (r#"{"name":"x","title":"t","family":"harbor-9","effect":"e"}"#, "harbor-9"),
+            (
+                r#"{"name":"x","title":"t","family":"harbor-2.15","effect":"e",
+                "faults":[{"at":["a"],"fault":"key-lost"}]}"#,
+                "key-lost",
+            ),
+            (
+                r#"{"name":"x","title":"t","family":"harbor-2.15","effect":"e",
+                "expect":[{"finding":"no-such","severity":"info","confidence":"proved"}]}"#,
+                "no-such",
+            ),
+        ] {
+            let error = Scenario::parse("x", text).unwrap_err().to_string();
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+}

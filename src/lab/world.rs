@@ -1,0 +1,270 @@
+//! The simulated registry: its nodes as the faults leave them, its stores, its balancer. What it
+//! does with connections and requests is in [`super::traffic`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::SeedableRng as _;
+use rand::rngs::SmallRng;
+
+use super::balancer::{Balancer, Manglers};
+use super::call::{KeyRing, Memory};
+use super::credentials::Login;
+use super::fault::{Fault, FaultOrder};
+use super::jwt::{self, Claims, HeaderOrder};
+use super::keys::{KeyKind, SigningKey};
+use super::scenario::{Scenario, TokenPlan};
+use super::settings::{ROTATED_KEY, Settings};
+use super::stores::Stores;
+use super::{LabError, Options};
+
+/// The key that old robot secrets were signed with.
+const LOST_KEY: u32 = 600_000;
+
+/// A fault that is switched on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ActiveFault {
+    /// What and where.
+    pub order: FaultOrder,
+    /// Since when, in the lab's time.
+    pub since: Duration,
+}
+
+/// A node: its name and its replicas, of which the first is the one without `replicas` faults.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) name: String,
+    /// Whether a configuration names it.
+    known: bool,
+    pub(super) replicas: Vec<(Arc<Settings>, Memory)>,
+}
+
+/// A simulated registry.
+#[derive(Debug)]
+pub struct World {
+    pub(super) began: i64,
+    pub(super) public_host: String,
+    pub(super) scenario: Scenario,
+    pub(super) nodes: Vec<Node>,
+    pub(super) token_server: Option<(Arc<Settings>, Memory)>,
+    pub(super) token_realm: String,
+    pub(super) balancer: Balancer,
+    pub(super) stores: Stores,
+    kind: KeyKind,
+    pub(super) keys: KeyRing,
+    pub(super) pool_owners: Vec<(u32, u32)>,
+    faults: Vec<ActiveFault>,
+    pub(super) rng: SmallRng,
+}
+
+/// Names of so many nodes: `a`, `b`, `c` and so on, then `n27`, `n28`.
+pub(super) fn node_names(count: u32) -> Vec<String> {
+    (0..count)
+        .map(|index| match u8::try_from(index) {
+            Ok(letter @ 0..26) => char::from(b'a' + letter).to_string(),
+            _ => format!("n{}", index + 1),
+        })
+        .collect()
+}
+
+impl World {
+    /// Builds the registry of a scenario.
+    ///
+    /// # Errors
+    /// [`LabError`] if keys cannot be made or a fault is ordered at a place that does not exist.
+    pub fn new(scenario: &Scenario, options: &Options) -> Result<Self, LabError> {
+        let mut scenario = scenario.clone();
+        scenario.family = options.family.unwrap_or(scenario.family);
+        scenario.nodes = options.nodes.unwrap_or(scenario.nodes);
+        scenario.balancer.kind = options.balancer.unwrap_or(scenario.balancer.kind);
+        scenario.balancer.layer = options.layer.unwrap_or(scenario.balancer.layer);
+        scenario.faults.extend(options.faults.iter().cloned());
+        let orders = std::mem::take(&mut scenario.faults);
+        let mut world = Self {
+            began: options.began,
+            public_host: super::PUBLIC_HOST.to_owned(),
+            token_realm: format!("https://{}/auth", super::PUBLIC_HOST),
+            nodes: Vec::new(),
+            token_server: None,
+            balancer: Balancer::new(scenario.balancer.clone()),
+            stores: Stores::default(),
+            kind: options.keys,
+            keys: KeyRing::new(options.keys),
+            pool_owners: Vec::new(),
+            faults: orders
+                .into_iter()
+                .map(|order| ActiveFault { order, since: Duration::ZERO })
+                .collect(),
+            rng: SmallRng::seed_from_u64(options.seed),
+            scenario,
+        };
+        world.rebuild()?;
+        Ok(world)
+    }
+
+    /// The names of the nodes that a configuration would list, in their order.
+    pub fn node_names(&self) -> Vec<String> {
+        self.nodes.iter().filter(|node| node.known).map(|node| node.name.clone()).collect()
+    }
+
+    /// Whether there is a token server with an address of its own.
+    pub fn has_token_server(&self) -> bool {
+        self.token_server.is_some()
+    }
+
+    /// Tells the nodes where the token server listens: scheme, host and port.
+    pub fn set_token_server(&mut self, url: &str) {
+        if self.has_token_server() {
+            self.token_realm = format!("{url}/auth");
+        }
+    }
+
+    /// The account of the prober. The registry may refuse it, if a fault says so.
+    ///
+    /// # Errors
+    /// [`LabError::Key`] if no key can be made for a secret that is a token.
+    pub fn login(&self) -> Result<Login, LabError> {
+        if self.scenario.person || !self.scenario.family.is_harbor() {
+            return Ok(Login::person());
+        }
+        let login = Login::prober();
+        let token = |active: &ActiveFault| active.order.fault == Fault::RobotSecretIsToken;
+        if !self.faults.iter().any(token) {
+            return Ok(login);
+        }
+        // Written a month ago, by a key that is gone.
+        let key = SigningKey::numbered(self.kind, LOST_KEY)?;
+        let now = self.began.div_euclid(1_000_000_000);
+        let claims = Claims {
+            iss: "harbor-token-defaultIssuer".to_owned(),
+            sub: None,
+            aud: String::new(),
+            exp: now + 300 * 86_400,
+            nbf: now - 30 * 86_400,
+            iat: now - 30 * 86_400,
+            jti: "1".to_owned(),
+            access: None,
+        };
+        let password = jwt::issue(&key, "", HeaderOrder::AlgTyp, &claims)
+            .ok_or_else(|| LabError::Key("a robot's secret was not signed".to_owned()))?;
+        Ok(Login { password, ..login })
+    }
+
+    /// The faults that are switched on.
+    pub fn faults(&self) -> &[ActiveFault] {
+        &self.faults
+    }
+
+    /// Replaces the faults; those that stay keep the time since when they are on.
+    ///
+    /// # Errors
+    /// [`LabError`] as [`World::new`]; the faults are then as they were.
+    pub fn set_faults(
+        &mut self,
+        orders: Vec<FaultOrder>,
+        elapsed: Duration,
+    ) -> Result<(), LabError> {
+        let faults = orders
+            .into_iter()
+            .map(|order| {
+                let before = self.faults.iter().find(|active| active.order == order);
+                let since = before.map_or(elapsed, |active| active.since);
+                ActiveFault { order, since }
+            })
+            .collect();
+        let old = std::mem::replace(&mut self.faults, faults);
+        self.rebuild().inspect_err(|_| self.faults = old)
+    }
+
+    /// Works out every node's settings from the faults.
+    fn rebuild(&mut self) -> Result<(), LabError> {
+        let names = node_names(self.scenario.nodes);
+        for place in self.faults.iter().flat_map(|active| &active.order.at) {
+            if !names.contains(place) && !["*", "lb", "token-server"].contains(&place.as_str()) {
+                return Err(LabError::UnknownPlace { place: place.clone(), known: names });
+            }
+        }
+        let mut nodes: Vec<Node> = (1_u32..)
+            .zip(names)
+            .map(|(number, name)| self.build_node(number, name, true, &[]))
+            .collect();
+        let mut manglers = Manglers::default();
+        for active in self.faults.iter().filter(|active| active.order.concerns("lb")) {
+            match &active.order.fault {
+                Fault::UnknownNode { faults } => {
+                    let number = 200_000 + u32::try_from(nodes.len()).unwrap_or(0);
+                    let faults: Vec<Fault> =
+                        std::iter::once(Fault::OtherKey).chain(faults.iter().cloned()).collect();
+                    nodes.push(self.build_node(number, format!("stray{number}"), false, &faults));
+                }
+                other => manglers.suffer(other, active.since),
+            }
+        }
+        let mut clock = Settings::healthy(self.scenario.family, 0, "");
+        for (fault, since) in &manglers.clock_faults {
+            clock.suffer(fault, *since);
+        }
+        self.balancer.clock = clock.clock;
+        self.balancer.manglers = manglers;
+        let server = !self.scenario.family.is_harbor() && self.scenario.tokens == TokenPlan::Server;
+        self.token_server = server.then(|| {
+            let mut settings = Settings::healthy(self.scenario.family, 300_000, &self.public_host);
+            for active in self.faults.iter().filter(|a| a.order.concerns("token-server")) {
+                settings.suffer(&active.order.fault, active.since);
+            }
+            (Arc::new(settings), Memory::default())
+        });
+        // What a core keeps in its memory survives a change of faults.
+        for (new, old) in nodes.iter_mut().zip(&mut self.nodes) {
+            for ((_, memory), (_, before)) in new.replicas.iter_mut().zip(&mut old.replicas) {
+                *memory = std::mem::take(before);
+            }
+        }
+        self.nodes = nodes;
+        let all: Vec<Arc<Settings>> = self
+            .nodes
+            .iter()
+            .flat_map(|node| &node.replicas)
+            .chain(&self.token_server)
+            .map(|(settings, _)| Arc::clone(settings))
+            .collect();
+        self.pool_owners = all.iter().map(|settings| (settings.own, settings.redis)).collect();
+        for settings in all {
+            self.keys.prepare(settings.signing_key)?;
+            self.keys.prepare(settings.verifying_key)?;
+            if settings.rotates_at.is_some() {
+                self.keys.prepare(ROTATED_KEY)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn build_node(&self, number: u32, name: String, known: bool, own: &[Fault]) -> Node {
+        let mut replicas = Vec::new();
+        let mut build = |own_number: u32, extra: &[Fault], since: Duration| {
+            let mut settings =
+                Settings::healthy(self.scenario.family, own_number, &self.public_host);
+            for active in self.faults.iter().filter(|a| known && a.order.concerns_node(&name)) {
+                settings.suffer(&active.order.fault, active.since);
+            }
+            for fault in extra {
+                settings.suffer(fault, since);
+            }
+            if !settings.family.is_harbor() && !settings.registry_up {
+                settings.network.unreachable = true;
+            }
+            replicas.push((Arc::new(settings), Memory::default()));
+        };
+        build(number, own, Duration::ZERO);
+        let mut next = number * 1_000;
+        for active in self.faults.iter().filter(|a| known && a.order.concerns_node(&name)) {
+            if let Fault::Replicas { count, faults } = &active.order.fault {
+                for _ in 0..*count {
+                    next += 1;
+                    build(next, faults, active.since);
+                }
+            }
+        }
+        Node { name, known, replicas }
+    }
+}

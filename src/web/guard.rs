@@ -1,0 +1,60 @@
+//! What holds for every answer: headers that browsers obey, no request bodies, no lost panics.
+
+use axum::extract::Request;
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY,
+    TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use tokio_util::task::AbortOnDropHandle;
+
+/// Nothing here reads a body; a client may still send a few bytes with a reload.
+const MAX_BODY: u64 = 1024;
+
+/// No script, no frame, no form, nothing from elsewhere. The page has one style sheet of its own
+/// and an icon inside its head.
+const CONTENT_POLICY: &str = "default-src 'none'; style-src 'self'; img-src data:; \
+                              base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// Adds the security headers; nothing is cached unless a handler says so.
+pub(super) async fn harden(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    let fixed: [(HeaderName, &'static str); 3] = [
+        (CONTENT_SECURITY_POLICY, CONTENT_POLICY),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (REFERRER_POLICY, "no-referrer"),
+    ];
+    for (name, value) in fixed {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Turns a handler's panic into a 500. The handler runs as a task of its own, which ends with the
+/// request if the client goes away.
+pub(super) async fn survive_panics(request: Request, next: Next) -> Response {
+    match AbortOnDropHandle::new(tokio::spawn(next.run(request))).await {
+        Ok(response) => response,
+        Err(error) => {
+            tracing::error!(%error, "a request handler failed");
+            (StatusCode::INTERNAL_SERVER_ERROR, "This is a fault of registry-prober itself.\n")
+                .into_response()
+        }
+    }
+}
+
+/// Refuses requests with a body worth the name, before anything of it is read.
+pub(super) async fn refuse_bodies(request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    let length = headers
+        .get(CONTENT_LENGTH)
+        .map(|value| value.to_str().ok().and_then(|text| text.parse().ok()).unwrap_or(u64::MAX));
+    if headers.contains_key(TRANSFER_ENCODING) || length.is_some_and(|length| length > MAX_BODY) {
+        return (StatusCode::PAYLOAD_TOO_LARGE, "No request here has a body.\n").into_response();
+    }
+    next.run(request).await
+}

@@ -1,0 +1,148 @@
+//! What the daemon answers over HTTP: status page, metrics, API, probes on demand, health, reload.
+//!
+//! Everything is read from the newest [`Snapshot`]; what other rooms know how to do (metrics,
+//! JSON, a probe, a reload) comes in as closures in [`State`], so that this room depends on the
+//! model alone. [`serve`] runs the router on sockets.
+
+mod guard;
+mod operate;
+mod page;
+mod panels;
+mod probe;
+mod serve;
+mod text;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State as Extract;
+use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use axum::middleware;
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::{get, post};
+use chrono::{DateTime, Utc};
+use secrecy::SecretString;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
+
+pub use serve::serve;
+
+use crate::model::{Judged, RegistryName, Snapshot};
+
+/// A body with its exact `Content-Type`.
+pub type Rendered = (&'static str, Vec<u8>);
+/// The metrics as an `Accept` header wants them.
+pub type MetricsPage = dyn Fn(Option<&str>) -> Rendered + Send + Sync;
+/// The metrics of one probe: its round if it ended in time, how long it took, and `Accept`.
+pub type ProbePage = dyn Fn(Option<&Arc<Judged>>, Duration, Option<&str>) -> Rendered + Send + Sync;
+/// The JSON document of the status API.
+pub type StatusDocument = dyn Fn(&Snapshot) -> serde_json::Value + Send + Sync;
+/// One round of a configured registry now, to end within the given time; none if it did not.
+pub type ProbeNow = dyn Fn(RegistryName, Duration) -> Pending<Option<Arc<Judged>>> + Send + Sync;
+/// Takes the configuration again.
+///
+/// # Errors
+/// The text says why the new one was refused; the old one goes on.
+pub type Reload = dyn Fn() -> Pending<Result<(), String>> + Send + Sync;
+/// A value that comes later.
+pub type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Probes on demand that may run at once.
+const PROBES_AT_ONCE: usize = 4;
+
+/// Everything the router needs from other rooms.
+pub struct State {
+    /// The newest rounds.
+    pub snapshots: watch::Receiver<Arc<Snapshot>>,
+    /// The time of day.
+    pub now: Box<dyn Fn() -> DateTime<Utc> + Send + Sync>,
+    /// `/metrics`.
+    pub metrics: Box<MetricsPage>,
+    /// `/api/v1/status`.
+    pub document: Box<StatusDocument>,
+    /// The measuring half of `/probe`.
+    pub probe: Box<ProbeNow>,
+    /// The showing half of `/probe`.
+    pub probe_page: Box<ProbePage>,
+    /// `/-/reload`.
+    pub reload: Box<Reload>,
+    /// Who may reload from elsewhere than loopback; nobody without.
+    pub reload_token: Option<SecretString>,
+}
+
+struct Shared {
+    state: State,
+    probes: Semaphore,
+    started: Instant,
+}
+
+impl Shared {
+    fn snapshot(&self) -> Arc<Snapshot> {
+        self.state.snapshots.borrow().clone()
+    }
+}
+
+/// Every path with what it is for.
+const PATHS: &str = "\
+/               status page
+/metrics        metrics for Prometheus
+/probe?target=  one round of a registry now; &debug=true shows everything measured
+/api/v1/status  the status as JSON
+/-/healthy      200 while the program runs
+/-/ready        200 once every registry was probed
+/-/reload       POST or PUT takes the configuration again
+";
+
+/// The routes, ready to be served.
+pub fn router(state: State) -> Router {
+    let shared = Shared { state, probes: Semaphore::new(PROBES_AT_ONCE), started: Instant::now() };
+    Router::new()
+        .route("/", get(page::status))
+        .route("/style.css", get(style))
+        .route("/metrics", get(metrics))
+        .route("/probe", get(probe::probe))
+        .route("/api/v1/status", get(api_status))
+        .route("/-/healthy", get(async || "registry-prober is healthy.\n"))
+        .route("/-/ready", get(operate::ready))
+        .route("/-/reload", post(operate::reload).put(operate::reload))
+        .fallback(not_found)
+        .layer(middleware::from_fn(guard::refuse_bodies))
+        .layer(middleware::from_fn(guard::survive_panics))
+        .layer(middleware::from_fn(guard::harden))
+        .with_state(Arc::new(shared))
+}
+
+async fn metrics(Extract(shared): Extract<Arc<Shared>>, headers: HeaderMap) -> Response {
+    rendered((shared.state.metrics)(accept(&headers)))
+}
+
+async fn api_status(Extract(shared): Extract<Arc<Shared>>) -> Json<serde_json::Value> {
+    Json((shared.state.document)(&shared.snapshot()))
+}
+
+async fn style() -> impl IntoResponse {
+    const SHEET: &str = include_str!("templates/style.css");
+    // Long enough for the page's own refreshes, short enough for an upgrade to be seen.
+    ([(CONTENT_TYPE, "text/css; charset=utf-8"), (CACHE_CONTROL, "max-age=60")], SHEET)
+}
+
+async fn not_found(uri: Uri) -> (StatusCode, String) {
+    // The path is shown with everything but plain characters replaced: a log or a terminal reads it.
+    let path: String = uri.path().chars().take(100).filter(char::is_ascii_graphic).collect();
+    (StatusCode::NOT_FOUND, format!("Nothing is at {path}. There are:\n\n{PATHS}"))
+}
+
+fn accept(headers: &HeaderMap) -> Option<&str> {
+    headers.get(ACCEPT)?.to_str().ok()
+}
+
+fn rendered((content_type, body): Rendered) -> Response {
+    ([(CONTENT_TYPE, HeaderValue::from_static(content_type))], Bytes::from(body)).into_response()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,345 @@
+//! What was measured, arranged for the page: routes, matrix, clocks, balancer.
+//!
+//! Graphics are rectangles whose places are computed here, since the page may have no inline
+//! style. Every one of them repeats what stands beside it in words.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+
+use super::text::{offset, percent, seconds};
+use crate::model::{
+    BalancerRun, Cell, CellResult, Certificate, Failure, Flow, Issuer, Judged, KeyCount, KeyId,
+    Leeway, Matrix, Outcome, Round, Route, Step,
+};
+
+/// Above this many verifiers only the pairs that were not accepted are listed.
+const WIDEST_MATRIX: usize = 16;
+/// And of those, so many.
+const LISTED_PAIRS: usize = 100;
+/// A certificate with fewer days left is marked.
+const SOON_DAYS: i64 = 21;
+
+/// One route: its flow, its key, its certificate.
+pub(super) struct RouteRow<'a> {
+    pub(super) route: &'a str,
+    pub(super) address: &'a str,
+    pub(super) software: String,
+    pub(super) failure: Option<(&'static str, &'a Failure)>,
+    pub(super) steps: Vec<StepMark>,
+    pub(super) took: String,
+    pub(super) key: Option<&'a str>,
+    pub(super) certificate: Option<(&'static str, String)>,
+}
+
+/// One step in a row of them.
+pub(super) struct StepMark {
+    pub(super) step: &'static str,
+    pub(super) class: &'static str,
+    pub(super) sign: &'static str,
+    pub(super) word: &'static str,
+}
+
+/// The routes of a round, in its order.
+pub(super) fn routes(round: &Round, now: DateTime<Utc>) -> Vec<RouteRow<'_>> {
+    round.flows.iter().map(|flow| RouteRow::new(flow, round, now)).collect()
+}
+
+impl<'a> RouteRow<'a> {
+    fn new(flow: &'a Flow, round: &'a Round, now: DateTime<Utc>) -> Self {
+        let facts = flow.route.backend().and_then(|backend| round.backend(backend));
+        let token = flow.token.measured();
+        let certificate = round.certificates.iter().find(|c| c.route == flow.route);
+        let steps = Step::ALL.into_iter().filter(|step| {
+            *step != Step::Repository || round.scope.is_some() || flow.step(*step).is_some()
+        });
+        Self {
+            route: flow.route.as_str(),
+            address: facts.map_or(&round.url, |facts| &facts.address),
+            software: facts.map_or_else(
+                || "load balancer".to_owned(),
+                |facts| match facts.version.measured() {
+                    Some(Some(version)) => format!("{} {version}", facts.family),
+                    _ => facts.family.to_string(),
+                },
+            ),
+            failure: flow.failure().map(|(step, failure)| (step.as_str(), failure)),
+            steps: steps.map(|step| StepMark::new(step, flow)).collect(),
+            took: seconds(flow.seconds()),
+            key: token.and_then(|token| token.kid.as_ref()).map(KeyId::short),
+            certificate: certificate.map(|certificate| expiry(certificate, now)),
+        }
+    }
+}
+
+impl StepMark {
+    fn new(step: Step, flow: &Flow) -> Self {
+        let (class, sign, word) = match flow.passed(step) {
+            Some(true) => ("ok", "✓", "passed"),
+            Some(false) => ("critical", "✕", "failed"),
+            None => ("none", "–", "did not run"),
+        };
+        Self { step: step.as_str(), class, sign, word }
+    }
+}
+
+fn expiry(certificate: &Certificate, now: DateTime<Utc>) -> (&'static str, String) {
+    let days = (certificate.not_after - now).num_days();
+    match &certificate.invalid {
+        Some(reason) => ("critical", format!("✕ {reason}")),
+        None if certificate.not_after <= now => ("critical", "✕ expired".to_owned()),
+        None if days < SOON_DAYS => ("warning", format!("▲ {days}\u{a0}d left")),
+        None => ("", format!("{days}\u{a0}d left")),
+    }
+}
+
+/// Who accepts whose tokens.
+pub(super) struct MatrixPanel<'a> {
+    pub(super) verifiers: Vec<&'a str>,
+    pub(super) rows: Vec<MatrixRow<'a>>,
+    /// Instead of the rows, where there would be too many columns.
+    pub(super) exceptions: Vec<(&'a str, &'a str, CellMark)>,
+    pub(super) wide: bool,
+    pub(super) unlisted: usize,
+    pub(super) accepted: usize,
+    pub(super) refused: usize,
+    pub(super) unanswered: usize,
+    pub(super) untried: usize,
+    pub(super) keys: usize,
+}
+
+/// The tokens of one issuer.
+pub(super) struct MatrixRow<'a> {
+    pub(super) issuer: &'a str,
+    pub(super) key: Option<&'a str>,
+    pub(super) cells: Vec<CellMark>,
+}
+
+/// One pair.
+pub(super) struct CellMark {
+    pub(super) class: &'static str,
+    pub(super) sign: &'static str,
+    pub(super) word: String,
+    pub(super) detail: String,
+}
+
+impl<'a> MatrixPanel<'a> {
+    pub(super) fn new(matrix: &'a Matrix) -> Self {
+        let verifiers = matrix.verifiers();
+        let wide = verifiers.len() > WIDEST_MATRIX;
+        let number = |word| matrix.cells.iter().filter(|c| c.result.as_str() == word).count();
+        let keys: BTreeSet<&KeyId> = matrix.cells.iter().filter_map(|c| c.key.as_ref()).collect();
+        let odd = |cell: &&Cell| {
+            !matches!(cell.result, CellResult::Accepted | CellResult::Skipped { .. })
+        };
+        let exception = |cell: &'a Cell| {
+            (cell.issuer.as_str(), cell.verifier.as_str(), CellMark::new(Some(cell)))
+        };
+        let odd_cells = matrix.cells.iter().filter(odd);
+        Self {
+            rows: if wide { Vec::new() } else { rows(matrix, &verifiers) },
+            exceptions: odd_cells
+                .clone()
+                .filter(|_| wide)
+                .map(exception)
+                .take(LISTED_PAIRS)
+                .collect(),
+            unlisted: odd_cells.count().saturating_sub(LISTED_PAIRS),
+            verifiers: verifiers.into_iter().map(Route::as_str).collect(),
+            wide,
+            accepted: number("accepted"),
+            refused: number("refused"),
+            unanswered: number("failed"),
+            untried: number("skipped"),
+            keys: keys.len(),
+        }
+    }
+}
+
+fn rows<'a>(matrix: &'a Matrix, verifiers: &[&'a Route]) -> Vec<MatrixRow<'a>> {
+    let row = |issuer: &'a Issuer| {
+        let row: BTreeMap<&Route, &Cell> = matrix
+            .cells
+            .iter()
+            .filter(|cell| cell.issuer == *issuer)
+            .map(|cell| (&cell.verifier, cell))
+            .collect();
+        let key = row.values().find_map(|cell| cell.key.as_ref());
+        MatrixRow {
+            issuer: issuer.as_str(),
+            key: key.map(KeyId::short),
+            cells: verifiers.iter().map(|v| CellMark::new(row.get(v).copied())).collect(),
+        }
+    };
+    matrix.issuers().into_iter().map(row).collect()
+}
+
+impl CellMark {
+    fn new(cell: Option<&Cell>) -> Self {
+        let mark = |class, sign, word: &str, detail: String| Self {
+            class,
+            sign,
+            word: word.to_owned(),
+            detail,
+        };
+        match cell.map(|cell| &cell.result) {
+            None => mark("none", "–", "not tried", String::new()),
+            Some(CellResult::Accepted) => mark("ok", "✓", "accepted", String::new()),
+            Some(CellResult::Refused(refusal)) => {
+                let status = refusal.answer.status;
+                let detail = match refusal.healed_after {
+                    Some(after) => format!("{status}, accepted after {}", seconds(after)),
+                    None => format!("{status}, {}\u{a0}×", refusal.tries),
+                };
+                mark("critical", "✕", "refused", detail)
+            }
+            Some(CellResult::Failed { failure, .. }) => {
+                mark("warning", "!", "no answer", failure.reason.to_string())
+            }
+            Some(CellResult::Skipped { reason }) => {
+                mark("none", "–", "not tried", reason.as_str().replace('_', " "))
+            }
+        }
+    }
+}
+
+/// The clocks as intervals on one common scale.
+pub(super) struct Clocks<'a> {
+    pub(super) rows: Vec<ClockRow<'a>>,
+    /// The end of the scale to both sides.
+    pub(super) scale: String,
+    pub(super) margin: Option<(bool, String)>,
+}
+
+/// One reading.
+pub(super) struct ClockRow<'a> {
+    pub(super) backend: &'a str,
+    pub(super) source: &'static str,
+    pub(super) lower: String,
+    pub(super) upper: String,
+    pub(super) leeway: String,
+    pub(super) contradiction: bool,
+    /// Place and width of the bar on a scale of 0 to 200.
+    pub(super) bar: Bar,
+}
+
+/// A rectangle on a scale.
+pub(super) struct Bar {
+    pub(super) x: String,
+    pub(super) width: String,
+}
+
+impl Bar {
+    fn new(from: f64, to: f64) -> Self {
+        // Thinner than this it cannot be seen.
+        let width = (to - from).max(2.0);
+        Self { x: format!("{:.1}", from.min(200.0 - width)), width: format!("{width:.1}") }
+    }
+}
+
+impl<'a> Clocks<'a> {
+    pub(super) fn new(judged: &'a Judged) -> Self {
+        let clocks = &judged.round.clocks;
+        let widest = clocks
+            .iter()
+            .flat_map(|clock| [clock.interval.lower().abs(), clock.interval.upper().abs()])
+            .fold(1.0, f64::max);
+        let place = |value: f64| 100.0 + value / widest * 100.0;
+        let leeway = |backend| {
+            judged.assessment.leeways.iter().find(|(name, _)| name == backend).map_or_else(
+                String::new,
+                |(_, leeway)| match leeway {
+                    Leeway::Seconds(forgiven) => seconds(*forgiven),
+                    Leeway::Unknown => "not known".to_owned(),
+                },
+            )
+        };
+        let row = |clock: &'a crate::model::ClockReading| ClockRow {
+            backend: clock.backend.as_str(),
+            source: clock.source.as_str(),
+            lower: offset(clock.interval.lower()),
+            upper: offset(clock.interval.upper()),
+            leeway: leeway(&clock.backend),
+            contradiction: clock.contradiction,
+            bar: Bar::new(place(clock.interval.lower()), place(clock.interval.upper())),
+        };
+        Self {
+            rows: clocks.iter().map(row).collect(),
+            scale: seconds(widest),
+            margin: judged.assessment.clock_margin.map(|margin| (margin < 0.0, offset(margin))),
+        }
+    }
+}
+
+/// What users meet behind the load balancer.
+pub(super) struct Balancer<'a> {
+    /// Why there is nothing to show.
+    pub(super) absent: Option<String>,
+    pub(super) run: Option<BalancerFigures<'a>>,
+}
+
+/// The figures of a sampling.
+pub(super) struct BalancerFigures<'a> {
+    pub(super) run: &'a BalancerRun,
+    pub(super) measured: Option<String>,
+    pub(super) interval: Option<(String, String)>,
+    pub(super) expected: Option<String>,
+    pub(super) clients: Option<String>,
+    pub(super) measured_bar: Option<Bar>,
+    pub(super) interval_bar: Option<Bar>,
+    pub(super) expected_bar: Option<Bar>,
+    pub(super) shares: Vec<ShareRow<'a>>,
+    pub(super) keys: &'a [KeyCount],
+}
+
+/// One backend's part of the answers.
+pub(super) struct ShareRow<'a> {
+    pub(super) backend: &'a str,
+    pub(super) share: String,
+    pub(super) distinct: bool,
+    pub(super) bar: Bar,
+}
+
+impl<'a> Balancer<'a> {
+    pub(super) fn new(judged: &'a Judged) -> Self {
+        match &judged.round.balancer {
+            Outcome::Measured(run) => {
+                Self { absent: None, run: Some(BalancerFigures::new(run, judged)) }
+            }
+            Outcome::Failed(failure) => {
+                Self { absent: Some(format!("The sampling failed: {failure}")), run: None }
+            }
+            Outcome::Skipped(reason) => {
+                let reason = reason.as_str().replace('_', " ");
+                Self { absent: Some(format!("Not sampled: {reason}.")), run: None }
+            }
+        }
+    }
+}
+
+impl<'a> BalancerFigures<'a> {
+    fn new(run: &'a BalancerRun, judged: &'a Judged) -> Self {
+        let assessment = &judged.assessment;
+        let place = |ratio: f64| ratio.clamp(0.0, 1.0) * 200.0;
+        let tick = |ratio: f64| Bar::new(place(ratio) - 1.0, place(ratio) + 1.0);
+        let interval = assessment.unauthorized_interval;
+        let share = |share: &'a crate::model::Share| ShareRow {
+            backend: share.backend.as_ref().map_or("unknown", |backend| backend.as_str()),
+            share: percent(share.share),
+            distinct: share.distinct,
+            bar: Bar::new(0.0, place(share.share)),
+        };
+        Self {
+            run,
+            measured: run.pairs.value().map(percent),
+            interval: interval.map(|(lower, upper)| (percent(lower), percent(upper))),
+            expected: assessment.expected_unauthorized.map(percent),
+            clients: run.client_flows.value().map(percent),
+            measured_bar: run.pairs.value().map(tick),
+            interval_bar: interval.map(|(lower, upper)| Bar::new(place(lower), place(upper))),
+            expected_bar: assessment.expected_unauthorized.map(tick),
+            shares: assessment.shares.iter().map(share).collect(),
+            keys: &run.keys,
+        }
+    }
+}

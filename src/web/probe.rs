@@ -1,0 +1,130 @@
+//! `/probe`: one round of a configured registry now, as `blackbox_exporter` answers.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Query, State as Extract};
+use axum::http::header::RETRY_AFTER;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use tokio::time::{Instant, timeout};
+
+use super::{Shared, accept, rendered};
+use crate::model::{Judged, RegistryName, Snapshot};
+
+/// What Prometheus tells of its patience.
+const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
+/// Prometheus' own default.
+const DEFAULT_TIMEOUT: f64 = 10.0;
+/// Longer than any round takes; a larger number is a mistake.
+const MAX_TIMEOUT: f64 = 120.0;
+/// What is left for the way back, as `blackbox_exporter` has it.
+const OFFSET: f64 = 0.5;
+
+pub(super) async fn probe(
+    Extract(shared): Extract<Arc<Shared>>,
+    Query(query): Query<Vec<(String, String)>>,
+    headers: HeaderMap,
+) -> Response {
+    let snapshot = shared.snapshot();
+    let Some(registry) = target(&query, &snapshot) else {
+        return (StatusCode::BAD_REQUEST, targets(&snapshot)).into_response();
+    };
+    let Some(deadline) = deadline(&headers) else {
+        let text = format!("{SCRAPE_TIMEOUT} is not a positive number of seconds.\n");
+        return (StatusCode::BAD_REQUEST, text).into_response();
+    };
+    let Ok(_permit) = shared.probes.try_acquire() else {
+        let text = "Too many probes run already; try again.\n";
+        return (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "1")], text).into_response();
+    };
+    let began = Instant::now();
+    let round = (shared.state.probe)(registry.clone(), deadline);
+    let judged = timeout(deadline, round).await.ok().flatten();
+    let took = began.elapsed();
+    if query.iter().any(|(name, value)| name == "debug" && value == "true") {
+        let (_, metrics) = (shared.state.probe_page)(judged.as_ref(), took, None);
+        let metrics = String::from_utf8_lossy(&metrics);
+        return trace(&registry, judged.as_deref(), took, deadline, &metrics).into_response();
+    }
+    rendered((shared.state.probe_page)(judged.as_ref(), took, accept(&headers)))
+}
+
+/// The registry that the query names, if it is configured and named once.
+fn target(query: &[(String, String)], snapshot: &Snapshot) -> Option<RegistryName> {
+    let mut named = query.iter().filter(|(name, _)| name == "target").map(|(_, value)| value);
+    let (name, None) = (named.next()?, named.next()) else { return None };
+    snapshot.registries.keys().find(|registry| registry.as_str() == name).cloned()
+}
+
+fn targets(snapshot: &Snapshot) -> String {
+    let mut text =
+        "target must name one configured registry: /probe?target=NAME\n\nThere are:\n".to_owned();
+    for name in snapshot.registries.keys() {
+        let _ = writeln!(text, "{name}");
+    }
+    text
+}
+
+/// How long the round may take: the scrape's time-out less the way back; half of one so short
+/// that nothing would be left. None for what is no duration.
+fn deadline(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = match headers.get(SCRAPE_TIMEOUT) {
+        None => DEFAULT_TIMEOUT,
+        Some(value) => value.to_str().ok()?.trim().parse().ok()?,
+    };
+    let usable = seconds > 0.0 && seconds <= f64::MAX;
+    let left = seconds.min(MAX_TIMEOUT);
+    usable.then(|| Duration::from_secs_f64((left - OFFSET).max(left / 2.0)))
+}
+
+/// Everything that was measured and concluded, for a person.
+fn trace(
+    registry: &RegistryName,
+    judged: Option<&Judged>,
+    took: Duration,
+    deadline: Duration,
+    metrics: &str,
+) -> String {
+    let round = match judged.map(serde_json::to_string_pretty) {
+        None => "The round did not end in time.".to_owned(),
+        Some(Ok(json)) => json,
+        Some(Err(error)) => format!("The round cannot be shown: {error}"),
+    };
+    format!(
+        "Probe of {registry}: {:.3} s of {:.1} s\n\nRound and assessment:\n{round}\n\n\
+         Metrics:\n{metrics}",
+        took.as_secs_f64(),
+        deadline.as_secs_f64()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_deadline_leaves_time_for_the_way_back() {
+        let cases = [
+            (None, Some(9.5)),
+            (Some("10"), Some(9.5)),
+            (Some("1.5"), Some(1.0)),
+            (Some("0.6"), Some(0.3)),
+            (Some("1e9"), Some(119.5)),
+            (Some("0"), None),
+            (Some("-1"), None),
+            (Some("NaN"), None),
+            (Some("inf"), None),
+            (Some("ten"), None),
+        ];
+        for (header, expected) in cases {
+            let mut headers = HeaderMap::new();
+            if let Some(text) = header {
+                headers.insert(SCRAPE_TIMEOUT, text.parse().unwrap());
+            }
+            let expected = expected.map(Duration::from_secs_f64);
+            assert_eq!(deadline(&headers), expected, "{header:?}");
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! What the status page says, and that it says nothing else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::sample;
+use crate::model::{
+    CellResult, ClockInterval, Confidence, Failure, FindingName, Judged, Outcome, Ratio, Reason,
+    Round, Severity, Share, Skipped, Snapshot, Step,
+};
+use crate::web::page::render;
+
+/// The page 12 s after the sample round began.
+fn page(snapshot: &Snapshot) -> String {
+    render(snapshot, sample::started() + Duration::from_secs(12)).unwrap()
+}
+
+/// Text and attributes without the markup's line breaks.
+fn squeezed(page: &str) -> String {
+    page.split_whitespace().collect::<Vec<_>>().join(" ").replace('\u{a0}', " ")
+}
+
+fn broken() -> Arc<Judged> {
+    let round = sample::bent(&["harbor-01", "harbor-02", "harbor-03"], |round| {
+        sample::sign_with(round, "harbor-02", sample::OTHER_KEY);
+        for other in ["harbor-01", "harbor-03", "lb"] {
+            sample::refuse(round, "harbor-02", other);
+            sample::refuse(round, other, "harbor-02");
+        }
+        for cell in &mut round.matrix.cells {
+            if cell.issuer.as_str() == "harbor-02" {
+                cell.key = Some(crate::model::KeyId::from_wire(sample::OTHER_KEY));
+            }
+        }
+        if let Some(refusal) = round.matrix.cells.iter_mut().find_map(|c| match &mut c.result {
+            CellResult::Refused(refusal) if c.verifier.as_str() == "lb" => Some(refusal),
+            _ => None,
+        }) {
+            refusal.healed_after = Some(0.5);
+        }
+        sample::fail(round, "harbor-03", Step::Token, Reason::GatewayTimeout);
+        let failure = Failure::of_answer(Reason::GatewayTimeout, "504 from nginx");
+        sample::set_cell(
+            round,
+            "harbor-01",
+            "harbor-03",
+            CellResult::Failed { failure, answer: None },
+        );
+        for verifier in ["harbor-01", "harbor-03", "lb"] {
+            let skipped = CellResult::Skipped { reason: Skipped::NoToken };
+            sample::set_cell(round, "harbor-03", verifier, skipped);
+        }
+        for clock in round.clocks.iter_mut().filter(|c| c.backend.as_str() == "harbor-03") {
+            clock.interval = ClockInterval::between(-3.9, -3.1);
+        }
+        round.certificates[1].not_after = sample::started() + Duration::from_secs(9 * 86_400);
+        if let Outcome::Measured(run) = &mut round.balancer {
+            run.pairs = Ratio { events: 9, trials: 20 };
+            run.client_flows = Ratio { events: 7, trials: 20 };
+            run.lost = 2;
+            run.first_loss = Some(Failure::of_answer(Reason::GatewayTimeout, ""));
+            run.affinity_cookie = Some("SERVERID".into());
+        }
+    });
+    let mut mismatch =
+        sample::finding(FindingName::TokenKeyMismatch, Severity::Critical, &["harbor-02"]);
+    mismatch.summary = "harbor-02 signs its tokens with another key than harbor-01.".into();
+    mismatch.effect = "44 % of all pulls through the load balancer are answered with 401.".into();
+    mismatch.evidence = vec![
+        "harbor-02 signs with key Q2AW:W5TJ, harbor-01 with ROZD:ZLAK".into(),
+        "6 of 6 pairs between them are refused with 401, also 8.5 s later".into(),
+    ];
+    mismatch.remedies = vec![
+        "Copy `/data/secret/core/private_key.pem` of harbor-01 to harbor-02 and run \
+         `docker compose restart core registry` there."
+            .into(),
+        "Until then take harbor-02 out of the load balancer.".into(),
+    ];
+    mismatch.confirm = "`sha256sum /data/secret/core/private_key.pem` on both nodes".into();
+    let mut gateway =
+        sample::finding(FindingName::Gateway5xxTimeouts, Severity::Warning, &["harbor-03"]);
+    gateway.confidence = Confidence::Suspected;
+    gateway.alternatives = vec![FindingName::DbOutageOrPoolExhaustion];
+    gateway.summary = "harbor-03 answers the token request with 504.".into();
+    let judged = sample::judged(round, vec![mismatch, gateway]);
+    let mut judged = Arc::unwrap_or_clone(judged);
+    judged.assessment.expected_unauthorized = Some(0.444);
+    judged.assessment.unauthorized_interval = Some((0.258, 0.658));
+    judged.assessment.shares.push(Share { backend: None, share: 0.05, distinct: true });
+    judged.assessment.shares[1].distinct = false;
+    judged.assessment.clock_margin = Some(-3.1);
+    Arc::new(judged)
+}
+
+fn renamed(name: &str, judged: &Judged) -> Arc<Judged> {
+    let mut judged = judged.clone();
+    judged.round.registry = sample::registry(name);
+    Arc::new(judged)
+}
+
+#[test]
+fn the_verdict_and_the_cure_come_before_the_figures() {
+    let page = page(&sample::snapshot(&[broken()]));
+    let order = [
+        "<title>critical · registry-prober</title>",
+        "harbor-02 signs its tokens with another key than harbor-01. And 1\u{a0}finding more.",
+        "token-key-mismatch",
+        "What to do",
+        "docker compose restart core registry",
+        "deploy/runbooks/token-key-mismatch.md",
+        "gateway-5xx-timeouts",
+        "Who accepts whose tokens",
+        "Routes",
+        "Through the load balancer",
+        "Clocks",
+    ];
+    let mut rest = page.as_str();
+    for part in order {
+        let (_, after) = rest.split_once(part).unwrap_or_else(|| panic!("{part} is not next"));
+        rest = after;
+    }
+}
+
+#[test]
+fn every_state_is_told_in_words_as_well_as_in_colour() {
+    let page = squeezed(&page(&sample::snapshot(&[broken()])));
+    for words in [
+        "<span aria-hidden=\"true\">✕</span> critical",
+        "</span> accepted</td>",
+        "</span> refused<small>401, 5 ×</small></td>",
+        "refused<small>401, accepted after 500 ms</small></td>",
+        "</span> no answer<small>gateway_timeout</small></td>",
+        "</span> not tried<small>no token</small></td>",
+        "token<span class=\"unseen\"> failed</span>",
+        "access<span class=\"unseen\"> did not run</span>",
+        "<strong>token: gateway_timeout</strong> – as ordered",
+        "<span class=\"tag\">suspected</span>",
+        "fits <code>db-outage-or-pool-exhaustion</code> as well",
+        "<strong>45 %</strong> <small>9 of 20; true value between 26 % and 66 %</small>",
+        "<strong>44 %</strong>",
+        "<strong>35 %</strong> <small>7 of 20</small>",
+        "<small>first: gateway_timeout</small>",
+        "unknown",
+        "not told apart, equal part",
+        "cookie <code>SERVERID</code>",
+        "<strong class=\"critical\">−3.10 s</strong>: tokens are being refused",
+        "<td>−3.90 s</td><td>−3.10 s</td><td>60 s</td>",
+        "▲ 8 d left",
+        "measured <time>10 s ago</time> in 1.50 s, every 15 s",
+        "2 different signing keys",
+        "token of ↓ shown to →",
+    ] {
+        assert!(page.contains(words), "{words}");
+    }
+}
+
+#[test]
+fn a_healthy_registry_says_what_was_seen_to_be_right() {
+    let healthy = sample::judged(sample::round(&["a", "b"]), Vec::new());
+    let page = squeezed(&page(&sample::snapshot(&[healthy])));
+    assert!(
+        page.contains(
+            "No finding. 3 of 3 routes passed; 9 of 9 pairs of issuer and verifier agree."
+        )
+    );
+    for word in
+        ["</span> refused", "✕", "▲", "Out of date", "different signing keys", "class=\"finding"]
+    {
+        assert!(!page.contains(word), "{word}");
+    }
+}
+
+#[test]
+fn several_registries_are_listed_worst_first() {
+    let healthy = sample::judged(sample::round(&["a", "b"]), Vec::new());
+    let snapshot = sample::snapshot(&[
+        renamed("alpha", &healthy),
+        renamed("beta", &broken()),
+        renamed("gamma", &healthy),
+    ]);
+    let page = page(&snapshot);
+    assert!(page.contains("<title>1 critical, 2 ok · registry-prober</title>"));
+    let places: Vec<usize> = ["beta", "alpha", "gamma"]
+        .iter()
+        .map(|name| page.find(&format!("<a href=\"#registry-{name}\">")).unwrap())
+        .collect();
+    assert!(places.is_sorted(), "{places:?}");
+}
+
+#[test]
+fn nothing_that_came_from_the_network_becomes_markup() {
+    const EVIL: &str = "<script>alert(1)</script><img src=x onerror=\"a\">'&";
+    let mut judged = Arc::unwrap_or_clone(broken());
+    let finding = &mut judged.assessment.findings[0];
+    for text in [&mut finding.summary, &mut finding.effect, &mut finding.confirm] {
+        *text = EVIL.into();
+    }
+    finding.evidence = vec![EVIL.into()];
+    finding.remedies = vec![format!("`{EVIL}`"), EVIL.into()];
+    let round: &mut Round = &mut judged.round;
+    round.url = EVIL.into();
+    round.backends[0].address = EVIL.into();
+    round.certificates[0].invalid = Some(EVIL.into());
+    sample::fail(round, "harbor-01", Step::Access, Reason::Html);
+    if let crate::model::FlowResult::Failed { failure, .. } = &mut round.flows[0].result {
+        failure.detail = EVIL.into();
+    }
+    for cell in &mut round.matrix.cells {
+        cell.issuer = crate::model::Issuer::Server(EVIL.into());
+        cell.key = Some(crate::model::KeyId::from_wire(EVIL));
+    }
+    if let Outcome::Measured(run) = &mut round.balancer {
+        run.affinity_cookie = Some(EVIL.into());
+    }
+    let mut snapshot = sample::snapshot(&[Arc::new(judged)]);
+    snapshot.program.reload_error = Some(EVIL.into());
+    let page = page(&snapshot);
+    assert!(page.matches("alert(1)").count() >= 10, "the texts are there");
+    assert!(!page.contains("<script") && !page.contains("<img"));
+    assert!(!page.contains("onerror=\""));
+}
+
+#[test]
+fn the_page_needs_nothing_that_its_policy_forbids() {
+    let page = page(&sample::snapshot(&[broken()]));
+    for forbidden in ["<script", " style=", " onclick", "http-equiv=\"Content", "src=\"http"] {
+        assert!(!page.contains(forbidden), "{forbidden}");
+    }
+    for link in page.split("href=\"").skip(1).map(|rest| rest.split('"').next().unwrap()) {
+        assert!(!link.starts_with("http") && !link.starts_with('/'), "{link} leaves the page");
+    }
+}
+
+#[test]
+fn an_old_round_and_a_refused_configuration_are_said() {
+    let mut snapshot = sample::snapshot(&[broken()]);
+    snapshot.program.reload_error = Some("prober.yml:3:5: unknown key".into());
+    let later = sample::started() + Duration::from_secs(300);
+    let page = squeezed(&render(&snapshot, later).unwrap());
+    assert!(page.contains("<strong>Out of date:</strong> measured <time>5 min ago</time>"));
+    assert!(page.contains("prober.yml:3:5: unknown key"));
+}
+
+#[test]
+fn many_backends_are_a_list_of_what_is_wrong_instead_of_a_wall() {
+    let names: Vec<String> = (0..30).map(|n| format!("n{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let round = sample::bent(&names, |round| {
+        for verifier in &names {
+            for issuer in &names[..5] {
+                sample::refuse(round, issuer, verifier);
+            }
+        }
+    });
+    let page = squeezed(&page(&sample::snapshot(&[sample::judged(round, Vec::new())])));
+    assert!(!page.contains("class=\"matrix\""));
+    assert_eq!(page.matches("</span> refused").count() + page.matches("✕ refused").count(), 100);
+    assert!(page.contains("And 50 more."));
+    let healthy = sample::judged(sample::round(&names), Vec::new());
+    let page = super::pages::page(&sample::snapshot(&[healthy]));
+    assert!(page.contains("Every pair that was tried was accepted."));
+}
+
+#[test]
+fn what_was_not_measured_says_why() {
+    let round = sample::bent(&["a"], |round| {
+        round.balancer = Outcome::Skipped(Skipped::Disabled);
+        round.clocks.clear();
+        round.matrix.cells.clear();
+        round.certificates.clear();
+    });
+    let page = squeezed(&page(&sample::snapshot(&[sample::judged(round, Vec::new())])));
+    for words in [
+        "Not sampled: disabled.",
+        "No clock could be read in this round.",
+        "No token was carried anywhere in this round.",
+    ] {
+        assert!(page.contains(words), "{words}");
+    }
+}
