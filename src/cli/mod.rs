@@ -6,8 +6,14 @@
 
 mod check;
 mod config;
+mod demo;
+mod healthcheck;
+mod lab;
+mod log;
 mod print;
 mod progress;
+mod run;
+mod service;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -32,9 +38,13 @@ const VERSION: &str =
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(run::Arguments),
     Check(check::Arguments),
+    Demo(demo::Arguments),
+    Lab(lab::Arguments),
     #[command(subcommand)]
     Config(config::Command),
+    Healthcheck(healthcheck::Arguments),
 }
 
 /// How the program ends, in the words of monitoring plug-ins.
@@ -77,8 +87,12 @@ pub fn parse() -> Result<Cli, Exit> {
 /// Runs a command to its end. Must be called inside a tokio runtime.
 pub async fn run(cli: Cli) -> Exit {
     let result = match cli.command {
+        Command::Run(arguments) => run::run(arguments).await,
         Command::Check(arguments) => check::run(arguments).await,
+        Command::Demo(arguments) => demo::run(arguments).await,
+        Command::Lab(arguments) => lab::run(arguments).await,
         Command::Config(command) => config::run(command).await,
+        Command::Healthcheck(arguments) => healthcheck::run(arguments).await,
     };
     result.unwrap_or_else(|error| failed(&error))
 }
