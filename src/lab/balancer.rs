@@ -109,14 +109,21 @@ pub(super) struct Balancer {
     second: (u64, u32),
 }
 
+/// What a balancer meets at a node's port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Port {
+    Refuses,
+    /// Accepts and says nothing.
+    Silent,
+    PlainHttp,
+    Tls,
+}
+
 /// A node as the balancer sees it.
 #[derive(Debug, Clone)]
 pub(super) struct Upstream {
     pub(super) name: String,
-    /// Whether a connection to it comes about.
-    pub(super) reachable: bool,
-    /// Whether a connection comes about and nothing follows.
-    pub(super) silent: bool,
+    pub(super) port: Port,
     /// Whether a health check of the registry passes.
     pub(super) healthy: bool,
 }
@@ -134,8 +141,7 @@ impl Balancer {
         }
     }
 
-    /// The answer that the balancer gives from a request's head alone, if it does. `length` is
-    /// what the client declared or sent.
+    /// The answer that the balancer gives by itself, if it does; `length` is the body's.
     pub(super) fn own_answer(
         &mut self,
         path: &str,
@@ -156,8 +162,8 @@ impl Balancer {
             set(&mut response, "server", SERVER);
             return Some(response);
         }
-        if manglers.body_limit.is_some_and(|limit| length > limit) {
-            return Some(nginx_page(413, SERVER));
+        if let Some(refused) = self.too_large(length) {
+            return Some(refused);
         }
         if let Some(limit) = manglers.per_second {
             let second = elapsed.as_secs();
@@ -170,6 +176,12 @@ impl Balancer {
             }
         }
         None
+    }
+
+    /// The refusal of a body of so many bytes, which a client has sent or only declared.
+    pub(super) fn too_large(&self, length: u64) -> Option<Response<Bytes>> {
+        let limit = self.manglers.body_limit?;
+        (length > limit).then(|| nginx_page(413, SERVER))
     }
 
     /// The nodes to try, best first. Empty if none may be used.
@@ -189,7 +201,7 @@ impl Balancer {
             .filter(|index| {
                 !self.avoided.contains_key(index)
                     && (!self.plan.health_checks
-                        || upstreams.get(*index).is_some_and(|node| node.healthy && node.reachable))
+                        || upstreams.get(*index).is_some_and(|node| node.healthy))
             })
             .collect();
         // With nobody left nginx forgets its grudges.
@@ -286,13 +298,23 @@ impl Balancer {
         forwarded
     }
 
-    /// The answer as the client gets it.
+    /// The answer as the client, who asked for `host`, gets it.
     pub(super) fn returned(
         &self,
         response: &mut Response<Bytes>,
         node: &str,
+        host: &str,
         cookie: Option<&str>,
     ) {
+        // nginx's proxy_redirect repairs a Location that names the upstream.
+        let location = response.headers().get("location").and_then(|value| value.to_str().ok());
+        if let Some(upstream) = &self.manglers.host
+            && let Some((_, place)) = location.and_then(|location| location.split_once("://"))
+            && let Some(rest) = place.strip_prefix(upstream.as_str())
+        {
+            let repaired = format!("https://{host}{rest}");
+            set(response, "location", &repaired);
+        }
         if !self.plan.transparent {
             set(response, "server", SERVER);
         }

@@ -67,6 +67,8 @@ pub(super) struct Call<'a> {
     pub(super) began: i64,
     /// Since the lab began.
     pub(super) elapsed: Duration,
+    /// What the answer has taken so far; `now`, `true_now` and `elapsed` include it.
+    pub(super) spent: Duration,
     /// Whether the client came by TLS.
     pub(super) secure: bool,
     /// The realm of registries that do not issue tokens themselves.
@@ -76,6 +78,15 @@ pub(super) struct Call<'a> {
 }
 
 impl Call<'_> {
+    /// Lets time pass.
+    pub(super) fn spend(&mut self, time: Duration) {
+        let nanos = i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
+        self.now = self.now.saturating_add(nanos);
+        self.true_now = self.true_now.saturating_add(nanos);
+        self.elapsed += time;
+        self.spent += time;
+    }
+
     pub(super) fn path(&self) -> &str {
         self.request.uri().path()
     }

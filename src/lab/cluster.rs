@@ -14,9 +14,9 @@ use tokio::time::Instant;
 use super::config_text;
 use super::credentials::Login;
 use super::fault::FaultOrder;
+use super::gate::{Connection, Entry};
 use super::pki::Pki;
 use super::scenario::Scenario;
-use super::traffic::{Connection, Entry};
 use super::world::{ActiveFault, World};
 use super::{LabError, Options, PUBLIC_HOST, control, serve};
 
@@ -299,7 +299,7 @@ mod tests {
     use tokio_rustls::TlsConnector;
 
     use super::*;
-    use crate::lab::{Fault, KeyKind};
+    use crate::lab::{Family, Fault, KeyKind};
 
     fn options() -> Options {
         Options { keys: KeyKind::Fast, ..Options::default() }
@@ -384,6 +384,48 @@ mod tests {
                     assert!(answer.contains(text), "{answer}");
                     assert!(!answer.ends_with("]}\n"), "{answer}");
                 }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn plain_http_at_a_tls_port_is_told_so_as_captured() {
+        for (family, expected) in [
+            // tests/captures/distribution-2.8.2/73-plain-http-to-tls-port.http
+            (
+                Family::Distribution2,
+                "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n",
+            ),
+            (Family::Harbor215, "The plain HTTP request was sent to HTTPS port"),
+        ] {
+            let options = Options { family: Some(family), ..options() };
+            let cluster = Cluster::start(&Scenario::named("healthy").unwrap(), &options).unwrap();
+            let mut stream = TcpStream::connect(cluster.nodes()[0].address).await.unwrap();
+            stream.write_all(b"GET /v2/ HTTP/1.1\r\nHost: lab\r\n\r\n").await.unwrap();
+            // Closing with unread input may reset the connection after the answer.
+            let mut answer = vec![0; 2_048];
+            let read = stream.read(&mut answer).await.unwrap();
+            let answer = String::from_utf8_lossy(&answer[..read]);
+            assert!(answer.contains(expected), "{answer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn certificates_are_wrong_as_ordered_and_only_there() {
+        use crate::lab::CertificateFault;
+        for (fault, words) in [
+            (CertificateFault::Expired, "expired"),
+            (CertificateFault::WrongName, "another.lab.test"),
+            (CertificateFault::SelfSigned, "UnknownIssuer"),
+        ] {
+            let order = FaultOrder::at("b", Fault::Certificate(fault));
+            let options = Options { faults: vec![order], ..options() };
+            let cluster = Cluster::start(&Scenario::named("healthy").unwrap(), &options).unwrap();
+            let error = get(&cluster, cluster.nodes()[1].address, "/v2/").await.unwrap_err();
+            let error = format!("{error} {error:?}");
+            assert!(error.to_lowercase().contains(&words.to_lowercase()), "{error}");
+            for good in [cluster.nodes()[0].address, cluster.balancer()] {
+                assert!(get(&cluster, good, "/v2/").await.unwrap().contains(" 401 "));
             }
         }
     }

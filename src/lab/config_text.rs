@@ -12,7 +12,7 @@ pub(super) fn write(cluster: &Cluster, dir: &Path) -> Result<String, LabError> {
     for (path, text) in [(&ca, cluster.ca_pem()), (&password, cluster.login().password.clone())] {
         std::fs::write(path, text).map_err(|source| io(&path.display().to_string(), source))?;
     }
-    let mut text = String::from("global: {interval: 5s, timeout: 5s}\nregistries:\n");
+    let mut text = String::from("global: {interval: 10s, timeout: 4s}\nregistries:\n");
     let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
     let path = |path: &Path| quoted(&path.display().to_string());
     // Writing to a String cannot fail.

@@ -21,9 +21,11 @@ pub(super) fn serve(call: &mut Call<'_>) -> Response<Bytes> {
 pub(super) fn serve_path(call: &mut Call<'_>, path: &str) -> Response<Bytes> {
     let resource = Resource::of(path);
     if !call.settings.storage_up && resource != Resource::Base {
-        let detail =
-            r#"{"DriverName":"filesystem","Enclosed":{"Op":"open","Path":"/registry","Err":20}}"#;
-        return error(call, 500, "UNKNOWN", "unknown error", Some(detail));
+        let operation = if writes(call.method()) { "mkdir" } else { "open" };
+        let detail = format!(
+            r#"{{"DriverName":"filesystem","Enclosed":{{"Op":"{operation}","Path":"/registry","Err":20}}}}"#
+        );
+        return error(call, 500, "UNKNOWN", "unknown error", Some(&detail));
     }
     if writes(call.method()) && call.settings.read_only && resource != Resource::Base {
         let mut response = with_body(405, "text/plain; charset=utf-8", "Method not allowed\n");
@@ -31,7 +33,7 @@ pub(super) fn serve_path(call: &mut Call<'_>, path: &str) -> Response<Bytes> {
         return response;
     }
     match resource {
-        Resource::Base => with_body(200, "application/json; charset=utf-8", "{}"),
+        Resource::Base => with_body(200, json_type(call), "{}"),
         Resource::Catalog => catalog(call),
         Resource::Tags(repository) => tags(call, repository),
         Resource::Manifest(repository, reference) => manifest(call, repository, reference),

@@ -1,7 +1,9 @@
 //! The accounts of the lab. The passwords are part of the program and worth nothing elsewhere.
 
+use std::fmt;
+
 /// A user name with its password.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Login {
     /// The user or robot.
     pub username: String,
@@ -40,8 +42,14 @@ impl Login {
     }
 }
 
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Login({})", self.username)
+    }
+}
+
 /// An account as the servers know it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Account {
     pub(super) name: String,
     pub(super) secret: String,
@@ -50,6 +58,12 @@ pub(super) struct Account {
     pub(super) robot: bool,
     pub(super) lists_pools: bool,
     pub(super) admin: bool,
+}
+
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Account({})", self.name)
+    }
 }
 
 /// Every account of a full database.

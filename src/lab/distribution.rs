@@ -22,7 +22,8 @@ pub(super) const HARBOR_ISSUER: &str = "harbor-token-issuer";
 /// Answers as a distribution node does.
 pub(super) fn answer(call: &mut Call<'_>) -> Response<Bytes> {
     let mut response = route(call);
-    if !call.settings.family.is_harbor() && call.settings.health_check && call.path() != "/" {
+    let early = !call.settings.health_check || matches!(call.path(), "/" | "/v2");
+    if !call.settings.family.is_harbor() && !early {
         add(&mut response, "x-content-type-options", "nosniff");
     }
     response

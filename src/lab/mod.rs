@@ -11,9 +11,10 @@
 //!   it runs). Everything ends when it is dropped.
 //! - [`Options`]: another family, number of nodes, balancer, seed, more faults, cheap keys
 //!   ([`KeyKind::Fast`]), the wall time at which the lab begins.
-//! - [`World`]: the same registry without sockets. [`World::handle`] takes a request and the time
-//!   since the beginning and returns a [`Reaction`]; nothing in it waits or asks a clock, so many
-//!   thousand rounds run in virtual time.
+//! - [`World`]: the same registry without sockets. [`World::gate`] says what happens to a
+//!   connection and where its requests enter; [`World::handle`] takes a request and the time since
+//!   the beginning and returns a [`Reaction`]. Nothing in it waits or asks a clock, so many thousand
+//!   rounds run in virtual time.
 //! - [`Fault`], [`FaultOrder`]: what can be wrong and where. A list of them composes.
 //!
 //! The lab shares no parser with the rooms that probe, so that a common mistake cannot hide
@@ -34,6 +35,7 @@ mod credentials;
 mod distribution;
 mod family;
 mod fault;
+mod gate;
 mod harbor;
 mod jwt;
 mod keys;
@@ -55,9 +57,9 @@ pub use cluster::{Cluster, NodeAddress};
 pub use credentials::Login;
 pub use family::Family;
 pub use fault::{CertificateFault, Fault, FaultOrder};
+pub use gate::{Connection, Entry, Gate};
 pub use keys::{KeyKind, SigningKey};
 pub use scenario::{Expectation, Scenario, TokenPlan};
-pub use traffic::{Connection, Entry};
 pub use world::{ActiveFault, World};
 
 /// The public name of every lab.

@@ -17,7 +17,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::answer::Reaction;
 use super::cluster::Shared;
-use super::traffic::{Connection, Entry, Gate};
+use super::gate::{Connection, Entry, Gate};
 
 /// The first byte of every TLS connection.
 const TLS_HANDSHAKE: u8 = 0x16;

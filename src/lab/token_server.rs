@@ -33,7 +33,7 @@ pub(super) fn answer(call: &mut Call<'_>) -> Response<Bytes> {
     let login = asked.login.clone().filter(|(user, password)| known(call, user, password));
     let Some((user, _)) = login else {
         let mut response = plain(401, "Auth failed.\n");
-        set(&mut response, "www-authenticate", &format!("Basic realm=\"{ISSUER}\""));
+        set(&mut response, "www-authenticate", &format!("Basic realm=\"{}\"", issuer(call)));
         return response;
     };
     if let Some(account) = asked.account.filter(|account| *account != user) {
@@ -53,8 +53,13 @@ pub(super) fn answer(call: &mut Call<'_>) -> Response<Bytes> {
 }
 
 /// The text at the root, by which one sees that it is a token server.
-pub(super) fn root() -> Response<Bytes> {
-    with_body(200, "text/html; charset=utf-8", format!("<h1>{ISSUER}</h1>\n"))
+pub(super) fn root(call: &Call<'_>) -> Response<Bytes> {
+    with_body(200, "text/html; charset=utf-8", format!("<h1>{}</h1>\n", issuer(call)))
+}
+
+/// The name under which it issues and asks for passwords.
+fn issuer<'a>(call: &'a Call<'_>) -> &'a str {
+    call.settings.issuer_claim.as_deref().unwrap_or(ISSUER)
 }
 
 fn from_query(call: &Call<'_>) -> Asked {
@@ -112,7 +117,7 @@ fn issue(
     let rfc7638 = (settings.family == Family::Distribution3) != settings.other_kid_form;
     let kid = if rfc7638 { &key.thumbprint } else { &key.libtrust_id };
     let claims = Claims {
-        iss: settings.issuer_claim.clone().unwrap_or_else(|| ISSUER.to_owned()),
+        iss: issuer(call).to_owned(),
         sub: Some(user),
         aud: settings.audience_claim.clone().unwrap_or(service),
         exp: now + settings.token_lifetime.unwrap_or(LIFETIME),

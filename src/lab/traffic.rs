@@ -11,126 +11,14 @@ use rand::Rng as _;
 use rand::rngs::SmallRng;
 
 use super::answer::{Reaction, finish, http_date, nginx_page, set, with_body};
-use super::balancer::{Layer, SERVER, Upstream, affinity_cookie};
+use super::balancer::{Layer, Port, SERVER, Upstream, affinity_cookie};
 use super::call::{Call, Memory};
-use super::fault::CertificateFault;
+use super::gate::{Connection, Entry};
 use super::settings::{Clock, Network};
-use super::world::{Node, World};
+use super::world::World;
 use super::{distribution, harbor, token_server};
 
-/// Where a request enters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Entry {
-    /// At the node of this number, from 0.
-    Node(usize),
-    /// At the balancer.
-    Balancer,
-    /// At the token server.
-    TokenServer,
-}
-
-/// The connection that a request comes by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Connection {
-    /// Unlike for every connection.
-    pub number: u64,
-    /// The client's address, as a number.
-    pub source: u32,
-}
-
-/// What happens to a connection before its first request.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Gate {
-    /// The port is closed.
-    Closed,
-    /// It is accepted and nothing is said.
-    Silent,
-    /// Requests are served, through TLS with this certificate or without.
-    Open { entry: Entry, tls: bool, certificate: Option<CertificateFault>, place: String },
-}
-
 impl World {
-    /// Whether nothing listens at an entry.
-    pub(super) fn refuses(&self, entry: Entry) -> bool {
-        match entry {
-            Entry::Node(index) => {
-                self.nodes.get(index).is_none_or(|node| network_of(node).unreachable)
-            }
-            Entry::Balancer => self.balancer.manglers.network.unreachable,
-            Entry::TokenServer => {
-                self.token_server.as_ref().is_none_or(|(settings, _)| settings.network.unreachable)
-            }
-        }
-    }
-
-    /// What happens to a new connection.
-    pub(super) fn gate(&mut self, entry: Entry, connection: Connection, elapsed: Duration) -> Gate {
-        let (network, place, entry) = match entry {
-            Entry::Balancer if self.balancer.plan.layer == Layer::Tcp => {
-                let own = self.balancer.manglers.network.clone();
-                if own.unreachable || own.hang || own.stalled_handshake {
-                    (own, "lb".to_owned(), entry)
-                } else {
-                    let Some(index) = self.pick(connection.source, None, elapsed) else {
-                        return Gate::Closed;
-                    };
-                    return self.gate(Entry::Node(index), connection, elapsed);
-                }
-            }
-            Entry::Balancer => (self.balancer.manglers.network.clone(), "lb".to_owned(), entry),
-            Entry::TokenServer => match &self.token_server {
-                Some((settings, _)) => (settings.network.clone(), "token-server".to_owned(), entry),
-                None => return Gate::Closed,
-            },
-            Entry::Node(index) => match self.nodes.get(index) {
-                Some(node) => (network_of(node), node.name.clone(), entry),
-                None => return Gate::Closed,
-            },
-        };
-        if network.unreachable {
-            Gate::Closed
-        } else if network.stalled_handshake {
-            Gate::Silent
-        } else {
-            Gate::Open { entry, tls: !network.plain_http, certificate: network.certificate, place }
-        }
-    }
-
-    /// The first node that a balancer would connect to.
-    fn pick(&mut self, source: u32, cookie: Option<&str>, elapsed: Duration) -> Option<usize> {
-        let upstreams = self.upstreams();
-        let order = self.balancer.order(&upstreams, source, cookie, elapsed, &mut self.rng);
-        let found = order
-            .iter()
-            .copied()
-            .find(|index| upstreams.get(*index).is_some_and(|node| node.reachable));
-        for index in order.iter().take_while(|index| Some(**index) != found) {
-            self.balancer.avoid(*index, elapsed);
-        }
-        found
-    }
-
-    fn upstreams(&self) -> Vec<Upstream> {
-        self.nodes
-            .iter()
-            .map(|node| {
-                let network = network_of(node);
-                let healthy = node.replicas.first().is_some_and(|(settings, _)| {
-                    settings.core_up
-                        && !settings.stale_upstream
-                        && settings.health_check
-                        && (settings.family.is_harbor() || settings.registry_up)
-                });
-                Upstream {
-                    name: node.name.clone(),
-                    reachable: !network.unreachable && !network.plain_http,
-                    silent: network.stalled_handshake,
-                    healthy: healthy && !network.hang && !network.stalled_handshake,
-                }
-            })
-            .collect()
-    }
-
     /// The answer that comes before a request's body is read, if one does.
     pub fn before_body<B>(
         &mut self,
@@ -139,12 +27,10 @@ impl World {
         elapsed: Duration,
     ) -> Option<Reaction> {
         let declared = request.headers().get("content-length")?.to_str().ok()?.parse().ok()?;
-        let limited = entry == Entry::Balancer && self.balancer.plan.layer == Layer::Http;
-        if !limited || declared == 0 {
+        if entry != Entry::Balancer || self.balancer.plan.layer != Layer::Http {
             return None;
         }
-        let path = request.uri().path();
-        let mut response = self.balancer.own_answer(path, declared, elapsed)?;
+        let mut response = self.balancer.too_large(declared)?;
         finish(&mut response, request.method(), self.balancer_now(elapsed));
         Some(response.into())
     }
@@ -183,7 +69,7 @@ impl World {
         let settings = Arc::clone(settings);
         let mut memory_taken = std::mem::take(memory);
         let now = now(self.began, elapsed, &settings.clock);
-        let delay = match trouble(&settings.network, request, now, &mut self.rng) {
+        let delay = match trouble(&settings.network, request, now, "nginx", &mut self.rng) {
             Ok(delay) => delay,
             Err(reaction) => {
                 self.put_back(index, replica, memory_taken);
@@ -201,10 +87,12 @@ impl World {
             true_now: now_true(self.began, elapsed),
             began: self.began,
             elapsed,
+            spent: Duration::ZERO,
             secure: true,
             token_realm: &self.token_realm,
             pool_owners: &self.pool_owners,
         };
+        call.spend(delay);
         let own_tokens = self.token_server.is_none() && request.uri().path() == "/auth";
         let reaction = if settings.family.is_harbor() {
             harbor::answer(&mut call)
@@ -214,11 +102,10 @@ impl World {
             } else {
                 distribution::answer(&mut call)
             };
-            finish(&mut response, request.method(), now);
-            response.into()
+            finish(&mut response, request.method(), call.now);
+            Reaction::Answer { response, after: call.spent }
         };
         self.put_back(index, replica, memory_taken);
-        let reaction = reaction.delayed(delay);
         if settings.network.truncated { truncated(reaction) } else { reaction }
     }
 
@@ -233,7 +120,7 @@ impl World {
     fn at_token_server(&mut self, request: &Request<Bytes>, elapsed: Duration) -> Reaction {
         let Some((settings, memory)) = &mut self.token_server else { return Reaction::Reset };
         let now = now(self.began, elapsed, &settings.clock);
-        let delay = match trouble(&settings.network, request, now, &mut self.rng) {
+        let delay = match trouble(&settings.network, request, now, "nginx", &mut self.rng) {
             Ok(delay) => delay,
             Err(reaction) => return *reaction,
         };
@@ -248,17 +135,19 @@ impl World {
             true_now: now_true(self.began, elapsed),
             began: self.began,
             elapsed,
+            spent: Duration::ZERO,
             secure: true,
             token_realm: &self.token_realm,
             pool_owners: &self.pool_owners,
         };
+        call.spend(delay);
         let mut response = match request.uri().path() {
             "/auth" => token_server::answer(&mut call),
-            "/" => token_server::root(),
+            "/" => token_server::root(&call),
             _ => with_body(404, "text/plain; charset=utf-8", "404 page not found\n"),
         };
-        finish(&mut response, request.method(), now);
-        Reaction::from(response).delayed(delay)
+        finish(&mut response, request.method(), call.now);
+        Reaction::Answer { response, after: call.spent }
     }
 
     fn at_balancer(
@@ -269,7 +158,7 @@ impl World {
     ) -> Reaction {
         let now = self.balancer_now(elapsed);
         let network = self.balancer.manglers.network.clone();
-        let delay = match trouble(&network, request, now, &mut self.rng) {
+        let delay = match trouble(&network, request, now, SERVER, &mut self.rng) {
             Ok(delay) => delay,
             Err(reaction) => return *reaction,
         };
@@ -298,18 +187,25 @@ impl World {
             return own(503).delayed(delay);
         }
         for index in order {
-            let Some(node) = upstreams.get(index).filter(|node| node.reachable) else {
+            let usable = |node: &&Upstream| matches!(node.port, Port::Tls | Port::Silent);
+            let Some(node) = upstreams.get(index).filter(usable) else {
                 self.balancer.avoid(index, elapsed);
                 continue;
             };
-            let reaction =
-                if node.silent { Reaction::Hang } else { self.at_node(index, &forwarded, elapsed) };
+            let reaction = if node.port == Port::Silent {
+                Reaction::Hang
+            } else {
+                self.at_node(index, &forwarded, elapsed)
+            };
             match reaction {
                 Reaction::Answer { mut response, after } => {
                     self.balancer.busy(index, elapsed + after);
-                    self.balancer.returned(&mut response, &node.name, cookie.as_deref());
+                    let host = request.headers().get("host").and_then(|host| host.to_str().ok());
+                    let host = host.unwrap_or_default();
+                    self.balancer.returned(&mut response, &node.name, host, cookie.as_deref());
                     if !self.balancer.plan.transparent {
-                        set(&mut response, "date", &http_date(now));
+                        let date = self.balancer_now(elapsed + delay + after);
+                        set(&mut response, "date", &http_date(date));
                     }
                     return Reaction::Answer { response, after: after + delay };
                 }
@@ -335,16 +231,12 @@ fn now(began: i64, elapsed: Duration, clock: &Clock) -> i64 {
     now_true(began, elapsed).saturating_add(clock.offset(elapsed))
 }
 
-/// The network faults of a node lie in front of its replicas.
-fn network_of(node: &Node) -> Network {
-    node.replicas.first().map(|(settings, _)| settings.network.clone()).unwrap_or_default()
-}
-
 /// How much later an answer comes, or what comes instead of it.
 fn trouble(
     network: &Network,
     request: &Request<Bytes>,
     now: i64,
+    server: &str,
     rng: &mut SmallRng,
 ) -> Result<Duration, Box<Reaction>> {
     let path = request.uri().path();
@@ -366,7 +258,7 @@ fn trouble(
     }
     for (code, probability, prefix) in &network.statuses {
         if path.starts_with(prefix.as_str()) && rng.random::<f64>() < *probability {
-            let mut response = nginx_page(*code, "nginx");
+            let mut response = nginx_page(*code, server);
             finish(&mut response, request.method(), now);
             return Err(Box::new(Reaction::from(response).delayed(delay)));
         }
@@ -394,172 +286,4 @@ fn truncated(reaction: Reaction) -> Reaction {
     let half = response.body().len() / 2;
     bytes.extend_from_slice(response.body().get(..half).unwrap_or_default());
     Reaction::Raw { bytes: Bytes::from(bytes), after }
-}
-
-#[cfg(test)]
-mod tests {
-    use base64::Engine as _;
-    use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-    use http::Response;
-
-    use super::*;
-    use crate::lab::{Family, KeyKind, Login, Options, PUBLIC_HOST, Scenario};
-
-    const CLIENT: Connection = Connection { number: 1, source: 1 };
-
-    fn world(name: &str, family: Option<Family>) -> World {
-        let options = Options { family, keys: KeyKind::Fast, ..Options::default() };
-        World::new(&Scenario::named(name).unwrap(), &options).unwrap()
-    }
-
-    fn ask(
-        world: &mut World,
-        entry: Entry,
-        uri: &str,
-        authorization: Option<&str>,
-        elapsed: Duration,
-    ) -> Response<Bytes> {
-        let mut request = Request::builder().uri(uri).header("host", PUBLIC_HOST);
-        if let Some(value) = authorization {
-            request = request.header("authorization", value);
-        }
-        match world.handle(entry, CLIENT, &request.body(Bytes::new()).unwrap(), elapsed) {
-            Reaction::Answer { response, .. } => response,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    /// Asks for a token as the challenge of that entry says, and returns it.
-    fn token(world: &mut World, entry: Entry, elapsed: Duration) -> Option<String> {
-        let challenge = ask(world, entry, "/v2/", None, elapsed);
-        let challenge = challenge.headers()["www-authenticate"].to_str().unwrap().to_owned();
-        let field = |name: &str| challenge.split(name).nth(1).unwrap().split('"').next().unwrap();
-        let realm: http::Uri = field("realm=\"").parse().unwrap();
-        let uri = format!(
-            "{}?service={}&scope=repository:probe/canary:pull",
-            realm.path(),
-            field("service=\"")
-        );
-        let login = if challenge.contains("harbor") { Login::prober() } else { Login::person() };
-        let basic = STANDARD.encode(format!("{}:{}", login.username, login.password));
-        let answer = ask(world, entry, &uri, Some(&format!("Basic {basic}")), elapsed);
-        let body: serde_json::Value = serde_json::from_slice(answer.body()).ok()?;
-        let token = body["token"].as_str()?.to_owned();
-        let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
-        let claims: serde_json::Value = serde_json::from_slice(&claims).ok()?;
-        claims["sub"].as_str()?;
-        Some(token)
-    }
-
-    /// Statuses of every node's token at every node.
-    fn matrix(world: &mut World, elapsed: Duration) -> Vec<Vec<u16>> {
-        let nodes: Vec<Entry> = (0..world.node_names().len()).map(Entry::Node).collect();
-        let tokens: Vec<_> = nodes.iter().map(|node| token(world, *node, elapsed)).collect();
-        tokens
-            .iter()
-            .map(|token| {
-                let bearer = format!("Bearer {}", token.as_deref().unwrap_or("none"));
-                nodes
-                    .iter()
-                    .map(|node| ask(world, *node, "/v2/", Some(&bearer), elapsed).status().as_u16())
-                    .collect()
-            })
-            .collect()
-    }
-
-    #[test]
-    fn every_token_of_a_healthy_registry_is_good_everywhere_in_every_family() {
-        for family in Family::ALL {
-            let mut world = world("healthy", Some(family));
-            let elapsed = Duration::from_millis(1_500);
-            assert_eq!(matrix(&mut world, elapsed), [[200, 200], [200, 200]], "{family}");
-            let bearer = format!("Bearer {}", token(&mut world, Entry::Node(0), elapsed).unwrap());
-            let tags = "/v2/probe/canary/tags/list";
-            let answer = ask(&mut world, Entry::Balancer, tags, Some(&bearer), elapsed);
-            assert_eq!(answer.status(), 200, "{family}");
-            assert_eq!(&answer.body()[..], b"{\"name\":\"probe/canary\",\"tags\":[\"v1\"]}\n");
-        }
-    }
-
-    #[test]
-    fn another_key_refuses_off_the_diagonal_in_every_family() {
-        for family in Family::ALL {
-            let mut world = world("token-key-mismatch", Some(family));
-            let now = Duration::from_millis(1_500);
-            assert_eq!(matrix(&mut world, now), [[200, 401], [401, 200]], "{family}");
-        }
-    }
-
-    #[test]
-    fn a_clock_behind_refuses_fresh_tokens_until_they_have_aged_where_nothing_is_forgiven() {
-        let mut world = world("clock-skew-nbf", None);
-        let now = Duration::from_millis(1_500);
-        assert_eq!(matrix(&mut world, now), [[200, 200, 401], [200, 200, 401], [200, 200, 200]]);
-        let old = format!("Bearer {}", token(&mut world, Entry::Node(0), now).unwrap());
-        for (later, status) in [(2_000, 401), (3_000, 200)] {
-            let elapsed = now + Duration::from_millis(later);
-            let answer = ask(&mut world, Entry::Node(2), "/v2/", Some(&old), elapsed);
-            assert_eq!(answer.status(), status, "after {later} ms");
-        }
-        let mut forgiving = self::world("clock-skew-nbf", Some(Family::Harbor215));
-        assert_eq!(matrix(&mut forgiving, now), [[200; 3]; 3]);
-    }
-
-    #[test]
-    fn a_strict_round_robin_takes_another_node_for_each_request() {
-        let mut world = world("token-key-mismatch", None);
-        let now = Duration::from_secs(1);
-        let bearer = format!("Bearer {}", token(&mut world, Entry::Node(0), now).unwrap());
-        let statuses: Vec<u16> = (0..4)
-            .map(|_| ask(&mut world, Entry::Balancer, "/v2/", Some(&bearer), now).status().as_u16())
-            .collect();
-        assert_eq!(statuses, [200, 401, 200, 401]);
-    }
-
-    #[test]
-    fn an_unreadable_key_fails_the_token_endpoint_and_every_token_at_its_node() {
-        let mut world = world("node-local-keypair-broken", None);
-        let now = Duration::from_secs(1);
-        let uri = "/service/token?service=harbor-registry&scope=x:y:z";
-        let answer = ask(&mut world, Entry::Node(1), uri, None, now);
-        assert_eq!((answer.status().as_u16(), answer.body().len()), (500, 0));
-        assert_eq!(matrix(&mut world, now), [[200, 401, 200], [401; 3], [200, 401, 200]]);
-    }
-
-    #[test]
-    fn a_refused_secret_costs_time_and_yields_an_anonymous_token() {
-        let mut world = world("bad-or-disabled-credential", None);
-        let login = Login::prober();
-        let basic = STANDARD.encode(format!("{}:{}", login.username, login.password));
-        for (scope, status) in [("", 401), ("&scope=repository:probe/canary:pull", 200)] {
-            let request = Request::builder()
-                .uri(format!("/service/token?service=harbor-registry{scope}"))
-                .header("authorization", format!("Basic {basic}"))
-                .body(Bytes::new())
-                .unwrap();
-            // Each failure locks the name for 1.5 s, in which further ones are refused at once.
-            let elapsed = Duration::from_secs(if scope.is_empty() { 10 } else { 20 });
-            let reaction = world.handle(Entry::Node(0), CLIENT, &request, elapsed);
-            let Reaction::Answer { response, after } = reaction else { panic!("{reaction:?}") };
-            assert_eq!(response.status(), status);
-            assert_eq!(after, Duration::from_millis(1_500));
-        }
-        assert_eq!(token(&mut world, Entry::Node(0), Duration::from_secs(30)), None);
-    }
-
-    #[test]
-    fn the_same_seed_gives_the_same_answers() {
-        let began = 1_800_000_000_000_000_000;
-        let [first, second] = [7, 7].map(|seed| {
-            let options = Options { seed, began, keys: KeyKind::Fast, ..Options::default() };
-            let mut world = World::new(&Scenario::named("healthy").unwrap(), &options).unwrap();
-            (0..5)
-                .map(|second| {
-                    let elapsed = Duration::from_secs(second);
-                    format!("{:?}", ask(&mut world, Entry::Balancer, "/v2/", None, elapsed))
-                })
-                .collect::<Vec<_>>()
-        });
-        assert_eq!(first, second);
-    }
 }

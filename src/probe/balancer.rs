@@ -79,22 +79,30 @@ enum Next {
     Client,
 }
 
-/// Pairs with their dummies, client-like flows spread between. Strict round robin over n backends
-/// turns a fixed distance between token and access into all or nothing, so the distances are
-/// dealt from a shuffled deck of 0 to n - 1: every distance comes up equally often.
+/// Pairs with their dummies, client-like flows spread between.
+///
+/// Strict round robin over n backends turns a fixed distance between token and access into all or
+/// nothing. So the plan keeps count of where such a balancer would stand, and at each of its n
+/// positions deals the distances 0 to n - 1 from a shuffled deck of that position: every pair of
+/// issuer and verifier comes up equally often. To any other balancer the distances are random.
 fn plan(backends: usize, pairs: u32) -> Vec<Next> {
-    let distances = backends.clamp(2, MAX_DUMMIES);
+    let positions = backends.clamp(2, MAX_DUMMIES);
     let mut random = rand::rng();
-    let mut deck: Vec<usize> = Vec::new();
+    let mut decks: Vec<Vec<usize>> = vec![Vec::new(); positions];
+    let mut position = 0;
     let mut plan = Vec::new();
     for pair in 0..pairs {
+        let deck = &mut decks[position];
         if deck.is_empty() {
-            deck = (0..distances).collect();
+            deck.extend(0..positions);
             deck.shuffle(&mut random);
         }
-        plan.extend(deck.pop().map(|dummies| Next::Pair { dummies }));
+        let dummies = deck.pop().unwrap_or(0);
+        plan.push(Next::Pair { dummies });
+        position = (position + dummies + 2) % positions;
         if pair % PAIRS_PER_CLIENT_FLOW == 0 {
             plan.push(Next::Client);
+            position = (position + 3) % positions;
         }
     }
     plan
@@ -219,18 +227,33 @@ fn sum(samples: impl Iterator<Item = Sample>) -> BalancerRun {
 mod tests {
     use super::*;
 
-    #[test]
-    fn every_distance_between_token_and_access_comes_up_equally_often() {
-        for backends in [1, 2, 3, 5, 100] {
-            let mut seen: BTreeMap<usize, usize> = BTreeMap::new();
-            let distances = backends.clamp(2, MAX_DUMMIES);
-            for next in plan(backends, u32::try_from(distances * 10).unwrap()) {
-                if let Next::Pair { dummies } = next {
-                    *seen.entry(dummies).or_default() += 1;
+    /// What strict round robin makes of a plan: how often each issuer meets each verifier.
+    fn round_robin(backends: usize, plan: &[Next], start: usize) -> BTreeMap<(usize, usize), u32> {
+        let (mut at, mut met) = (start, BTreeMap::new());
+        for next in plan {
+            match next {
+                Next::Pair { dummies } => {
+                    let pair = (at % backends, (at + dummies + 1) % backends);
+                    *met.entry(pair).or_default() += 1;
+                    at += dummies + 2;
                 }
+                Next::Client => at += 3,
             }
-            assert_eq!(seen.len(), distances);
-            assert!(seen.values().all(|count| *count == 10), "{seen:?}");
+        }
+        met
+    }
+
+    #[test]
+    fn strict_round_robin_meets_every_pair_about_equally_often() {
+        for backends in [2, 3, 5, 8] {
+            let each = 20;
+            let pairs = u32::try_from(backends * backends).unwrap() * each;
+            for start in 0..backends {
+                let met = round_robin(backends, &plan(backends, pairs), start);
+                assert_eq!(met.len(), backends * backends);
+                let (least, most) = (met.values().min().unwrap(), met.values().max().unwrap());
+                assert!(*least >= each / 2 && *most <= each * 2, "{backends}: {met:?}");
+            }
         }
     }
 }

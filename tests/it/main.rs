@@ -3,3 +3,17 @@
 // Clippy knows by the attribute that a module holds tests, where a panic is a failure.
 #[cfg(test)]
 mod config;
+#[cfg(test)]
+mod dashboard;
+#[cfg(test)]
+mod lab_truth;
+#[cfg(test)]
+mod lab_world;
+#[cfg(test)]
+mod operations;
+#[cfg(test)]
+mod promql;
+#[cfg(test)]
+mod scenarios;
+#[cfg(test)]
+mod support;

@@ -1,7 +1,5 @@
 //! Harbor's API as far as a prober asks it: ping, health, version, system information, workers.
 
-use std::time::Duration;
-
 use http::{Method, Response};
 use hyper::body::Bytes;
 use serde_json::{Map, Value, json};
@@ -12,23 +10,23 @@ use super::super::call::Call;
 use super::super::mac::hmac_sha256;
 use super::super::stores::hex;
 use super::auth::{Principal, principal};
-use super::{Core, DATABASE_ERROR, json_error};
+use super::{DATABASE_ERROR, json_error};
 
-pub(super) fn answer(call: &mut Call<'_>) -> Core {
+pub(super) fn answer(call: &mut Call<'_>) -> Response<Bytes> {
     let base = if call.settings.family == Family::Harbor1 { "/api" } else { "/api/v2.0" };
     if call.path() == "/api/version" {
         let body = "{\"version\":\"v2.0\"}\n";
-        return (with_body(200, "text/plain; charset=utf-8", body), Duration::ZERO);
+        return with_body(200, "text/plain; charset=utf-8", body);
     }
-    let (principal, after) = principal(call);
+    let principal = principal(call);
     let Some(path) = call.path().strip_prefix(base).map(str::to_owned) else {
-        return (not_found(), after);
+        return not_found();
     };
     if !matches!(*call.method(), Method::GET | Method::HEAD) {
         let message = format!("method {} is not allowed, but [GET] are", call.method());
-        return (json_error(405, "METHOD_NOT_ALLOWED", &message), after);
+        return json_error(405, "METHOD_NOT_ALLOWED", &message);
     }
-    let response = match path.as_str() {
+    match path.as_str() {
         "/ping" => with_body(200, "text/plain", "Pong"),
         "/health" => health(call),
         "/systeminfo" => systeminfo(call, &principal),
@@ -37,8 +35,7 @@ pub(super) fn answer(call: &mut Call<'_>) -> Core {
         "/jobservice/pools" => pools_only(&principal).unwrap_or_else(|| pools(call)),
         "/jobservice/queues" => pools_only(&principal).unwrap_or_else(queues),
         _ => not_found(),
-    };
-    (response, after)
+    }
 }
 
 fn not_found() -> Response<Bytes> {

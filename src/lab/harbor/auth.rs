@@ -32,23 +32,19 @@ impl Principal {
     }
 }
 
-/// The caller, and how long it took to find out.
-pub(super) fn principal(call: &mut Call<'_>) -> (Principal, Duration) {
+/// The caller. Finding out takes the time that it takes.
+pub(super) fn principal(call: &mut Call<'_>) -> Principal {
     // Core wants the scheme in exactly this spelling.
     if let Some(token) =
         call.header("authorization").and_then(|value| value.strip_prefix("Bearer "))
     {
         let token = token.to_owned();
-        let found = bearer(call, &token).map_or(Principal::Anonymous, Principal::Token);
-        return (found, Duration::ZERO);
+        return bearer(call, &token).map_or(Principal::Anonymous, Principal::Token);
     }
     if let Some((user, password)) = call.basic() {
         return login(call, &user, &password);
     }
-    if let Some(account) = super::session::person(call) {
-        return (Principal::Account(account), Duration::ZERO);
-    }
-    (Principal::Anonymous, Duration::ZERO)
+    super::session::person(call).map_or(Principal::Anonymous, Principal::Account)
 }
 
 fn bearer(call: &Call<'_>, token: &str) -> Option<Verified> {
@@ -69,10 +65,10 @@ fn bearer(call: &Call<'_>, token: &str) -> Option<Verified> {
 }
 
 /// Checks a password as core does: robots first, then people, whose failures cost time.
-pub(super) fn login(call: &mut Call<'_>, user: &str, password: &str) -> (Principal, Duration) {
+pub(super) fn login(call: &mut Call<'_>, user: &str, password: &str) -> Principal {
     let settings = call.settings;
     if !settings.database_up {
-        return (Principal::Anonymous, Duration::ZERO);
+        return Principal::Anonymous;
     }
     let account = call.stores.database(settings.database).account(user).cloned();
     let account = account.filter(|account| {
@@ -84,16 +80,18 @@ pub(super) fn login(call: &mut Call<'_>, user: &str, password: &str) -> (Princip
             && (account.robot || !settings.secret_changed || account.admin)
     });
     match account {
-        Some(account) if account.robot => (Principal::Account(account), Duration::ZERO),
-        _ if locked(call, user) => (Principal::Anonymous, Duration::ZERO),
+        Some(account) if account.robot => Principal::Account(account),
+        _ if locked(call, user) => Principal::Anonymous,
         Some(account) => {
             // Hashing a person's password: 600,000 rounds from 2.15.2 on.
             let cost = if settings.family == Family::Harbor215 { 105 } else { 2 };
-            (Principal::Account(account), Duration::from_millis(cost))
+            call.spend(Duration::from_millis(cost));
+            Principal::Account(account)
         }
         None => {
             call.memory.locked.insert(user.to_owned(), call.elapsed + PENALTY);
-            (Principal::Anonymous, PENALTY)
+            call.spend(PENALTY);
+            Principal::Anonymous
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Harbor's token endpoint.
 
-use std::time::Duration;
-
-use http::Method;
+use http::{Method, Response};
+use hyper::body::Bytes;
+use rand::seq::SliceRandom as _;
 
 use super::super::Family;
 use super::super::answer::{rfc3339, set, with_body};
@@ -12,33 +12,33 @@ use super::super::jwt::{self, Access, Claims, HeaderOrder};
 use super::super::resource::project;
 use super::super::stores::PROJECT;
 use super::auth::{self, Principal};
-use super::{Core, bare};
+use super::bare;
 
 /// Seconds that a token lives unless it is configured otherwise.
 const LIFETIME: i64 = 1_800;
 
-pub(super) fn answer(call: &mut Call<'_>) -> Core {
+pub(super) fn answer(call: &mut Call<'_>) -> Response<Bytes> {
     if *call.method() != Method::GET && *call.method() != Method::HEAD {
         let mut response = with_body(405, "text/plain; charset=utf-8", "Method Not Allowed\n");
         set(&mut response, "x-content-type-options", "nosniff");
-        return (response, Duration::ZERO);
+        return response;
     }
     let service = call.query("service").into_iter().next().unwrap_or_default();
     if service != HARBOR_SERVICE && service != super::distribution::service(call) {
         let text = format!("Unable to handle service: {service}");
-        return (with_body(400, "text/plain; charset=utf-8", text), Duration::ZERO);
+        return with_body(400, "text/plain; charset=utf-8", text);
     }
-    let (principal, after) = match call.basic() {
+    let principal = match call.basic() {
         Some((user, password)) => auth::login(call, &user, &password),
-        None => (Principal::Anonymous, Duration::ZERO),
+        None => Principal::Anonymous,
     };
     let scopes = call.query("scope");
     if scopes.is_empty() && !principal.known() {
-        return (bare(401), after);
+        return bare(401);
     }
     let access: Vec<Access> =
         scopes.iter().filter_map(|scope| grant(call, &principal, scope)).collect();
-    let response = match issue(call, &principal, (!scopes.is_empty()).then_some(access)) {
+    match issue(call, &principal, (!scopes.is_empty()).then_some(access)) {
         Some((token, lifetime)) => {
             let body = format!(
                 "{{\"token\":\"{token}\",\"access_token\":\"\",\"expires_in\":{lifetime},\
@@ -48,18 +48,18 @@ pub(super) fn answer(call: &mut Call<'_>) -> Core {
             with_body(200, "application/json; charset=utf-8", body)
         }
         None => bare(500),
-    };
-    (response, after)
+    }
 }
 
-/// What of a scope the caller gets: the entry itself always, its actions as far as allowed.
+/// What of a scope the caller gets: the entry itself always, and in it every action that it has
+/// in that project, whatever it asked for, in random order.
 fn grant(call: &mut Call<'_>, principal: &Principal, scope: &str) -> Option<Access> {
     let (kind, rest) = scope.split_once(':')?;
-    let (name, actions) = rest.rsplit_once(':')?;
+    let (name, _) = rest.rsplit_once(':')?;
     let allowed =
         if kind == "repository" { permitted(call, principal, project(name)) } else { &[] };
-    let actions =
-        actions.split(',').filter(|action| allowed.contains(action)).map(str::to_owned).collect();
+    let mut actions: Vec<String> = allowed.iter().map(|action| (*action).to_owned()).collect();
+    actions.shuffle(call.rng);
     Some(Access { kind: kind.to_owned(), name: name.to_owned(), actions })
 }
 

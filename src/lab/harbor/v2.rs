@@ -14,16 +14,15 @@ use super::super::resource::{Resource, action, challenge_actions, project};
 use super::super::stores::PROJECT;
 use super::auth::{Principal, principal};
 use super::token::permitted;
-use super::{Core, DATABASE_ERROR, json_error, unauthorized};
+use super::{DATABASE_ERROR, json_error, unauthorized};
 
 /// The host under which core's own containers reach it.
 const INTERNAL_HOST: &str = "127.0.0.1:8080";
 const BASIC: &str = "Basic realm=\"harbor\"";
 
-pub(super) fn answer(call: &mut Call<'_>) -> Core {
-    let (principal, after) = principal(call);
-    let response = guard(call, &principal).unwrap_or_else(|| allowed(call));
-    (response, after)
+pub(super) fn answer(call: &mut Call<'_>) -> Response<Bytes> {
+    let principal = principal(call);
+    guard(call, &principal).unwrap_or_else(|| allowed(call))
 }
 
 /// How a request is refused; nothing if it may go on.

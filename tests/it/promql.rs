@@ -1,0 +1,259 @@
+//! Reads just enough of a `PromQL` expression to judge it: which metrics it names, with which
+//! matchers, over which range and inside which call. Whether it parses is promtool's question.
+
+/// Where an expression names a metric.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Use {
+    /// The metric's name as written.
+    pub(crate) metric: String,
+    /// The text between the braces.
+    pub(crate) matchers: String,
+    /// The text between the brackets behind it.
+    pub(crate) range: Option<String>,
+    /// The function or aggregation right around it.
+    pub(crate) inside: String,
+}
+
+impl Use {
+    /// The label names that the matchers use.
+    pub(crate) fn matched_labels(&self) -> Vec<String> {
+        let mut rest = self.matchers.as_str();
+        let mut labels = Vec::new();
+        while let Some(end) = rest.find(['=', '!']) {
+            labels.push(rest[..end].trim_matches([',', ' ']).to_owned());
+            let value = rest[end..].find('"').map_or("", |quote| &rest[end + quote + 1..]);
+            rest = value.find('"').map_or("", |quote| &value[quote + 1..]);
+        }
+        labels
+    }
+}
+
+/// Every metric that an expression names, in order.
+pub(crate) fn uses(expression: &str) -> Vec<Use> {
+    let mut reader = Reader { text: expression.chars().collect(), at: 0 };
+    let mut calls = vec![String::new()];
+    let mut call = String::new();
+    let mut found = Vec::new();
+    while let Some(c) = reader.peek() {
+        match c {
+            '"' | '\'' => drop(reader.quoted()),
+            '(' => {
+                calls.push(std::mem::take(&mut call));
+                reader.at += 1;
+            }
+            ')' => {
+                calls.pop();
+                reader.at += 1;
+            }
+            '[' => drop(reader.enclosed(']')),
+            c if c.is_ascii_digit() => drop(reader.word()),
+            c if c.is_ascii_alphabetic() || c == '_' => {
+                let word = reader.word();
+                reader.spaces();
+                let next = reader.peek();
+                match word.as_str() {
+                    "by" | "without" | "on" | "ignoring" | "group_left" | "group_right" => {
+                        if next == Some('(') {
+                            reader.enclosed(')');
+                        }
+                    }
+                    "and" | "or" | "unless" | "offset" | "bool" | "NaN" | "Inf" => {}
+                    // An aggregation's name stands before its grouping as well: `sum by (x) (…)`.
+                    _ if next == Some('(') || is_aggregation(&word) => call = word,
+                    _ => {
+                        let matchers =
+                            if next == Some('{') { reader.enclosed('}') } else { String::new() };
+                        let range = (reader.peek() == Some('[')).then(|| reader.enclosed(']'));
+                        let inside = calls.last().cloned().unwrap_or_default();
+                        found.push(Use { metric: word, matchers, range, inside });
+                    }
+                }
+            }
+            _ => reader.at += 1,
+        }
+    }
+    found
+}
+
+fn is_aggregation(word: &str) -> bool {
+    matches!(word, "sum" | "min" | "max" | "avg" | "count" | "group" | "quantile" | "topk")
+}
+
+struct Reader {
+    text: Vec<char>,
+    at: usize,
+}
+
+impl Reader {
+    fn peek(&self) -> Option<char> {
+        self.text.get(self.at).copied()
+    }
+
+    fn take_while(&mut self, wanted: impl Fn(char) -> bool) -> String {
+        let start = self.at;
+        while self.peek().is_some_and(&wanted) {
+            self.at += 1;
+        }
+        self.text[start..self.at].iter().collect()
+    }
+
+    fn word(&mut self) -> String {
+        self.take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | ':' | '.'))
+    }
+
+    fn spaces(&mut self) {
+        self.take_while(char::is_whitespace);
+    }
+
+    fn quoted(&mut self) -> String {
+        let quote = self.peek();
+        self.at += 1;
+        let text = self.take_while(|c| Some(c) != quote);
+        self.at += 1;
+        text
+    }
+
+    /// The text up to `close`, which a quoted text may hold as well; leaves the reader behind it.
+    fn enclosed(&mut self, close: char) -> String {
+        self.at += 1;
+        let start = self.at;
+        while let Some(c) = self.peek().filter(|c| *c != close) {
+            if c == '"' {
+                self.quoted();
+            } else {
+                self.at += 1;
+            }
+        }
+        let text = self.text[start..self.at.min(self.text.len())].iter().collect();
+        self.at += 1;
+        text
+    }
+}
+
+/// What a metric is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+/// The metrics that rules, dashboard and runbooks may name, without the prefix, with their labels.
+const METRICS: &[(&str, Kind, &[&str])] = {
+    use Kind::{Counter, Gauge, Histogram};
+    &[
+        ("flows_total", Counter, &["registry", "route"]),
+        ("flow_failures_total", Counter, &["registry", "route", "step", "reason"]),
+        ("flow_success", Gauge, &["registry", "route"]),
+        ("step_success", Gauge, &["registry", "route", "step"]),
+        ("flow_duration_seconds", Histogram, &["registry", "route"]),
+        ("step_duration_seconds", Histogram, &["registry", "route", "step"]),
+        ("phase_seconds_total", Counter, &["registry", "route", "phase"]),
+        ("responses_total", Counter, &["registry", "route", "step", "code"]),
+        ("authenticated_responses_total", Counter, &["registry", "route", "step", "code"]),
+        ("unauthorized_ratio", Gauge, &["registry"]),
+        ("expected_unauthorized_ratio", Gauge, &["registry"]),
+        ("balancer_share", Gauge, &["registry", "backend"]),
+        ("token_cross_valid", Gauge, &["registry", "issuer", "verifier"]),
+        ("token_cross_checks_total", Counter, &["registry", "issuer", "verifier"]),
+        ("token_cross_refusals_total", Counter, &["registry", "issuer", "verifier"]),
+        ("token_key_info", Gauge, &["registry", "backend", "kid", "alg"]),
+        ("token_keys", Gauge, &["registry"]),
+        ("token_key_last_change_timestamp_seconds", Gauge, &["registry", "backend"]),
+        ("token_lifetime_seconds", Gauge, &["registry", "backend"]),
+        ("clock_offset_seconds", Gauge, &["registry", "backend", "source"]),
+        ("clock_offset_lower_bound_seconds", Gauge, &["registry", "backend", "source"]),
+        ("clock_offset_upper_bound_seconds", Gauge, &["registry", "backend", "source"]),
+        ("clock_leeway_seconds", Gauge, &["registry", "backend"]),
+        ("clock_margin_seconds", Gauge, &["registry"]),
+        ("certificate_not_after_timestamp_seconds", Gauge, &["registry", "route"]),
+        ("finding_active", Gauge, &["registry", "finding", "severity", "backend"]),
+        ("findings", Gauge, &["registry", "severity"]),
+        ("backend_info", Gauge, &["registry", "backend", "address", "family", "version"]),
+        ("round_duration_seconds", Histogram, &["registry"]),
+        ("rounds_total", Counter, &["registry"]),
+        ("rounds_overrun_total", Counter, &["registry"]),
+        ("last_round_timestamp_seconds", Gauge, &["registry"]),
+        ("interval_seconds", Gauge, &["registry"]),
+        ("build_info", Gauge, &["version", "revision", "rustversion"]),
+        ("config_last_reload_successful", Gauge, &[]),
+        ("config_last_reload_success_timestamp_seconds", Gauge, &[]),
+    ]
+};
+
+/// The kind and labels of a series: ours with its prefix, or one that Prometheus makes itself.
+pub(crate) fn known(series: &str) -> Option<(Kind, &'static [&'static str])> {
+    if series == "up" {
+        return Some((Kind::Gauge, &[]));
+    }
+    let name = series.strip_prefix("registry_prober_")?;
+    METRICS.iter().find_map(|(metric, kind, labels)| {
+        let matches = match kind {
+            Kind::Histogram => name
+                .strip_prefix(metric)
+                .is_some_and(|suffix| matches!(suffix, "_bucket" | "_sum" | "_count")),
+            Kind::Counter | Kind::Gauge => name == *metric,
+        };
+        matches.then_some((*kind, *labels))
+    })
+}
+
+/// What is wrong with the metrics of an expression: unknown names, unknown labels, counters
+/// outside `rate` and its like. `recorded` are the names that recording rules make.
+pub(crate) fn faults(expression: &str, recorded: &[String]) -> Vec<String> {
+    let scrape_labels = ["job", "instance", "pod", "le"];
+    let mut faults = Vec::new();
+    for found in uses(expression).iter().filter(|found| !recorded.contains(&found.metric)) {
+        let Some((kind, labels)) = known(&found.metric) else {
+            faults.push(format!("{} is not a metric of the prober", found.metric));
+            continue;
+        };
+        for label in found.matched_labels() {
+            if !labels.contains(&label.as_str()) && !scrape_labels.contains(&label.as_str()) {
+                faults.push(format!("{} has no label {label}", found.metric));
+            }
+        }
+        let counted = kind != Kind::Gauge;
+        let rated = matches!(found.inside.as_str(), "rate" | "irate" | "increase");
+        if counted != rated {
+            faults.push(format!("{} inside {:?}", found.metric, found.inside));
+        }
+    }
+    faults
+}
+
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_are_found_with_matchers_range_and_call_and_nothing_else_is() {
+        let expression = r#"sum by (le, job) (rate(a_bucket{x="1,2}",y!~"z"}[$__rate_interval]))
+            / on (job) group_left b{} * 1e3 or vector(NaN) unless max(c offset 5m @ end()) > time()"#;
+        let found = uses(expression);
+        let names: Vec<_> = found.iter().map(|found| found.metric.as_str()).collect();
+        assert_eq!(names, ["a_bucket", "b", "c"]);
+        assert_eq!(found[0].matched_labels(), ["x", "y"]);
+        assert_eq!(found[0].range.as_deref(), Some("$__rate_interval"));
+        assert_eq!((found[0].inside.as_str(), found[2].inside.as_str()), ("rate", "max"));
+    }
+
+    #[test]
+    fn each_fault_is_told_and_its_sound_twin_is_not() {
+        let recorded = ["level:thing:ratio".to_owned()];
+        for (sound, fault) in [
+            ("up", "down"),
+            ("registry_prober_token_keys", "registry_prober_token_key"),
+            ("level:thing:ratio", "level:other:ratio"),
+            ("registry_prober_findings{severity=\"x\"}", "registry_prober_findings{route=\"x\"}"),
+            ("rate(registry_prober_flows_total[5m])", "sum(registry_prober_flows_total)"),
+            ("max(registry_prober_token_keys)", "rate(registry_prober_token_keys[5m])"),
+            (
+                "rate(registry_prober_step_duration_seconds_bucket[5m])",
+                "rate(registry_prober_step_duration_seconds[5m])",
+            ),
+        ] {
+            assert_eq!(faults(sound, &recorded), Vec::<String>::new());
+            assert_eq!(faults(fault, &recorded).len(), 1, "{fault}");
+        }
+    }
+}

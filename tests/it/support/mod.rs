@@ -1,0 +1,58 @@
+//! What several tests need: a lab with a prober before it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use registry_prober::clock::Clock;
+use registry_prober::config::{self, Registry};
+use registry_prober::lab::{Cluster, Options, Scenario};
+use registry_prober::model::{Assessment, Round};
+use registry_prober::probe::Prober;
+use registry_prober::transport::{Client, Tls, install_crypto_provider};
+use registry_prober::{diagnosis, discovery};
+use tempfile::TempDir;
+use tokio::time::Instant;
+
+/// A lab on loopback and the registry that its own configuration describes.
+pub(crate) struct Bench {
+    pub(crate) cluster: Cluster,
+    pub(crate) registry: Arc<Registry>,
+    _files: TempDir,
+}
+
+impl Bench {
+    /// Starts a scenario.
+    pub(crate) fn start(scenario: &Scenario, options: &Options) -> Self {
+        install_crypto_provider();
+        let cluster = Cluster::start(scenario, options).expect("the lab starts");
+        let files = TempDir::new().expect("a folder");
+        let text = cluster.config_yaml(files.path()).expect("a configuration");
+        let path = files.path().join("prober.yml");
+        std::fs::write(&path, text).expect("the configuration is written");
+        let loaded = config::load(&path).unwrap_or_else(|errors| panic!("{errors}"));
+        let registry = loaded.config.registries.into_iter().next().expect("one registry");
+        Self { cluster, registry: Arc::new(registry), _files: files }
+    }
+
+    /// A prober of the lab.
+    pub(crate) fn prober(&self) -> Prober {
+        prober(&self.registry)
+    }
+}
+
+/// A prober over real sockets.
+pub(crate) fn prober(registry: &Arc<Registry>) -> Prober {
+    let tls = &registry.tls;
+    let tls = Tls::prepare(tls.extra_roots.as_deref(), None, tls.insecure_skip_verify)
+        .expect("the roots are usable");
+    Prober::new(Arc::clone(registry), Arc::new(Client::new(tls, "registry-prober/test")))
+}
+
+/// One round, judged.
+pub(crate) async fn round(registry: &Registry, prober: &mut Prober) -> (Round, Assessment) {
+    let backends = discovery::backends(registry).await.expect("backends are found");
+    let deadline = Instant::now() + Duration::from_secs(13);
+    let round = prober.round(&backends, Clock::read(), deadline, &|_| {}).await;
+    let assessment = diagnosis::assess(&round);
+    (round, assessment)
+}
