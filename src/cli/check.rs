@@ -218,7 +218,9 @@ async fn registries(arguments: Arguments) -> anyhow::Result<Vec<Registry>> {
         return Ok(vec![registry]);
     }
     if given != Given::default() {
-        bail!("options that describe a registry need its URL, for instance https://hub.example.com");
+        bail!(
+            "options that describe a registry need its URL, for instance https://hub.example.com"
+        );
     }
     let path = file.path();
     if file.config_file.is_none() && targets.is_empty() && !path.exists() {

@@ -31,8 +31,8 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     }
     let answer = match timeout(LIMIT, ask(&url)).await {
         Ok(Ok(answer)) => answer,
-        Ok(Err(error)) => return not_ready(&format!("{url}: {error}")),
-        Err(_) => return not_ready(&format!("{url}: no answer within {} s", LIMIT.as_secs())),
+        Ok(Err(error)) => return Ok(not_ready(&format!("{url}: {error}"))),
+        Err(_) => return Ok(not_ready(&format!("{url}: no answer within {LIMIT:?}"))),
     };
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     if status(head) == Some(200) {
@@ -40,12 +40,12 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         return Ok(Exit::Ok);
     }
     let said = if body.trim().is_empty() { head.lines().next().unwrap_or_default() } else { body };
-    not_ready(&format!("{url}: {}", clean(said).trim()))
+    Ok(not_ready(&format!("{url}: {}", clean(said).trim())))
 }
 
-fn not_ready(why: &str) -> anyhow::Result<Exit> {
+fn not_ready(why: &str) -> Exit {
     print::note(why);
-    Ok(Exit::Warning)
+    Exit::Warning
 }
 
 /// One request on a connection of its own; HTTP/1.0, so that the answer is not chunked.

@@ -81,7 +81,11 @@ pub(super) fn named(name: &str) -> anyhow::Result<Scenario> {
 
 fn list(all: &[Scenario]) -> String {
     let width = all.iter().map(|scenario| scenario.name.len()).max().unwrap_or_default();
-    all.iter().map(|one| format!("{:width$}  {}\n", one.name, one.title)).collect()
+    all.iter().fold(String::new(), |mut text, one| {
+        // Writing to a String does not fail.
+        let _ = writeln!(text, "{:width$}  {}", one.name, one.title);
+        text
+    })
 }
 
 /// What is wrong, and where everything listens.

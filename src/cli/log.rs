@@ -53,7 +53,9 @@ impl LogArguments {
         };
         panic::set_hook(Box::new(|info| {
             let place = info.location().map(ToString::to_string).unwrap_or_default();
-            let what = info.payload_as_str().unwrap_or("no message");
+            let payload = info.payload();
+            let text = payload.downcast_ref::<String>().map(String::as_str);
+            let what = text.or(payload.downcast_ref().copied()).unwrap_or("no message");
             error!(place, what, "a task panicked: a fault of registry-prober itself");
         }));
     }

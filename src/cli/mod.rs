@@ -39,7 +39,7 @@ const VERSION: &str =
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Arguments),
-    Check(check::Arguments),
+    Check(Box<check::Arguments>),
     Demo(demo::Arguments),
     Lab(lab::Arguments),
     #[command(subcommand)]
@@ -88,7 +88,7 @@ pub fn parse() -> Result<Cli, Exit> {
 pub async fn run(cli: Cli) -> Exit {
     let result = match cli.command {
         Command::Run(arguments) => run::run(arguments).await,
-        Command::Check(arguments) => check::run(arguments).await,
+        Command::Check(arguments) => check::run(*arguments).await,
         Command::Demo(arguments) => demo::run(arguments).await,
         Command::Lab(arguments) => lab::run(arguments).await,
         Command::Config(command) => config::run(command).await,
@@ -106,8 +106,12 @@ pub fn failed(error: &anyhow::Error) -> Exit {
 /// The file that `run`, `check` and `config` read.
 #[derive(Debug, clap::Args)]
 struct ConfigFile {
-    /// Configuration file [default: $REGISTRY_PROBER_CONFIG, or prober.yml]
-    #[arg(long = "config.file", value_name = "FILE")]
+    /// Configuration file [default: prober.yml] [env: `REGISTRY_PROBER_CONFIG`]
+    #[arg(
+        long = "config.file",
+        value_name = "FILE",
+        help = "Configuration file [default: prober.yml] [env: REGISTRY_PROBER_CONFIG]"
+    )]
     config_file: Option<PathBuf>,
 }
 

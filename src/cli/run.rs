@@ -1,6 +1,6 @@
 //! `run`: probes until it is told to stop, and answers to Prometheus and to people.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -18,11 +18,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     file: ConfigFile,
     /// Where to answer; repeat for several. Port 0 takes a free one, :PORT every address
-    #[arg(
-        long = "web.listen-address",
-        value_name = "HOST:PORT",
-        default_value = "127.0.0.1:9912"
-    )]
+    #[arg(long = "web.listen-address", value_name = "HOST:PORT", default_value = "127.0.0.1:9912")]
     listen: Vec<String>,
     /// File with a token that allows POST /-/reload from other machines (Authorization: Bearer)
     #[arg(long = "web.reload-token-file", value_name = "FILE")]
@@ -44,7 +40,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     arguments.log.begin();
     let path = arguments.file.path();
     let loaded = load(&path).await??;
-    let reload_token = arguments.reload_token_file.map(token).transpose()?;
+    let reload_token = arguments.reload_token_file.as_deref().map(token).transpose()?;
     let mut listeners = Vec::new();
     for address in &arguments.listen {
         listeners.push(listen(address).await?);
@@ -65,8 +61,8 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
-fn token(path: PathBuf) -> anyhow::Result<SecretString> {
-    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+fn token(path: &Path) -> anyhow::Result<SecretString> {
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
     match text.trim() {
         "" => bail!("{}: no token in it", path.display()),
         token => Ok(SecretString::from(token)),

@@ -38,7 +38,8 @@ pub(super) fn changes(before: Option<&Judged>, after: &Judged) -> Vec<Change> {
         changes.push(Change::Status { before: status, after: after.assessment.status });
     }
     let earlier = before.map_or(&[][..], |judged| &judged.assessment.findings);
-    let known: BTreeSet<_> = earlier.iter().map(|finding| (key(finding), finding.severity)).collect();
+    let known: BTreeSet<_> =
+        earlier.iter().map(|finding| (key(finding), finding.severity)).collect();
     for finding in &after.assessment.findings {
         if !known.contains(&(key(finding), finding.severity)) {
             changes.push(Change::Appeared(finding.clone()));
@@ -46,10 +47,8 @@ pub(super) fn changes(before: Option<&Judged>, after: &Judged) -> Vec<Change> {
     }
     let still: BTreeSet<_> = after.assessment.findings.iter().map(key).collect();
     for finding in earlier.iter().filter(|finding| !still.contains(&key(finding))) {
-        changes.push(Change::Cleared {
-            finding: finding.finding,
-            backends: finding.backends.clone(),
-        });
+        changes
+            .push(Change::Cleared { finding: finding.finding, backends: finding.backends.clone() });
     }
     for flow in &after.round.flows {
         let earlier = before.and_then(|judged| judged.round.flow(&flow.route));
@@ -129,4 +128,85 @@ fn list(names: &[BackendName]) -> String {
 /// A text that a server may have had a hand in, on one line.
 fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::sample::{bent, fail, finding, judged, round, route as named};
+
+    const MISMATCH: FindingName = FindingName::TokenKeyMismatch;
+
+    fn well() -> std::sync::Arc<Judged> {
+        judged(round(&["a", "b"]), Vec::new())
+    }
+
+    fn failing(at: &str, reason: Reason) -> std::sync::Arc<Judged> {
+        let bent = bent(&["a", "b"], |round| fail(round, at, Step::Token, reason));
+        judged(bent, Vec::new())
+    }
+
+    fn with(severity: Severity, backends: &[&str]) -> std::sync::Arc<Judged> {
+        judged(round(&["a", "b"]), vec![finding(MISMATCH, severity, backends)])
+    }
+
+    #[test]
+    fn a_round_like_the_one_before_changes_nothing() {
+        for judged in [well(), failing("a", Reason::Timeout), with(Severity::Critical, &["b"])] {
+            assert_eq!(changes(Some(&judged), &judged), []);
+        }
+    }
+
+    #[test]
+    fn the_first_round_tells_its_status_and_all_that_is_wrong() {
+        let status = |after| Change::Status { before: None, after };
+        assert_eq!(changes(None, &well()), [status(Status::Ok)]);
+        let told = changes(None, &with(Severity::Critical, &["b"]));
+        assert!(
+            matches!(&told[..], [first, Change::Appeared(_)] if *first == status(Status::Critical))
+        );
+        let told = changes(None, &failing("lb", Reason::Timeout));
+        assert!(matches!(&told[..], [_, Change::Failing { route, .. }] if *route == named("lb")));
+    }
+
+    #[test]
+    fn findings_appear_get_worse_and_clear() {
+        let (warning, critical) =
+            (with(Severity::Warning, &["b"]), with(Severity::Critical, &["b"]));
+        let names = |before: &Judged, after: &Judged| -> Vec<&'static str> {
+            let word = |change: &Change| match change {
+                Change::Status { .. } => "status",
+                Change::Appeared(_) => "appeared",
+                Change::Cleared { .. } => "cleared",
+                Change::Failing { .. } | Change::Recovered(_) => "route",
+            };
+            changes(Some(before), after).iter().map(word).collect()
+        };
+        assert_eq!(names(&well(), &warning), ["status", "appeared"]);
+        assert_eq!(
+            names(&warning, &critical),
+            ["status", "appeared"],
+            "as bad as it was not before"
+        );
+        assert_eq!(names(&critical, &well()), ["status", "cleared"]);
+        let elsewhere = with(Severity::Critical, &["a"]);
+        assert_eq!(names(&critical, &elsewhere), ["appeared", "cleared"]);
+    }
+
+    #[test]
+    fn a_route_is_told_when_it_fails_fails_elsewhere_and_recovers() {
+        let (late, refused) = (failing("a", Reason::Timeout), failing("a", Reason::Unauthorized));
+        let reason = |before: &Judged, after: &Judged| match &changes(Some(before), after)[..] {
+            [Change::Failing { reason, .. }] => Some(*reason),
+            _ => None,
+        };
+        assert_eq!(reason(&well(), &late), Some(Reason::Timeout));
+        assert_eq!(reason(&late, &refused), Some(Reason::Unauthorized));
+        assert_eq!(changes(Some(&late), &well()), [Change::Recovered(named("a"))]);
+    }
+
+    #[test]
+    fn text_from_servers_cannot_forge_a_line() {
+        assert_eq!(plain("a\nINFO b\x1b[2J\u{85}c"), "a INFO b [2J c");
+    }
 }

@@ -209,11 +209,8 @@ impl Daemon {
                 let state = state(registry, old.remove(&registry.name));
                 snapshot.registries.insert(registry.name.clone(), state);
             }
-            snapshot.program = ProgramFacts {
-                reload_successful: true,
-                reload_success: now,
-                reload_error: None,
-            };
+            snapshot.program =
+                ProgramFacts { reload_successful: true, reload_success: now, reload_error: None };
             self.board.counters.retain(snapshot);
         });
         info!(
@@ -277,4 +274,81 @@ fn state(registry: &Registry, old: Option<RegistryState>) -> RegistryState {
     };
     let latest = old.filter(|old| old.url == url && old.routes == routes).and_then(|o| o.latest);
     RegistryState { url, interval_seconds, routes, latest }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Backend, HostPort, PublicUrl, Scheme};
+    use crate::model::BackendName;
+    use crate::model::sample::{judged, round};
+
+    fn registry(name: &str, backends: &[&str]) -> Registry {
+        let backend = |name: &&str| Backend {
+            name: BackendName::parse(name).unwrap(),
+            scheme: Scheme::Https,
+            address: HostPort { host: format!("{name}.internal"), port: 443 },
+        };
+        Registry::new(
+            RegistryName::parse(name).unwrap(),
+            PublicUrl::parse("https://hub.example.com").unwrap(),
+            BackendSource::Static(backends.iter().map(backend).collect()),
+        )
+    }
+
+    fn running(registries: Vec<Registry>) -> BTreeMap<RegistryName, Member> {
+        let member = |registry: Registry| {
+            let name = registry.name.clone();
+            let wheel = Wheel::new(Arc::new(registry)).unwrap();
+            (name, Member { wheel, stop: CancellationToken::new() })
+        };
+        registries.into_iter().map(member).collect()
+    }
+
+    #[test]
+    fn only_what_differs_is_touched() {
+        let slow = Registry { timeout: Duration::from_secs(9), ..registry("b", &["x"]) };
+        for (wanted, start, stop, kept) in [
+            (vec![registry("a", &["x"]), registry("b", &["x"])], vec![], vec![], 2),
+            (vec![registry("a", &["x"])], vec![], vec!["b"], 1),
+            (vec![registry("a", &["x"]), slow], vec!["b"], vec!["b"], 1),
+            (vec![registry("c", &["x"])], vec!["c"], vec!["a", "b"], 0),
+            (vec![registry("a", &["x", "y"]), registry("b", &["x"])], vec!["a"], vec!["a"], 1),
+        ] {
+            let now = running(vec![registry("a", &["x"]), registry("b", &["x"])]);
+            let plan = plan(&now, wanted);
+            let started: Vec<_> = plan.start.iter().map(|r| r.name.as_str()).collect();
+            let stopped: Vec<_> = plan.stop.iter().map(RegistryName::as_str).collect();
+            assert_eq!((started, stopped, plan.kept), (start, stop, kept));
+        }
+    }
+
+    #[test]
+    fn another_password_is_another_registry() {
+        let with = |password: &str| Registry {
+            credentials: Some(config::Credentials {
+                username: "prober".to_owned(),
+                password: password.into(),
+            }),
+            ..registry("a", &["x"])
+        };
+        assert_eq!(plan(&running(vec![with("one")]), vec![with("one")]).kept, 1);
+        assert_eq!(plan(&running(vec![with("one")]), vec![with("two")]).kept, 0);
+    }
+
+    #[test]
+    fn what_was_measured_is_shown_on_as_long_as_the_routes_are_the_same() {
+        let measured = |registry: &Registry| {
+            let judged = judged(round(&["x", "y"]), Vec::new());
+            RegistryState { latest: Some(judged), ..state(registry, None) }
+        };
+        let old = registry("main", &["x", "y"]);
+        let slower = Registry { interval: Duration::from_secs(60), ..old.clone() };
+        let kept = state(&slower, Some(measured(&old)));
+        assert!(kept.latest.is_some());
+        assert_eq!(kept.interval_seconds, 60.0);
+        let other = registry("main", &["x", "z"]);
+        assert!(state(&other, Some(measured(&old))).latest.is_none());
+        assert_eq!(state(&other, None).routes.len(), 3, "series exist before the first round");
+    }
 }

@@ -127,3 +127,106 @@ impl RegistryTask {
         self.latest = Some(judged);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+    use crate::config::{self, BackendSource, PublicUrl};
+    use crate::model::sample::fresh_snapshot;
+    use crate::model::{Failure, Reason, Timeline};
+    use crate::transport::{BoxFuture, Destination, Exchange, Link, Request, Wire};
+
+    /// Refuses every connection, and panics in the first so many.
+    struct Refusing(AtomicU32);
+
+    impl Wire for Refusing {
+        fn open(&self, _: &Destination) -> Box<dyn Link> {
+            let left = self.0.load(Ordering::Relaxed);
+            self.0.store(left.saturating_sub(1), Ordering::Relaxed);
+            assert_eq!(left, 0, "as ordered");
+            Box::new(Closed)
+        }
+    }
+
+    struct Closed;
+
+    impl Link for Closed {
+        fn send(&mut self, _: Request) -> BoxFuture<'_, Exchange> {
+            let now = Instant::now();
+            let failure = Failure::of_answer(Reason::ConnectionRefused, "as ordered");
+            Box::pin(std::future::ready(Exchange {
+                result: Err(failure),
+                timeline: Timeline::default(),
+                sent: now,
+                answered: now,
+                certificate: None,
+            }))
+        }
+    }
+
+    fn board() -> Arc<Board> {
+        let snapshot = fresh_snapshot(&[]);
+        Arc::new(Board {
+            snapshots: watch::channel(Arc::new(snapshot)).0,
+            counters: Arc::default(),
+        })
+    }
+
+    fn task(panics: u32, board: &Arc<Board>, stop: &CancellationToken) -> RegistryTask {
+        let registry = config::Registry::new(
+            RegistryName::parse("main").unwrap(),
+            PublicUrl::parse("http://127.0.0.1:1").unwrap(),
+            BackendSource::Static(Vec::new()),
+        );
+        let wheel = Wheel::over(Arc::new(registry), Arc::new(Refusing(AtomicU32::new(panics))));
+        RegistryTask::new(wheel, Duration::ZERO, Arc::clone(board), stop.clone(), None)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_costs_its_round_and_no_other() {
+        let (board, stop) = (board(), CancellationToken::new());
+        let mut snapshots = board.snapshots.subscribe();
+        let began = Instant::now();
+        let running = tokio::spawn(task(3, &board, &stop).run());
+        let measured = |snapshot: &Arc<Snapshot>| {
+            snapshot.registries.values().all(|state| state.latest.is_some())
+        };
+        snapshots.wait_for(measured).await.unwrap();
+        let rounds = began.elapsed().as_secs_f64() / 15.0;
+        assert!((2.9..3.2).contains(&rounds), "three rounds were lost: {rounds}");
+        stop.cancel();
+        running.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rounds_follow_each_other_at_the_interval_until_the_end() {
+        let (board, stop) = (board(), CancellationToken::new());
+        let mut snapshots = board.snapshots.subscribe();
+        let running = tokio::spawn(task(0, &board, &stop).run());
+        let began = Instant::now();
+        for round in 0..5u32 {
+            snapshots.changed().await.unwrap();
+            let even = 15.0 * f64::from(round);
+            let off = (began.elapsed().as_secs_f64() - even).abs();
+            assert!(off <= 0.8, "round {round} is {off} s from its even time");
+        }
+        stop.cancel();
+        running.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_round_that_ends_after_the_registry_was_removed_is_not_published() {
+        let (board, stop) = (board(), CancellationToken::new());
+        let mut task = task(0, &board, &stop);
+        board.snapshots.send_modify(|snapshot| {
+            stop.cancel();
+            Arc::make_mut(snapshot).registries = BTreeMap::new();
+        });
+        task.round(Instant::now() + Duration::from_secs(5)).await;
+        assert!(board.snapshots.borrow().registries.is_empty());
+        board.counters.retain(&board.snapshots.borrow());
+    }
+}
