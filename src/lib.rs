@@ -1,5 +1,6 @@
 //! Finds out why a highly-available container registry answers 401.
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod diagnosis;
@@ -10,5 +11,6 @@ pub mod model;
 pub mod probe;
 pub mod registry;
 pub mod report;
+pub mod schedule;
 pub mod transport;
 pub mod web;

@@ -31,6 +31,14 @@ pub struct AdHoc {
     pub insecure_skip_verify: bool,
     /// `--balancer-address`.
     pub balancer_address: Option<String>,
+    /// `--samples`: independent pairs through the balancer.
+    pub samples: Option<u32>,
+    /// `--matrix`: `auto`, `full` or `sampled:K`.
+    pub matrix: Option<String>,
+    /// `--token-method`: `get` or `post`.
+    pub token_method: Option<String>,
+    /// `--allowed-realm`: authorities beside the URL's own that may see credentials.
+    pub allowed_realms: Vec<String>,
     /// `--allow-plaintext`: credentials may cross a network unencrypted.
     pub allow_plaintext: bool,
     /// `--timeout`: limit of each request, below the 15 s of a round.
@@ -72,9 +80,18 @@ pub fn ad_hoc(given: AdHoc) -> Result<Registry, AdHocErrors> {
                 ..TlsEntry::default()
             },
         )),
-        balancer: given.balancer_address.map(|address| {
-            let address = Some(at("--balancer-address", address));
-            at("--balancer-address", BalancerEntry { address, ..BalancerEntry::default() })
+        balancer: Some(at(
+            "--balancer-address",
+            BalancerEntry {
+                address: given.balancer_address.map(|address| at("--balancer-address", address)),
+                samples: given.samples.map(|samples| at("--samples", samples)),
+            },
+        )),
+        matrix: given.matrix.map(|matrix| at("--matrix", matrix)),
+        token_method: given.token_method.map(|method| at("--token-method", method)),
+        allowed_realms: (!given.allowed_realms.is_empty()).then(|| {
+            let flag = "--allowed-realm";
+            at(flag, given.allowed_realms.into_iter().map(|realm| at(flag, realm)).collect())
         }),
         allow_plaintext: Some(at("--allow-plaintext", given.allow_plaintext)),
         timeout: given
@@ -176,6 +193,10 @@ mod tests {
             password: Some(SecretString::from("hunter2")),
             scope: Some("probe/canary".to_owned()),
             ca_file: Some("does-not-exist.pem".into()),
+            samples: Some(5000),
+            matrix: Some("half".to_owned()),
+            token_method: Some("put".to_owned()),
+            allowed_realms: vec!["ftp://auth.example.com".to_owned()],
             timeout: Some(Duration::from_secs(60)),
             ..AdHoc::default()
         })

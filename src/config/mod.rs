@@ -11,7 +11,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::model::{BackendName, RegistryName};
 
@@ -49,8 +49,8 @@ pub struct Config {
     pub registries: Vec<Registry>,
 }
 
-/// One registry to probe.
-#[derive(Debug, Clone)]
+/// One registry to probe. Equal where a change of configuration makes no difference to it.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Registry {
     /// Its name in every output.
     pub name: RegistryName,
@@ -161,6 +161,13 @@ pub struct Credentials {
     pub password: SecretString,
 }
 
+impl PartialEq for Credentials {
+    fn eq(&self, other: &Self) -> bool {
+        self.username == other.username
+            && self.password.expose_secret() == other.password.expose_secret()
+    }
+}
+
 /// A repository scope such as `repository:probe/canary:pull`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scope {
@@ -195,7 +202,7 @@ impl Scope {
 }
 
 /// TLS towards the registry.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct TlsSettings {
     /// Certificates trusted beside the system's, as read from `ca_file` (PEM).
     pub extra_roots: Option<Vec<u8>>,
@@ -212,6 +219,13 @@ pub struct ClientIdentity {
     pub certificates: Vec<u8>,
     /// The key, PEM.
     pub key: SecretString,
+}
+
+impl PartialEq for ClientIdentity {
+    fn eq(&self, other: &Self) -> bool {
+        self.certificates == other.certificates
+            && self.key.expose_secret() == other.key.expose_secret()
+    }
 }
 
 /// Shows nothing: files that hold chain and key together are common.

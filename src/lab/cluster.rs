@@ -78,6 +78,8 @@ impl Cluster {
     /// # Errors
     /// [`LabError`] if keys, certificates or sockets cannot be made.
     pub fn start(scenario: &Scenario, options: &Options) -> Result<Self, LabError> {
+        // Before keys are made, which may take a second: the lab's wall clock runs from here.
+        let began = Instant::now();
         let world = World::new(scenario, options)?;
         let names = world.node_names();
         let mut sockets = Vec::new();
@@ -92,7 +94,7 @@ impl Cluster {
             world: Mutex::new(world),
             pki: Pki::new(PUBLIC_HOST, options.began)?,
             harbor: options.family.unwrap_or(scenario.family).is_harbor(),
-            began: Instant::now(),
+            began,
             connections: AtomicU64::new(0),
             changes: watch::channel(0).0,
         });

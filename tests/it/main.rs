@@ -2,6 +2,8 @@
 
 // Clippy knows by the attribute that a module holds tests, where a panic is a failure.
 #[cfg(test)]
+mod arrows;
+#[cfg(test)]
 mod config;
 #[cfg(test)]
 mod dashboard;

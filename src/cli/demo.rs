@@ -1,0 +1,73 @@
+//! `demo`: the lab with a fault and the daemon beside it, for whoever meets the program first.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+
+use super::lab::{Directory, How, description, named};
+use super::service::{Service, Settings, listen, url};
+use super::{Exit, load, print};
+use crate::report::{self, Output};
+use crate::schedule::told_to_stop;
+
+/// Where the status page is if nobody else is there.
+const USUAL: &str = "127.0.0.1:9912";
+
+/// Starts a simulated registry with a fault and the prober beside it, and shows what it finds
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// What is wrong with the registry; registry-prober lab --list prints all
+    #[arg(default_value = "token-key-mismatch")]
+    scenario: String,
+    /// End after the first round
+    #[arg(long)]
+    once: bool,
+    #[command(flatten)]
+    how: How,
+}
+
+pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
+    let stop = told_to_stop().context("SIGTERM")?;
+    let mut stop = std::pin::pin!(stop);
+    let scenario = named(&arguments.scenario)?;
+    let cluster = arguments.how.start(&scenario)?;
+    let directory = Directory::new("demo")?;
+    let path = directory.write_config(&cluster)?;
+    let loaded = load(&path).await??;
+    let listener = match listen(USUAL).await {
+        Ok(listener) => listener,
+        Err(_) => listen("127.0.0.1:0").await?,
+    };
+    let page = url(listener.local_addr()?);
+    let settings =
+        Settings { listeners: vec![listener], auto_reload: Duration::ZERO, reload_token: None };
+    print::result(&format!(
+        "{}\nThe first round takes a few seconds.\n\n",
+        description(&scenario, &cluster)
+    ))?;
+
+    let mut service = Service::start(&path, loaded, settings).await?;
+    let mut snapshots = service.snapshots();
+    let first = snapshots.wait_for(|s| s.registries.values().all(|state| state.latest.is_some()));
+    let found = tokio::select! {
+        snapshot = first => snapshot.map(|snapshot| report::render(Output::Text, &snapshot)).ok(),
+        _ = &mut stop => None,
+        () = service.failed() => None,
+    };
+    if let Some(found) = &found {
+        print::result(&format!(
+            "{found}\nStatus page       {page}/\nMetrics           {page}/metrics\n\
+             Diagnose again    registry-prober check --config.file={}\n",
+            path.display()
+        ))?;
+    }
+    if found.is_some() && !arguments.once {
+        print::result("End it with       Ctrl-C\n")?;
+        tokio::select! {
+            _ = &mut stop => {}
+            () = service.failed() => bail!("the web server ended"),
+        }
+    }
+    service.end().await;
+    Ok(Exit::Ok)
+}

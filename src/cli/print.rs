@@ -1,0 +1,43 @@
+//! Writing to people: standard output for results, standard error for everything else.
+
+use std::io::{self, Write};
+
+/// Prints a result. Styles are dropped where standard output is no terminal or `NO_COLOR` is set.
+///
+/// # Errors
+/// Standard output cannot be written. That its reader has left (`| head`) is no error.
+pub(super) fn result(text: &str) -> io::Result<()> {
+    let mut out = anstream::stdout().lock();
+    quiet(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+}
+
+/// Prints bytes as they are.
+///
+/// # Errors
+/// As [`result`].
+pub(super) fn bytes(content: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    quiet(out.write_all(content).and_then(|()| out.flush()))
+}
+
+fn quiet(written: io::Result<()>) -> io::Result<()> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+/// Tells the user something beside the result.
+pub(super) fn note(text: &str) {
+    // Without a standard error there is nobody to tell.
+    let _ = writeln!(anstream::stderr().lock(), "{text}");
+}
+
+/// Tells the user why a command could not do its work.
+pub(super) fn error(error: &anyhow::Error) {
+    const RED: anstyle::Style = anstyle::AnsiColor::Red.on_default().bold();
+    let text = format!("{error:#}");
+    // Problems of a configuration begin with file and line, as editors and compilers have it.
+    let lead = if text.contains('\n') { "\n" } else { " " };
+    note(&format!("{RED}error:{RED:#}{lead}{text}"));
+}

@@ -1,0 +1,70 @@
+//! `run`: probes until it is told to stop, and answers to Prometheus and to people.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use secrecy::SecretString;
+use tracing::info;
+
+use super::log::LogArguments;
+use super::service::{Service, Settings, listen};
+use super::{ConfigFile, Exit, duration, load};
+use crate::schedule::told_to_stop;
+
+/// Probes all registries on a timer and serves metrics, status page and API until SIGTERM
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Where to answer; repeat for several. Port 0 takes a free one, :PORT every address
+    #[arg(long = "web.listen-address", value_name = "HOST:PORT", default_value = "127.0.0.1:9912")]
+    listen: Vec<String>,
+    /// File with a token that allows POST /-/reload from other machines (Authorization: Bearer)
+    #[arg(long = "web.reload-token-file", value_name = "FILE")]
+    reload_token_file: Option<PathBuf>,
+    /// How often the configuration and the files it names are looked at for changes; 0s never
+    #[arg(
+        long = "config.auto-reload-interval",
+        value_name = "DURATION",
+        default_value = "10s",
+        value_parser = duration
+    )]
+    auto_reload: Duration,
+    #[command(flatten)]
+    log: LogArguments,
+}
+
+pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
+    let stop = told_to_stop().context("SIGTERM")?;
+    arguments.log.begin();
+    let path = arguments.file.path();
+    let loaded = load(&path).await??;
+    let reload_token = arguments.reload_token_file.as_deref().map(token).transpose()?;
+    let mut listeners = Vec::new();
+    for address in &arguments.listen {
+        listeners.push(listen(address).await?);
+    }
+    for listener in &listeners {
+        info!(address = %listener.local_addr()?, "listening");
+    }
+    let settings = Settings { listeners, auto_reload: arguments.auto_reload, reload_token };
+    let mut service = Service::start(&path, loaded, settings).await?;
+    let exit = tokio::select! {
+        signal = stop => {
+            info!(signal, "stopping");
+            Exit::Ok
+        }
+        () = service.failed() => Exit::Unknown,
+    };
+    service.end().await;
+    Ok(exit)
+}
+
+fn token(path: &Path) -> anyhow::Result<SecretString> {
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    match text.trim() {
+        "" => bail!("{}: no token in it", path.display()),
+        token => Ok(SecretString::from(token)),
+    }
+}

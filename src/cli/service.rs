@@ -1,0 +1,144 @@
+//! The daemon with its web server: what `run` runs, and `demo` as well.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use secrecy::SecretString;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+use crate::clock::Clock;
+use crate::config::Loaded;
+use crate::metrics::{self, Metrics};
+use crate::model::Snapshot;
+use crate::report;
+use crate::schedule::{Daemon, Hangups};
+use crate::web;
+
+/// How long the end may take; less than the two seconds that are promised.
+const END_LIMIT: Duration = Duration::from_millis(1700);
+
+/// How the service is run.
+pub(super) struct Settings {
+    /// Where it listens.
+    pub(super) listeners: Vec<TcpListener>,
+    /// How often the configuration's files are looked at; never if zero.
+    pub(super) auto_reload: Duration,
+    /// Who may reload from elsewhere than loopback.
+    pub(super) reload_token: Option<SecretString>,
+}
+
+/// A running service.
+pub(super) struct Service {
+    daemon: Arc<Daemon>,
+    web: JoinHandle<()>,
+    shutdown: CancellationToken,
+}
+
+impl Service {
+    /// Probes what was loaded from `path`, and answers.
+    ///
+    /// # Errors
+    /// A registry's certificates or SIGHUP cannot be used.
+    pub(super) async fn start(
+        path: &Path,
+        loaded: Loaded,
+        settings: Settings,
+    ) -> anyhow::Result<Self> {
+        let hangups = Hangups::listen().context("SIGHUP")?;
+        let daemon = Arc::new(Daemon::start(path, loaded).await?);
+        let shutdown = CancellationToken::new();
+        let router = web::router(state(&daemon, settings.reload_token));
+        let web = tokio::spawn(web::serve(settings.listeners, router, shutdown.clone()));
+        let (tended, until) = (Arc::clone(&daemon), shutdown.clone());
+        tokio::spawn(async move { tended.tend(hangups, settings.auto_reload, until).await });
+        Ok(Self { daemon, web, shutdown })
+    }
+
+    /// The newest rounds, as they come.
+    pub(super) fn snapshots(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.daemon.snapshots()
+    }
+
+    /// Ends only if the web server does, which it never should.
+    pub(super) async fn failed(&mut self) {
+        let _ = (&mut self.web).await;
+        error!("the web server ended: a fault of registry-prober itself");
+    }
+
+    /// Ends everything, what is under way included.
+    pub(super) async fn end(self) {
+        self.shutdown.cancel();
+        let all = async {
+            self.daemon.stop().await;
+            let _ = self.web.await;
+        };
+        if timeout(END_LIMIT, all).await.is_err() {
+            warn!("not everything ended in time");
+        }
+    }
+}
+
+/// What the web room needs from the others.
+fn state(daemon: &Arc<Daemon>, reload_token: Option<SecretString>) -> web::State {
+    let metrics = Metrics::new(daemon.snapshots(), daemon.counters());
+    let (prober, reloader) = (Arc::clone(daemon), Arc::clone(daemon));
+    web::State {
+        snapshots: daemon.snapshots(),
+        now: Box::new(|| Clock::read().now()),
+        metrics: Box::new(move |accept| metrics.render(accept)),
+        document: Box::new(|snapshot| {
+            serde_json::to_value(report::json::document(snapshot)).unwrap_or_default()
+        }),
+        probe: Box::new(move |name, within| {
+            let daemon = Arc::clone(&prober);
+            Box::pin(async move { daemon.probe_now(&name, within).await })
+        }),
+        probe_page: Box::new(metrics::probe_page),
+        reload: Box::new(move || {
+            let daemon = Arc::clone(&reloader);
+            Box::pin(async move { daemon.reload().await.map_err(|error| error.to_string()) })
+        }),
+        reload_token,
+    }
+}
+
+/// Listens at `host:port`, or at `:port` on every address of the machine.
+///
+/// # Errors
+/// The address cannot be listened at, and what to do about it.
+pub(super) async fn listen(address: &str) -> anyhow::Result<TcpListener> {
+    let bound = match address.strip_prefix(':') {
+        // Where IPv6 is switched off there is still IPv4.
+        Some(port) => match TcpListener::bind(format!("[::]:{port}")).await {
+            Err(error) if error.kind() != std::io::ErrorKind::AddrInUse => {
+                TcpListener::bind(format!("0.0.0.0:{port}")).await
+            }
+            other => other,
+        },
+        None => TcpListener::bind(address).await,
+    };
+    bound.with_context(|| {
+        format!(
+            "cannot listen at {address}; another address or port is chosen with \
+             --web.listen-address"
+        )
+    })
+}
+
+/// How a browser on this machine reaches a listener.
+pub(super) fn url(address: SocketAddr) -> String {
+    let host = match address {
+        address if !address.ip().is_unspecified() => address.ip(),
+        SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+        SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+    };
+    format!("http://{}", SocketAddr::new(host, address.port()))
+}

@@ -1,0 +1,354 @@
+//! All registries of a configuration file, and the file itself as it changes.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::sync::{Mutex, watch};
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info, warn};
+
+use super::registry::{Board, RegistryTask};
+use super::signals::Hangups;
+use super::timer::first_delay;
+use super::turn::Wheel;
+use crate::clock::Clock;
+use crate::config::{self, BackendSource, ConfigErrors, Fingerprint, Loaded, Registry};
+use crate::metrics::Counters;
+use crate::model::{Judged, ProgramFacts, RegistryName, RegistryState, Route, Snapshot};
+use crate::transport::TlsError;
+
+/// How long tasks may take to notice that they are stopped.
+const STOP_LIMIT: Duration = Duration::from_millis(500);
+
+/// Why a configuration is not taken.
+#[derive(Debug, Error)]
+pub enum ConfigurationError {
+    /// The file has problems.
+    #[error(transparent)]
+    File(#[from] ConfigErrors),
+    /// A registry's certificates cannot be used.
+    #[error("registry {registry}: {source}")]
+    Tls {
+        /// The registry.
+        registry: RegistryName,
+        /// What is wrong.
+        source: TlsError,
+    },
+    /// A fault of this program.
+    #[error("the configuration could not be read: a fault of registry-prober itself")]
+    Internal,
+}
+
+/// Probes every configured registry on its own timer and publishes what was found.
+pub struct Daemon {
+    path: PathBuf,
+    board: Arc<Board>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    /// Held while a configuration is taken, so that two reloads cannot mix.
+    fleet: Mutex<Fleet>,
+}
+
+struct Fleet {
+    /// The state of the files when they were last read, good or bad.
+    fingerprint: Fingerprint,
+    members: BTreeMap<RegistryName, Member>,
+}
+
+struct Member {
+    /// Never turned itself; probes on demand get a twin.
+    wheel: Wheel,
+    stop: CancellationToken,
+}
+
+impl Daemon {
+    /// Starts to probe what was loaded from `path`. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// [`ConfigurationError::Tls`] if a registry's certificates cannot be used.
+    pub async fn start(path: &Path, loaded: Loaded) -> Result<Self, ConfigurationError> {
+        let program = ProgramFacts {
+            reload_successful: true,
+            reload_success: Clock::read().now(),
+            reload_error: None,
+        };
+        let snapshot = Snapshot { registries: BTreeMap::new(), program };
+        let board =
+            Board { snapshots: watch::channel(Arc::new(snapshot)).0, counters: Arc::default() };
+        let daemon = Self {
+            path: path.to_owned(),
+            board: Arc::new(board),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            fleet: Mutex::new(Fleet { fingerprint: loaded.fingerprint, members: BTreeMap::new() }),
+        };
+        let mut fleet = daemon.fleet.lock().await;
+        daemon.take(&mut fleet, loaded)?;
+        drop(fleet);
+        Ok(daemon)
+    }
+
+    /// The newest rounds, as they come.
+    pub fn snapshots(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.board.snapshots.subscribe()
+    }
+
+    /// What lives on from round to round.
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.board.counters)
+    }
+
+    /// Reads the configuration file again and takes it if it is good. Otherwise the old one goes
+    /// on, which the log and [`ProgramFacts`] say.
+    ///
+    /// # Errors
+    /// Why it was not taken.
+    pub async fn reload(&self) -> Result<(), ConfigurationError> {
+        let mut fleet = self.fleet.lock().await;
+        let path = self.path.clone();
+        let read = spawn_blocking(move || (config::fingerprint(&path), config::load(&path)));
+        let taken = match read.await {
+            Ok((_, Ok(loaded))) => {
+                fleet.fingerprint = loaded.fingerprint;
+                self.take(&mut fleet, loaded)
+            }
+            Ok((fingerprint, Err(errors))) => {
+                fleet.fingerprint = fingerprint;
+                Err(errors.into())
+            }
+            Err(_) => Err(ConfigurationError::Internal),
+        };
+        if let Err(error) = &taken {
+            error!(%error, "the configuration is refused; the old one goes on");
+            self.board.snapshots.send_modify(|snapshot| {
+                let program = &mut Arc::make_mut(snapshot).program;
+                program.reload_successful = false;
+                program.reload_error = Some(error.to_string());
+            });
+        }
+        taken
+    }
+
+    /// One round of a registry now, apart from its timer and its counters. None for a registry
+    /// that is not configured.
+    pub async fn probe_now(&self, name: &RegistryName, within: Duration) -> Option<Arc<Judged>> {
+        let deadline = Instant::now() + within;
+        let mut wheel = self.fleet.lock().await.members.get(name)?.wheel.twin();
+        Some(wheel.turn(deadline, &|_| ()).await.judged)
+    }
+
+    /// Takes the configuration again on SIGHUP, and when its files have changed, which is looked
+    /// for at every `interval` (never if that is zero); until it is cancelled.
+    pub async fn tend(&self, mut hangups: Hangups, interval: Duration, until: CancellationToken) {
+        let look = async || match interval {
+            Duration::ZERO => std::future::pending().await,
+            interval => sleep(interval).await,
+        };
+        loop {
+            tokio::select! {
+                () = until.cancelled() => return,
+                () = hangups.next() => info!("SIGHUP: the configuration is read again"),
+                () = look() => {
+                    if !self.has_changed().await {
+                        continue;
+                    }
+                    info!("the configuration's files have changed; they are read again");
+                }
+            }
+            // What is wrong has been said already.
+            let _ = self.reload().await;
+        }
+    }
+
+    async fn has_changed(&self) -> bool {
+        let path = self.path.clone();
+        let known = self.fleet.lock().await.fingerprint;
+        spawn_blocking(move || config::fingerprint(&path)).await.is_ok_and(|now| now != known)
+    }
+
+    /// Stops every round where it is.
+    pub async fn stop(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        if timeout(STOP_LIMIT, self.tasks.wait()).await.is_err() {
+            warn!(tasks = self.tasks.len(), "rounds are left behind at the end");
+        }
+    }
+
+    /// Makes a configuration the one that runs. Registries that stay as they are are not touched.
+    fn take(&self, fleet: &mut Fleet, loaded: Loaded) -> Result<(), ConfigurationError> {
+        let plan = plan(&fleet.members, loaded.config.registries);
+        // Everything that can fail comes before anything is stopped.
+        let mut wheels = Vec::new();
+        for registry in plan.start {
+            let name = registry.name.clone();
+            let wheel = Wheel::new(Arc::new(registry))
+                .map_err(|source| ConfigurationError::Tls { registry: name, source })?;
+            wheels.push(wheel);
+        }
+        for name in &plan.stop {
+            if let Some(member) = fleet.members.remove(name) {
+                member.stop.cancel();
+            }
+        }
+        let now = Clock::read().now();
+        self.board.snapshots.send_modify(|snapshot| {
+            let snapshot = Arc::make_mut(snapshot);
+            let mut old = BTreeMap::new();
+            for name in &plan.stop {
+                old.extend(snapshot.registries.remove_entry(name));
+            }
+            for wheel in &wheels {
+                let registry = wheel.registry();
+                let state = state(registry, old.remove(&registry.name));
+                snapshot.registries.insert(registry.name.clone(), state);
+            }
+            snapshot.program =
+                ProgramFacts { reload_successful: true, reload_success: now, reload_error: None };
+            self.board.counters.retain(snapshot);
+        });
+        info!(
+            registries = plan.kept + wheels.len(),
+            started = wheels.len(),
+            stopped = plan.stop.len(),
+            "the configuration is taken"
+        );
+        let count = wheels.len();
+        for (index, wheel) in wheels.into_iter().enumerate() {
+            self.launch(fleet, wheel, index, count);
+        }
+        Ok(())
+    }
+
+    fn launch(&self, fleet: &mut Fleet, wheel: Wheel, index: usize, count: usize) {
+        let registry = wheel.registry();
+        let (name, stop) = (registry.name.clone(), self.stop.child_token());
+        let delay = first_delay(index, count, registry.interval);
+        let latest = self.board.snapshots.borrow().registries.get(&name).cloned();
+        let latest = latest.and_then(|state| state.latest);
+        let task =
+            RegistryTask::new(wheel.twin(), delay, Arc::clone(&self.board), stop.clone(), latest);
+        self.tasks.spawn(task.run());
+        fleet.members.insert(name, Member { wheel, stop });
+    }
+}
+
+/// What a new configuration does to the registries that run.
+struct Plan {
+    start: Vec<Registry>,
+    /// Those that are gone, and those that are different and start again.
+    stop: Vec<RegistryName>,
+    kept: usize,
+}
+
+fn plan(running: &BTreeMap<RegistryName, Member>, wanted: Vec<Registry>) -> Plan {
+    let same = |registry: &Registry| {
+        running.get(&registry.name).is_some_and(|member| **member.wheel.registry() == *registry)
+    };
+    let (kept, start): (Vec<_>, Vec<_>) = wanted.into_iter().partition(same);
+    let stays = |name: &RegistryName| kept.iter().any(|registry| registry.name == *name);
+    let stop = running.keys().filter(|name| !stays(name)).cloned().collect();
+    Plan { start, stop, kept: kept.len() }
+}
+
+/// How outputs know a registry that is about to start. What was measured before is still shown if
+/// it was measured on the same routes: another password is no reason for a gap.
+fn state(registry: &Registry, old: Option<RegistryState>) -> RegistryState {
+    let url = registry.url.to_string();
+    let interval_seconds = registry.interval.as_secs_f64();
+    let routes = match &registry.backends {
+        BackendSource::Static(backends) => {
+            let backends = backends.iter().map(|backend| Route::Backend(backend.name.clone()));
+            backends.chain([Route::Balancer]).collect()
+        }
+        BackendSource::Dns => match &old {
+            Some(old) if old.url == url => old.routes.clone(),
+            _ => vec![Route::Balancer],
+        },
+    };
+    let latest = old.filter(|old| old.url == url && old.routes == routes).and_then(|o| o.latest);
+    RegistryState { url, interval_seconds, routes, latest }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Backend, HostPort, PublicUrl, Scheme};
+    use crate::model::BackendName;
+    use crate::model::sample::{judged, round};
+
+    fn registry(name: &str, backends: &[&str]) -> Registry {
+        let backend = |name: &&str| Backend {
+            name: BackendName::parse(name).unwrap(),
+            scheme: Scheme::Https,
+            address: HostPort { host: format!("{name}.internal"), port: 443 },
+        };
+        Registry::new(
+            RegistryName::parse(name).unwrap(),
+            PublicUrl::parse("https://hub.example.com").unwrap(),
+            BackendSource::Static(backends.iter().map(backend).collect()),
+        )
+    }
+
+    fn running(registries: Vec<Registry>) -> BTreeMap<RegistryName, Member> {
+        let member = |registry: Registry| {
+            let name = registry.name.clone();
+            let wheel = Wheel::new(Arc::new(registry)).unwrap();
+            (name, Member { wheel, stop: CancellationToken::new() })
+        };
+        registries.into_iter().map(member).collect()
+    }
+
+    #[test]
+    fn only_what_differs_is_touched() {
+        let slow = Registry { timeout: Duration::from_secs(9), ..registry("b", &["x"]) };
+        for (wanted, start, stop, kept) in [
+            (vec![registry("a", &["x"]), registry("b", &["x"])], vec![], vec![], 2),
+            (vec![registry("a", &["x"])], vec![], vec!["b"], 1),
+            (vec![registry("a", &["x"]), slow], vec!["b"], vec!["b"], 1),
+            (vec![registry("c", &["x"])], vec!["c"], vec!["a", "b"], 0),
+            (vec![registry("a", &["x", "y"]), registry("b", &["x"])], vec!["a"], vec!["a"], 1),
+        ] {
+            let now = running(vec![registry("a", &["x"]), registry("b", &["x"])]);
+            let plan = plan(&now, wanted);
+            let started: Vec<_> = plan.start.iter().map(|r| r.name.as_str()).collect();
+            let stopped: Vec<_> = plan.stop.iter().map(RegistryName::as_str).collect();
+            assert_eq!((started, stopped, plan.kept), (start, stop, kept));
+        }
+    }
+
+    #[test]
+    fn another_password_is_another_registry() {
+        let with = |password: &str| Registry {
+            credentials: Some(config::Credentials {
+                username: "prober".to_owned(),
+                password: password.into(),
+            }),
+            ..registry("a", &["x"])
+        };
+        assert_eq!(plan(&running(vec![with("one")]), vec![with("one")]).kept, 1);
+        assert_eq!(plan(&running(vec![with("one")]), vec![with("two")]).kept, 0);
+    }
+
+    #[test]
+    fn what_was_measured_is_shown_on_as_long_as_the_routes_are_the_same() {
+        let measured = |registry: &Registry| {
+            let judged = judged(round(&["x", "y"]), Vec::new());
+            RegistryState { latest: Some(judged), ..state(registry, None) }
+        };
+        let old = registry("main", &["x", "y"]);
+        let slower = Registry { interval: Duration::from_secs(60), ..old.clone() };
+        let kept = state(&slower, Some(measured(&old)));
+        assert!(kept.latest.is_some());
+        assert_eq!(kept.interval_seconds, 60.0);
+        let other = registry("main", &["x", "z"]);
+        assert!(state(&other, Some(measured(&old))).latest.is_none());
+        assert_eq!(state(&other, None).routes.len(), 3, "series exist before the first round");
+    }
+}

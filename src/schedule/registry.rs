@@ -1,0 +1,232 @@
+//! One registry's task: a round when the timer says so, for as long as the registry is configured.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use super::changes::changes;
+use super::timer::Timer;
+use super::turn::{Turned, Wheel};
+use crate::metrics::Counters;
+use crate::model::{Judged, RegistryName, Snapshot};
+
+/// Where finished rounds go. Whoever publishes does so inside the channel's own lock, so there is
+/// one writer at a time.
+#[derive(Debug)]
+pub(super) struct Board {
+    /// What every output reads.
+    pub(super) snapshots: watch::Sender<Arc<Snapshot>>,
+    /// What lives on from round to round.
+    pub(super) counters: Arc<Counters>,
+}
+
+impl Board {
+    /// Replaces a registry's newest round, unless the registry has been stopped: a round that ends
+    /// late must not bring back what was removed.
+    fn publish(&self, judged: &Arc<Judged>, stop: &CancellationToken) {
+        self.snapshots.send_if_modified(|snapshot| {
+            if stop.is_cancelled() {
+                return false;
+            }
+            self.counters.observe(judged);
+            let state = Arc::make_mut(snapshot).registries.get_mut(&judged.round.registry);
+            let Some(state) = state else { return false };
+            state.routes = judged.round.flows.iter().map(|flow| flow.route.clone()).collect();
+            state.latest = Some(Arc::clone(judged));
+            true
+        });
+    }
+
+    fn overrun(&self, registry: &RegistryName, stop: &CancellationToken) {
+        self.snapshots.send_if_modified(|_| {
+            if !stop.is_cancelled() {
+                self.counters.overrun(registry);
+            }
+            false
+        });
+    }
+}
+
+/// The task of one registry.
+pub(super) struct RegistryTask {
+    wheel: Wheel,
+    timer: Timer,
+    board: Arc<Board>,
+    stop: CancellationToken,
+    latest: Option<Arc<Judged>>,
+    /// Whether the backends could not be found at the last turn.
+    lost: bool,
+}
+
+impl RegistryTask {
+    /// A task whose first round begins after `delay`. `latest` is the round that outputs show
+    /// already, if there is one.
+    pub(super) fn new(
+        wheel: Wheel,
+        delay: Duration,
+        board: Arc<Board>,
+        stop: CancellationToken,
+        latest: Option<Arc<Judged>>,
+    ) -> Self {
+        let timer = Timer::new(Instant::now() + delay, wheel.registry().interval);
+        Self { wheel, timer, board, stop, latest, lost: false }
+    }
+
+    /// Probes until it is stopped. A panic costs the round it happens in and no other.
+    pub(super) async fn run(mut self) {
+        let stop = self.stop.clone();
+        while stop.run_until_cancelled(sleep_until(self.timer.due())).await.is_some() {
+            let deadline = self.timer.begin(rand::random());
+            // What a panic leaves half done is thrown away below.
+            let round = AssertUnwindSafe(Box::pin(self.round(deadline))).catch_unwind();
+            let Some(result) = stop.run_until_cancelled(round).await else { return };
+            let name = &self.wheel.registry().name;
+            if result.is_err() {
+                error!(registry = %name, "a round failed: a fault of registry-prober itself");
+            }
+            let skipped = self.timer.skip(Instant::now());
+            for _ in 0..skipped {
+                self.board.overrun(name, &stop);
+            }
+            if skipped > 0 {
+                warn!(registry = %name, skipped, "a round took too long; those due meanwhile are left out");
+            }
+            if result.is_err() {
+                self.wheel = self.wheel.twin();
+            }
+        }
+    }
+
+    async fn round(&mut self, deadline: Instant) {
+        let Turned { judged, discovery } = self.wheel.turn(deadline, &|_| ()).await;
+        let name = &judged.round.registry;
+        debug!(
+            registry = %name,
+            status = judged.assessment.status.as_str(),
+            findings = judged.assessment.findings.len(),
+            refused_pairs = judged.round.matrix.refused().count(),
+            seconds = judged.round.seconds,
+            "a round ended"
+        );
+        match (&discovery, self.lost) {
+            (Some(error), false) => warn!(registry = %name, %error, "backends cannot be found"),
+            (None, true) => info!(registry = %name, "backends are found again"),
+            _ => {}
+        }
+        self.lost = discovery.is_some();
+        for change in changes(self.latest.as_deref(), &judged) {
+            change.log(name);
+        }
+        self.board.publish(&judged, &self.stop);
+        self.latest = Some(judged);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+    use crate::config::{self, BackendSource, PublicUrl};
+    use crate::model::sample::fresh_snapshot;
+    use crate::model::{Failure, Reason, Timeline};
+    use crate::transport::{BoxFuture, Destination, Exchange, Link, Request, Wire};
+
+    /// Refuses every connection, and panics in the first so many.
+    struct Refusing(AtomicU32);
+
+    impl Wire for Refusing {
+        fn open(&self, _: &Destination) -> Box<dyn Link> {
+            let left = self.0.load(Ordering::Relaxed);
+            self.0.store(left.saturating_sub(1), Ordering::Relaxed);
+            assert_eq!(left, 0, "as ordered");
+            Box::new(Closed)
+        }
+    }
+
+    struct Closed;
+
+    impl Link for Closed {
+        fn send(&mut self, _: Request) -> BoxFuture<'_, Exchange> {
+            let now = Instant::now();
+            let failure = Failure::of_answer(Reason::ConnectionRefused, "as ordered");
+            Box::pin(std::future::ready(Exchange {
+                result: Err(failure),
+                timeline: Timeline::default(),
+                sent: now,
+                answered: now,
+                certificate: None,
+            }))
+        }
+    }
+
+    fn board() -> Arc<Board> {
+        let snapshot = fresh_snapshot(&[]);
+        Arc::new(Board {
+            snapshots: watch::channel(Arc::new(snapshot)).0,
+            counters: Arc::default(),
+        })
+    }
+
+    fn task(panics: u32, board: &Arc<Board>, stop: &CancellationToken) -> RegistryTask {
+        let registry = config::Registry::new(
+            RegistryName::parse("main").unwrap(),
+            PublicUrl::parse("http://127.0.0.1:1").unwrap(),
+            BackendSource::Static(Vec::new()),
+        );
+        let wheel = Wheel::over(Arc::new(registry), Arc::new(Refusing(AtomicU32::new(panics))));
+        RegistryTask::new(wheel, Duration::ZERO, Arc::clone(board), stop.clone(), None)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_costs_its_round_and_no_other() {
+        let (board, stop) = (board(), CancellationToken::new());
+        let mut snapshots = board.snapshots.subscribe();
+        let began = Instant::now();
+        let running = tokio::spawn(task(3, &board, &stop).run());
+        let measured = |snapshot: &Arc<Snapshot>| {
+            snapshot.registries.values().all(|state| state.latest.is_some())
+        };
+        snapshots.wait_for(measured).await.unwrap();
+        let rounds = began.elapsed().as_secs_f64() / 15.0;
+        assert!((2.9..3.2).contains(&rounds), "three rounds were lost: {rounds}");
+        stop.cancel();
+        running.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rounds_follow_each_other_at_the_interval_until_the_end() {
+        let (board, stop) = (board(), CancellationToken::new());
+        let mut snapshots = board.snapshots.subscribe();
+        let running = tokio::spawn(task(0, &board, &stop).run());
+        let began = Instant::now();
+        for round in 0..5u32 {
+            snapshots.changed().await.unwrap();
+            let even = 15.0 * f64::from(round);
+            let off = (began.elapsed().as_secs_f64() - even).abs();
+            assert!(off <= 0.8, "round {round} is {off} s from its even time");
+        }
+        stop.cancel();
+        running.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_round_that_ends_after_the_registry_was_removed_is_not_published() {
+        let (board, stop) = (board(), CancellationToken::new());
+        let mut task = task(0, &board, &stop);
+        board.snapshots.send_modify(|snapshot| {
+            stop.cancel();
+            Arc::make_mut(snapshot).registries = BTreeMap::new();
+        });
+        task.round(Instant::now() + Duration::from_secs(5)).await;
+        assert!(board.snapshots.borrow().registries.is_empty());
+        board.counters.retain(&board.snapshots.borrow());
+    }
+}

@@ -1,0 +1,100 @@
+//! One turn of the wheel: which backends there are, what they answer, what it means.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::clock::Clock;
+use crate::config::{Backend, Registry};
+use crate::diagnosis;
+use crate::discovery::{self, DiscoveryCause, DiscoveryError};
+use crate::model::{Judged, Round};
+use crate::probe::{Prober, Progress};
+use crate::transport::{Client, ClientPem, Tls, TlsError, Wire};
+
+/// How servers see the prober in their logs.
+const USER_AGENT: &str = concat!("registry-prober/", env!("CARGO_PKG_VERSION"));
+
+/// Turns again and again for one registry, and remembers what is needed in between.
+pub struct Wheel {
+    registry: Arc<Registry>,
+    wire: Arc<dyn Wire>,
+    prober: Prober,
+    /// As last found; kept while they cannot be found.
+    backends: Vec<Backend>,
+}
+
+/// What a turn brought.
+#[derive(Debug)]
+pub struct Turned {
+    /// The round with what it means.
+    pub judged: Arc<Judged>,
+    /// Why backends could not be found this time. The round was made with those last found, and
+    /// through the load balancer.
+    pub discovery: Option<DiscoveryError>,
+}
+
+impl Wheel {
+    /// A wheel on real sockets.
+    ///
+    /// # Errors
+    /// [`TlsError`] if the registry's trust or client certificate cannot be used.
+    pub fn new(registry: Arc<Registry>) -> Result<Self, TlsError> {
+        let tls = &registry.tls;
+        let client = tls
+            .client
+            .as_ref()
+            .map(|identity| ClientPem { certificates: &identity.certificates, key: &identity.key });
+        let tls =
+            Tls::prepare(tls.extra_roots.as_deref(), client.as_ref(), tls.insecure_skip_verify)?;
+        Ok(Self::over(registry, Arc::new(Client::new(tls, USER_AGENT))))
+    }
+
+    /// A wheel over another wire.
+    pub fn over(registry: Arc<Registry>, wire: Arc<dyn Wire>) -> Self {
+        let prober = Prober::new(Arc::clone(&registry), Arc::clone(&wire));
+        Self { registry, wire, prober, backends: Vec::new() }
+    }
+
+    /// A second wheel for the same registry: it shares nothing that a round changes.
+    #[must_use]
+    pub fn twin(&self) -> Self {
+        let twin = Self::over(Arc::clone(&self.registry), Arc::clone(&self.wire));
+        Self { backends: self.backends.clone(), ..twin }
+    }
+
+    /// The registry.
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
+    /// Finds the backends, probes them and judges the round. Ends by `deadline`.
+    pub async fn turn(
+        &mut self,
+        deadline: Instant,
+        progress: &(dyn Fn(Progress) + Sync),
+    ) -> Turned {
+        let clock = Clock::read();
+        let found = tokio::time::timeout_at(deadline, discovery::backends(&self.registry)).await;
+        let discovery = match found {
+            Ok(Ok(backends)) => {
+                self.backends = backends;
+                None
+            }
+            Ok(Err(error)) => Some(error),
+            Err(_) => Some(DiscoveryError {
+                registry: self.registry.name.clone(),
+                host: self.registry.url.authority().host_port.host.clone(),
+                cause: DiscoveryCause::Timeout,
+            }),
+        };
+        let round = self.prober.round(&self.backends, clock, deadline, progress).await;
+        Turned { judged: Arc::new(judge(round)), discovery }
+    }
+}
+
+/// The one place in which rounds are judged.
+fn judge(round: Round) -> Judged {
+    let assessment = diagnosis::assess(&round);
+    Judged { round, assessment }
+}

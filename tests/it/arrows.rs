@@ -1,0 +1,333 @@
+//! The house has walls: a room uses only the rooms that an arrow leads from, and a foreign crate
+//! only where it belongs. ARCHITECTURE.md gives the reasons.
+//!
+//! What counts is the text of the sources, tests included: every path that begins with `crate` or
+//! climbs out of its room with `super`, and every path that begins with a crate of the table.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Every room, and the rooms that it may use.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("model", &[]),
+    ("clock", &["model"]),
+    ("config", &["model"]),
+    ("registry", &["model"]),
+    ("transport", &["model"]),
+    ("discovery", &["config", "model"]),
+    ("probe", &["clock", "config", "discovery", "model", "registry", "transport"]),
+    ("diagnosis", &["model"]),
+    ("metrics", &["model"]),
+    ("report", &["model"]),
+    ("web", &["model"]),
+    (
+        "schedule",
+        &["clock", "config", "diagnosis", "discovery", "metrics", "model", "probe", "transport"],
+    ),
+    ("lab", &["model"]),
+    (
+        "cli",
+        &[
+            "clock",
+            "config",
+            "diagnosis",
+            "discovery",
+            "lab",
+            "metrics",
+            "model",
+            "probe",
+            "registry",
+            "report",
+            "schedule",
+            "transport",
+            "web",
+        ],
+    ),
+    ("main", &["cli", "transport"]),
+];
+
+/// Crates that belong to some rooms only.
+const FOREIGN: &[(&str, &[&str])] = &[
+    ("reqwest", &["transport"]),
+    ("rustls", &["lab", "transport"]),
+    ("rustls_platform_verifier", &["transport"]),
+    ("tokio_rustls", &["lab", "transport"]),
+    ("prometheus", &["metrics"]),
+    ("serde_saphyr", &["config"]),
+    ("docker_credential", &["config"]),
+    ("axum", &["lab", "web"]),
+    ("askama", &["web"]),
+    ("clap", &["cli"]),
+    ("anyhow", &["cli", "main"]),
+    ("rcgen", &["lab"]),
+    ("jsonwebtoken", &["lab"]),
+    // Pure rooms wait for nothing.
+    (
+        "tokio",
+        &[
+            "cli",
+            "clock",
+            "discovery",
+            "lab",
+            "main",
+            "metrics",
+            "probe",
+            "schedule",
+            "transport",
+            "web",
+        ],
+    ),
+];
+
+#[test]
+fn no_source_uses_what_no_arrow_leads_to() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&root, &mut files);
+    assert!(files.len() > 50, "the sources are there");
+    let mut wrong = Vec::new();
+    for path in files {
+        let name = path.strip_prefix(&root).unwrap().to_str().unwrap().replace('\\', "/");
+        let text = fs::read_to_string(&path).unwrap();
+        wrong.extend(violations(&name, &text));
+    }
+    assert!(wrong.is_empty(), "arrows that are not drawn:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_room_is_in_the_table_and_no_other() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let rooms: BTreeSet<String> = fs::read_dir(root)
+        .unwrap()
+        .map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
+        .filter(|name| name != "lib")
+        .collect();
+    let drawn: BTreeSet<String> = ARROWS.iter().map(|(room, _)| (*room).to_owned()).collect();
+    assert_eq!(rooms, drawn);
+}
+
+#[test]
+fn the_arrows_go_round_in_no_circle() {
+    // Each room may use those above it in the table only.
+    for (index, (room, uses)) in ARROWS.iter().enumerate() {
+        for used in *uses {
+            let above = ARROWS[..index].iter().any(|(name, _)| name == used);
+            assert!(above, "{room} uses {used}, which stands below it");
+        }
+    }
+}
+
+#[test]
+fn a_planted_arrow_is_found_however_it_is_written() {
+    for (file, text, found) in [
+        ("web/mod.rs", "use crate::probe::Prober;", Some("web -> probe")),
+        ("web/mod.rs", "use crate::{model::Round, report};", Some("web -> report")),
+        (
+            "web/page.rs",
+            "use crate::{\n model::{Round, Route},\n report::render,\n};",
+            Some("web -> report"),
+        ),
+        ("web/page.rs", "fn f() { crate::schedule::now() }", Some("web -> schedule")),
+        ("web/page.rs", "use super::super::config::Config;", Some("web -> config")),
+        ("web/mod.rs", "use super::config::Config;", Some("web -> config")),
+        ("web/page.rs", "mod tests { use super::super::super::config; }", Some("web -> config")),
+        ("model/round.rs", "use tokio::time::Instant;", Some("model -> tokio")),
+        ("probe/flow.rs", "fn f() -> reqwest::Result<()> {}", Some("probe -> reqwest")),
+        ("lab/serve.rs", "use ::prometheus::Encoder;", Some("lab -> prometheus")),
+        ("main.rs", "use registry_prober::probe::Prober;", Some("main -> probe")),
+        ("cellar/mod.rs", "use crate::model::Round;", Some("cellar is no room")),
+        // What is right, or only looks wrong.
+        ("web/mod.rs", "use crate::model::{Round, Route};", None),
+        ("web/page.rs", "use super::panels::Panel; use crate::web::text;", None),
+        ("web/page.rs", "mod tests { use super::super::panels::Panel; }", None),
+        ("web/page.rs", "// use crate::probe::Prober;\nlet x = \"crate::probe::y\";", None),
+        (
+            "web/page.rs",
+            "let raw = r#\"use crate::probe\"#; let c = '\"'; /* crate::probe */",
+            None,
+        ),
+        ("transport/tls.rs", "use rustls::crypto::aws_lc_rs;", None),
+        ("config/url.rs", "use http::header::tokio; let x = a.tokio();", None),
+        ("schedule/turn.rs", "use crate::probe::{Prober, Progress};", None),
+    ] {
+        let wrong = violations(file, text);
+        match found {
+            None => assert!(wrong.is_empty(), "{file}: {text}: {wrong:?}"),
+            Some(found) => {
+                assert!(wrong.iter().any(|one| one.contains(found)), "{file}: {text}: {wrong:?}");
+            }
+        }
+    }
+}
+
+/// What a source uses without an arrow.
+fn violations(file: &str, text: &str) -> Vec<String> {
+    let room = file.split(['/', '.']).next().unwrap();
+    if room == "lib" {
+        return Vec::new();
+    }
+    let Some((_, uses)) = ARROWS.iter().find(|(name, _)| *name == room) else {
+        return vec![format!("{file}: {room} is no room of the table")];
+    };
+    let (rooms, crates) = used(file, &tokens(text));
+    let rooms = rooms
+        .into_iter()
+        .filter(|used| used != room && !uses.contains(&used.as_str()))
+        // Macros and re-exports of the crate's root are no rooms.
+        .filter(|used| ARROWS.iter().any(|(name, _)| name == used));
+    let crates = crates
+        .into_iter()
+        .filter(|used| FOREIGN.iter().any(|(name, rooms)| name == used && !rooms.contains(&room)));
+    rooms.chain(crates).map(|used| format!("{file}: {room} -> {used}")).collect()
+}
+
+/// The rooms and the first words of all other paths that a source names.
+fn used(file: &str, tokens: &[String]) -> (BTreeSet<String>, BTreeSet<String>) {
+    let (mut rooms, mut crates) = (BTreeSet::new(), BTreeSet::new());
+    let parts = file.trim_end_matches(".rs").split('/').filter(|part| *part != "mod");
+    let depth = parts.count();
+    // Inline modules that are open, by the depth of their braces.
+    let (mut inline, mut braces) = (Vec::new(), 0usize);
+    let word = |index: usize| tokens.get(index).map_or("", String::as_str);
+    let mut index = 0;
+    while index < tokens.len() {
+        let before = |back: usize| index.checked_sub(back).map_or("", word);
+        // A path that begins with `::` begins with a crate.
+        let rooted = before(1) == "::" && (before(2) == "use" || !is_word(before(2)));
+        let begins = rooted || !matches!(before(1), "::" | ".");
+        match word(index) {
+            "{" => braces += 1,
+            "}" => {
+                braces = braces.saturating_sub(1);
+                inline.retain(|open| *open <= braces);
+            }
+            "mod" if word(index + 2) == "{" => inline.push(braces + 1),
+            "crate" | "registry_prober" if begins && word(index + 1) == "::" => {
+                collect(tokens, index + 2, &mut rooms);
+            }
+            "super" if begins => {
+                let mut climbed = 1;
+                while word(index + 1) == "::" && word(index + 2) == "super" {
+                    climbed += 1;
+                    index += 2;
+                }
+                if climbed >= depth + inline.len() {
+                    collect(tokens, index + 2, &mut rooms);
+                }
+            }
+            first if begins && word(index + 1) == "::" => {
+                crates.insert(first.to_owned());
+            }
+            // `use axum;` and `use axum as web;`
+            first if before(1) == "use" => {
+                crates.insert(first.to_owned());
+            }
+            _ => {}
+        }
+        index += 1;
+    }
+    (rooms, crates)
+}
+
+/// The word at an index, or the first words of the group that begins there.
+fn collect(tokens: &[String], at: usize, into: &mut BTreeSet<String>) {
+    if tokens.get(at).is_none_or(|token| token != "{") {
+        into.extend(tokens.get(at).cloned());
+        return;
+    }
+    let mut depth = 0;
+    for (index, token) in tokens.iter().enumerate().skip(at) {
+        match token.as_str() {
+            "{" => depth += 1,
+            "}" if depth == 1 => return,
+            "}" => depth -= 1,
+            word if depth == 1 && matches!(tokens[index - 1].as_str(), "{" | ",") => {
+                into.insert(word.to_owned());
+            }
+            _ => {}
+        }
+    }
+}
+
+fn is_word(token: &str) -> bool {
+    token.starts_with(|c: char| c.is_alphanumeric() || c == '_' || c == '>')
+}
+
+/// Words, `::` and single signs; comments and literals are left out.
+fn tokens(text: &str) -> Vec<String> {
+    let mut tokens: Vec<String> = Vec::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let length = if rest.starts_with("//") {
+            rest.find('\n').unwrap_or(rest.len())
+        } else if rest.starts_with("/*") {
+            rest.find("*/").map_or(rest.len(), |end| end + 2)
+        } else if let Some(length) = raw_string(rest) {
+            length
+        } else if first == '"' {
+            string(rest)
+        } else if first == '\'' {
+            character(rest)
+        } else if first.is_alphanumeric() || first == '_' {
+            let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+            tokens.push(rest[..end].to_owned());
+            end
+        } else if rest.starts_with("::") {
+            tokens.push("::".to_owned());
+            2
+        } else {
+            if !first.is_whitespace() {
+                tokens.push(first.to_string());
+            }
+            first.len_utf8()
+        };
+        rest = &rest[length..];
+    }
+    tokens
+}
+
+/// The length of `r"…"`, `r#"…"#` and so on, also after `b`.
+fn raw_string(text: &str) -> Option<usize> {
+    let after = text.strip_prefix("br").or_else(|| text.strip_prefix('r'))?;
+    let hashes = after.chars().take_while(|c| *c == '#').count();
+    let body = after[hashes..].strip_prefix('"')?;
+    let end = format!("\"{}", "#".repeat(hashes));
+    let length = body.find(&end).map_or(body.len(), |at| at + end.len());
+    Some(text.len() - body.len() + length)
+}
+
+fn string(text: &str) -> usize {
+    let mut escaped = false;
+    for (index, c) in text.char_indices().skip(1) {
+        match c {
+            '"' if !escaped => return index + 1,
+            _ => escaped = c == '\\' && !escaped,
+        }
+    }
+    text.len()
+}
+
+/// The length of a character literal; 1 for the sign before a lifetime.
+fn character(text: &str) -> usize {
+    let mut signs = text.char_indices().skip(1);
+    match (signs.next(), signs.next()) {
+        (Some((_, '\\')), Some((at, c))) => {
+            let after = at + c.len_utf8();
+            text[after..].find('\'').map_or(1, |end| after + end + 1)
+        }
+        (Some(_), Some((at, '\''))) => at + 1,
+        _ => 1,
+    }
+}
+
+fn sources(folder: &Path, into: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, into);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            into.push(path);
+        }
+    }
+}
