@@ -3,6 +3,7 @@
 
 use super::case::{Case, Draft, Impact, list};
 use super::gateway::is_5xx;
+use super::replicas::keys_of;
 use crate::model::{
     Answer, AuthScheme, BackendName, Cell, Confidence, Family, FindingName, Flow, KeyId, Reason,
     Route, Severity, Step,
@@ -155,20 +156,27 @@ fn dropped_header(case: &mut Case<'_>) {
 /// Tokens signed by a key that no configured backend has.
 fn unknown_backend(case: &mut Case<'_>) {
     let Some(run) = case.sampling() else { return };
-    let known: Vec<&KeyId> =
-        case.round.backends.iter().filter_map(|b| case.key_of(&b.name)).collect();
-    let issuing = case.round.backends.iter().filter(|b| {
-        case.round.backend_flow(&b.name).is_some_and(|f| f.challenge.measured().is_some())
+    let known: Vec<KeyId> = case
+        .round
+        .backends
+        .iter()
+        .flat_map(|facts| keys_of(case, &facts.name))
+        .map(|(key, _)| key)
+        .collect();
+    let keyless = case.round.backends.iter().any(|facts| {
+        let flow = case.round.backend_flow(&facts.name);
+        let answers = flow.is_some_and(|flow| flow.challenge.measured().is_some());
+        answers && keys_of(case, &facts.name).is_empty()
     });
     // A backend of which no key is known may be the one.
-    if known.is_empty() || known.len() < issuing.count() {
+    if known.is_empty() || keyless {
         return;
     }
-    let strange: Vec<_> = run.keys.iter().filter(|count| !known.contains(&&count.key)).collect();
+    let strange: Vec<_> = run.keys.iter().filter(|count| !known.contains(&count.key)).collect();
     if strange.is_empty() {
         return;
     }
-    let is_strange = |key: Option<&KeyId>| key.is_some_and(|k| !known.contains(&k));
+    let is_strange = |key: Option<&KeyId>| key.is_some_and(|k| !known.contains(k));
     let cells: Vec<usize> = case
         .open_cells()
         .into_iter()

@@ -209,7 +209,7 @@ fn slow_tokens(case: &mut Case<'_>) {
     }
     let backends: Vec<BackendName> =
         slow.iter().filter_map(|(_, flow)| flow.route.backend().cloned()).collect();
-    let lb = slow.iter().any(|(_, flow)| flow.route == Route::Balancer);
+    let lost = slow.iter().any(|(_, flow)| flow.route == Route::Balancer && timed_out(flow));
     let evidence = slow
         .iter()
         .map(|(_, flow)| {
@@ -225,7 +225,7 @@ fn slow_tokens(case: &mut Case<'_>) {
         Draft {
             name: FindingName::TokenEndpointSlow,
             confidence: Confidence::Proved,
-            impact: if lb { Impact::Balancer } else { Impact::Latent },
+            impact: if lost { Impact::Balancer } else { Impact::Latent },
             backends,
             summary: format!("The token endpoint takes seconds at {whose}; docker waits 15 s."),
             evidence,
