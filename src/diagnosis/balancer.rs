@@ -2,19 +2,22 @@
 //! backends (C5, C9, unknown backends).
 
 use super::case::{Case, Draft, Impact, list};
+use super::gateway::is_5xx;
+use super::replicas::keys_of;
 use crate::model::{
     Answer, AuthScheme, BackendName, Cell, Confidence, Family, FindingName, Flow, KeyId, Reason,
     Route, Severity, Step,
 };
 
-/// From so many flows through the balancer without a refusal on, affinity is the word for it.
-const ENOUGH_SAMPLES: u32 = 10;
+/// Below this chance of meeting no refusal by luck, affinity is the word for it.
+const UNLIKELY: f64 = 0.01;
 
 pub(super) fn examine(case: &mut Case<'_>) {
     consequences(case);
     dropped_header(case);
     unknown_backend(case);
     affinity(case);
+    sampled_errors(case);
 }
 
 fn is_lb(cell: &Cell) -> bool {
@@ -153,20 +156,27 @@ fn dropped_header(case: &mut Case<'_>) {
 /// Tokens signed by a key that no configured backend has.
 fn unknown_backend(case: &mut Case<'_>) {
     let Some(run) = case.sampling() else { return };
-    let known: Vec<&KeyId> =
-        case.round.backends.iter().filter_map(|b| case.key_of(&b.name)).collect();
-    let issuing = case.round.backends.iter().filter(|b| {
-        case.round.backend_flow(&b.name).is_some_and(|f| f.challenge.measured().is_some())
+    let known: Vec<KeyId> = case
+        .round
+        .backends
+        .iter()
+        .flat_map(|facts| keys_of(case, &facts.name))
+        .map(|(key, _)| key)
+        .collect();
+    let keyless = case.round.backends.iter().any(|facts| {
+        let flow = case.round.backend_flow(&facts.name);
+        let answers = flow.is_some_and(|flow| flow.challenge.measured().is_some());
+        answers && keys_of(case, &facts.name).is_empty()
     });
     // A backend of which no key is known may be the one.
-    if known.is_empty() || known.len() < issuing.count() {
+    if known.is_empty() || keyless {
         return;
     }
-    let strange: Vec<_> = run.keys.iter().filter(|count| !known.contains(&&count.key)).collect();
+    let strange: Vec<_> = run.keys.iter().filter(|count| !known.contains(&count.key)).collect();
     if strange.is_empty() {
         return;
     }
-    let is_strange = |key: Option<&KeyId>| key.is_some_and(|k| !known.contains(&k));
+    let is_strange = |key: Option<&KeyId>| key.is_some_and(|k| !known.contains(k));
     let cells: Vec<usize> = case
         .open_cells()
         .into_iter()
@@ -209,18 +219,52 @@ fn unknown_backend(case: &mut Case<'_>) {
     );
 }
 
+/// Samples that ended in server errors although every route's own flow passed.
+fn sampled_errors(case: &mut Case<'_>) {
+    let Some(run) = case.sampling().filter(|run| run.lost >= 2) else { return };
+    let Some(failure) = run.first_loss.as_ref().filter(|failure| is_5xx(failure.reason)) else {
+        return;
+    };
+    // A backend that fails by itself is the cause of what the sampling meets of it.
+    if case.findings.iter().any(|finding| finding.severity == Severity::Critical) {
+        return;
+    }
+    let evidence = vec![format!("{} samples were lost; the first: {failure}", run.lost)];
+    case.add(
+        Draft {
+            name: FindingName::Gateway5xxTimeouts,
+            confidence: Confidence::Proved,
+            impact: Impact::Balancer,
+            backends: Vec::new(),
+            summary: "Some requests through the load balancer end in server errors.".to_owned(),
+            evidence,
+            alternatives: Vec::new(),
+        },
+        &[],
+        &[],
+    );
+}
+
 /// Backends refuse each other and no user meets it: affinity hides it until failover.
 fn affinity(case: &mut Case<'_>) {
     let Some(run) = case.sampling() else { return };
     let trials = run.pairs.trials + run.client_flows.trials;
-    let refused_between: Vec<BackendName> = case
+    let between: Vec<bool> = case
         .round
         .matrix
-        .refused()
-        .filter(|(cell, _)| !is_lb(cell))
-        .filter_map(|(cell, _)| cell.verifier.backend().cloned())
+        .cells
+        .iter()
+        .filter(|cell| !is_lb(cell))
+        .filter_map(Cell::accepted)
         .collect();
-    if refused_between.is_empty() || trials < ENOUGH_SAMPLES || case.users_are_refused() {
+    let refused = between.iter().filter(|accepted| !**accepted).count();
+    if refused == 0 || case.users_are_refused() {
+        return;
+    }
+    // With equal shares so many independent pairs would have met a refusal almost certainly.
+    #[expect(clippy::cast_precision_loss, reason = "a few thousand cells")]
+    let by_luck = (1.0 - refused as f64 / between.len() as f64).powf(f64::from(run.pairs.trials));
+    if by_luck > UNLIKELY {
         return;
     }
     // Only a cause that would reach users behind another balancer is hidden by this one.
@@ -242,8 +286,8 @@ fn affinity(case: &mut Case<'_>) {
     case.add(
         Draft {
             name: FindingName::AffinityMasksInconsistency,
-            confidence: Confidence::Suspected,
-            impact: Impact::Note,
+            confidence: Confidence::Proved,
+            impact: Impact::Latent,
             backends: Vec::new(),
             summary: "The load balancer keeps this prober on nodes that agree; others, or a \
                       failover, will meet the refusals."

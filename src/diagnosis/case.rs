@@ -188,7 +188,8 @@ impl<'a> Case<'a> {
 
     /// Whether the balancer's users meet errors other than refusals. One lost request is none.
     fn users_are_lost(&self) -> bool {
-        self.lb_fails() || self.sampling().is_some_and(|run| run.lost >= 2)
+        let sampled = |run: &BalancerRun| run.lost >= 2 || run.foreign_realms.events > 0;
+        self.lb_fails() || self.sampling().is_some_and(sampled)
     }
 
     fn severity(&self, impact: Impact) -> Severity {
@@ -210,6 +211,11 @@ impl<'a> Case<'a> {
             }
             (Impact::Balancer, _) => "Every user of the public URL may be failed by it.".to_owned(),
             (Impact::Refusals, Some(run)) if run.pairs.trials > 0 => self.refusal_effect(run),
+            (Impact::BackendLoss, Some(run)) if run.foreign_realms.events > 0 => format!(
+                "Through the load balancer {} of {} challenges sent clients to the wrong token \
+                 endpoint.",
+                run.foreign_realms.events, run.foreign_realms.trials
+            ),
             (Impact::BackendLoss, Some(run)) if run.lost > 0 => format!(
                 "Through the load balancer {} of {} flows were lost: it still sends users there.",
                 run.lost,

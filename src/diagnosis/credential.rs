@@ -2,7 +2,8 @@
 
 use super::case::{Case, Draft, Impact, list};
 use crate::model::{
-    Answer, AuthScheme, BackendName, Confidence, Family, FindingName, Flow, Reason, Route, Step,
+    Account, Answer, AuthScheme, BackendFacts, BackendName, Confidence, Family, FindingName, Flow,
+    Reason, Route, Step,
 };
 
 /// Harbor sleeps this long after a wrong secret; a database that is down answers at once
@@ -75,45 +76,49 @@ fn lost_on_the_way(flows: &[(usize, &Flow)]) -> Draft {
 
 fn everywhere(case: &Case<'_>, flows: &[(usize, &Flow)]) -> Draft {
     let harbor = case.common_family() == Family::Harbor2;
-    let (name, confidence, alternatives, summary);
-    if harbor && flows.iter().all(|(_, flow)| wait(flow) >= WRONG_SECRET_SECONDS) {
-        name = FindingName::BadOrDisabledCredential;
-        confidence = Confidence::Proved;
-        alternatives = Vec::new();
-        summary = "The credential is refused everywhere, after the delay that Harbor adds to a \
-                   wrong secret."
-            .to_owned();
-    } else if harbor {
-        // At once and everywhere: core could not look the account up, or knows it is disabled.
-        name = if database_speaks(case) {
-            FindingName::DbOutageOrPoolExhaustion
-        } else {
-            FindingName::BadOrDisabledCredential
-        };
-        confidence = Confidence::Suspected;
-        alternatives = [
+    // Core locks for 1.5 s after a wrong password, so that only the first of several tries waits.
+    let waited = flows.iter().any(|(_, flow)| wait(flow) >= WRONG_SECRET_SECONDS);
+    let mut evidence = evidence(flows);
+    let (name, alternatives, summary) = if harbor && unhealthy(case, "database") {
+        evidence.push("/api/v2.0/health calls the database unhealthy".to_owned());
+        (
             FindingName::DbOutageOrPoolExhaustion,
-            FindingName::BadOrDisabledCredential,
+            Vec::new(),
+            "Core cannot reach the database: accounts cannot be looked up, and everybody is \
+             anonymous.",
+        )
+    } else if harbor && case.round.account == Account::JwtRobot {
+        evidence.push("the robot's secret is itself a token, as Harbor 2.1 made them".to_owned());
+        (
             FindingName::RobotJwtBoundToKey,
-            FindingName::LoginLockoutCollateral,
-        ]
-        .into_iter()
-        .filter(|other| *other != name)
-        .collect();
-        summary = "The token endpoint refuses the credential everywhere, and at once.".to_owned();
+            vec![FindingName::BadOrDisabledCredential],
+            "The robot's secret is a token of a key that the nodes no longer have.",
+        )
+    } else if !harbor || waited {
+        (
+            FindingName::BadOrDisabledCredential,
+            Vec::new(),
+            "The credential is refused on every route: wrong, expired, disabled or deleted.",
+        )
     } else {
-        name = FindingName::BadOrDisabledCredential;
-        confidence = Confidence::Proved;
-        alternatives = Vec::new();
-        summary = "The token endpoint refuses the credential on every route.".to_owned();
-    }
+        // At once and everywhere: core did not even compare the secret.
+        (
+            FindingName::BadOrDisabledCredential,
+            vec![FindingName::DbOutageOrPoolExhaustion, FindingName::LoginLockoutCollateral],
+            "The token endpoint refuses the credential everywhere, and at once.",
+        )
+    };
     Draft {
         name,
-        confidence,
+        confidence: if alternatives.is_empty() {
+            Confidence::Proved
+        } else {
+            Confidence::Suspected
+        },
         impact: Impact::Balancer,
         backends: Vec::new(),
-        summary,
-        evidence: evidence(flows),
+        summary: summary.to_owned(),
+        evidence,
         alternatives,
     }
 }
@@ -129,29 +134,71 @@ fn at_some(case: &Case<'_>, flows: &[(usize, &Flow)], backends: Vec<BackendName>
         .collect();
     let mut evidence = evidence(flows);
     evidence.push(format!("the same credential is accepted by {}", list(&good)));
+    let names = list(&backends);
+    let at_backends = || flows.iter().filter(|(_, flow)| flow.route.backend().is_some());
+    let waited = at_backends().any(|(_, flow)| wait(flow) >= WRONG_SECRET_SECONDS);
+    let database = case
+        .round
+        .backends
+        .iter()
+        .any(|facts| backends.contains(&facts.name) && component_fails(facts, "database"));
+    let project_missing = case.round.borrowed.iter().any(|borrowed| {
+        backends.contains(&borrowed.backend)
+            && borrowed.answer.measured().is_some_and(is_project_missing)
+    });
+    let (name, confidence, alternatives, summary);
+    if database {
+        evidence.push(format!("/api/v2.0/health at {names} calls the database unhealthy"));
+        name = FindingName::DbOutageOrPoolExhaustion;
+        (confidence, alternatives) = (Confidence::Proved, Vec::new());
+        summary = format!("{names} cannot reach the database and treats everybody as anonymous.");
+    } else if project_missing {
+        evidence.push(format!("a good token of another node finds no such project at {names}"));
+        name = FindingName::ReplicationLagSplitContent;
+        confidence = Confidence::Suspected;
+        alternatives = vec![FindingName::AnonymousDowngrade];
+        summary =
+            format!("{names} has neither the account nor the project: its database is its own.");
+    } else if !waited && case.round.account == Account::User {
+        name = FindingName::LoginLockoutCollateral;
+        confidence = Confidence::Suspected;
+        alternatives = vec![FindingName::AnonymousDowngrade, FindingName::DbOutageOrPoolExhaustion];
+        summary =
+            format!("{names} refuses the account at once: locked by somebody's wrong password.");
+    } else {
+        name = FindingName::AnonymousDowngrade;
+        (confidence, alternatives) = (Confidence::Proved, Vec::new());
+        summary = format!(
+            "{names} does not accept the credential that other nodes accept, and treats it as \
+             anonymous."
+        );
+    }
     Draft {
-        name: FindingName::AnonymousDowngrade,
-        confidence: Confidence::Suspected,
+        name,
+        confidence,
         impact: Impact::BackendLoss,
-        summary: format!(
-            "{} does not know the credential that other nodes accept, and treats it as anonymous.",
-            list(&backends)
-        ),
         backends,
+        summary,
         evidence,
-        alternatives: vec![
-            FindingName::ReplicationLagSplitContent,
-            FindingName::DbOutageOrPoolExhaustion,
-            FindingName::LoginLockoutCollateral,
-            FindingName::RobotJwtBoundToKey,
-        ],
+        alternatives,
     }
 }
 
-/// Whether some answer carries the database's own words.
-fn database_speaks(case: &Case<'_>) -> bool {
-    let answers = case.round.flows.iter().flat_map(|flow| &flow.steps);
-    answers.filter_map(|report| report.answer.as_ref()).any(is_database_error)
+fn component_fails(facts: &BackendFacts, component: &str) -> bool {
+    let components = facts.health.measured();
+    components.is_some_and(|all| all.iter().any(|c| c.component == component && !c.healthy))
+}
+
+fn unhealthy(case: &Case<'_>, component: &str) -> bool {
+    case.round.backends.iter().any(|facts| component_fails(facts, component))
+}
+
+/// Harbor's answer where a project does not exist: an empty challenge that names it
+/// (captures/harbor-2.15.2/77-database-split.http).
+fn is_project_missing(answer: &Answer) -> bool {
+    let empty = answer.challenge.as_ref().is_some_and(|c| c.scheme == AuthScheme::Empty);
+    let message = answer.error_message.as_deref().unwrap_or_default();
+    empty && message.contains("not found")
 }
 
 /// An empty challenge whose message is not about a missing project: the database's driver speaks.

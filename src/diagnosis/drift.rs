@@ -20,7 +20,9 @@ fn versions(case: &mut Case<'_>) {
             kinds.entry(version_text(facts)).or_default().push(facts.name.clone());
         }
     }
-    if kinds.len() < 2 {
+    // Where the key id tells the versions apart, the versions are the cause that is named.
+    let named = case.findings.iter().any(|f| f.finding == FindingName::KidFormatMismatch);
+    if kinds.len() < 2 || named {
         return;
     }
     let total = kinds.values().map(Vec::len).sum();

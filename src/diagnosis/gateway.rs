@@ -5,8 +5,9 @@ use crate::model::{
     Answer, BackendName, Confidence, Family, FindingName, Flow, Reason, Route, Step,
 };
 
-/// From here on a token is slow: docker gives up at 15 s, and users complain before.
-const SLOW_TOKEN_SECONDS: f64 = 5.0;
+/// From here on a token is slow: docker gives up at 15 s, and users complain long before. Harbor's
+/// delay after a wrong secret (1.5 s) is below.
+const SLOW_TOKEN_SECONDS: f64 = 2.0;
 
 pub(super) fn examine(case: &mut Case<'_>) {
     rate_limited(case);
@@ -79,12 +80,17 @@ fn rate_limited(case: &mut Case<'_>) {
     evidence.extend(lost.filter(|_| sampled).map(|failure| format!("lb sampling: {failure}")));
     let culprits = limited.as_ref().map(Culprits::indexes).unwrap_or_default();
     let backends = limited.as_ref().map(|l| l.backends.clone()).unwrap_or_default();
+    // A limit that only the sampling runs into counts the prober; users may stay below it.
+    let impact = match &limited {
+        None => Impact::Latent,
+        Some(limited) => limited.impact(),
+    };
     let whose = limited.as_ref().map_or("The load balancer".to_owned(), Culprits::whose);
     case.add(
         Draft {
             name: FindingName::RateLimited429,
             confidence: Confidence::Proved,
-            impact: if backends.is_empty() { Impact::Balancer } else { Impact::BackendLoss },
+            impact,
             backends,
             summary: format!("{whose} answers 429: a limiter counts the prober, or everybody."),
             evidence,
@@ -136,28 +142,12 @@ fn html(case: &mut Case<'_>) {
 }
 
 fn server_errors(case: &mut Case<'_>) {
-    let is_5xx = |reason| {
-        matches!(
-            reason,
-            Reason::ServerError | Reason::BadGateway | Reason::Unavailable | Reason::GatewayTimeout
-        )
-    };
     let found = Culprits::find(case, |flow, reason| {
         // A token endpoint that answers 500 with an empty body is about the key; see `keys`.
         is_5xx(reason) && !(token_without_key(flow))
     });
-    let lost = case.sampling().filter(|run| run.lost >= 2);
-    let lost = lost.and_then(|run| Some((run.lost, run.first_loss.as_ref()?)));
-    let lost = lost.filter(|(_, failure)| is_5xx(failure.reason));
-    let Some(found) = found else {
-        if let Some((count, failure)) = lost.filter(|_| case.findings.is_empty()) {
-            let evidence = vec![format!("{count} samples were lost; the first: {failure}")];
-            case.add(sampled_errors(evidence), &[], &[]);
-        }
-        return;
-    };
-    let mut evidence = found.evidence();
-    evidence.extend(lost.map(|(count, why)| format!("lb: {count} samples were lost; {why}")));
+    let Some(found) = found else { return };
+    let evidence = found.evidence();
     let by_nginx = found.flows.iter().all(|(_, flow)| {
         flow.failure().and_then(|(step, _)| flow.answer(step)).is_some_and(|answer| {
             answer.html
@@ -184,23 +174,19 @@ fn server_errors(case: &mut Case<'_>) {
     );
 }
 
-fn sampled_errors(evidence: Vec<String>) -> Draft {
-    Draft {
-        name: FindingName::Gateway5xxTimeouts,
-        confidence: Confidence::Proved,
-        impact: Impact::Balancer,
-        backends: Vec::new(),
-        summary: "Some requests through the load balancer end in server errors.".to_owned(),
-        evidence,
-        alternatives: Vec::new(),
-    }
-}
-
 /// Harbor's core cannot sign: 500 with an empty body (captures/harbor-2.15.2/73-key-unreadable.http).
 pub(super) fn token_without_key(flow: &Flow) -> bool {
     let Some((Step::Token, failure)) = flow.failure() else { return false };
     failure.reason == Reason::ServerError
         && flow.answer(Step::Token).is_some_and(|answer| answer.body_bytes == 0 && !answer.html)
+}
+
+/// Whether a gateway or the server behind it failed.
+pub(super) fn is_5xx(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::ServerError | Reason::BadGateway | Reason::Unavailable | Reason::GatewayTimeout
+    )
 }
 
 fn slow_tokens(case: &mut Case<'_>) {
@@ -223,7 +209,7 @@ fn slow_tokens(case: &mut Case<'_>) {
     }
     let backends: Vec<BackendName> =
         slow.iter().filter_map(|(_, flow)| flow.route.backend().cloned()).collect();
-    let lb = slow.iter().any(|(_, flow)| flow.route == Route::Balancer);
+    let lost = slow.iter().any(|(_, flow)| flow.route == Route::Balancer && timed_out(flow));
     let evidence = slow
         .iter()
         .map(|(_, flow)| {
@@ -239,7 +225,7 @@ fn slow_tokens(case: &mut Case<'_>) {
         Draft {
             name: FindingName::TokenEndpointSlow,
             confidence: Confidence::Proved,
-            impact: if lb { Impact::Balancer } else { Impact::Latent },
+            impact: if lost { Impact::Balancer } else { Impact::Latent },
             backends,
             summary: format!("The token endpoint takes seconds at {whose}; docker waits 15 s."),
             evidence,

@@ -16,6 +16,7 @@ const INNER_REALM: &str = "harbor-registry-basic-realm";
 pub(super) fn examine(case: &mut Case<'_>) {
     cannot_sign(case);
     inner_password(case);
+    other_service(case);
     broken_verifiers(case);
     broken_issuers(case);
     different_keys(case);
@@ -111,6 +112,56 @@ fn inner_password(case: &mut Case<'_>) {
         },
         &cells,
         &flows,
+    );
+}
+
+/// A verifier whose own challenge asks for another audience than the token has (A5).
+fn other_service(case: &mut Case<'_>) {
+    let service =
+        |name: &BackendName| case.round.backend_flow(name)?.challenge.measured()?.service.clone();
+    let mut services: BTreeMap<String, Vec<BackendName>> = BTreeMap::new();
+    for backend in &case.round.backends {
+        if let Some(service) = service(&backend.name) {
+            services.entry(service).or_default().push(backend.name.clone());
+        }
+    }
+    let total: usize = services.values().map(Vec::len).sum();
+    let (odd, _) = odd_ones(&services, total);
+    if services.len() < 2 {
+        return;
+    }
+    let cells: Vec<usize> = case
+        .open_cells()
+        .into_iter()
+        .filter(|(_, cell, _)| {
+            let end = |name: Option<&BackendName>| name.is_some_and(|name| odd.contains(name));
+            end(cell.verifier.backend()) != end(cell.issuer.backend())
+        })
+        .map(|(index, ..)| index)
+        .collect();
+    if cells.is_empty() {
+        return;
+    }
+    let mut evidence: Vec<String> = services
+        .iter()
+        .map(|(service, names)| format!("service {service:?}: {}", list(names)))
+        .collect();
+    evidence.extend(cells.iter().take(3).filter_map(|i| describe(&case.round.matrix.cells[*i])));
+    case.add(
+        Draft {
+            name: FindingName::IssuerAudienceMismatch,
+            confidence: Confidence::Proved,
+            impact: Impact::Refusals,
+            summary: format!(
+                "{} asks for another audience (service) than the tokens of the others have.",
+                list(&odd)
+            ),
+            backends: odd,
+            evidence,
+            alternatives: Vec::new(),
+        },
+        &cells,
+        &[],
     );
 }
 

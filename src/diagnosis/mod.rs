@@ -19,6 +19,7 @@ mod drift;
 mod gateway;
 mod keys;
 mod leeway;
+mod replicas;
 mod repository;
 mod statistics;
 mod time;
@@ -37,6 +38,7 @@ pub fn assess(round: &Round) -> Assessment {
     gateway::examine(&mut case);
     challenge::examine(&mut case);
     credential::examine(&mut case);
+    replicas::examine(&mut case);
     time::examine(&mut case);
     keys::examine(&mut case);
     repository::examine(&mut case);

@@ -85,7 +85,7 @@ fn missing_access(case: &mut Case<'_>) {
         Draft {
             name: FindingName::AuthzDeniedOrProjectMissing,
             confidence: Confidence::Proved,
-            impact: Impact::Latent,
+            impact: Impact::Balancer,
             backends: Vec::new(),
             summary: format!("No node grants {scope}: permission or project is missing."),
             evidence,
@@ -134,7 +134,8 @@ fn refused(case: &mut Case<'_>) {
     let evidence: Vec<String> = found.iter().map(|at| at.line.clone()).collect();
     let indexes: Vec<usize> = found.iter().map(|at| at.index).collect();
     let everywhere = names.len() == reached(case, Step::Repository);
-    let granted_and_refused = found.iter().all(|at| {
+    let at_backends = || found.iter().filter(|at| at.flow.route.backend().is_some());
+    let granted_and_refused = at_backends().all(|at| {
         let harbor = case.family_of(&at.flow.route) == Family::Harbor2;
         let basic = at
             .answer
@@ -159,7 +160,7 @@ fn refused(case: &mut Case<'_>) {
         Draft {
             name: FindingName::AuthzDeniedOrProjectMissing,
             confidence: Confidence::Proved,
-            impact: Impact::Latent,
+            impact: Impact::Balancer,
             backends: Vec::new(),
             summary: format!(
                 "Every node accepts the token and none gives {scope}: permission, project or \

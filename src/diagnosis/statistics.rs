@@ -92,6 +92,9 @@ fn divide(backends: &[(&BackendName, Option<String>)], seen: &[(String, u32)]) -
 /// pairs of the issuer's share times the verifier's, where the pair is refused. Pairs of which
 /// nothing is known are left out of both sums. `None` if nothing is known.
 pub(super) fn expected(round: &Round, shares: &[Share]) -> Option<f64> {
+    if round.census.iter().any(|census| census.keys.len() > 1) {
+        return by_keys(round);
+    }
     let mut sum = 0.0;
     let mut weight = 0.0;
     for cell in &round.matrix.cells {
@@ -101,6 +104,17 @@ pub(super) fn expected(round: &Round, shares: &[Share]) -> Option<f64> {
         sum += if accepted { 0.0 } else { part };
     }
     (weight > 0.0).then_some(sum / weight)
+}
+
+/// Where one address hides replicas, its cells are a matter of luck; then the keys decide: a token
+/// passes where its own key verifies, and each key's share of the tokens is its share of the
+/// verifiers.
+fn by_keys(round: &Round) -> Option<f64> {
+    let run = round.balancer.measured()?;
+    let total: u32 = run.keys.iter().map(|count| count.tokens).sum();
+    let share = |tokens: u32| f64::from(tokens) / f64::from(total);
+    let same: f64 = run.keys.iter().map(|count| share(count.tokens).powi(2)).sum();
+    (total > 0).then_some(1.0 - same)
 }
 
 fn weight_of(cell: &Cell, shares: &[Share]) -> Option<f64> {

@@ -130,15 +130,19 @@ pub(super) fn http_date(now: i64) -> String {
     httpdate::fmt_http_date(std::time::UNIX_EPOCH + Duration::from_secs(seconds))
 }
 
-/// A time as RFC 3339 in UTC with `digits` (0, 3 or 9) decimals; `now` in nanoseconds since 1970.
+/// A time as RFC 3339 in UTC with `digits` (0 or 3) decimals; `now` in nanoseconds since 1970.
 pub(super) fn rfc3339(now: i64, digits: u8) -> String {
-    let time = chrono::DateTime::from_timestamp_nanos(now);
-    let format = match digits {
-        0 => chrono::SecondsFormat::Secs,
-        3 => chrono::SecondsFormat::Millis,
-        _ => chrono::SecondsFormat::Nanos,
-    };
-    time.to_rfc3339_opts(format, true)
+    let format =
+        if digits == 3 { chrono::SecondsFormat::Millis } else { chrono::SecondsFormat::Secs };
+    chrono::DateTime::from_timestamp_nanos(now).to_rfc3339_opts(format, true)
+}
+
+/// The same with nanoseconds as Go writes them: without the zeros at the end.
+pub(super) fn rfc3339_nanos(now: i64) -> String {
+    let time = chrono::DateTime::from_timestamp_nanos(now)
+        .to_rfc3339_opts(chrono::SecondsFormat::Nanos, true);
+    let digits = time.trim_end_matches('Z').trim_end_matches('0').trim_end_matches('.');
+    format!("{digits}Z")
 }
 
 /// A registry's error body: one error with its line end, as Go's encoder writes it. The detail is
@@ -150,5 +154,22 @@ pub(super) fn error_body(code: &str, message: &str, detail: Option<&str>) -> Str
         Some(detail) => format!(
             "{{\"errors\":[{{\"code\":\"{code}\",\"message\":{message},\"detail\":{detail}}}]}}\n"
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nanoseconds_lose_their_last_zeros_and_nothing_else() {
+        let second = 1_800_000_000_000_000_000;
+        for (nanos, text) in [
+            (0, "2027-01-15T08:00:00Z"),
+            (200_000_000, "2027-01-15T08:00:00.2Z"),
+            (1, "2027-01-15T08:00:00.000000001Z"),
+        ] {
+            assert_eq!(rfc3339_nanos(second + nanos), text);
+        }
     }
 }

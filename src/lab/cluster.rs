@@ -307,8 +307,17 @@ mod tests {
         Options { keys: KeyKind::Fast, ..Options::default() }
     }
 
-    /// One request on a connection of its own; everything that comes back.
     async fn get(cluster: &Cluster, address: SocketAddr, path: &str) -> std::io::Result<String> {
+        ask(cluster, address, "GET", path).await
+    }
+
+    /// One request on a connection of its own; everything that comes back.
+    async fn ask(
+        cluster: &Cluster,
+        address: SocketAddr,
+        method: &str,
+        path: &str,
+    ) -> std::io::Result<String> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(cluster.ca_pem().as_bytes()).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -321,7 +330,7 @@ mod tests {
         let name = ServerName::try_from(PUBLIC_HOST).unwrap();
         let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
         let request =
-            format!("GET {path} HTTP/1.1\r\nHost: {PUBLIC_HOST}\r\nConnection: close\r\n\r\n");
+            format!("{method} {path} HTTP/1.1\r\nHost: {PUBLIC_HOST}\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await?;
@@ -387,6 +396,16 @@ mod tests {
                     assert!(!answer.ends_with("]}\n"), "{answer}");
                 }
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn head_tells_the_length_of_a_body_that_does_not_come() {
+        let cluster = start("healthy");
+        for address in [cluster.nodes()[0].address, cluster.balancer()] {
+            let answer = ask(&cluster, address, "HEAD", "/v2/").await.unwrap();
+            assert!(answer.contains("Content-Length: 76\r\n"), "{answer}");
+            assert!(answer.ends_with("\r\n\r\n"), "{answer}");
         }
     }
 

@@ -109,6 +109,12 @@ pub enum Fault {
         /// Seconds between two attempts; each locks the account for 1.5 s.
         every_seconds: f64,
     },
+    /// People are refused after so many seconds, robots and the administrator are not: the
+    /// directory (LDAP, OIDC) cannot be reached, or this node cannot decrypt its password.
+    PeopleRefused {
+        /// Seconds that core tries.
+        after_seconds: f64,
+    },
     /// The registry behind core refuses core's password.
     RegistryPassword,
     /// The database cannot be reached.

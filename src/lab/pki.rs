@@ -1,6 +1,7 @@
 //! The lab's certificate authority and the certificates that its places present.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Datelike as _};
@@ -18,7 +19,23 @@ pub(super) struct Pki {
     public_host: String,
     /// The day on which the lab began: year, month, day.
     today: (i32, u8, u8),
-    configs: Mutex<HashMap<String, Arc<ServerConfig>>>,
+    made: Mutex<Made>,
+}
+
+/// A place and how its certificate is wrong.
+type Who = (String, Option<CertificateFault>);
+
+/// What was asked for before.
+#[derive(Default)]
+struct Made {
+    leaves: HashMap<Who, Leaf>,
+    configs: HashMap<Who, Arc<ServerConfig>>,
+}
+
+/// A certificate with its key.
+struct Leaf {
+    certificate: CertificateDer<'static>,
+    key: PrivatePkcs8KeyDer<'static>,
 }
 
 impl Pki {
@@ -34,7 +51,7 @@ impl Pki {
             issuer: CertifiedIssuer::self_signed(params, key).map_err(failed)?,
             public_host: public_host.to_owned(),
             today: (date.year(), day(date.month()), day(date.day())),
-            configs: Mutex::default(),
+            made: Mutex::default(),
         })
     }
 
@@ -43,26 +60,28 @@ impl Pki {
         self.issuer.pem()
     }
 
-    /// How a place presents itself. Without a fault all places have one certificate together.
+    /// How a place presents itself. Without a fault all places have one certificate together, as
+    /// in a good installation, but each remembers its own TLS sessions.
     pub(super) fn config(
         &self,
         place: &str,
         fault: Option<CertificateFault>,
     ) -> Result<Arc<ServerConfig>, LabError> {
-        let name = match fault {
-            None => String::new(),
-            Some(fault) => format!("{place} {fault:?}"),
-        };
-        let mut configs = self.configs.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(config) = configs.get(&name) {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(config) = made.configs.get(&(place.to_owned(), fault)) {
             return Ok(Arc::clone(config));
         }
-        let config = Arc::new(self.make(fault)?);
-        configs.insert(name, Arc::clone(&config));
+        let owner = if fault.is_some() { place } else { "" };
+        let leaf = match made.leaves.entry((owner.to_owned(), fault)) {
+            Entry::Occupied(leaf) => leaf.into_mut(),
+            Entry::Vacant(place) => place.insert(self.leaf(fault)?),
+        };
+        let config = Arc::new(server_config(leaf)?);
+        made.configs.insert((place.to_owned(), fault), Arc::clone(&config));
         Ok(config)
     }
 
-    fn make(&self, fault: Option<CertificateFault>) -> Result<ServerConfig, LabError> {
+    fn leaf(&self, fault: Option<CertificateFault>) -> Result<Leaf, LabError> {
         let host = match fault {
             Some(CertificateFault::WrongName) => "another.lab.test",
             _ => self.public_host.as_str(),
@@ -87,18 +106,26 @@ impl Pki {
             params.signed_by(&key, &self.issuer)
         }
         .map_err(failed)?;
-        let chain = vec![CertificateDer::from(leaf.der().to_vec())];
-        let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| LabError::Certificate(error.to_string()))?
-            .with_no_client_auth()
-            .with_single_cert(chain, private)
-            .map_err(|error| LabError::Certificate(error.to_string()))?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(config)
+        Ok(Leaf {
+            certificate: leaf.der().clone(),
+            key: PrivatePkcs8KeyDer::from(key.serialize_der()),
+        })
     }
+}
+
+fn server_config(leaf: &Leaf) -> Result<ServerConfig, LabError> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| LabError::Certificate(error.to_string()))?
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![leaf.certificate.clone()],
+            PrivateKeyDer::Pkcs8(leaf.key.clone_key()),
+        )
+        .map_err(|error| LabError::Certificate(error.to_string()))?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the form that map_err calls")]

@@ -36,6 +36,7 @@ pub(super) struct Settings {
     pub(super) permission_missing: bool,
     pub(super) project_missing: bool,
     pub(super) failing_logins: Option<Duration>,
+    pub(super) people_refused: Option<Duration>,
     pub(super) registry_password: bool,
     pub(super) database: u32,
     pub(super) database_up: bool,
@@ -142,6 +143,7 @@ impl Settings {
             permission_missing: false,
             project_missing: false,
             failing_logins: None,
+            people_refused: None,
             registry_password: true,
             database: 0,
             database_up: true,
@@ -201,6 +203,9 @@ impl Settings {
             Fault::ProjectMissing => self.project_missing = true,
             Fault::FailingLogins { every_seconds } => {
                 self.failing_logins = Some(duration(every_seconds.max(0.001)));
+            }
+            Fault::PeopleRefused { after_seconds } => {
+                self.people_refused = Some(duration(*after_seconds));
             }
             Fault::Family(family) => self.family = *family,
             other => self.suffer_process(other),

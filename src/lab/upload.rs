@@ -7,7 +7,7 @@ use hyper::body::Bytes;
 use serde_json::{Value, json};
 
 use super::Family;
-use super::answer::{rfc3339, set};
+use super::answer::{rfc3339, rfc3339_nanos, set};
 use super::call::Call;
 use super::content::{error, length_zero, location};
 use super::mac::hmac_sha256;
@@ -19,7 +19,7 @@ pub(super) fn start(call: &mut Call<'_>, repository: &str) -> Response<Bytes> {
     let number = call.settings.storage;
     let uploads = &mut call.stores.storage(number).uploads;
     uploads.insert(id.clone(), (repository.to_owned(), Vec::new()));
-    let started = rfc3339(call.now, 9);
+    let started = rfc3339_nanos(call.now);
     progress(call, 202, repository, &id, 0, &started)
 }
 

@@ -50,6 +50,8 @@ pub struct BalancerRun {
     /// Client-like flows: challenge, token and access in a row on one connection, as a docker
     /// client does. Events are flows that failed with 401.
     pub client_flows: Ratio,
+    /// Challenges that name a token endpoint elsewhere than the registry and `allowed_realms`.
+    pub foreign_realms: Ratio,
     /// Flows of either kind that failed otherwise; they count in neither ratio.
     pub lost: u32,
     /// The first of those failures.

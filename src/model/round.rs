@@ -20,6 +20,69 @@ pub struct BackendFacts {
     /// The version it tells without credentials. Harbor 2.13 and later tell none; then this is
     /// `Measured(None)`.
     pub version: Outcome<Option<Version>>,
+    /// Harbor's own word on its components; asked for only where the backend's flow failed. It
+    /// can lie: a registry that refuses core's password is called healthy
+    /// (captures/harbor-2.15.2/68-registry-password.http).
+    pub health: Outcome<Vec<ComponentHealth>>,
+}
+
+/// Who the prober is to the registry. Harbor treats the kinds differently: users are locked after
+/// a wrong password, and the secrets of old robots are tokens themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Account {
+    /// No credentials are configured.
+    Anonymous,
+    /// A robot, by the prefix that Harbor gives its name.
+    Robot,
+    /// A robot of Harbor 2.1 or older, whose secret is a JWT.
+    JwtRobot,
+    /// Anybody else.
+    User,
+}
+
+/// One component as `/api/v2.0/health` tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ComponentHealth {
+    /// `database`, `redis` and so on, cut to 40 characters.
+    pub component: String,
+    /// Whether it is called healthy.
+    pub healthy: bool,
+}
+
+/// The signing keys of several tokens, each asked for on a connection of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Census {
+    /// Who issued them.
+    pub backend: BackendName,
+    /// The keys, most frequent first.
+    pub keys: Vec<super::KeyCount>,
+}
+
+/// A token held since an earlier round, shown to its own issuer.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Aged {
+    /// Who issued it and was asked.
+    pub backend: BackendName,
+    /// The key that signed it.
+    pub key: Option<super::KeyId>,
+    /// Seconds since it was issued.
+    pub age_seconds: f64,
+    /// Seconds that it still had to live.
+    pub left_seconds: f64,
+    /// Whether it was accepted; a failure where nothing was learned.
+    pub accepted: Outcome<bool>,
+}
+
+/// Another backend's token at the repository of a backend that issued none.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Borrowed {
+    /// Where it was shown.
+    pub backend: BackendName,
+    /// Who issued it.
+    pub issuer: super::Issuer,
+    /// The answer.
+    pub answer: Outcome<super::Answer>,
 }
 
 /// The certificate that a route presented.
@@ -49,8 +112,8 @@ pub struct Round {
     pub url: String,
     /// The scope asked for, if one is configured.
     pub scope: Option<String>,
-    /// Whether credentials were sent.
-    pub authenticated: bool,
+    /// Who the prober is to the registry.
+    pub account: Account,
     /// When it began, by the prober's clock.
     pub started: DateTime<Utc>,
     /// How long it took, in seconds.
@@ -63,6 +126,13 @@ pub struct Round {
     pub matrix: Matrix,
     /// The sampling through the load balancer.
     pub balancer: Outcome<BalancerRun>,
+    /// Signing keys of several tokens of one backend, counted where a refusal might mean that its
+    /// address hides replicas.
+    pub census: Vec<Census>,
+    /// Tokens of good backends shown to the repository of those that issued none.
+    pub borrowed: Vec<Borrowed>,
+    /// Tokens held since an earlier round, shown to the backend that issued them.
+    pub aged: Vec<Aged>,
     /// Clocks by backend and source.
     pub clocks: Vec<ClockReading>,
     /// Certificates by route; empty for plain HTTP.

@@ -7,12 +7,12 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::{
-    Answer, Assessment, AuthScheme, BackendFacts, BackendName, BalancerRun, Cell, CellResult,
-    Certificate, Challenge, ClockInterval, ClockReading, ClockSource, Confidence, Failure, Family,
-    Finding, FindingName, Flow, FlowResult, Issuer, Judged, KeyCount, KeyId, Leeway, Matrix,
-    Outcome, Phase, ProgramFacts, Ratio, Reason, Refusal, RegistryName, RegistryState,
-    ResponseCount, Round, Route, Severity, Share, Snapshot, Status, Step, StepReport, Timeline,
-    TokenFacts, Version,
+    Account, Answer, Assessment, AuthScheme, BackendFacts, BackendName, BalancerRun, Cell,
+    CellResult, Certificate, Challenge, ClockInterval, ClockReading, ClockSource, Confidence,
+    Failure, Family, Finding, FindingName, Flow, FlowResult, Issuer, Judged, KeyCount, KeyId,
+    Leeway, Matrix, Outcome, Phase, ProgramFacts, Ratio, Reason, Refusal, RegistryName,
+    RegistryState, ResponseCount, Round, Route, Severity, Share, Skipped, Snapshot, Status, Step,
+    StepReport, Timeline, TokenFacts, Version,
 };
 
 /// A key id in libtrust's form.
@@ -126,7 +126,7 @@ pub(crate) fn round(backends: &[&str]) -> Round {
         registry: registry("main"),
         url: "https://hub.example.com".into(),
         scope: None,
-        authenticated: true,
+        account: Account::Robot,
         started: started(),
         seconds: 1.5,
         backends: names
@@ -137,6 +137,7 @@ pub(crate) fn round(backends: &[&str]) -> Round {
                 address: format!("10.0.0.{n}:443"),
                 family: Family::Harbor2,
                 version: Outcome::Measured(Some(Version { major: 2, minor: 10, patch: 3 })),
+                health: Outcome::Skipped(Skipped::NotApplicable),
             })
             .collect(),
         flows: routes.iter().cloned().map(flow).collect(),
@@ -147,6 +148,9 @@ pub(crate) fn round(backends: &[&str]) -> Round {
             keys: vec![KeyCount { key: KeyId::from_wire(KEY), tokens: 40 }],
             ..BalancerRun::default()
         }),
+        census: Vec::new(),
+        borrowed: Vec::new(),
+        aged: Vec::new(),
         clocks: names
             .iter()
             .flat_map(|name| [clock(name, ClockSource::Date), clock(name, ClockSource::Iat)])

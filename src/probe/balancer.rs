@@ -7,11 +7,12 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use rand::seq::SliceRandom as _;
 
-use super::ask::{Ask, Asker, Auth};
+use super::ask::Asker;
 use super::flow::{self, Endpoint};
 use super::matrix;
 use crate::model::{
-    BalancerRun, Failure, Family, Flow, KeyCount, KeyId, Outcome, Reason, Route, Skipped, Step,
+    BalancerRun, Challenge, Failure, Family, Flow, KeyCount, KeyId, Outcome, Ratio, Reason, Route,
+    Skipped, Step,
 };
 
 /// Pairs for each client-like flow.
@@ -32,7 +33,7 @@ const MAX_LOSSES: u32 = 3;
 
 /// One sample's result.
 enum Sample {
-    Pair { refused: bool, key: Option<KeyId>, certificate: Option<String> },
+    Pair { refused: bool, key: Option<KeyId>, certificate: Option<String>, realms: Ratio },
     Client { refused: bool },
     Lost(Failure),
 }
@@ -122,7 +123,7 @@ async fn lane(
         }
         let sample = match next {
             Next::Pair { dummies } => pair(asker, endpoint, family, dummies).await,
-            Next::Client => client(asker, endpoint, family).await,
+            Next::Client => client(asker, family).await,
         };
         losses = if matches!(sample, Sample::Lost(_)) { losses + 1 } else { 0 };
         // Time's end is nobody's failure.
@@ -143,26 +144,32 @@ async fn pair(asker: &Asker<'_>, endpoint: &Endpoint, family: Family, dummies: u
         Err(unusable) => return Sample::Lost(unusable.failure),
     };
     let certificate = asked.exchange.certificate.map(|peer| peer.fingerprint());
+    let mut realms = Ratio::default();
     for _ in 0..dummies {
         let mut link = asker.link(route);
-        asker.ask(link.as_mut(), route, Ask::get(Step::Challenge, "/v2/", Auth::None)).await;
+        let (_, challenge) = flow::challenge(asker, link.as_mut(), route).await;
+        realms.trials += u32::from(challenge.is_ok());
+        realms.events += u32::from(challenge.is_ok_and(|c| is_foreign(asker, &c)));
     }
     let mut link = asker.link(route);
     let (_, failure) =
         flow::access(asker, link.as_mut(), route, Step::Access, "/v2/", &token).await;
     match refused(failure) {
-        Ok(refused) => Sample::Pair { refused, key: token.facts.kid.clone(), certificate },
+        Ok(refused) => Sample::Pair { refused, key: token.facts.kid.clone(), certificate, realms },
         Err(failure) => Sample::Lost(failure),
     }
 }
 
-async fn client(asker: &Asker<'_>, endpoint: &Endpoint, family: Family) -> Sample {
+async fn client(asker: &Asker<'_>, family: Family) -> Sample {
     let route = &Route::Balancer;
     let mut link = asker.link(route);
     let (_, challenge) = flow::challenge(asker, link.as_mut(), route).await;
-    if let Err(failure) = challenge {
-        return Sample::Lost(failure);
-    }
+    // A client goes where this very challenge sends it, not where the first one did.
+    let endpoint = match challenge.and_then(|c| flow::endpoint(asker, route, &c)) {
+        Ok(endpoint) => endpoint,
+        Err(failure) => return Sample::Lost(failure),
+    };
+    let endpoint = &endpoint;
     let (_, token) = match &endpoint.issuer {
         crate::model::Issuer::Route(_) => flow::token(asker, link.as_mut(), endpoint, family).await,
         crate::model::Issuer::Server(_) => {
@@ -182,6 +189,12 @@ async fn client(asker: &Asker<'_>, endpoint: &Endpoint, family: Family) -> Sampl
     }
 }
 
+/// Whether a challenge sends clients where no credentials may go.
+fn is_foreign(asker: &Asker<'_>, challenge: &Challenge) -> bool {
+    let endpoint = flow::endpoint(asker, &Route::Balancer, challenge);
+    endpoint.is_err_and(|failure| failure.reason == Reason::RealmNotAllowed)
+}
+
 fn refused(failure: Option<Failure>) -> Result<bool, Failure> {
     match failure {
         None => Ok(false),
@@ -196,7 +209,9 @@ fn sum(samples: impl Iterator<Item = Sample>) -> BalancerRun {
     let mut certificates: BTreeMap<String, u32> = BTreeMap::new();
     for sample in samples {
         match sample {
-            Sample::Pair { refused, key, certificate } => {
+            Sample::Pair { refused, key, certificate, realms } => {
+                run.foreign_realms.events += realms.events;
+                run.foreign_realms.trials += realms.trials;
                 run.pairs.trials += 1;
                 run.pairs.events += u32::from(refused);
                 if let Some(key) = key {

@@ -4,7 +4,10 @@ use super::ask::{Ask, Asker, Auth};
 use super::flow;
 use super::matrix;
 use crate::config::Backend;
-use crate::model::{BackendFacts, Failure, Family, Flow, Outcome, Reason, Route, Skipped, Step};
+use crate::model::{
+    BackendFacts, ComponentHealth, Failure, Family, Flow, Outcome, Reason, Route, Skipped, Step,
+    Version,
+};
 use crate::registry;
 
 /// Facts of one backend; Harbor's version is asked for, the others tell none.
@@ -21,35 +24,58 @@ pub(super) async fn facts(
         }
         Family::Unknown => Outcome::Skipped(Skipped::EarlierStepFailed),
     };
-    BackendFacts {
-        name: backend.name.clone(),
-        address: backend.address.to_string(),
-        family,
-        version,
+    let failed =
+        own.is_some_and(|flow| flow.failure().is_some_and(|(step, _)| step >= Step::Token));
+    let health = match family {
+        Family::Harbor2 if failed => health(asker, &Route::Backend(backend.name.clone())).await,
+        _ => Outcome::Skipped(Skipped::NotApplicable),
+    };
+    let (name, address) = (backend.name.clone(), backend.address.to_string());
+    BackendFacts { name, address, family, version, health }
+}
+
+async fn health(asker: &Asker<'_>, route: &Route) -> Outcome<Vec<ComponentHealth>> {
+    let body = match api(asker, route, "/api/v2.0/health").await {
+        Ok(body) => body,
+        Err(outcome) => return outcome,
+    };
+    match registry::harbor_health(&body) {
+        Ok(components) => Outcome::Measured(components),
+        Err(found) => Outcome::Failed(Failure::of_answer(
+            Reason::UnexpectedStatus,
+            format!("the health page is {found}"),
+        )),
     }
 }
 
-async fn harbor(asker: &Asker<'_>, route: &Route) -> Outcome<Option<crate::model::Version>> {
+async fn harbor(asker: &Asker<'_>, route: &Route) -> Outcome<Option<Version>> {
+    let body = match api(asker, route, "/api/v2.0/systeminfo").await {
+        Ok(body) => body,
+        Err(outcome) => return outcome,
+    };
+    match registry::harbor_version(&body) {
+        Ok(version) => Outcome::Measured(version),
+        Err(found) => Outcome::Failed(Failure::of_answer(
+            Reason::UnexpectedStatus,
+            format!("system information is {found}"),
+        )),
+    }
+}
+
+/// The body of a page of Harbor's API that needs no credentials. Booked with the challenges: it
+/// belongs to no step of its own.
+async fn api<T>(asker: &Asker<'_>, route: &Route, path: &str) -> Result<Vec<u8>, Outcome<T>> {
     if asker.is_over() {
-        return Outcome::Skipped(Skipped::DeadlineReached);
+        return Err(Outcome::Skipped(Skipped::DeadlineReached));
     }
     let mut link = asker.link(route);
-    // Booked with the challenges: it needs no token and belongs to no step of its own.
-    let ask = Ask::get(Step::Challenge, "/api/v2.0/systeminfo", Auth::None);
+    let ask = Ask::get(Step::Challenge, path, Auth::None);
     let asked = asker.ask(link.as_mut(), route, ask).await;
-    let answer = match flow::outcome(&asked) {
-        Ok(answer) => answer,
-        Err(failure) => return Outcome::Failed(failure),
-    };
-    if answer.status != 200 {
-        return Outcome::Failed(flow::unexpected(answer, "200 with system information"));
-    }
-    let body = asked.reply().map(|reply| reply.body.as_slice()).unwrap_or_default();
-    match registry::harbor_version(body) {
-        Ok(version) => Outcome::Measured(version),
-        Err(found) => {
-            let detail = format!("system information is {found}");
-            Outcome::Failed(Failure::of_answer(Reason::UnexpectedStatus, detail))
+    match flow::outcome(&asked) {
+        Err(failure) => Err(Outcome::Failed(failure)),
+        Ok(answer) if answer.status != 200 => {
+            Err(Outcome::Failed(flow::unexpected(answer, "200 from Harbor's API")))
         }
+        Ok(_) => Ok(asked.reply().map(|reply| reply.body.clone()).unwrap_or_default()),
     }
 }

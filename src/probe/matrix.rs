@@ -42,7 +42,7 @@ const MAX_LADDERS: usize = 64;
 pub(super) struct Row {
     pub(super) issuer: Issuer,
     route: Route,
-    source: Result<(Endpoint, Family), Skipped>,
+    pub(super) source: Result<(Endpoint, Family), Skipped>,
     /// Of the flow's token, by which sampling groups equal issuers.
     facts: Option<TokenFacts>,
 }

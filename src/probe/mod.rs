@@ -11,5 +11,6 @@ mod flow;
 mod matrix;
 mod pace;
 mod round;
+mod suspicion;
 
 pub use round::{Prober, Progress};

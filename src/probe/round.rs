@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use futures_util::future::{join, join_all};
+use secrecy::ExposeSecret as _;
 use tokio::time::Instant;
 
-use super::ask::{Asker, Memory, Tally, Token, remember};
-use super::{balancer, facts, flow, matrix};
+use super::ask::{Asker, Memory, Tally, remember};
+use super::suspicion::Held;
+use super::{balancer, facts, flow, matrix, suspicion};
 use crate::clock::{Clock, estimate};
 use crate::config::{self, Backend};
 use crate::model::{
-    BackendFacts, BalancerRun, ClockReading, Flow, Matrix, Outcome, Round, Route, Skipped,
+    Account, Aged, BackendFacts, BalancerRun, Borrowed, Census, ClockReading, Flow, Matrix,
+    Outcome, Round, Route, Skipped,
 };
 use crate::transport::Wire;
 
@@ -33,13 +36,14 @@ pub struct Prober {
     registry: Arc<config::Registry>,
     wire: Arc<dyn Wire>,
     memory: Memory,
+    held: Held,
     rounds: u64,
 }
 
 impl Prober {
     /// A prober of this registry over this wire.
     pub fn new(registry: Arc<config::Registry>, wire: Arc<dyn Wire>) -> Self {
-        Self { registry, wire, memory: Memory::default(), rounds: 0 }
+        Self { registry, wire, memory: Memory::default(), held: Held::default(), rounds: 0 }
     }
 
     /// Measures everything once and always ends by `deadline`: what was not reached by then is
@@ -63,20 +67,23 @@ impl Prober {
         remember(&mut self.memory, &routes, registry.max_requests_per_second);
         let asker = Asker::new(&registry, backends, &*self.wire, &self.memory, clock, deadline);
 
-        let measured = measure(&asker, number, progress).await;
+        let measured = measure(&asker, &mut self.held, number, progress).await;
         progress(Progress::Done);
         let tally = asker.finish();
         Round {
             registry: registry.name.clone(),
             url: registry.url.to_string(),
             scope: registry.scope.as_ref().map(config::Scope::text),
-            authenticated: registry.credentials.is_some(),
+            account: account(&registry),
             started: clock.at(began),
             seconds: began.elapsed().as_secs_f64(),
             backends: measured.backends,
             flows: measured.flows,
             matrix: measured.matrix,
             balancer: measured.balancer,
+            census: measured.census,
+            borrowed: measured.borrowed,
+            aged: measured.aged,
             clocks: clocks(&tally),
             responses: tally.response_counts(),
             certificates: tally.certificates.into_values().collect(),
@@ -89,14 +96,21 @@ struct Measured {
     flows: Vec<Flow>,
     matrix: Matrix,
     balancer: Outcome<BalancerRun>,
+    census: Vec<Census>,
+    borrowed: Vec<Borrowed>,
+    aged: Vec<Aged>,
 }
 
-async fn measure(asker: &Asker<'_>, number: u64, progress: &(dyn Fn(Progress) + Sync)) -> Measured {
+async fn measure(
+    asker: &Asker<'_>,
+    held: &mut Held,
+    number: u64,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Measured {
     let routes = asker.routes();
     progress(Progress::Flows(routes.len()));
     let flows = routes.iter().map(|route| flow::boxed(flow::flow(asker, route)));
-    let (flows, _tokens): (Vec<Flow>, Vec<Option<Token>>) =
-        join_all(flows).await.into_iter().unzip();
+    let (flows, tokens): (Vec<Flow>, Vec<_>) = join_all(flows).await.into_iter().unzip();
 
     let rows = matrix::rows(asker, &flows);
     progress(Progress::Matrix(rows.len() * flows.len()));
@@ -104,6 +118,9 @@ async fn measure(asker: &Asker<'_>, number: u64, progress: &(dyn Fn(Progress) + 
     let facts = asker.backends.iter().map(|b| flow::boxed(facts::facts(asker, b, own(b))));
     let backends = join_all(facts).await;
     let (mut matrix, refused) = matrix::first_pass(asker, &rows, &flows, number).await;
+    let borrowed = suspicion::borrowed(asker, &rows, &flows).await;
+    let aged = suspicion::aged(asker, held, tokens).await;
+    let census = suspicion::census(asker, &rows, &matrix).await;
 
     progress(Progress::Ladder(refused.len()));
     let sampling = async {
@@ -114,7 +131,19 @@ async fn measure(asker: &Asker<'_>, number: u64, progress: &(dyn Fn(Progress) + 
     };
     let (balancer, ()) =
         join(flow::boxed(sampling), flow::boxed(matrix::ladder(asker, &mut matrix, refused))).await;
-    Measured { backends, flows, matrix, balancer }
+    Measured { backends, flows, matrix, balancer, census, borrowed, aged }
+}
+
+/// Harbor's prefix of robot names, and the beginning of every JWT.
+fn account(registry: &config::Registry) -> Account {
+    match &registry.credentials {
+        None => Account::Anonymous,
+        Some(credentials) if credentials.password.expose_secret().starts_with("eyJ") => {
+            Account::JwtRobot
+        }
+        Some(credentials) if credentials.username.starts_with("robot$") => Account::Robot,
+        Some(_) => Account::User,
+    }
 }
 
 fn clocks(tally: &Tally) -> Vec<ClockReading> {

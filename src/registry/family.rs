@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::model::{Answer, AuthScheme, Family, Version};
+use crate::model::{Answer, AuthScheme, ComponentHealth, Family, Version};
 
 /// The family of the server that gave this answer to `GET /v2/` without a token.
 ///
@@ -45,6 +45,22 @@ pub fn harbor_version(body: &[u8]) -> Result<Option<Version>, &'static str> {
         None => Ok(None),
         Some(text) => version(text).map(Some).ok_or("a version that is not v<major>.<minor>…"),
     }
+}
+
+/// The components in Harbor's `/api/v2.0/health`, at most 32.
+///
+/// # Errors
+/// What the body is instead.
+pub fn harbor_health(body: &[u8]) -> Result<Vec<ComponentHealth>, &'static str> {
+    let value: Value = serde_json::from_slice(body).map_err(|_| "not JSON")?;
+    let list =
+        value.get("components").and_then(Value::as_array).ok_or("JSON without components")?;
+    let component = |entry: &Value| {
+        let name = entry.get("name")?.as_str()?;
+        let component = name.chars().filter(|c| !c.is_control()).take(40).collect();
+        Some(ComponentHealth { component, healthy: entry.get("status")?.as_str()? == "healthy" })
+    };
+    Ok(list.iter().take(32).filter_map(component).collect())
 }
 
 fn version(text: &str) -> Option<Version> {

@@ -11,5 +11,5 @@ mod token;
 
 pub use answer::{answer_of, date_of};
 pub use challenge::challenge_of;
-pub use family::{family_of, harbor_version};
+pub use family::{family_of, harbor_health, harbor_version};
 pub use token::{MAX_TOKEN, TokenError, TokenResponse, read_token, read_token_response};

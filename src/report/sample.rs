@@ -7,9 +7,9 @@ use std::time::Duration;
 use chrono::DateTime;
 
 use crate::model::{
-    Answer, Assessment, BackendName, BalancerRun, Cell, CellResult, ClockInterval, ClockReading,
-    ClockSource, Confidence, Failure, Finding, FindingName, Flow, FlowResult, Issuer, Judged,
-    KeyId, Matrix, Outcome, Phase, ProgramFacts, Ratio, Reason, Refusal, RegistryName,
+    Account, Answer, Assessment, BackendName, BalancerRun, Cell, CellResult, ClockInterval,
+    ClockReading, ClockSource, Confidence, Failure, Finding, FindingName, Flow, FlowResult, Issuer,
+    Judged, KeyId, Matrix, Outcome, Phase, ProgramFacts, Ratio, Reason, Refusal, RegistryName,
     RegistryState, Round, Route, Severity, Share, Skipped, Snapshot, Status, Step, StepReport,
     Timeline, TokenFacts,
 };
@@ -95,7 +95,7 @@ pub(super) fn healthy(backends: usize) -> Judged {
             registry: RegistryName::parse("main").unwrap(),
             url: "https://hub.example.com".to_owned(),
             scope: None,
-            authenticated: true,
+            account: Account::Robot,
             started: DateTime::from_timestamp(1_790_000_000, 0).unwrap(),
             seconds: 1.234_567_8,
             backends: Vec::new(),
@@ -106,6 +106,9 @@ pub(super) fn healthy(backends: usize) -> Judged {
                 client_flows: Ratio { events: 0, trials: 10 },
                 ..BalancerRun::default()
             }),
+            census: Vec::new(),
+            borrowed: Vec::new(),
+            aged: Vec::new(),
             clocks: clocks.collect(),
             certificates: Vec::new(),
             responses: Vec::new(),

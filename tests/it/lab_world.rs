@@ -371,3 +371,24 @@ fn faults_that_are_switched_keep_what_cores_remember() {
     assert!(unknown.unwrap_err().to_string().contains("\"z\""));
     assert_eq!(world.faults().len(), 2, "a wrong order changes nothing");
 }
+
+#[test]
+fn a_directory_that_is_down_refuses_people_and_nobody_else() {
+    let fault = FaultOrder::at("b", Fault::PeopleRefused { after_seconds: 5.0 });
+    let mut world = World::new(
+        &Scenario::named("healthy").unwrap(),
+        &Options { faults: vec![fault], ..options() },
+    )
+    .unwrap();
+    for (node, login, status, seconds) in [
+        (0, Login::person(), 200, 0),
+        (1, Login::person(), 401, 5),
+        (1, Login::prober(), 200, 0),
+        (1, Login::admin(), 200, 0),
+    ] {
+        let request = request("/service/token?service=harbor-registry", Some(&basic(&login)));
+        let reaction = world.handle(Entry::Node(node), CLIENT, &request, Duration::from_secs(9));
+        let Reaction::Answer { response, after } = reaction else { panic!("{reaction:?}") };
+        assert_eq!((response.status().as_u16(), after.as_secs()), (status, seconds), "{login:?}");
+    }
+}

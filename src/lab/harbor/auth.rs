@@ -79,6 +79,12 @@ pub(super) fn login(call: &mut Call<'_>, user: &str, password: &str) -> Principa
                     || settings.robot_secret_is_token))
             && (account.robot || !settings.secret_changed || account.admin)
     });
+    // A directory that does not answer locks nobody.
+    let person = account.as_ref().is_some_and(|account| !account.robot && !account.admin);
+    if let Some(time) = settings.people_refused.filter(|_| person) {
+        call.spend(time);
+        return Principal::Anonymous;
+    }
     match account {
         Some(account) if account.robot => Principal::Account(account),
         _ if locked(call, user) => Principal::Anonymous,

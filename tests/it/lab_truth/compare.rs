@@ -117,8 +117,20 @@ fn location(text: &str) -> String {
         .split('/')
         .map(|part| if part.len() == 36 && part.split('-').count() == 5 { "UUID" } else { part })
         .collect();
-    let state = if query.starts_with("_state=") { "?_state" } else { query };
+    let state = query.strip_prefix("_state=").map_or_else(|| query.to_owned(), state);
     format!("{}{state}", path.join("/"))
+}
+
+/// An upload's state: 32 bytes that only the registry can make, then JSON.
+fn state(text: &str) -> String {
+    let packed = URL_SAFE_NO_PAD.decode(text.replace("%3D", "")).unwrap();
+    let json = std::str::from_utf8(&packed[32..]).unwrap();
+    let state: Value = serde_json::from_str(json).unwrap();
+    let mut names: Vec<&String> = state.as_object().unwrap().keys().collect();
+    names.sort_by_key(|name| json.find(&format!("\"{name}\":")));
+    // Trailing zeros of the nanoseconds are left out, so their number varies.
+    let fraction = state["StartedAt"].as_str().unwrap().contains('.');
+    format!("?state {names:?} at {}, fraction of a second: {fraction}", state["Offset"])
 }
 
 fn body(answer: &Answer) -> String {

@@ -1,0 +1,138 @@
+//! Questions that only a refusal raises: does an address hide replicas, does a token of an
+//! earlier round still pass, does a node that gave no token know the repository.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::join_all;
+
+use super::ask::{Asker, Token};
+use super::flow;
+use super::matrix::Row;
+use crate::model::{
+    Aged, BackendName, Borrowed, Census, Flow, Issuer, KeyCount, KeyId, Matrix, Outcome, Route,
+    Skipped, Step,
+};
+
+/// Tokens that a census counts: two replicas with equal shares stay unseen once in 32.
+const CENSUS_TOKENS: u32 = 6;
+
+/// Above this many backends under suspicion the cause is a common one, and counting would cost
+/// more than it tells.
+const MAX_SUSPECTS: usize = 12;
+
+/// A held token with less left to live is replaced before it could expire in hand.
+const LEAST_LEFT_SECONDS: f64 = 90.0;
+
+/// Counts the signing keys of every backend that takes part in a refusal.
+pub(super) async fn census(asker: &Asker<'_>, rows: &[Row], matrix: &Matrix) -> Vec<Census> {
+    let mut suspects: Vec<&BackendName> = matrix
+        .refused()
+        .flat_map(|(cell, _)| [cell.issuer.backend(), cell.verifier.backend()])
+        .flatten()
+        .collect();
+    suspects.sort();
+    suspects.dedup();
+    if suspects.len() > MAX_SUSPECTS {
+        return Vec::new();
+    }
+    let rows =
+        rows.iter().filter(|row| row.issuer.backend().is_some_and(|b| suspects.contains(&b)));
+    let counts = join_all(rows.map(|row| flow::boxed(count(asker, row)))).await;
+    counts.into_iter().flatten().collect()
+}
+
+async fn count(asker: &Asker<'_>, row: &Row) -> Option<Census> {
+    let backend = row.issuer.backend()?.clone();
+    let (endpoint, family) = row.source.as_ref().ok()?;
+    let mut keys: BTreeMap<KeyId, u32> = BTreeMap::new();
+    for _ in 0..CENSUS_TOKENS {
+        if asker.is_over() {
+            break;
+        }
+        let mut link = endpoint.link(asker);
+        let (_, token) = flow::token(asker, link.as_mut(), endpoint, *family).await;
+        if let Some(key) = token.ok().and_then(|token| token.facts.kid) {
+            *keys.entry(key).or_default() += 1;
+        }
+    }
+    let mut keys: Vec<KeyCount> =
+        keys.into_iter().map(|(key, tokens)| KeyCount { key, tokens }).collect();
+    keys.sort_by_key(|count| std::cmp::Reverse(count.tokens));
+    Some(Census { backend, keys })
+}
+
+/// Shows a good backend's token to the repository of every backend that gave none.
+pub(super) async fn borrowed(asker: &Asker<'_>, rows: &[Row], flows: &[Flow]) -> Vec<Borrowed> {
+    let Some(scope) = &asker.registry.scope else { return Vec::new() };
+    let without: Vec<&Route> = flows
+        .iter()
+        .filter(|flow| flow.route.backend().is_some() && flow.passed(Step::Token) == Some(false))
+        .map(|flow| &flow.route)
+        .collect();
+    let lender = rows.iter().find(|row| row.source.is_ok() && row.issuer.backend().is_some());
+    let (Some(lender), false) = (lender, without.is_empty()) else { return Vec::new() };
+    let Ok((endpoint, family)) = &lender.source else { return Vec::new() };
+    let mut link = endpoint.link(asker);
+    let (_, token) = flow::token(asker, link.as_mut(), endpoint, *family).await;
+    let Ok(token) = token else { return Vec::new() };
+    let path = format!("/v2/{}/tags/list", scope.repository);
+    let mut shown = Vec::new();
+    for route in without {
+        let Some(backend) = route.backend().cloned() else { continue };
+        let mut link = asker.link(route);
+        let (asked, failure) =
+            flow::access(asker, link.as_mut(), route, Step::Repository, &path, &token).await;
+        let answer = match (asked.answer, failure) {
+            (Some(answer), _) => Outcome::Measured(answer),
+            (None, Some(failure)) => Outcome::Failed(failure),
+            (None, None) => Outcome::Skipped(Skipped::DeadlineReached),
+        };
+        shown.push(Borrowed { backend, issuer: lender.issuer.clone(), answer });
+    }
+    shown
+}
+
+/// Tokens held from round to round, one for each backend. Never written anywhere.
+pub(super) type Held = BTreeMap<BackendName, Token>;
+
+/// Shows every held token to its issuer, and takes fresh ones where one was refused, is near its
+/// end, or is missing.
+pub(super) async fn aged(
+    asker: &Asker<'_>,
+    held: &mut Held,
+    tokens: Vec<Option<Token>>,
+) -> Vec<Aged> {
+    held.retain(|name, _| asker.backends.iter().any(|backend| backend.name == *name));
+    let shows = held.values().map(|token| flow::boxed(show(asker, token)));
+    let shown: Vec<Aged> = join_all(shows).await.into_iter().flatten().collect();
+    for aged in &shown {
+        let refused = aged.accepted == Outcome::Measured(false);
+        if refused || aged.left_seconds < LEAST_LEFT_SECONDS {
+            held.remove(&aged.backend);
+        }
+    }
+    for token in tokens.into_iter().flatten() {
+        if let Some(backend) = token.issuer.backend().cloned() {
+            held.entry(backend).or_insert(token);
+        }
+    }
+    shown
+}
+
+async fn show(asker: &Asker<'_>, token: &Token) -> Option<Aged> {
+    let Issuer::Route(route) = &token.issuer else { return None };
+    let backend = route.backend()?.clone();
+    let age_seconds = token.received.elapsed().as_secs_f64();
+    #[expect(clippy::cast_precision_loss, reason = "a lifetime is far below 2^52 seconds")]
+    let lifetime = token.facts.lifetime()? as f64;
+    let mut link = asker.link(route);
+    let (asked, failure) =
+        flow::access(asker, link.as_mut(), route, Step::Access, "/v2/", token).await;
+    let accepted = match (failure, asked.answer.map(|answer| answer.status)) {
+        (None, _) => Outcome::Measured(true),
+        (Some(_), Some(401 | 403)) => Outcome::Measured(false),
+        (Some(failure), _) => Outcome::Failed(failure),
+    };
+    let left_seconds = lifetime - age_seconds;
+    Some(Aged { backend, key: token.facts.kid.clone(), age_seconds, left_seconds, accepted })
+}
