@@ -13,6 +13,6 @@ mod signals;
 mod timer;
 mod turn;
 
-pub use daemon::Daemon;
+pub use daemon::{ConfigurationError, Daemon};
 pub use signals::{Hangups, told_to_stop};
 pub use turn::{Turned, Wheel};

@@ -4,7 +4,11 @@
 #[cfg(test)]
 mod arrows;
 #[cfg(test)]
+mod cli;
+#[cfg(test)]
 mod config;
+#[cfg(test)]
+mod daemon;
 #[cfg(test)]
 mod dashboard;
 #[cfg(test)]

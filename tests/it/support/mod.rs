@@ -1,5 +1,6 @@
 //! What several tests need: a lab with a prober before it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,10 +14,14 @@ use registry_prober::{diagnosis, discovery};
 use tempfile::TempDir;
 use tokio::time::Instant;
 
+pub(crate) mod program;
+
 /// A lab on loopback and the registry that its own configuration describes.
 pub(crate) struct Bench {
     pub(crate) cluster: Cluster,
     pub(crate) registry: Arc<Registry>,
+    /// The configuration file.
+    pub(crate) path: PathBuf,
     _files: TempDir,
 }
 
@@ -31,7 +36,7 @@ impl Bench {
         std::fs::write(&path, text).expect("the configuration is written");
         let loaded = config::load(&path).unwrap_or_else(|errors| panic!("{errors}"));
         let registry = loaded.config.registries.into_iter().next().expect("one registry");
-        Self { cluster, registry: Arc::new(registry), _files: files }
+        Self { cluster, registry: Arc::new(registry), path, _files: files }
     }
 
     /// A prober of the lab.
