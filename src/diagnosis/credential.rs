@@ -87,7 +87,7 @@ fn everywhere(case: &Case<'_>, flows: &[(usize, &Flow)]) -> Draft {
             "Core cannot reach the database: accounts cannot be looked up, and everybody is \
              anonymous.",
         )
-    } else if harbor && case.round.account == Account::JwtRobot {
+    } else if case.round.account == Account::JwtRobot {
         evidence.push("the robot's secret is itself a token, as Harbor 2.1 made them".to_owned());
         (
             FindingName::RobotJwtBoundToKey,
