@@ -267,7 +267,6 @@ impl Given {
             token_method: self.token_method,
             allowed_realms: self.allowed_realms,
             allow_plaintext: self.allow_plaintext,
-            timeout: None,
         };
         Ok(ad_hoc(given)?)
     }
