@@ -108,7 +108,7 @@ struct RoundView<'a> {
 struct FindingView<'a> {
     finding: &'a Finding,
     sign: &'static str,
-    remedies: Vec<Vec<Span<'a>>>,
+    remedies: Vec<Remedy<'a>>,
     confirm: Vec<Span<'a>>,
 }
 
@@ -149,6 +149,21 @@ impl<'a> RoundView<'a> {
     }
 }
 
+/// One thing to do: a sentence, and the commands that stand on the lines after it.
+struct Remedy<'a> {
+    prose: Vec<Span<'a>>,
+    commands: Option<&'a str>,
+}
+
+impl<'a> Remedy<'a> {
+    fn new(text: &'a str) -> Self {
+        match text.split_once('\n') {
+            Some((prose, commands)) => Self { prose: spans(prose), commands: Some(commands) },
+            None => Self { prose: spans(text), commands: None },
+        }
+    }
+}
+
 impl<'a> FindingView<'a> {
     fn new(finding: &'a Finding) -> Self {
         let sign = match finding.severity {
@@ -159,7 +174,7 @@ impl<'a> FindingView<'a> {
         Self {
             finding,
             sign,
-            remedies: finding.remedies.iter().map(|text| spans(text)).collect(),
+            remedies: finding.remedies.iter().map(|text| Remedy::new(text)).collect(),
             confirm: spans(&finding.confirm),
         }
     }
