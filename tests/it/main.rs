@@ -20,6 +20,8 @@ mod operations;
 #[cfg(test)]
 mod promql;
 #[cfg(test)]
+mod real;
+#[cfg(test)]
 mod scenarios;
 #[cfg(test)]
 mod support;
