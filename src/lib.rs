@@ -87,6 +87,7 @@ pub mod clock;
 pub mod config;
 pub mod diagnosis;
 pub mod discovery;
+pub mod history;
 pub mod lab;
 pub mod metrics;
 pub mod model;
