@@ -44,6 +44,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "config",
             "diagnosis",
             "discovery",
+            "history",
             "lab",
             "metrics",
             "model",
