@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use super::changes::changes;
+use super::past::Past;
 use super::timer::Timer;
 use super::turn::{Turned, Wheel};
 use crate::metrics::Counters;
@@ -24,6 +25,8 @@ pub(super) struct Board {
     pub(super) snapshots: watch::Sender<Arc<Snapshot>>,
     /// What lives on from round to round.
     pub(super) counters: Arc<Counters>,
+    /// What outlives a round, and a restart where there is a journal.
+    pub(super) past: Past,
 }
 
 impl Board {
@@ -104,7 +107,8 @@ impl RegistryTask {
     }
 
     async fn round(&mut self, deadline: Instant) {
-        let Turned { judged, discovery } = self.wheel.turn(deadline, &|_| ()).await;
+        let earlier = self.board.past.earlier(&self.wheel.registry().name);
+        let Turned { judged, discovery } = self.wheel.turn(deadline, &earlier, &|_| ()).await;
         let name = &judged.round.registry;
         debug!(
             registry = %name,
@@ -122,6 +126,9 @@ impl RegistryTask {
         self.lost = discovery.is_some();
         for change in changes(self.latest.as_deref(), &judged) {
             change.log(name);
+        }
+        if !self.stop.is_cancelled() {
+            self.board.past.record(&judged);
         }
         self.board.publish(&judged, &self.stop);
         self.latest = Some(judged);
@@ -171,6 +178,7 @@ mod tests {
         Arc::new(Board {
             snapshots: watch::channel(Arc::new(snapshot)).0,
             counters: Arc::default(),
+            past: Past::default(),
         })
     }
 

@@ -108,6 +108,8 @@ struct RoundView<'a> {
 struct FindingView<'a> {
     finding: &'a Finding,
     sign: &'static str,
+    /// None in the first round that found it.
+    since: Option<String>,
     remedies: Vec<Remedy<'a>>,
     confirm: Vec<Span<'a>>,
 }
@@ -140,7 +142,12 @@ impl<'a> RoundView<'a> {
             started: round.started.format("%Y-%m-%d %H:%M:%S UTC").to_string(),
             took: seconds(round.seconds),
             interval: seconds(interval),
-            findings: judged.assessment.findings.iter().map(FindingView::new).collect(),
+            findings: judged
+                .assessment
+                .findings
+                .iter()
+                .map(|finding| FindingView::new(finding, round.started))
+                .collect(),
             routes: routes(round, now),
             matrix: MatrixPanel::new(&round.matrix),
             clocks: Clocks::new(judged),
@@ -165,7 +172,7 @@ impl<'a> Remedy<'a> {
 }
 
 impl<'a> FindingView<'a> {
-    fn new(finding: &'a Finding) -> Self {
+    fn new(finding: &'a Finding, started: DateTime<Utc>) -> Self {
         let sign = match finding.severity {
             Severity::Critical => "✕",
             Severity::Warning => "▲",
@@ -174,6 +181,8 @@ impl<'a> FindingView<'a> {
         Self {
             finding,
             sign,
+            since: (finding.since < started)
+                .then(|| finding.since.format("%Y-%m-%d %H:%M:%S UTC").to_string()),
             remedies: finding.remedies.iter().map(|text| Remedy::new(text)).collect(),
             confirm: spans(&finding.confirm),
         }
