@@ -22,6 +22,8 @@ mod promql;
 #[cfg(test)]
 mod replay;
 #[cfg(test)]
+mod sampling;
+#[cfg(test)]
 mod scenarios;
 #[cfg(test)]
 mod support;
