@@ -20,6 +20,8 @@ mod operations;
 #[cfg(test)]
 mod promql;
 #[cfg(test)]
+mod real;
+#[cfg(test)]
 mod replay;
 #[cfg(test)]
 mod sampling;
