@@ -24,6 +24,8 @@ mod real;
 #[cfg(test)]
 mod replay;
 #[cfg(test)]
+mod sampling;
+#[cfg(test)]
 mod scenarios;
 #[cfg(test)]
 mod support;
