@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::case::{Case, Draft, Impact, list};
 use super::gateway::token_without_key;
+use super::replicas::changed_lately;
 use crate::model::{
     BackendName, Cell, CellResult, Confidence, Family, FindingName, Flow, KeyForm, Refusal, Route,
     Step,
@@ -400,6 +401,8 @@ fn different_keys(case: &mut Case<'_>) {
         .iter()
         .map(|(key, names)| format!("key {}…: {}", key.get(..9).unwrap_or(key), list(names)))
         .collect();
+    evidence
+        .extend(case.round.backends.iter().filter_map(|facts| changed_lately(case, &facts.name)));
     let asked_again = cells
         .iter()
         .filter(|i| case.round.matrix.cells[**i].refusal().is_some_and(|r| r.tries > 1));

@@ -58,7 +58,7 @@ pub(super) fn margin(round: &Round) -> Option<f64> {
                 continue;
             }
             let Some(ahead) = ahead(round, &issuer.name, &verifier.name) else { continue };
-            let left = leeway - ahead.lower();
+            let left = leeway - ahead.lower().max(0.0);
             least = Some(least.map_or(left, |least| least.min(left)));
         }
     }

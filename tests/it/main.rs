@@ -22,7 +22,11 @@ mod operations;
 #[cfg(test)]
 mod promql;
 #[cfg(test)]
+mod real;
+#[cfg(test)]
 mod replay;
+#[cfg(test)]
+mod sampling;
 #[cfg(test)]
 mod scenarios;
 #[cfg(test)]
