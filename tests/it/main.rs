@@ -12,6 +12,8 @@ mod daemon;
 #[cfg(test)]
 mod dashboard;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod lab_truth;
 #[cfg(test)]
 mod lab_world;
