@@ -2,9 +2,11 @@
 //! The tests start what they need on free ports and end it by process id.
 
 mod faults;
+mod page;
 mod pki;
 mod plan;
 mod process;
+mod prometheus;
 mod registries;
 mod servers;
 mod site;

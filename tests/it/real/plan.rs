@@ -14,6 +14,8 @@ pub(crate) const NODES: [&str; 3] = ["a", "b", "c"];
 pub(crate) const NGINX: &str = "nginx";
 /// The name of the registry that is the site through `HAProxy`.
 pub(crate) const HAPROXY: &str = "haproxy";
+/// The name of the registry that is the nodes a and c alone.
+pub(crate) const PAIR: &str = "pair";
 /// Seconds that the issuers' tokens live.
 pub(crate) const LIFETIME: i64 = 600;
 /// What tokens are for.
@@ -54,8 +56,18 @@ pub(crate) struct Plan {
     pub(crate) password: String,
     /// More lines for each registry of the configuration.
     pub(crate) more: Vec<String>,
-    /// Seconds between rounds.
-    pub(crate) interval: u32,
+    /// Whether this is for `run`: short rounds, and the nodes a and c as one more registry, which
+    /// is well whatever b is.
+    pub(crate) daemon: bool,
+}
+
+/// A registry of the configuration: some of the nodes, and what stands before them.
+#[derive(Debug, Clone)]
+pub(crate) struct Way {
+    pub(crate) name: &'static str,
+    pub(crate) balancer: SocketAddr,
+    /// Their names and addresses.
+    pub(crate) nodes: Vec<(&'static str, SocketAddr)>,
 }
 
 impl Plan {
@@ -72,7 +84,7 @@ impl Plan {
             token_server: TokenServer::AtEachNode,
             password: login().password,
             more: Vec::new(),
-            interval: 15,
+            daemon: false,
         }
     }
 
@@ -99,29 +111,27 @@ impl Plan {
         self
     }
 
-    /// The configuration: the site once by each of these ways, in files beside `root`.
-    pub(crate) fn config(
-        &self,
-        fronts: &[SocketAddr],
-        ways: &[(&str, SocketAddr)],
-        root: &Path,
-    ) -> String {
+    /// The configuration, for files beside `root`.
+    pub(crate) fn config(&self, ways: &[Way], root: &Path) -> String {
+        let (interval, samples) = if self.daemon { (5, 12) } else { (15, 60) };
         let mut text = format!(
-            "global: {{interval: {}s, timeout: 4s, max_requests_per_second: 500}}\nregistries:\n",
-            self.interval
+            "global: {{interval: {interval}s, timeout: 4s, max_requests_per_second: 500}}\n\
+             registries:\n"
         );
-        for (name, balancer) in ways {
+        for way in ways {
             let _ = write!(
                 text,
-                "  - name: {name}\n    url: https://{PUBLIC_HOST}\n    \
+                "  - name: {}\n    url: https://{PUBLIC_HOST}\n    \
                  credentials: {{username: {}, password_file: password}}\n    \
                  scope: 'repository:probe/canary:pull'\n    tls: {{ca_file: '{}'}}\n    \
-                 balancer: {{samples: 60, address: '{balancer}'}}\n    backends:\n",
+                 balancer: {{samples: {samples}, address: '{}'}}\n    backends:\n",
+                way.name,
                 login().username,
                 root.display(),
+                way.balancer,
             );
-            for (name, front) in NODES.into_iter().zip(fronts) {
-                let _ = writeln!(text, "      - {{name: {name}, address: '{front}'}}");
+            for (name, address) in &way.nodes {
+                let _ = writeln!(text, "      - {{name: {name}, address: '{address}'}}");
             }
             for line in &self.more {
                 let _ = writeln!(text, "    {line}");

@@ -16,9 +16,18 @@ use tokio::time::{Instant, sleep};
 /// How long anything may take to start.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two looks at something that is not ready.
-pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(20);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// How often another port is tried, if somebody else took it first.
 const PORTS: usize = 5;
+
+/// Why something was awaited in vain.
+#[derive(Debug)]
+pub(crate) enum Vain {
+    /// The program ended before.
+    Ended(ExitStatus),
+    /// It took too long.
+    Late,
+}
 
 /// A running program. Dropping it kills it by its process id.
 #[derive(Debug)]
@@ -29,10 +38,20 @@ pub(crate) struct Process {
 
 impl Process {
     /// Starts a program that writes its output to `folder/name.log`.
-    pub(crate) fn start(mut command: Command, folder: &Path, name: &str) -> Self {
+    pub(crate) fn start(command: Command, folder: &Path, name: &str) -> Self {
+        Self::start_with(command, Stdio::null(), folder, name)
+    }
+
+    /// Starts a program that reads from `input`.
+    pub(crate) fn start_with(
+        mut command: Command,
+        input: impl Into<Stdio>,
+        folder: &Path,
+        name: &str,
+    ) -> Self {
         let log = folder.join(format!("{name}.log"));
         let out = File::create(&log).expect("a log file");
-        command.stdin(Stdio::null()).stderr(out.try_clone().expect("its handle")).stdout(out);
+        command.stdin(input).stderr(out.try_clone().expect("its handle")).stdout(out);
         let child = command.spawn().unwrap_or_else(|error| panic!("{}", missing(&command, &error)));
         Self { child, log }
     }
@@ -51,23 +70,33 @@ impl Process {
                 // Another program may answer there while this one has just failed to.
                 Ok(()) if process.ended().is_none() => return (process, address),
                 _ if process.said().contains("in use") => {}
-                _ => panic!("{name} ended at once:\n{}", process.said()),
+                other => panic!("{name} does not listen ({other:?}):\n{}", process.said()),
             }
         }
         panic!("{name}: {PORTS} ports in a row were taken by others");
     }
 
-    /// Looks again and again until something holds; an error if the program ends before.
-    pub(crate) async fn until(&mut self, holds: impl AsyncFn() -> bool) -> Result<(), ExitStatus> {
+    /// Looks again and again until something holds.
+    pub(crate) async fn until(&mut self, holds: impl AsyncFn() -> bool) -> Result<(), Vain> {
         let limit = Instant::now() + PATIENCE;
         while !holds().await {
             if let Some(status) = self.ended() {
-                return Err(status);
+                return Err(Vain::Ended(status));
             }
-            assert!(Instant::now() < limit, "not ready in time:\n{}", self.said());
+            if Instant::now() >= limit {
+                return Err(Vain::Late);
+            }
             sleep(LOOK_AGAIN).await;
         }
         Ok(())
+    }
+
+    /// Waits until it ends, which it must do well, and returns what it has written.
+    pub(crate) async fn finished(mut self) -> String {
+        match self.until(async || false).await {
+            Err(Vain::Ended(status)) if status.success() => self.said(),
+            other => panic!("it did not end well ({other:?}):\n{}", self.said()),
+        }
     }
 
     /// Everything that it has written.
@@ -101,13 +130,8 @@ pub(crate) fn command(program: &str) -> Command {
     command
 }
 
-/// The program under test.
-pub(crate) fn registry_prober() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_registry-prober"))
-}
-
 /// Why a command cannot be run, and which Debian package has it.
-pub(crate) fn missing(command: &Command, error: &std::io::Error) -> String {
+fn missing(command: &Command, error: &std::io::Error) -> String {
     let program = command.get_program().to_string_lossy().into_owned();
     let package = match program.as_str() {
         "nginx" => "nginx-light",

@@ -17,12 +17,13 @@ use registry_prober::model::{Assessment, Round};
 use registry_prober::transport::install_crypto_provider;
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::task::spawn_blocking;
 
 use super::pki::{Authority, CertificateFiles};
-use super::plan::{HAPROXY, NGINX, NODES, NodePlan, Plan, TokenServer, issuer_settings};
-use super::process::{Process, registry_prober};
+use super::plan::{HAPROXY, NGINX, NODES, NodePlan, PAIR, Plan, TokenServer, Way, issuer_settings};
+use super::process::Process;
 use super::servers::{haproxy_balancer, nginx_balancer, nginx_front, registry};
-use crate::support;
+use crate::support::{self, program};
 
 /// One node.
 pub(crate) struct Node {
@@ -50,8 +51,8 @@ pub(crate) struct Site {
     /// The site through nginx and through `HAProxy`, in this order.
     registries: Vec<Arc<Registry>>,
     _balancers: [Process; 2],
-    // Last: the others keep their files in it.
-    _folder: TempDir,
+    /// Last: the others keep their files in it.
+    folder: TempDir,
 }
 
 /// One round with its verdict.
@@ -95,9 +96,17 @@ impl Site {
         let (nginx, at_nginx) = nginx_balancer(path, &fronts, &valid).await;
         let (haproxy, at_haproxy) = haproxy_balancer(path, &fronts).await;
         let config = path.join("prober.yml");
-        let ways = [(NGINX, at_nginx), (HAPROXY, at_haproxy)];
+        let all: Vec<_> = NODES.into_iter().zip(fronts).collect();
+        let pair = vec![all[0], all[2]];
+        let mut ways = vec![
+            Way { name: NGINX, balancer: at_nginx, nodes: all.clone() },
+            Way { name: HAPROXY, balancer: at_haproxy, nodes: all },
+        ];
+        if plan.daemon {
+            ways.push(Way { name: PAIR, balancer: pair[0].1, nodes: pair });
+        }
         fs::write(path.join("password"), &plan.password).unwrap();
-        fs::write(&config, plan.config(&fronts, &ways, &authority.root())).unwrap();
+        fs::write(&config, plan.config(&ways, &authority.root())).unwrap();
         let loaded = config::load(&config).unwrap_or_else(|errors| panic!("{errors}"));
         Self {
             nodes,
@@ -105,8 +114,13 @@ impl Site {
             config,
             registries: loaded.config.registries.into_iter().map(Arc::new).collect(),
             _balancers: [nginx, haproxy],
-            _folder: folder,
+            folder,
         }
+    }
+
+    /// Where the files of this site are.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Ends the registry of a node; its front and its issuer go on.
@@ -126,16 +140,11 @@ impl Site {
 
     /// What `check --output=json` says of the whole site, with its exit code.
     pub(crate) async fn check(&self) -> (Option<i32>, Value) {
-        let mut command = registry_prober();
-        command.args(["check", "--output=json", "--config.file"]).arg(&self.config);
-        let output = tokio::task::spawn_blocking(move || {
-            command.output().expect("the program of this build")
-        });
-        let output = output.await.expect("the program was run");
-        let json = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
-            panic!("{error}: {output:?}");
-        });
-        (output.status.code(), json)
+        let file = format!("--config.file={}", self.config.display());
+        let ended = spawn_blocking(move || program::run(&["check", "--output=json", &file]));
+        let ended = ended.await.expect("the program was run");
+        let json = serde_json::from_str(&ended.stdout);
+        (ended.code, json.unwrap_or_else(|error| panic!("{error}: {ended:?}")))
     }
 }
 
