@@ -30,4 +30,6 @@ mod sampling;
 #[cfg(test)]
 mod scenarios;
 #[cfg(test)]
+mod secrets;
+#[cfg(test)]
 mod support;
