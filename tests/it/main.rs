@@ -12,6 +12,8 @@ mod daemon;
 #[cfg(test)]
 mod dashboard;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod lab_truth;
 #[cfg(test)]
 mod lab_world;
@@ -27,5 +29,7 @@ mod replay;
 mod sampling;
 #[cfg(test)]
 mod scenarios;
+#[cfg(test)]
+mod secrets;
 #[cfg(test)]
 mod support;

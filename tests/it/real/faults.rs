@@ -14,7 +14,6 @@ async fn a_stopped_registry_is_a_gateway_that_answers_502() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "the refusal of the node's own tokens is still judged apart from its clock"]
 async fn an_issuer_whose_clock_is_ahead_is_named() {
     let site = Site::start(Plan::with_b(|node| node.issuer_clock = 90)).await;
     let b = "clock-skew-nbf critical proved [b]";
@@ -22,7 +21,6 @@ async fn an_issuer_whose_clock_is_ahead_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "the refusal of the node's own tokens is still judged apart from its clock"]
 async fn an_issuer_whose_clock_is_behind_by_more_than_a_token_lives_is_named() {
     let site = Site::start(Plan::with_b(|node| node.issuer_clock = -(LIFETIME + 120))).await;
     let b = "clock-skew-exp critical proved [b]";
