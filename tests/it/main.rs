@@ -22,6 +22,8 @@ mod operations;
 #[cfg(test)]
 mod promql;
 #[cfg(test)]
+mod readme;
+#[cfg(test)]
 mod real;
 #[cfg(test)]
 mod replay;
