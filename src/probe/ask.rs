@@ -53,8 +53,8 @@ pub(super) enum Auth<'a> {
     Bearer(&'a Token),
 }
 
-/// One request in the terms of the flow.
-#[derive(Debug, Clone)]
+/// One request in the terms of the flow. No `Debug`: a form may hold the password.
+#[derive(Clone)]
 pub(super) struct Ask<'a> {
     pub(super) step: Step,
     pub(super) path: String,
