@@ -14,6 +14,7 @@ mod case;
 mod catalogue;
 mod challenge;
 mod connection;
+mod consequences;
 mod credential;
 mod drift;
 mod gateway;
@@ -22,6 +23,8 @@ mod leeway;
 mod replicas;
 mod repository;
 mod statistics;
+#[cfg(test)]
+mod tests;
 mod time;
 mod unexplained;
 
@@ -42,6 +45,7 @@ pub fn assess(round: &Round) -> Assessment {
     time::examine(&mut case);
     keys::examine(&mut case);
     repository::examine(&mut case);
+    consequences::examine(&mut case);
     balancer::examine(&mut case);
     drift::examine(&mut case);
     unexplained::examine(&mut case);
