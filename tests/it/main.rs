@@ -12,11 +12,17 @@ mod daemon;
 #[cfg(test)]
 mod dashboard;
 #[cfg(test)]
+mod healthy;
+#[cfg(test)]
 mod lab_truth;
 #[cfg(test)]
 mod lab_world;
 #[cfg(test)]
 mod operations;
+#[cfg(test)]
+mod pairs;
+#[cfg(test)]
+mod precision;
 #[cfg(test)]
 mod promql;
 #[cfg(test)]
