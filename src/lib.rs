@@ -18,6 +18,7 @@
 //! | [`clock`] | asks what time it is, and makes intervals of other machines' timestamps |
 //! | [`probe`] | sends the requests of a round and writes down what came back |
 //! | [`diagnosis`] | pure: from a round to findings |
+//! | [`history`] | what is kept of rounds that are over: since when, which key; a journal on disk |
 //! | [`schedule`] | timers, reload, the end; publishes the snapshot |
 //! | [`metrics`] | Prometheus' view of the snapshot, and the counters |
 //! | [`web`] | status page, metrics, API, probes on demand, health, reload |
@@ -32,7 +33,7 @@
 //!  registry ─────┐       v
 //!  transport ────┼──> probe ──> schedule ──> watch: Arc<Snapshot> ──> metrics
 //!  clock ────────┘                 ^                             ├──> web
-//!                   diagnosis ─────┘                             └──> report
+//!           diagnosis, history ────┘                             └──> report
 //!
 //!  model: below all of them      lab: beside all of them      cli, main: above
 //! ```
@@ -49,7 +50,8 @@
 //! 1. [`config::load`] reads the file; every problem is said at once, with line and column.
 //! 2. [`schedule::Daemon`] gives each registry a task and a timer. Each turn of a
 //!    [`schedule::Wheel`] asks [`discovery::backends`], lets [`probe::Prober`] measure a
-//!    [`Round`](model::Round), and lets [`diagnosis::assess`] conclude.
+//!    [`Round`](model::Round), and lets [`diagnosis::assess_after`] conclude, with what [`history`]
+//!    kept of the rounds before.
 //! 3. The [`Judged`](model::Judged) round replaces the one before in the
 //!    [`Snapshot`](model::Snapshot), which every output reads. Nothing is computed twice, so the
 //!    page, the metric and the JSON cannot disagree.
@@ -87,6 +89,7 @@ pub mod clock;
 pub mod config;
 pub mod diagnosis;
 pub mod discovery;
+pub mod history;
 pub mod lab;
 pub mod metrics;
 pub mod model;

@@ -17,7 +17,7 @@ use super::{ConfigFile, Exit, duration, load, print};
 use crate::clock::Clock;
 use crate::config::{AdHoc, Registry, ad_hoc};
 use crate::metrics;
-use crate::model::{Judged, ProgramFacts, RegistryState, Snapshot, Status};
+use crate::model::{Earlier, Judged, ProgramFacts, RegistryState, Snapshot, Status};
 use crate::report;
 use crate::schedule::{Turned, Wheel};
 
@@ -163,7 +163,9 @@ async fn turn(wheels: Vec<Wheel>, deadline: Instant) -> anyhow::Result<Snapshot>
             let line = Arc::clone(&line);
             tokio::spawn(async move {
                 let name = wheel.registry().name.clone();
-                let turned = wheel.turn(deadline, &|progress| line.note(&name, progress)).await;
+                let turned = wheel
+                    .turn(deadline, &Earlier::default(), &|progress| line.note(&name, progress))
+                    .await;
                 (wheel, turned)
             })
         })
@@ -267,7 +269,6 @@ impl Given {
             token_method: self.token_method,
             allowed_realms: self.allowed_realms,
             allow_plaintext: self.allow_plaintext,
-            timeout: None,
         };
         Ok(ad_hoc(given)?)
     }

@@ -39,8 +39,12 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         Err(_) => listen("127.0.0.1:0").await?,
     };
     let page = url(listener.local_addr()?);
-    let settings =
-        Settings { listeners: vec![listener], auto_reload: Duration::ZERO, reload_token: None };
+    let settings = Settings {
+        listeners: vec![listener],
+        auto_reload: Duration::ZERO,
+        journal: None,
+        reload_token: None,
+    };
     print::result(&format!(
         "{}\nThe first round takes a few seconds.\n\n",
         description(&scenario, &cluster)

@@ -10,6 +10,7 @@ use tracing::info;
 use super::log::LogArguments;
 use super::service::{Service, Settings, listen};
 use super::{ConfigFile, Exit, duration, load};
+use crate::history::Journal;
 use crate::schedule::told_to_stop;
 
 /// Probes all registries on a timer and serves metrics, status page and API until SIGTERM
@@ -23,6 +24,9 @@ pub(super) struct Arguments {
     /// File with a token that allows POST /-/reload from other machines (Authorization: Bearer)
     #[arg(long = "web.reload-token-file", value_name = "FILE")]
     reload_token_file: Option<PathBuf>,
+    /// File that keeps findings and signing keys over a restart; without it they begin anew
+    #[arg(long = "history.file", value_name = "FILE")]
+    journal: Option<PathBuf>,
     /// How often the configuration and the files it names are looked at for changes; 0s never
     #[arg(
         long = "config.auto-reload-interval",
@@ -41,6 +45,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     let path = arguments.file.path();
     let loaded = load(&path).await??;
     let reload_token = arguments.reload_token_file.as_deref().map(token).transpose()?;
+    let journal = arguments.journal.as_deref().map(Journal::open).transpose()?;
     let mut listeners = Vec::new();
     for address in &arguments.listen {
         listeners.push(listen(address).await?);
@@ -48,7 +53,8 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     for listener in &listeners {
         info!(address = %listener.local_addr()?, "listening");
     }
-    let settings = Settings { listeners, auto_reload: arguments.auto_reload, reload_token };
+    let settings =
+        Settings { listeners, auto_reload: arguments.auto_reload, journal, reload_token };
     let mut service = Service::start(&path, loaded, settings).await?;
     let exit = tokio::select! {
         signal = stop => {

@@ -16,6 +16,7 @@ use tracing::{error, warn};
 
 use crate::clock::Clock;
 use crate::config::Loaded;
+use crate::history::Journal;
 use crate::metrics::{self, Metrics};
 use crate::model::Snapshot;
 use crate::report;
@@ -31,6 +32,8 @@ pub(super) struct Settings {
     pub(super) listeners: Vec<TcpListener>,
     /// How often the configuration's files are looked at; never if zero.
     pub(super) auto_reload: Duration,
+    /// Where what is known is kept over a restart.
+    pub(super) journal: Option<Journal>,
     /// Who may reload from elsewhere than loopback.
     pub(super) reload_token: Option<SecretString>,
 }
@@ -53,7 +56,7 @@ impl Service {
         settings: Settings,
     ) -> anyhow::Result<Self> {
         let hangups = Hangups::listen().context("SIGHUP")?;
-        let daemon = Arc::new(Daemon::start(path, loaded).await?);
+        let daemon = Arc::new(Daemon::start(path, loaded, settings.journal).await?);
         let shutdown = CancellationToken::new();
         let router = web::router(state(&daemon, settings.reload_token));
         let web = tokio::spawn(web::serve(settings.listeners, router, shutdown.clone()));

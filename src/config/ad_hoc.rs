@@ -1,14 +1,13 @@
 //! A registry from the command line: `check URL --backend NAME=ADDR`, without a file.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use secrecy::SecretString;
 
 use super::file::{BackendEntry, BalancerEntry, Discovery, DnsDiscovery, RegistryEntry, TlsEntry};
 use super::pace::Pace;
 use super::problem::{AdHocErrors, Mistake, Place, Problems};
-use super::read::{At, DurationText};
+use super::read::At;
 use super::resolve::registry;
 use super::{Credentials, PublicUrl, Registry, secret};
 
@@ -41,8 +40,6 @@ pub struct AdHoc {
     pub allowed_realms: Vec<String>,
     /// `--allow-plaintext`: credentials may cross a network unencrypted.
     pub allow_plaintext: bool,
-    /// `--timeout`: limit of each request, below the 15 s of a round.
-    pub timeout: Option<Duration>,
 }
 
 /// Makes a registry of it by the same rules as from a file. Its name is the URL's host.
@@ -94,9 +91,6 @@ pub fn ad_hoc(given: AdHoc) -> Result<Registry, AdHocErrors> {
             at(flag, given.allowed_realms.into_iter().map(|realm| at(flag, realm)).collect())
         }),
         allow_plaintext: Some(at("--allow-plaintext", given.allow_plaintext)),
-        timeout: given
-            .timeout
-            .map(|t| at("--timeout", DurationText(humantime::format_duration(t).to_string()))),
         ..RegistryEntry::default()
     };
     let registry =
@@ -197,19 +191,21 @@ mod tests {
             matrix: Some("half".to_owned()),
             token_method: Some("put".to_owned()),
             allowed_realms: vec!["ftp://auth.example.com".to_owned()],
-            timeout: Some(Duration::from_secs(60)),
             ..AdHoc::default()
         })
         .unwrap_err();
         assert_eq!(
             errors.to_string(),
-            "--backend: \"lb\" is reserved; it means something else in metrics\n\
+            "--allowed-realm: scheme \"ftp\" is not supported; expected http or https\n\
+             --backend: \"lb\" is reserved; it means something else in metrics\n\
              --backend: backend address 10.0.0.1:443 is already used with --backend; each must be \
              different\n\
              --ca-file: ca_file does-not-exist.pem: no such file\n\
+             --matrix: expected auto, full or sampled:K with K from 1, found \"half\"\n\
+             --samples: expected a whole number from 0 to 1000, found the number 5000\n\
              --scope: expected repository:NAME:pull with a NAME in lower case, found \
              \"probe/canary\"\n\
-             --timeout: timeout 1m is not below interval 15s; shorten the one or lengthen the other\n\
+             --token-method: expected get or post, found \"put\"\n\
              URL: credentials would be sent to http://hub.example.com unencrypted; use https, or \
              accept that with allow_plaintext"
         );

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::catalogue;
 use super::statistics;
 use crate::model::{
-    BackendFacts, BackendName, BalancerRun, Cell, CellResult, Confidence, Family, Finding,
+    BackendFacts, BackendName, BalancerRun, Cell, CellResult, Confidence, Earlier, Family, Finding,
     FindingName, Flow, KeyId, Outcome, Refusal, Round, Route, Severity, Share, Skipped,
 };
 
@@ -42,6 +42,8 @@ pub(super) struct Draft {
 /// The round with what is concluded so far.
 pub(super) struct Case<'a> {
     pub(super) round: &'a Round,
+    /// What earlier rounds left behind.
+    pub(super) earlier: &'a Earlier,
     pub(super) shares: Vec<Share>,
     pub(super) expected: Option<f64>,
     pub(super) findings: Vec<Finding>,
@@ -52,11 +54,12 @@ pub(super) struct Case<'a> {
 }
 
 impl<'a> Case<'a> {
-    pub(super) fn new(round: &'a Round) -> Self {
+    pub(super) fn new(round: &'a Round, earlier: &'a Earlier) -> Self {
         let shares = statistics::shares(round);
         let expected = statistics::expected(round, &shares);
         Self {
             round,
+            earlier,
             shares,
             expected,
             findings: Vec::new(),
@@ -76,6 +79,7 @@ impl<'a> Case<'a> {
             severity,
             confidence: draft.confidence,
             backends: draft.backends,
+            since: self.earlier.open.get(&draft.name).map_or(self.round.started, |open| open.since),
             summary: draft.summary,
             effect: self.effect(draft.impact),
             evidence: draft.evidence,

@@ -56,7 +56,9 @@ fn unreachable(case: &mut Case<'_>) {
     }
     let indexes: Vec<usize> = gone.iter().map(|(index, _)| *index).collect();
     let names = backends(gone.iter().map(|(_, flow)| *flow));
-    let summary = if names.is_empty() {
+    let summary = if names.is_empty() && case.round.backends.is_empty() {
+        "The public name does not lead to an answer, and no backend is known.".to_owned()
+    } else if names.is_empty() {
         "The load balancer's address does not answer, while every backend does.".to_owned()
     } else {
         format!("{} did not answer, twice in a row.", list(&names))

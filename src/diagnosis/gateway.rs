@@ -1,5 +1,7 @@
 //! Answers that no registry gave: gateways, limits, HTML in place of JSON (C4, C8, I1, I2, I3).
 
+use std::collections::BTreeMap;
+
 use super::case::{Case, Draft, Impact, list};
 use super::connection::token_hangs;
 use crate::model::{
@@ -72,21 +74,23 @@ fn who_answered(answer: &Answer) -> &'static str {
 
 fn rate_limited(case: &mut Case<'_>) {
     let limited = Culprits::find(case, |_, reason| reason == Reason::RateLimited);
-    let lost = case.sampling().and_then(|run| run.first_loss.as_ref());
-    let sampled = lost.is_some_and(|failure| failure.reason == Reason::RateLimited);
-    if limited.is_none() && !sampled {
+    let mut counted: BTreeMap<&Route, u64> = BTreeMap::new();
+    for response in case.round.responses.iter().filter(|response| response.code == 429) {
+        *counted.entry(&response.route).or_default() += response.count;
+    }
+    if limited.is_none() && counted.is_empty() {
         return;
     }
     let mut evidence = limited.as_ref().map(Culprits::evidence).unwrap_or_default();
-    evidence.extend(lost.filter(|_| sampled).map(|failure| format!("lb sampling: {failure}")));
-    let culprits = limited.as_ref().map(Culprits::indexes).unwrap_or_default();
-    let backends = limited.as_ref().map(|l| l.backends.clone()).unwrap_or_default();
+    evidence.extend(counted.iter().map(|(route, count)| format!("{route}: {count} answers 429")));
+    let mut backends = limited.as_ref().map(|l| l.backends.clone()).unwrap_or_default();
+    backends.extend(counted.keys().filter_map(|route| route.backend().cloned()));
+    backends.sort();
+    backends.dedup();
     // A limit that only the sampling runs into counts the prober; users may stay below it.
-    let impact = match &limited {
-        None => Impact::Latent,
-        Some(limited) => limited.impact(),
-    };
-    let whose = limited.as_ref().map_or("The load balancer".to_owned(), Culprits::whose);
+    let impact = limited.as_ref().map_or(Impact::Latent, Culprits::impact);
+    let whose = if backends.is_empty() { "The load balancer".to_owned() } else { list(&backends) };
+    let flows = limited.as_ref().map(Culprits::indexes).unwrap_or_default();
     case.add(
         Draft {
             name: FindingName::RateLimited429,
@@ -98,7 +102,7 @@ fn rate_limited(case: &mut Case<'_>) {
             alternatives: Vec::new(),
         },
         &[],
-        &culprits,
+        &flows,
     );
 }
 

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use super::case::{Case, Draft, Impact, list};
 use super::gateway::token_without_key;
+use super::replicas::changed_lately;
 use crate::model::{
-    BackendName, Cell, CellResult, Confidence, Family, FindingName, Flow, KeyForm, Refusal, Route,
-    Step,
+    BackendName, Cell, Confidence, Family, FindingName, Flow, KeyForm, Refusal, Route, Step,
 };
 
 /// The realm of the registry behind Harbor's core; seen outside only if it refuses core.
@@ -323,9 +323,9 @@ fn broken_issuers(case: &mut Case<'_>) {
         let all_refused = row.iter().any(|c| c.accepted() == Some(false))
             && row.iter().all(|c| c.accepted() != Some(true))
             && row.iter().all(|c| c.refusal().is_none_or(|r| r.healed_after.is_none()));
-        let own = row.iter().any(|cell| {
-            cell.verifier.backend() == Some(&issuer)
-                && matches!(cell.result, CellResult::Refused(_))
+        // What a clock explains already is not the issuer's configuration.
+        let own = open.iter().any(|(_, cell, _)| {
+            cell.issuer.backend() == Some(&issuer) && cell.verifier.backend() == Some(&issuer)
         });
         if all_refused && own {
             let mine = open.iter().filter(|(_, c, _)| c.issuer.backend() == Some(&issuer));
@@ -400,6 +400,8 @@ fn different_keys(case: &mut Case<'_>) {
         .iter()
         .map(|(key, names)| format!("key {}…: {}", key.get(..9).unwrap_or(key), list(names)))
         .collect();
+    evidence
+        .extend(case.round.backends.iter().filter_map(|facts| changed_lately(case, &facts.name)));
     let asked_again = cells
         .iter()
         .filter(|i| case.round.matrix.cells[**i].refusal().is_some_and(|r| r.tries > 1));

@@ -25,26 +25,41 @@ pub(super) fn leeway(backend: &BackendFacts) -> Leeway {
     }
 }
 
-/// The clock by which a backend issues and checks tokens: its `iat` where a token was issued,
-/// else its `Date`. A contradicting reading says nothing.
-pub(super) fn token_clock(round: &Round, backend: &BackendName) -> Option<ClockInterval> {
-    let reading = |source| {
-        round
-            .clocks
-            .iter()
-            .find(|r| r.backend == *backend && r.source == source && !r.contradiction)
-            .map(|r| r.interval)
-    };
-    reading(ClockSource::Iat).or_else(|| reading(ClockSource::Date))
+/// The clock by which a backend issues tokens: their `iat`, else its `Date`. A contradicting
+/// reading says nothing.
+pub(super) fn issuing_clock(round: &Round, backend: &BackendName) -> Option<ClockInterval> {
+    let iat = reading(round, backend, ClockSource::Iat);
+    iat.or_else(|| reading(round, backend, ClockSource::Date))
 }
 
-/// How far the first backend's clock is ahead of the second's.
+/// The clock by which a backend checks tokens. Harbor's core does both, so `iat` shows it; with
+/// distribution and Harbor 1 the registry checks, whose own `Date` (or that of the proxy on its
+/// host) is nearer than the token server's.
+pub(super) fn checking_clock(round: &Round, backend: &BackendName) -> Option<ClockInterval> {
+    let core_checks = round.backend(backend).is_some_and(|facts| facts.family == Family::Harbor2);
+    if core_checks {
+        return issuing_clock(round, backend);
+    }
+    let date = reading(round, backend, ClockSource::Date);
+    date.or_else(|| reading(round, backend, ClockSource::Iat))
+}
+
+fn reading(round: &Round, backend: &BackendName, source: ClockSource) -> Option<ClockInterval> {
+    let mut readings = round.clocks.iter();
+    let found = readings.find(|r| r.backend == *backend && r.source == source && !r.contradiction);
+    found.map(|reading| reading.interval)
+}
+
+/// How far the clock of an issuer is ahead of a verifier's.
 pub(super) fn ahead(
     round: &Round,
-    first: &BackendName,
-    second: &BackendName,
+    issuer: &BackendName,
+    verifier: &BackendName,
 ) -> Option<ClockInterval> {
-    Some(token_clock(round, first)?.minus(token_clock(round, second)?))
+    let (issues, checks) = (issuing_clock(round, issuer)?, checking_clock(round, verifier)?);
+    // One process has one clock, however wide its interval is.
+    let same = issuer == verifier && issues == checks;
+    Some(if same { ClockInterval::between(0.0, 0.0) } else { issues.minus(checks) })
 }
 
 /// The smallest leeway left over all pairs, in seconds, at the best that the intervals allow: it
@@ -54,11 +69,8 @@ pub(super) fn margin(round: &Round) -> Option<f64> {
     for verifier in &round.backends {
         let Leeway::Seconds(leeway) = leeway(verifier) else { continue };
         for issuer in &round.backends {
-            if issuer.name == verifier.name {
-                continue;
-            }
             let Some(ahead) = ahead(round, &issuer.name, &verifier.name) else { continue };
-            let left = leeway - ahead.lower();
+            let left = leeway - ahead.lower().max(0.0);
             least = Some(least.map_or(left, |least| least.min(left)));
         }
     }

@@ -32,11 +32,16 @@ pub use statistics::wilson;
 
 use case::Case;
 
-use crate::model::{Assessment, Round, Status};
+use crate::model::{Assessment, Earlier, Round, Status};
 
-/// Judges a round.
+/// Judges a round by itself.
 pub fn assess(round: &Round) -> Assessment {
-    let mut case = Case::new(round);
+    assess_after(round, &Earlier::default())
+}
+
+/// Judges a round with what earlier rounds left behind.
+pub fn assess_after(round: &Round, earlier: &Earlier) -> Assessment {
+    let mut case = Case::new(round, earlier);
     connection::examine(&mut case);
     gateway::examine(&mut case);
     challenge::examine(&mut case);

@@ -33,45 +33,35 @@ pub(super) fn keys_of(case: &Case<'_>, backend: &BackendName) -> Vec<(KeyId, u32
     keys
 }
 
-/// The key of a backend changed since a token was issued, and that token is refused now (A2).
+/// The key of a backend changed, and tokens issued before are refused (A2). Proved by a held token
+/// that is refused; a change alone is remembered for as long as such a token may live.
 fn rotated(case: &mut Case<'_>) {
-    let changed: Vec<&Aged> = case
-        .round
-        .aged
-        .iter()
-        .filter(|aged| {
-            let now = keys_of(case, &aged.backend);
-            aged.accepted == Outcome::Measured(false)
-                && aged.left_seconds > 0.0
-                && aged.key.is_some()
-                && !now.is_empty()
-                && now.iter().all(|(key, _)| Some(key) != aged.key.as_ref())
-        })
-        .collect();
-    if changed.is_empty() {
+    let (mut names, mut evidence, mut proved) = (Vec::new(), Vec::new(), false);
+    for facts in &case.round.backends {
+        let held = held_and_refused(case, &facts.name);
+        let Some(line) = held.clone().or_else(|| changed_lately(case, &facts.name)) else {
+            continue;
+        };
+        proved |= held.is_some();
+        evidence.push(line);
+        names.push(facts.name.clone());
+    }
+    // Nodes that differ now have a worse trouble than old tokens; the change is its evidence.
+    let mut keys: Vec<&KeyId> =
+        case.round.backends.iter().filter_map(|facts| case.key_of(&facts.name)).collect();
+    keys.sort();
+    keys.dedup();
+    if names.is_empty() || keys.len() > 1 {
         return;
     }
-    let names: Vec<BackendName> = changed.iter().map(|aged| aged.backend.clone()).collect();
+    let name = FindingName::TokenKeyRotationWindow;
+    let before = case.earlier.open.get(&name);
+    proved |= before.is_some_and(|open| open.confidence == Confidence::Proved);
     let everywhere = names.len() == case.round.backends.len();
-    let evidence = changed
-        .iter()
-        .filter_map(|aged| {
-            let (old, new) = (aged.key.as_ref()?, case.key_of(&aged.backend)?);
-            Some(format!(
-                "{}: a token of key {}…, {:.0} s old with {:.0} s to live, is refused; fresh \
-                 tokens carry key {}…",
-                aged.backend,
-                old.short(),
-                aged.age_seconds,
-                aged.left_seconds,
-                new.short()
-            ))
-        })
-        .collect();
     case.add(
         Draft {
-            name: FindingName::TokenKeyRotationWindow,
-            confidence: Confidence::Proved,
+            name,
+            confidence: if proved { Confidence::Proved } else { Confidence::Suspected },
             impact: Impact::Latent,
             summary: format!(
                 "The signing key of {} changed: tokens issued before are refused until clients \
@@ -85,6 +75,45 @@ fn rotated(case: &mut Case<'_>) {
         &[],
         &[],
     );
+}
+
+/// A token held since before, still alive by its own claims, that its own issuer refuses now.
+fn held_and_refused(case: &Case<'_>, backend: &BackendName) -> Option<String> {
+    let aged: &Aged = case.round.aged.iter().find(|aged| aged.backend == *backend)?;
+    let (old, new) = (aged.key.as_ref()?, case.key_of(backend)?);
+    let refused = aged.accepted == Outcome::Measured(false) && aged.left_seconds > 0.0;
+    let changed = keys_of(case, backend).iter().all(|(key, _)| key != old);
+    (refused && changed).then(|| {
+        format!(
+            "{backend}: a token of key {}…, {:.0} s old with {:.0} s to live, is refused; fresh \
+             tokens carry key {}…",
+            old.short(),
+            aged.age_seconds,
+            aged.left_seconds,
+            new.short()
+        )
+    })
+}
+
+/// Another key than was known before, first seen less than a token's life ago.
+pub(super) fn changed_lately(case: &Case<'_>, backend: &BackendName) -> Option<String> {
+    let seen = case.earlier.keys.get(backend)?;
+    let now = case.key_of(backend)?;
+    let (old, since) = if seen.key == *now {
+        (seen.previous.as_ref()?, seen.since)
+    } else {
+        (&seen.key, case.round.started)
+    };
+    let lifetime = case.round.backend_flow(backend)?.token.measured()?.lifetime()?;
+    let passed = (case.round.started - since).num_seconds();
+    (old != now && passed < lifetime).then(|| {
+        format!(
+            "{backend}: key {}… since {}, before that {}…",
+            now.short(),
+            since.format("%Y-%m-%d %H:%M:%S UTC"),
+            old.short()
+        )
+    })
 }
 
 /// Backends that sign with more than one key within a round.

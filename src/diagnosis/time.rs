@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::case::{Case, Draft, Impact, list};
 use super::keys::describe;
-use super::leeway::{ahead, leeway, token_clock};
-use crate::model::{BackendName, Cell, Confidence, FindingName, Leeway, Refusal};
+use super::leeway::{ahead, checking_clock, issuing_clock, leeway};
+use crate::model::{BackendName, Cell, Confidence, FindingName, Flow, Leeway, Refusal, Step};
 
 /// A shorter life than this fails large layers in mid-transfer.
 const SHORT_LIFE_SECONDS: i64 = 300;
@@ -28,11 +28,12 @@ struct Pair<'a> {
     verifier: &'a BackendName,
 }
 
-/// Open refusals between two backends whose keys are not known to differ.
+/// Open refusals between backends. A backend may refuse its own tokens for their time too, where
+/// its token server has another clock than its registry.
 fn pairs<'a>(case: &Case<'a>) -> Vec<Pair<'a>> {
     let pair = |(index, cell, refusal): (usize, &'a Cell, &'a Refusal)| {
         let (issuer, verifier) = (cell.issuer.backend()?, cell.verifier.backend()?);
-        (issuer != verifier).then_some(Pair { index, cell, refusal, issuer, verifier })
+        Some(Pair { index, cell, refusal, issuer, verifier })
     };
     case.open_cells().into_iter().filter_map(pair).collect()
 }
@@ -85,6 +86,7 @@ fn not_yet_valid(case: &mut Case<'_>) {
     let keys_equal = found.iter().all(|pair| same_key(case, pair));
     let proved = (healed > 0 || found.iter().all(|pair| certainly_ahead(case, pair))) && keys_equal;
     let cells: Vec<usize> = found.iter().map(|pair| pair.index).collect();
+    let flows = own_flows(case, &edges);
     case.add(
         Draft {
             name: FindingName::ClockSkewNbf,
@@ -100,8 +102,17 @@ fn not_yet_valid(case: &mut Case<'_>) {
             alternatives: if proved { Vec::new() } else { vec![FindingName::TokenKeyMismatch] },
         },
         &cells,
-        &[],
+        &flows,
     );
+}
+
+/// The flows of backends that refuse their own tokens for their time.
+fn own_flows(case: &Case<'_>, edges: &[(&BackendName, &BackendName)]) -> Vec<usize> {
+    let own = |flow: &Flow| {
+        flow.route.backend().is_some_and(|name| edges.contains(&(name, name)))
+            && flow.failure().is_some_and(|(step, _)| step >= Step::Access)
+    };
+    case.open_flows().into_iter().filter(|(_, flow)| own(flow)).map(|(index, _)| index).collect()
 }
 
 /// Fresh tokens that have already expired where they are shown (B2).
@@ -113,10 +124,10 @@ fn already_expired(case: &mut Case<'_>) {
             .backend_flow(pair.issuer)
             .and_then(|flow| flow.token.measured())
             .and_then(crate::model::TokenFacts::lifetime);
-        let behind = ahead(case.round, pair.verifier, pair.issuer);
+        let ahead = ahead(case.round, pair.issuer, pair.verifier);
         #[expect(clippy::cast_precision_loss, reason = "a lifetime is far below 2^52 seconds")]
-        let certain = lifetime.zip(behind).is_some_and(|(lifetime, behind)| {
-            behind.lower() > lifetime as f64 + forgiven(case, pair.verifier)
+        let certain = lifetime.zip(ahead).is_some_and(|(lifetime, ahead)| {
+            -ahead.upper() > lifetime as f64 + forgiven(case, pair.verifier)
         });
         if certain && pair.refusal.healed_after.is_none() && same_key(case, &pair) {
             found.push(pair);
@@ -131,6 +142,7 @@ fn already_expired(case: &mut Case<'_>) {
     let mut evidence = clock_lines(case, &edges);
     evidence.extend(found.iter().take(4).filter_map(|pair| describe(pair.cell)));
     let cells: Vec<usize> = found.iter().map(|pair| pair.index).collect();
+    let flows = own_flows(case, &edges);
     // A clock that is so far behind refuses in the other direction too, as not valid yet.
     case.add(
         Draft {
@@ -147,7 +159,7 @@ fn already_expired(case: &mut Case<'_>) {
             alternatives: Vec::new(),
         },
         &cells,
-        &[],
+        &flows,
     );
     merge_directions(case);
 }
@@ -168,17 +180,22 @@ fn merge_directions(case: &mut Case<'_>) {
 /// The clocks of the backends in question against the prober's.
 fn clock_lines(case: &Case<'_>, edges: &[(&BackendName, &BackendName)]) -> Vec<String> {
     let names: BTreeSet<&BackendName> = edges.iter().flat_map(|(a, b)| [*a, *b]).collect();
+    let text = |clock: crate::model::ClockInterval| {
+        format!("{:+.2} s ± {:.2} s", clock.middle(), clock.width() / 2.0)
+    };
     let line = |name: &BackendName| {
-        let clock = token_clock(case.round, name)?;
-        let half = clock.width() / 2.0;
+        let (issues, checks) =
+            (issuing_clock(case.round, name)?, checking_clock(case.round, name)?);
         let forgives = match case.round.backend(name).map(leeway) {
             Some(Leeway::Seconds(seconds)) => format!("forgives {seconds:.0} s"),
             _ => "forgives an unknown time".to_owned(),
         };
-        Some(format!(
-            "{name}: clock {:+.2} s ± {half:.2} s against the prober, {forgives}",
-            clock.middle()
-        ))
+        let clocks = if issues == checks {
+            format!("clock {}", text(issues))
+        } else {
+            format!("issues at {}, checks at {}", text(issues), text(checks))
+        };
+        Some(format!("{name}: {clocks} against the prober, {forgives}"))
     };
     names.into_iter().filter_map(line).collect()
 }
@@ -189,7 +206,7 @@ fn guilty(case: &Case<'_>, edges: &[(&BackendName, &BackendName)]) -> Vec<Backen
     let names: Vec<&BackendName> =
         edges.iter().flat_map(|(a, b)| [*a, *b]).collect::<BTreeSet<_>>().into_iter().collect();
     let off = |name: &BackendName| {
-        token_clock(case.round, name).map_or(0.0, |clock| {
+        issuing_clock(case.round, name).map_or(0.0, |clock| {
             // How far the clock is off at the least: an interval around zero blames nobody.
             if clock.contains(0.0) { 0.0 } else { clock.lower().abs().min(clock.upper().abs()) }
         })
@@ -273,7 +290,7 @@ fn short_life(case: &mut Case<'_>) {
 /// Every backend is off by the same amount: the prober's own clock is.
 fn own_clock(case: &mut Case<'_>) {
     let clocks: Vec<_> =
-        case.round.backends.iter().filter_map(|b| token_clock(case.round, &b.name)).collect();
+        case.round.backends.iter().filter_map(|b| issuing_clock(case.round, &b.name)).collect();
     if clocks.len() < 2 || clocks.len() < case.round.backends.len() {
         return;
     }

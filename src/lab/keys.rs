@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
-use rcgen::{KeyPair, PublicKeyData as _, RsaKeySize};
+use rcgen::{CertificateParams, KeyPair, PublicKeyData as _, RsaKeySize};
 use sha2::{Digest as _, Sha256};
 use x509_parser::prelude::FromDer as _;
 use x509_parser::public_key::PublicKey;
@@ -33,6 +33,7 @@ pub struct SigningKey {
     pub(super) algorithm: &'static str,
     pub(super) libtrust_id: String,
     pub(super) thumbprint: String,
+    certificate: String,
     kind: Algorithm,
     private: EncodingKey,
     public: DecodingKey,
@@ -68,6 +69,12 @@ impl SigningKey {
     /// The key id of RFC 7638, 43 characters: distribution from 3.0.
     pub fn thumbprint(&self) -> &str {
         &self.thumbprint
+    }
+
+    /// A certificate of the public key, signed by itself, PEM: what real registries are told to
+    /// trust (`rootcertbundle`).
+    pub fn certificate_pem(&self) -> &str {
+        &self.certificate
     }
 
     /// A token with this header and these claims (JSON), whatever they say; none if the
@@ -130,11 +137,15 @@ impl SigningKey {
             ),
         };
         let spki = pair.subject_public_key_info();
+        let certificate = CertificateParams::new(Vec::new())
+            .and_then(|params| params.self_signed(&pair))
+            .map_err(|error| failed(&error))?;
         Ok(Self {
             algorithm,
             libtrust_id: libtrust_id(&spki),
             thumbprint: thumbprint(&spki)
                 .ok_or_else(|| LabError::Key("a public key does not parse".to_owned()))?,
+            certificate: certificate.pem(),
             kind,
             private: private.map_err(|error| failed(&error))?,
             public: public.map_err(|error| failed(&error))?,

@@ -15,6 +15,7 @@
 //!   connection and where its requests enter; [`World::handle`] takes a request and the time since
 //!   the beginning and returns a [`Reaction`]. Nothing in it waits or asks a clock, so many thousand
 //!   rounds run in virtual time.
+//! - [`Issuer`]: a token issuer by itself, for real registries.
 //! - [`Fault`], [`FaultOrder`]: what can be wrong and where. A list of them composes.
 //!
 //! The lab shares no parser with the rooms that probe, so that a common mistake cannot hide
@@ -37,6 +38,7 @@ mod family;
 mod fault;
 mod gate;
 mod harbor;
+mod issuer;
 mod jwt;
 mod keys;
 mod mac;
@@ -58,6 +60,7 @@ pub use credentials::Login;
 pub use family::Family;
 pub use fault::{CertificateFault, Fault, FaultOrder};
 pub use gate::{Connection, Entry, Gate};
+pub use issuer::{Issuer, IssuerSettings, KidForm};
 pub use keys::{KeyKind, SigningKey};
 pub use scenario::{Expectation, Scenario, TokenPlan};
 pub use world::{ActiveFault, World};

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -198,6 +199,9 @@ pub struct Finding {
     pub confidence: Confidence,
     /// The guilty backends; empty if the cause lies elsewhere or cannot be placed.
     pub backends: Vec<BackendName>,
+    /// Since when it lasts: the beginning of the first round that found it, without one free of it
+    /// since.
+    pub since: DateTime<Utc>,
     /// One sentence: what is wrong, and where.
     pub summary: String,
     /// What it does to users, in numbers where they are known.

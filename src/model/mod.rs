@@ -8,6 +8,7 @@
 mod answer;
 mod balancer;
 mod clock;
+mod earlier;
 mod failure;
 mod finding;
 mod flow;
@@ -24,6 +25,7 @@ mod token;
 pub use answer::{Answer, AuthScheme, Challenge, Family, Version};
 pub use balancer::{BalancerRun, KeyCount, Ratio, Share};
 pub use clock::{ClockInterval, ClockReading, ClockSource};
+pub use earlier::{Earlier, KeySeen, OpenFinding};
 pub use failure::{Failure, Phase, Reason, Step};
 pub use finding::{Confidence, Finding, FindingName, Severity, Status};
 pub use flow::{Flow, FlowResult, StepReport};

@@ -38,6 +38,8 @@ pub enum Skipped {
     VerifierUnreachable,
     /// A sampled matrix leaves this pair out of this round.
     NotSampled,
+    /// The route asked for fewer requests (429, or 503 with `Retry-After`) and is left in peace.
+    BackingOff,
     /// The time of the round was over.
     DeadlineReached,
     /// It needs credentials and none are configured.
@@ -58,6 +60,7 @@ impl Skipped {
             Self::NoToken => "no_token",
             Self::VerifierUnreachable => "verifier_unreachable",
             Self::NotSampled => "not_sampled",
+            Self::BackingOff => "backing_off",
             Self::DeadlineReached => "deadline_reached",
             Self::NoCredentials => "no_credentials",
             Self::NoScope => "no_scope",

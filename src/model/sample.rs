@@ -235,6 +235,7 @@ pub(crate) fn finding(name: FindingName, severity: Severity, backends: &[&str]) 
         severity,
         confidence: Confidence::Proved,
         backends: backends.iter().map(|name| backend(name)).collect(),
+        since: started(),
         summary: format!("Something is wrong with {}.", backends.join(" and ")),
         effect: "A third of all pulls fail.".into(),
         evidence: vec!["a refuses the tokens of b for good".into()],

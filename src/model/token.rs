@@ -2,15 +2,27 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A signing key's id from a JWT header (`kid`), made safe to be a label.
 ///
 /// A key id is a pure function of the public key in every family, so equal ids mean equal keys
 /// on the issuing side.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
 pub struct KeyId(String);
+
+impl From<String> for KeyId {
+    fn from(text: String) -> Self {
+        Self::from_wire(&text)
+    }
+}
+
+impl From<KeyId> for String {
+    fn from(key: KeyId) -> Self {
+        key.0
+    }
+}
 
 /// The shape of a key id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

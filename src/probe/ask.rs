@@ -92,6 +92,8 @@ impl Asked {
 #[derive(Debug)]
 pub(super) struct RouteMemory {
     session: Mutex<Option<HeaderValue>>,
+    /// Until when only the flow itself is asked.
+    hold: Mutex<Option<Instant>>,
     pace: Pace,
 }
 
@@ -103,7 +105,11 @@ pub(super) fn remember(memory: &mut Memory, routes: &[Route], per_second: u32) {
     memory.retain(|route, _| routes.contains(route));
     for route in routes {
         memory.entry(route.clone()).or_insert_with(|| {
-            Arc::new(RouteMemory { session: Mutex::default(), pace: Pace::new(per_second) })
+            Arc::new(RouteMemory {
+                session: Mutex::default(),
+                hold: Mutex::default(),
+                pace: Pace::new(per_second),
+            })
         });
     }
 }
@@ -165,6 +171,15 @@ impl<'a> Asker<'a> {
         Instant::now() >= self.deadline
     }
 
+    /// Whether a route asked for fewer requests lately; what is not its own flow leaves it in
+    /// peace.
+    pub(super) fn holds(&self, route: &Route) -> bool {
+        self.memory.get(route).is_some_and(|memory| {
+            let hold = memory.hold.lock().unwrap_or_else(PoisonError::into_inner);
+            hold.is_some_and(|until| Instant::now() < until)
+        })
+    }
+
     /// Waits, but not beyond the round's time; `false` if that is over first.
     pub(super) async fn sleep_until(&self, at: Instant) -> bool {
         if at >= self.deadline {
@@ -218,7 +233,11 @@ impl<'a> Asker<'a> {
             if let Some(memory) = memory {
                 keep_session(memory, &reply.headers);
             }
-            registry::answer_of(reply.status, &reply.headers, &reply.body)
+            let answer = registry::answer_of(reply.status, &reply.headers, &reply.body);
+            if let Some(memory) = memory {
+                hold(memory, &answer);
+            }
+            answer
         });
         self.book(route, step, fresh_token, &exchange);
         Asked { exchange, answer }
@@ -342,6 +361,17 @@ fn basic(credentials: &Credentials) -> Option<HeaderValue> {
     Some(value)
 }
 
+/// Notes that a route asks for fewer requests: for as long as it says, within reason.
+fn hold(memory: &RouteMemory, answer: &Answer) {
+    let asked = match (answer.status, answer.retry_after) {
+        (429, after) => after.unwrap_or(DEFAULT_HOLD_SECONDS),
+        (503, Some(after)) => after,
+        _ => return,
+    };
+    let until = Instant::now() + Duration::from_secs(u64::from(asked.clamp(1, MAX_HOLD_SECONDS)));
+    *memory.hold.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+}
+
 /// Keeps the `sid` that a route gave, as `sid=…` without attributes.
 fn keep_session(memory: &RouteMemory, headers: &HeaderMap) {
     for value in headers.get_all(SET_COOKIE) {
@@ -357,6 +387,12 @@ fn keep_session(memory: &RouteMemory, headers: &HeaderMap) {
         }
     }
 }
+
+/// How long a limiter that does not say is left in peace.
+const DEFAULT_HOLD_SECONDS: u32 = 10;
+
+/// No answer silences the prober for longer.
+const MAX_HOLD_SECONDS: u32 = 60;
 
 /// The time for which a flow that was lost to the network is tried again.
 pub(super) const SECOND_TRY_AFTER: Duration = Duration::from_millis(100);

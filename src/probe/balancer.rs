@@ -46,6 +46,9 @@ pub(super) async fn sample(asker: &Asker<'_>, lb: &Flow) -> Outcome<BalancerRun>
     if pairs == 0 {
         return Outcome::Skipped(Skipped::Disabled);
     }
+    if asker.holds(&Route::Balancer) {
+        return Outcome::Skipped(Skipped::BackingOff);
+    }
     let challenge = match &lb.challenge {
         Outcome::Measured(challenge) => challenge,
         Outcome::Failed(failure) => return Outcome::Failed(failure.clone()),
@@ -120,7 +123,7 @@ async fn lane(
     let mut samples = Vec::new();
     let mut losses = 0;
     for next in plan {
-        if asker.is_over() || losses >= MAX_LOSSES {
+        if asker.is_over() || asker.holds(&Route::Balancer) || losses >= MAX_LOSSES {
             break;
         }
         let sample = match next {

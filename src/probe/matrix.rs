@@ -253,6 +253,8 @@ impl<'a> Column<'a> {
             CellResult::Skipped { reason: Skipped::NotSampled }
         } else if asker.is_over() {
             CellResult::Skipped { reason: Skipped::DeadlineReached }
+        } else if asker.holds(self.route) {
+            CellResult::Skipped { reason: Skipped::BackingOff }
         } else {
             let result = self.present(asker, token).await;
             match &result {

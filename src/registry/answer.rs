@@ -108,12 +108,21 @@ fn first_error(body: &[u8]) -> (Option<String>, Option<String>) {
     (entry.code.map(|code| clean(&code, 60)), message)
 }
 
+/// Drivers write addresses in many ways: `10.1.2.3:5432:`, `host=10.1.2.3`, `a->b`, in brackets.
 fn hide_address(word: &str) -> String {
-    let core = word.trim_matches(|c: char| !c.is_ascii_alphanumeric() && c != '[');
-    let looks_like = core.parse::<std::net::SocketAddr>().is_ok()
-        || core.parse::<std::net::IpAddr>().is_ok()
-        || core.split("->").any(|part| part.parse::<std::net::SocketAddr>().is_ok());
-    if looks_like { "(address)".to_owned() } else { word.to_owned() }
+    let between = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | ':' | '[' | ']'));
+    word.split_inclusive(between)
+        .map(|piece| {
+            let core = piece.trim_end_matches(between).trim_end_matches([':', '.']);
+            let bare = core.trim_start_matches('[').trim_end_matches(']');
+            let is_address = core.parse::<std::net::SocketAddr>().is_ok()
+                || bare.parse::<std::net::IpAddr>().is_ok();
+            match piece.strip_prefix(core) {
+                Some(rest) if is_address => format!("(address){rest}"),
+                _ => piece.to_owned(),
+            }
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -157,9 +166,28 @@ mod tests {
         let body = br#"{"errors":[{"code":"UNAUTHORIZED","message":"dial tcp 10.1.2.3:5432: refused","detail":null}]}"#;
         let answer = answer_of(401, &headers(&[]), body);
         assert_eq!(answer.error_code.as_deref(), Some("UNAUTHORIZED"));
-        assert_eq!(answer.error_message.as_deref(), Some("dial tcp (address) refused"));
+        assert_eq!(answer.error_message.as_deref(), Some("dial tcp (address): refused"));
         assert_eq!(answer_of(200, &headers(&[]), b"Pong").error_code, None);
         assert_eq!(answer_of(500, &headers(&[]), br#"{"errors":[]}"#).error_code, None);
+    }
+
+    #[test]
+    fn an_address_is_hidden_however_a_driver_writes_it() {
+        for (word, expected) in [
+            ("10.1.2.3:5432:", "(address):"),
+            ("`host=10.1.2.3", "`host=(address)"),
+            ("(10.1.2.3)", "((address))"),
+            ("10.1.2.3:1->10.1.2.4:2:", "(address)->(address):"),
+            ("\"http://[fd00::1]:5000/\":", "\"http://(address)/\":"),
+            ("[::1]", "(address)"),
+            ("fe80::1%eth0", "(address)%eth0"),
+            ("v2.10.3", "v2.10.3"),
+            ("12:30:45", "12:30:45"),
+            ("std::fmt", "std::fmt"),
+            ("", ""),
+        ] {
+            assert_eq!(hide_address(word), expected, "{word}");
+        }
     }
 
     #[test]

@@ -67,6 +67,8 @@ pub struct Finding {
     pub confidence: Confidence,
     /// The guilty backends; empty if the cause lies elsewhere or cannot be placed.
     pub backends: Vec<String>,
+    /// Since when it lasts, RFC 3339; a single check knows of no earlier round.
+    pub since: String,
     /// What is wrong, and where, in one sentence.
     pub summary: String,
     /// What it does to users.
@@ -257,6 +259,7 @@ fn finding(finding: &model::Finding) -> Finding {
         severity: finding.severity,
         confidence: finding.confidence,
         backends: finding.backends.iter().map(ToString::to_string).collect(),
+        since: finding.since.to_rfc3339_opts(SecondsFormat::Secs, true),
         summary: clean(&finding.summary),
         effect: clean(&finding.effect),
         evidence: finding.evidence.iter().map(|fact| clean(fact)).collect(),

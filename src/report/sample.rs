@@ -137,6 +137,7 @@ pub(super) fn finding(
         severity,
         confidence,
         backends: guilty.iter().copied().map(backend).collect(),
+        since: DateTime::from_timestamp(1_795_000_000, 0).unwrap(),
         summary: String::new(),
         effect: String::new(),
         evidence: Vec::new(),

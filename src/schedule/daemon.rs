@@ -13,12 +13,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
+use super::past::Past;
 use super::registry::{Board, RegistryTask};
 use super::signals::Hangups;
 use super::timer::first_delay;
 use super::turn::Wheel;
 use crate::clock::Clock;
 use crate::config::{self, BackendSource, ConfigErrors, Fingerprint, Loaded, Registry};
+use crate::history::Journal;
 use crate::metrics::Counters;
 use crate::model::{Judged, ProgramFacts, RegistryName, RegistryState, Route, Snapshot};
 use crate::transport::TlsError;
@@ -68,19 +70,26 @@ struct Member {
 }
 
 impl Daemon {
-    /// Starts to probe what was loaded from `path`. Must be called inside a tokio runtime.
+    /// Starts to probe what was loaded from `path`, remembering what the journal knows. Must be called inside a tokio runtime.
     ///
     /// # Errors
     /// [`ConfigurationError::Tls`] if a registry's certificates cannot be used.
-    pub async fn start(path: &Path, loaded: Loaded) -> Result<Self, ConfigurationError> {
+    pub async fn start(
+        path: &Path,
+        loaded: Loaded,
+        journal: Option<Journal>,
+    ) -> Result<Self, ConfigurationError> {
         let program = ProgramFacts {
             reload_successful: true,
             reload_success: Clock::read().now(),
             reload_error: None,
         };
         let snapshot = Snapshot { registries: BTreeMap::new(), program };
-        let board =
-            Board { snapshots: watch::channel(Arc::new(snapshot)).0, counters: Arc::default() };
+        let board = Board {
+            snapshots: watch::channel(Arc::new(snapshot)).0,
+            counters: Arc::default(),
+            past: Past::new(journal),
+        };
         let daemon = Self {
             path: path.to_owned(),
             board: Arc::new(board),
@@ -140,7 +149,8 @@ impl Daemon {
     pub async fn probe_now(&self, name: &RegistryName, within: Duration) -> Option<Arc<Judged>> {
         let deadline = Instant::now() + within;
         let mut wheel = self.fleet.lock().await.members.get(name)?.wheel.twin();
-        Some(wheel.turn(deadline, &|_| ()).await.judged)
+        let earlier = self.board.past.earlier(name);
+        Some(wheel.turn(deadline, &earlier, &|_| ()).await.judged)
     }
 
     /// Takes the configuration again on SIGHUP, and when its files have changed, which is looked

@@ -8,6 +8,7 @@
 
 mod changes;
 mod daemon;
+mod past;
 mod registry;
 mod signals;
 mod timer;

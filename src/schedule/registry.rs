@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use super::changes::changes;
+use super::past::Past;
 use super::timer::Timer;
 use super::turn::{Turned, Wheel};
 use crate::metrics::Counters;
@@ -24,6 +25,8 @@ pub(super) struct Board {
     pub(super) snapshots: watch::Sender<Arc<Snapshot>>,
     /// What lives on from round to round.
     pub(super) counters: Arc<Counters>,
+    /// What outlives a round, and a restart where there is a journal.
+    pub(super) past: Past,
 }
 
 impl Board {
@@ -104,7 +107,8 @@ impl RegistryTask {
     }
 
     async fn round(&mut self, deadline: Instant) {
-        let Turned { judged, discovery } = self.wheel.turn(deadline, &|_| ()).await;
+        let earlier = self.board.past.earlier(&self.wheel.registry().name);
+        let Turned { judged, discovery } = self.wheel.turn(deadline, &earlier, &|_| ()).await;
         let name = &judged.round.registry;
         debug!(
             registry = %name,
@@ -123,6 +127,9 @@ impl RegistryTask {
         for change in changes(self.latest.as_deref(), &judged) {
             change.log(name);
         }
+        if !self.stop.is_cancelled() {
+            self.board.past.record(&judged);
+        }
         self.board.publish(&judged, &self.stop);
         self.latest = Some(judged);
     }
@@ -130,7 +137,6 @@ impl RegistryTask {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
@@ -172,6 +178,7 @@ mod tests {
         Arc::new(Board {
             snapshots: watch::channel(Arc::new(snapshot)).0,
             counters: Arc::default(),
+            past: Past::default(),
         })
     }
 
@@ -218,15 +225,15 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_round_that_ends_after_the_registry_was_removed_is_not_published() {
+    async fn a_round_that_ends_after_its_registry_was_stopped_is_not_published() {
         let (board, stop) = (board(), CancellationToken::new());
-        let mut task = task(0, &board, &stop);
-        board.snapshots.send_modify(|snapshot| {
-            stop.cancel();
-            Arc::make_mut(snapshot).registries = BTreeMap::new();
-        });
-        task.round(Instant::now() + Duration::from_secs(5)).await;
-        assert!(board.snapshots.borrow().registries.is_empty());
-        board.counters.retain(&board.snapshots.borrow());
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let shown = || board.snapshots.borrow().registries.values().any(|s| s.latest.is_some());
+        // Stopped because it starts again with other settings, under the same name.
+        stop.cancel();
+        task(0, &board, &stop).round(deadline).await;
+        assert!(!shown());
+        task(0, &board, &CancellationToken::new()).round(deadline).await;
+        assert!(shown(), "it would have been otherwise");
     }
 }

@@ -8,7 +8,7 @@ use crate::clock::Clock;
 use crate::config::{Backend, Registry};
 use crate::diagnosis;
 use crate::discovery::{self, DiscoveryCause, DiscoveryError};
-use crate::model::{Judged, Round};
+use crate::model::{Earlier, Judged, Round};
 use crate::probe::{Prober, Progress};
 use crate::transport::{Client, ClientPem, Tls, TlsError, Wire};
 
@@ -68,10 +68,12 @@ impl Wheel {
         &self.registry
     }
 
-    /// Finds the backends, probes them and judges the round. Ends by `deadline`.
+    /// Finds the backends, probes them and judges the round with what earlier rounds left behind.
+    /// Ends by `deadline`.
     pub async fn turn(
         &mut self,
         deadline: Instant,
+        earlier: &Earlier,
         progress: &(dyn Fn(Progress) + Sync),
     ) -> Turned {
         let clock = Clock::read();
@@ -89,12 +91,12 @@ impl Wheel {
             }),
         };
         let round = self.prober.round(&self.backends, clock, deadline, progress).await;
-        Turned { judged: Arc::new(judge(round)), discovery }
+        Turned { judged: Arc::new(judge(round, earlier)), discovery }
     }
 }
 
 /// The one place in which rounds are judged.
-fn judge(round: Round) -> Judged {
-    let assessment = diagnosis::assess(&round);
+fn judge(round: Round, earlier: &Earlier) -> Judged {
+    let assessment = diagnosis::assess_after(&round, earlier);
     Judged { round, assessment }
 }

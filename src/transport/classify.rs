@@ -57,7 +57,12 @@ pub(super) fn classify(error: &reqwest::Error, phase: Phase) -> Failure {
             return failure(reason, detail);
         }
     }
-    if let Some(http) = find::<hyper::Error>(error) {
+    // The innermost: a request that was given up carries the reason inside.
+    if let Some(http) = chain(error).filter_map(|cause| cause.downcast_ref::<hyper::Error>()).last()
+    {
+        if http.is_parse_too_large() {
+            return failure(Reason::TooLarge, "the headers are more than can be read");
+        }
         if http.is_parse() {
             return failure(Reason::NotHttp, "the answer is not HTTP");
         }
@@ -65,6 +70,10 @@ pub(super) fn classify(error: &reqwest::Error, phase: Phase) -> Failure {
             let reason =
                 if phase == Phase::Transfer { Reason::Truncated } else { Reason::ConnectionReset };
             return failure(reason, "the connection was closed before the answer was complete");
+        }
+        if phase == Phase::Wait {
+            // Neither socket, end nor parser is to blame: bytes came before a request was sent.
+            return failure(Reason::NotHttp, "the server spoke before it was asked");
         }
     }
     if phase == Phase::Transfer {

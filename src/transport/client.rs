@@ -9,6 +9,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, HOST};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
@@ -124,6 +125,7 @@ impl Connection {
             let noted = self.stamps.peek();
             classify(&error, noted.open_phase(self.to.tls))
         })?;
+        bounded(response.headers())?;
         self.stamps.note(|n| n.answered = Some(Instant::now()));
         read(response).await
     }
@@ -181,18 +183,22 @@ impl Resolve for Pin {
     }
 }
 
+/// Refuses a header block over the limit, while the request still waits for its answer.
+fn bounded(headers: &HeaderMap) -> Result<(), Failure> {
+    let block: usize =
+        headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if block <= MAX_HEADERS {
+        return Ok(());
+    }
+    let detail = format!("{block} bytes of headers; at most {MAX_HEADERS} are accepted");
+    Err(at(Phase::Wait, Reason::TooLarge, &detail))
+}
+
 async fn read(mut response: reqwest::Response) -> Result<Reply, Failure> {
     let status = response.status().as_u16();
     let headers = std::mem::take(response.headers_mut());
-    let block: usize =
-        headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    if block > MAX_HEADERS {
-        let detail = format!("{block} bytes of headers; at most {MAX_HEADERS} are accepted");
-        return Err(at(Phase::Wait, Reason::TooLarge, &detail));
-    }
-    if let Some(coding) = headers.get(CONTENT_ENCODING)
-        && !coding.as_bytes().eq_ignore_ascii_case(b"identity")
-    {
+    let mut codings = headers.get_all(CONTENT_ENCODING).iter();
+    if let Some(coding) = codings.find(|it| !it.as_bytes().eq_ignore_ascii_case(b"identity")) {
         let coding: String = String::from_utf8_lossy(coding.as_bytes()).chars().take(20).collect();
         let detail = format!("content coding {coding:?}, which was not asked for");
         return Err(at(Phase::Transfer, Reason::UnexpectedEncoding, &detail));

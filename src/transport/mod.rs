@@ -11,6 +11,7 @@ mod client;
 mod stamps;
 mod tls;
 
+use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -57,8 +58,9 @@ pub enum Connect {
     },
 }
 
-/// One request. Header values that are secret are marked sensitive by whoever made them.
-#[derive(Debug, Clone)]
+/// One request. Header values that are secret are marked sensitive by whoever made them; its body
+/// may hold a password, and `Debug` tells only its length.
+#[derive(Clone)]
 pub struct Request {
     /// The method.
     pub method: Method,
@@ -72,8 +74,20 @@ pub struct Request {
     pub deadline: Instant,
 }
 
-/// A complete answer within the limits.
-#[derive(Debug, Clone)]
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("path", &self.path)
+            .field("headers", &self.headers)
+            .field("body_bytes", &self.body.as_ref().map(String::len))
+            .finish_non_exhaustive()
+    }
+}
+
+/// A complete answer within the limits. Its body may hold a token and its headers a session, so
+/// `Debug` tells only how much there is of both.
+#[derive(Clone)]
 pub struct Reply {
     /// The status.
     pub status: u16,
@@ -81,6 +95,16 @@ pub struct Reply {
     pub headers: HeaderMap,
     /// The body, at most [`MAX_BODY`] bytes.
     pub body: Vec<u8>,
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply")
+            .field("status", &self.status)
+            .field("headers", &self.headers.len())
+            .field("body_bytes", &self.body.len())
+            .finish()
+    }
 }
 
 /// One request as it went.

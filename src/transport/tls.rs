@@ -201,6 +201,10 @@ pub(super) fn certificate_problem(error: &CertificateError) -> String {
             format!("for another name ({error})")
         }
         CertificateError::UnknownIssuer => "signed by an unknown authority".to_owned(),
+        // What remains where an authority was made anew under its old name.
+        CertificateError::BadSignature => {
+            "signed by another authority of the same name as a trusted one".to_owned()
+        }
         other => other.to_string(),
     }
 }

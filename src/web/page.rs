@@ -108,7 +108,9 @@ struct RoundView<'a> {
 struct FindingView<'a> {
     finding: &'a Finding,
     sign: &'static str,
-    remedies: Vec<Vec<Span<'a>>>,
+    /// None in the first round that found it.
+    since: Option<String>,
+    remedies: Vec<Remedy<'a>>,
     confirm: Vec<Span<'a>>,
 }
 
@@ -140,7 +142,12 @@ impl<'a> RoundView<'a> {
             started: round.started.format("%Y-%m-%d %H:%M:%S UTC").to_string(),
             took: seconds(round.seconds),
             interval: seconds(interval),
-            findings: judged.assessment.findings.iter().map(FindingView::new).collect(),
+            findings: judged
+                .assessment
+                .findings
+                .iter()
+                .map(|finding| FindingView::new(finding, round.started))
+                .collect(),
             routes: routes(round, now),
             matrix: MatrixPanel::new(&round.matrix),
             clocks: Clocks::new(judged),
@@ -149,8 +156,23 @@ impl<'a> RoundView<'a> {
     }
 }
 
+/// One thing to do: a sentence, and the commands that stand on the lines after it.
+struct Remedy<'a> {
+    prose: Vec<Span<'a>>,
+    commands: Option<&'a str>,
+}
+
+impl<'a> Remedy<'a> {
+    fn new(text: &'a str) -> Self {
+        match text.split_once('\n') {
+            Some((prose, commands)) => Self { prose: spans(prose), commands: Some(commands) },
+            None => Self { prose: spans(text), commands: None },
+        }
+    }
+}
+
 impl<'a> FindingView<'a> {
-    fn new(finding: &'a Finding) -> Self {
+    fn new(finding: &'a Finding, started: DateTime<Utc>) -> Self {
         let sign = match finding.severity {
             Severity::Critical => "✕",
             Severity::Warning => "▲",
@@ -159,7 +181,9 @@ impl<'a> FindingView<'a> {
         Self {
             finding,
             sign,
-            remedies: finding.remedies.iter().map(|text| spans(text)).collect(),
+            since: (finding.since < started)
+                .then(|| finding.since.format("%Y-%m-%d %H:%M:%S UTC").to_string()),
+            remedies: finding.remedies.iter().map(|text| Remedy::new(text)).collect(),
             confirm: spans(&finding.confirm),
         }
     }

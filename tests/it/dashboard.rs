@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::operations::{repository, tool};
 use crate::promql;
 
-fn dashboard() -> Value {
+pub(crate) fn dashboard() -> Value {
     let text = fs::read_to_string(repository("dashboards/registry-prober.json")).unwrap();
     serde_json::from_str(&text).unwrap()
 }
@@ -32,7 +32,7 @@ fn title(panel: &Value) -> &str {
 }
 
 /// Every query of the dashboard with the title of its panel, and those of the annotations.
-fn queries(dashboard: &Value) -> Vec<(String, String)> {
+pub(crate) fn queries(dashboard: &Value) -> Vec<(String, String)> {
     let of_panel = |panel: Value| {
         let title = title(&panel).to_owned();
         list(&panel["targets"]).into_iter().map(move |target| (title.clone(), target))
@@ -47,7 +47,7 @@ fn queries(dashboard: &Value) -> Vec<(String, String)> {
 }
 
 /// The query as Grafana would send it.
-fn filled_in(query: &str) -> String {
+pub(crate) fn filled_in(query: &str) -> String {
     ["$__rate_interval", "$__interval", "$__range"]
         .iter()
         .fold(query.to_owned(), |text, range| text.replace(range, "5m"))

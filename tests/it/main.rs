@@ -14,6 +14,8 @@ mod dashboard;
 #[cfg(test)]
 mod healthy;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod lab_truth;
 #[cfg(test)]
 mod lab_world;
@@ -26,6 +28,14 @@ mod precision;
 #[cfg(test)]
 mod promql;
 #[cfg(test)]
+mod real;
+#[cfg(test)]
+mod replay;
+#[cfg(test)]
+mod sampling;
+#[cfg(test)]
 mod scenarios;
+#[cfg(test)]
+mod secrets;
 #[cfg(test)]
 mod support;

@@ -1,0 +1,37 @@
+//! What earlier rounds of a registry left behind for the judgement of the next.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::{BackendName, Confidence, FindingName, KeyId};
+
+/// The memory between the rounds of one registry.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Earlier {
+    /// The signing key of each backend, as last seen.
+    pub keys: BTreeMap<BackendName, KeySeen>,
+    /// The findings of the round before.
+    pub open: BTreeMap<FindingName, OpenFinding>,
+}
+
+/// A signing key with its history.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KeySeen {
+    /// The key.
+    pub key: KeyId,
+    /// When it was first seen.
+    pub since: DateTime<Utc>,
+    /// The key before it, if another was ever seen.
+    pub previous: Option<KeyId>,
+}
+
+/// A finding that lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenFinding {
+    /// When it was first found, without a round free of it since.
+    pub since: DateTime<Utc>,
+    /// How sure it was in the round before.
+    pub confidence: Confidence,
+}

@@ -1,0 +1,14 @@
+//! Against real servers on loopback: Debian's registry, nginx, `HAProxy`, Prometheus, Chromium.
+//! The tests start what they need on free ports and end it by process id.
+
+mod faults;
+mod page;
+mod pki;
+mod plan;
+mod process;
+mod prometheus;
+mod registries;
+mod servers;
+mod site;
+mod token_servers;
+mod verdict;

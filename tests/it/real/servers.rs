@@ -1,0 +1,123 @@
+//! Debian's registry, nginx and `HAProxy` with the configurations that a site needs.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use super::pki::CertificateFiles;
+use super::plan::{ISSUER, NODES, SERVICE};
+use super::process::{Process, command};
+
+/// A registry that trusts the key in the file `trusted` and sends clients to `realm`. All
+/// registries of a folder share their storage.
+pub(crate) async fn registry(
+    folder: &Path,
+    name: &str,
+    realm: &str,
+    trusted: &Path,
+) -> (Process, SocketAddr) {
+    let (storage, trusted) = (folder.join("storage"), trusted.display());
+    Process::listening(folder, &format!("registry-{name}"), |address| {
+        let text = format!(
+            "version: 0.1\n\
+             log: {{level: info, accesslog: {{disabled: true}}}}\n\
+             storage:\n  filesystem: {{rootdirectory: '{}'}}\n\
+             http: {{addr: '{address}', secret: 'of node {name}'}}\n\
+             auth:\n  token: {{realm: '{realm}', service: '{SERVICE}', issuer: '{ISSUER}', \
+             rootcertbundle: '{trusted}'}}\n",
+            storage.display()
+        );
+        let file = folder.join(format!("registry-{name}.yml"));
+        fs::write(&file, text).unwrap();
+        let mut command = command("docker-registry");
+        command.arg("serve").arg(file);
+        command
+    })
+    .await
+}
+
+/// An nginx with TLS that passes each of some locations to an address.
+pub(crate) async fn nginx_front(
+    folder: &Path,
+    name: &str,
+    locations: &[(&str, SocketAddr)],
+    certificate: &CertificateFiles,
+) -> (Process, SocketAddr) {
+    let mut text = String::new();
+    for (location, to) in locations {
+        let _ = writeln!(text, "location {location} {{ proxy_pass http://{to}; }}");
+    }
+    nginx(folder, name, "", &text, certificate).await
+}
+
+/// Strict round robin over requests, which ends TLS and begins it anew towards the nodes.
+pub(crate) async fn nginx_balancer(
+    folder: &Path,
+    fronts: &[SocketAddr],
+    certificate: &CertificateFiles,
+) -> (Process, SocketAddr) {
+    let mut upstream = String::from("upstream nodes {\n");
+    for front in fronts {
+        let _ = writeln!(upstream, "server {front} max_fails=0;");
+    }
+    upstream.push('}');
+    let location = "location / { proxy_pass https://nodes; proxy_next_upstream off; }";
+    nginx(folder, "balancer-nginx", &upstream, location, certificate).await
+}
+
+async fn nginx(
+    folder: &Path,
+    name: &str,
+    upstream: &str,
+    locations: &str,
+    certificate: &CertificateFiles,
+) -> (Process, SocketAddr) {
+    let own = folder.join(name);
+    fs::create_dir_all(&own).unwrap();
+    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|kind| format!("{kind}_temp_path {kind};\n"))
+        .concat();
+    let (leaf, key) = (certificate.certificate.display(), certificate.key.display());
+    Process::listening(folder, name, |address| {
+        // One process: whoever knows its id can end it, and round robin is strict.
+        let text = format!(
+            "daemon off;\nmaster_process off;\npid nginx.pid;\nerror_log stderr;\n\
+             events {{ worker_connections 512; }}\n\
+             http {{\naccess_log access.log;\n{temporary}{upstream}\n\
+             server {{\nlisten {address} ssl;\n\
+             ssl_certificate {leaf};\nssl_certificate_key {key};\n\
+             proxy_http_version 1.1;\nproxy_set_header Host $http_host;\n\
+             proxy_set_header X-Forwarded-Proto https;\nclient_max_body_size 0;\n\
+             {locations}\n}}\n}}\n"
+        );
+        fs::write(own.join("nginx.conf"), text).unwrap();
+        let mut command = command("nginx");
+        command.arg("-p").arg(&own).args(["-e", "stderr", "-c", "nginx.conf"]);
+        command
+    })
+    .await
+}
+
+/// Round robin over connections, which passes TLS on.
+pub(crate) async fn haproxy_balancer(
+    folder: &Path,
+    fronts: &[SocketAddr],
+) -> (Process, SocketAddr) {
+    Process::listening(folder, "balancer-haproxy", |address| {
+        let mut text = format!(
+            "global\n  maxconn 512\ndefaults\n  mode tcp\n  timeout connect 2s\n  \
+             timeout client 30s\n  timeout server 30s\n\
+             listen registry\n  bind {address}\n  balance roundrobin\n"
+        );
+        for (name, front) in NODES.into_iter().zip(fronts) {
+            let _ = writeln!(text, "  server {name} {front} check inter 2s");
+        }
+        let file = folder.join("haproxy.cfg");
+        fs::write(&file, text).unwrap();
+        let mut command = command("haproxy");
+        command.arg("-db").arg("-f").arg(file);
+        command
+    })
+    .await
+}

@@ -1,0 +1,179 @@
+//! A site of three real registries with two load balancers before them, and the prober's view.
+//!
+//! A node is Debian's `docker-registry` with token authentication, a token issuer of its own and
+//! an nginx that joins the two behind TLS: from outside, what one node of a Harbor is. All nodes
+//! share one storage. Both balancers stand before the same nodes; the configuration lists the
+//! site twice, once through each, so that every fault is judged through both.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use registry_prober::config::{self, Registry};
+use registry_prober::lab::{Issuer, IssuerSettings};
+use registry_prober::model::{Assessment, Round};
+use registry_prober::transport::install_crypto_provider;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::task::spawn_blocking;
+
+use super::pki::{Authority, CertificateFiles};
+use super::plan::{HAPROXY, NGINX, NODES, NodePlan, PAIR, Plan, TokenServer, Way, issuer_settings};
+use super::process::Process;
+use super::servers::{haproxy_balancer, nginx_balancer, nginx_front, registry};
+use crate::support::{self, program};
+
+/// One node.
+pub(crate) struct Node {
+    pub(crate) issuer: Issuer,
+    /// None once it was stopped.
+    registry: Option<Process>,
+    _front: Process,
+    address: SocketAddr,
+}
+
+/// A token server behind a TLS front of its own.
+pub(crate) struct Server {
+    pub(crate) issuer: Issuer,
+    pub(crate) address: SocketAddr,
+    _front: Process,
+}
+
+/// The whole site. Dropping it ends all of it.
+pub(crate) struct Site {
+    pub(crate) nodes: Vec<Node>,
+    /// One for all nodes, if the plan has it.
+    pub(crate) token_server: Option<Server>,
+    /// The configuration's file.
+    pub(crate) config: PathBuf,
+    /// The site through nginx and through `HAProxy`, in this order.
+    registries: Vec<Arc<Registry>>,
+    _balancers: [Process; 2],
+    /// Last: the others keep their files in it.
+    folder: TempDir,
+}
+
+/// One round with its verdict.
+pub(crate) struct Seen {
+    /// The name of the registry, which is that of the balancer.
+    pub(crate) through: String,
+    pub(crate) round: Round,
+    pub(crate) assessment: Assessment,
+}
+
+impl Site {
+    pub(crate) async fn start(mut plan: Plan) -> Self {
+        install_crypto_provider();
+        let folder = TempDir::new().expect("a folder");
+        let path = folder.path();
+        let canary = "storage/docker/registry/v2/repositories/probe/canary/_manifests/tags";
+        fs::create_dir_all(path.join(canary)).unwrap();
+        let authority = Authority::new(path);
+        let valid = authority.sign("valid", false);
+        let token_server = match plan.token_server {
+            TokenServer::AtEachNode => None,
+            kind => {
+                let server = Server::start(path, &valid).await;
+                let authority = format!("https://{}", server.address);
+                for node in &mut plan.nodes {
+                    node.realm = format!("{authority}/token");
+                }
+                if kind == TokenServer::Allowed {
+                    plan = plan.and(format!("allowed_realms: ['{authority}']"));
+                }
+                Some(server)
+            }
+        };
+        let mut nodes = Vec::new();
+        for (name, node) in NODES.into_iter().zip(&plan.nodes) {
+            let certificate =
+                if node.expired { authority.sign("expired", true) } else { valid.clone() };
+            nodes.push(Node::start(path, name, node, &certificate).await);
+        }
+        let fronts: Vec<SocketAddr> = nodes.iter().map(|node| node.address).collect();
+        let (nginx, at_nginx) = nginx_balancer(path, &fronts, &valid).await;
+        let (haproxy, at_haproxy) = haproxy_balancer(path, &fronts).await;
+        let config = path.join("prober.yml");
+        let all: Vec<_> = NODES.into_iter().zip(fronts).collect();
+        let pair = vec![all[0], all[2]];
+        let mut ways = vec![
+            Way { name: NGINX, balancer: at_nginx, nodes: all.clone() },
+            Way { name: HAPROXY, balancer: at_haproxy, nodes: all },
+        ];
+        if plan.daemon {
+            ways.push(Way { name: PAIR, balancer: pair[0].1, nodes: pair });
+        }
+        fs::write(path.join("password"), &plan.password).unwrap();
+        fs::write(&config, plan.config(&ways, &authority.root())).unwrap();
+        let loaded = config::load(&config).unwrap_or_else(|errors| panic!("{errors}"));
+        Self {
+            nodes,
+            token_server,
+            config,
+            registries: loaded.config.registries.into_iter().map(Arc::new).collect(),
+            _balancers: [nginx, haproxy],
+            folder,
+        }
+    }
+
+    /// Where the files of this site are.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Ends the registry of a node; its front and its issuer go on.
+    pub(crate) fn stop_registry(&mut self, node: usize) {
+        self.nodes[node].registry = None;
+    }
+
+    /// One round through each balancer, judged.
+    pub(crate) async fn rounds(&self) -> Vec<Seen> {
+        let rounds = self.registries.iter().map(async |registry| {
+            let mut prober = support::prober(registry);
+            let (round, assessment) = support::round(registry, &mut prober).await;
+            Seen { through: registry.name.to_string(), round, assessment }
+        });
+        join_all(rounds).await
+    }
+
+    /// What `check --output=json` says of the whole site, with its exit code.
+    pub(crate) async fn check(&self) -> (Option<i32>, Value) {
+        let file = format!("--config.file={}", self.config.display());
+        let ended = spawn_blocking(move || program::run(&["check", "--output=json", &file]));
+        let ended = ended.await.expect("the program was run");
+        let json = serde_json::from_str(&ended.stdout);
+        (ended.code, json.unwrap_or_else(|error| panic!("{error}: {ended:?}")))
+    }
+}
+
+impl Server {
+    async fn start(folder: &Path, certificate: &CertificateFiles) -> Self {
+        let issuer = Issuer::start(issuer_settings(0)).await.expect("an issuer");
+        let locations = [("= /token", issuer.address())];
+        let (front, address) =
+            nginx_front(folder, "front-token-server", &locations, certificate).await;
+        Self { issuer, address, _front: front }
+    }
+}
+
+impl Node {
+    async fn start(
+        folder: &Path,
+        name: &str,
+        plan: &NodePlan,
+        certificate: &CertificateFiles,
+    ) -> Self {
+        let settings =
+            IssuerSettings { clock_offset: plan.issuer_clock, ..issuer_settings(plan.key) };
+        let trusted = folder.join(format!("{name}-token.pem"));
+        fs::write(&trusted, settings.key.certificate_pem()).unwrap();
+        let issuer = Issuer::start(settings).await.expect("an issuer");
+        let (registry, behind) = registry(folder, name, &plan.realm, &trusted).await;
+        let locations = [("/v2/", behind), ("= /service/token", issuer.address())];
+        let (front, address) =
+            nginx_front(folder, &format!("front-{name}"), &locations, certificate).await;
+        Self { issuer, registry: Some(registry), _front: front, address }
+    }
+}
