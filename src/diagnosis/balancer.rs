@@ -1,86 +1,23 @@
-//! What only the way through the load balancer shows, and what there is a consequence of the
-//! backends (C5, C9, unknown backends).
+//! What only the way through the load balancer shows (C5, C9, unknown backends).
 
 use super::case::{Case, Draft, Impact, list};
+use super::consequences::is_lb;
 use super::gateway::is_5xx;
+use super::keys::describe;
 use super::replicas::keys_of;
 use crate::model::{
-    Answer, AuthScheme, BackendName, Cell, Confidence, Family, FindingName, Flow, KeyId, Reason,
-    Route, Severity, Step,
+    Answer, AuthScheme, BackendName, Cell, Confidence, Family, FindingName, KeyId, Route, Severity,
+    Step,
 };
 
 /// Below this chance of meeting no refusal by luck, affinity is the word for it.
 const UNLIKELY: f64 = 0.01;
 
 pub(super) fn examine(case: &mut Case<'_>) {
-    consequences(case);
     dropped_header(case);
     unknown_backend(case);
     affinity(case);
     sampled_errors(case);
-}
-
-fn is_lb(cell: &Cell) -> bool {
-    cell.verifier == Route::Balancer || cell.issuer.as_str() == Route::Balancer.as_str()
-}
-
-/// Refusals through the balancer that a refusal between backends explains are attached to it.
-fn consequences(case: &mut Case<'_>) {
-    let explained: Vec<(&Cell, usize)> = case.explained_cells().collect();
-    let open: Vec<(usize, &Cell)> = case
-        .open_cells()
-        .into_iter()
-        .map(|(i, cell, _)| (i, cell))
-        .filter(|(_, c)| is_lb(c))
-        .collect();
-    for (index, cell) in open {
-        let of_key = |issuer: Option<&BackendName>| match (&cell.key, issuer) {
-            (Some(key), Some(issuer)) => case.key_of(issuer) == Some(key),
-            _ => true,
-        };
-        let fits = |other: &Cell| {
-            let verifier = cell.verifier == Route::Balancer || other.verifier == cell.verifier;
-            let issuer = match cell.issuer.backend() {
-                Some(issuer) => other.issuer.backend() == Some(issuer),
-                None => of_key(other.issuer.backend()),
-            };
-            verifier && issuer
-        };
-        let cause = explained.iter().find(|(other, _)| !is_lb(other) && fits(other));
-        if let Some((_, finding)) = cause {
-            case.explain(*finding, &[index], &[]);
-        }
-    }
-    let refusing = (0..case.findings.len())
-        .find(|index| explained.iter().any(|(_, finding)| finding == index));
-    let failing = |reasons: fn(&Flow, Step, Reason) -> bool| -> Vec<usize> {
-        let fits = |flow: &Flow| {
-            flow.route == Route::Balancer
-                && flow.failure().is_some_and(|(step, why)| reasons(flow, step, why.reason))
-        };
-        case.open_flows().into_iter().filter(|(_, flow)| fits(flow)).map(|(i, _)| i).collect()
-    };
-    let refused = failing(|_, step, reason| step >= Step::Access && reason == Reason::Unauthorized);
-    if let Some(finding) = refusing {
-        case.explain(finding, &[], &refused);
-    }
-    // A backend that fails by itself fails the balancer's flow in the same way.
-    let open: Vec<(usize, &Flow)> =
-        case.open_flows().into_iter().filter(|(_, f)| f.route == Route::Balancer).collect();
-    for (index, flow) in open {
-        let Some((step, failure)) = flow.failure() else { continue };
-        let same = case.round.flows.iter().find(|other| {
-            other.route != Route::Balancer
-                && other.failure().is_some_and(|(s, f)| s == step && f.reason == failure.reason)
-        });
-        let name = same.and_then(|flow| flow.route.backend());
-        let cause = name.and_then(|name| {
-            case.findings.iter().position(|finding| finding.backends.contains(name))
-        });
-        if let Some(cause) = cause {
-            case.explain(cause, &[], &[index]);
-        }
-    }
 }
 
 /// A good token is answered with the challenge of a first contact: the header did not arrive.
@@ -174,6 +111,7 @@ fn unknown_backend(case: &mut Case<'_>) {
     }
     let strange: Vec<_> = run.keys.iter().filter(|count| !known.contains(&count.key)).collect();
     if strange.is_empty() {
+        by_elimination(case);
         return;
     }
     let is_strange = |key: Option<&KeyId>| key.is_some_and(|k| !known.contains(k));
@@ -216,6 +154,52 @@ fn unknown_backend(case: &mut Case<'_>) {
         },
         &cells,
         &flows,
+    );
+}
+
+/// Every backend accepts an issuer's tokens and the balancer refused one: whoever refused it is not
+/// among the backends. None of its keys was met by luck.
+fn by_elimination(case: &mut Case<'_>) {
+    let family = case.common_family();
+    let accepted =
+        |cell: &Cell| {
+            let mut others =
+                case.round.matrix.cells.iter().filter(|other| {
+                    other.issuer == cell.issuer && other.verifier.backend().is_some()
+                });
+            others.all(|other| other.accepted() == Some(true))
+        };
+    let cells: Vec<usize> = case
+        .open_cells()
+        .into_iter()
+        .filter(|(_, cell, refusal)| {
+            cell.verifier == Route::Balancer
+                && cell.issuer.backend().is_some()
+                && !looks_unseen(&refusal.answer, family)
+                && accepted(cell)
+        })
+        .map(|(index, ..)| index)
+        .collect();
+    if cells.is_empty() {
+        return;
+    }
+    let mut evidence: Vec<String> =
+        cells.iter().filter_map(|index| describe(&case.round.matrix.cells[*index])).collect();
+    evidence.push("every backend accepts the tokens of the same issuers".to_owned());
+    case.add(
+        Draft {
+            name: FindingName::UnknownBackend,
+            confidence: Confidence::Suspected,
+            impact: Impact::Refusals,
+            backends: Vec::new(),
+            summary: "Through the load balancer a token is refused that every backend accepts: \
+                      it seems to lead to a node that is not configured here."
+                .to_owned(),
+            evidence,
+            alternatives: vec![FindingName::TokenKeyMismatch],
+        },
+        &cells,
+        &[],
     );
 }
 

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use super::catalogue;
 use super::statistics;
 use crate::model::{
-    BackendFacts, BackendName, BalancerRun, Cell, Confidence, Earlier, Family, Finding,
-    FindingName, Flow, KeyId, Outcome, Refusal, Round, Route, Severity, Share,
+    BackendFacts, BackendName, BalancerRun, Cell, CellResult, Confidence, Earlier, Family, Finding,
+    FindingName, Flow, KeyId, Outcome, Refusal, Round, Route, Severity, Share, Skipped,
 };
 
 /// What a finding does to users, from which its severity follows.
@@ -151,6 +151,16 @@ impl<'a> Case<'a> {
         self.round.backend_flow(backend)?.token.measured()?.kid.as_ref()
     }
 
+    /// The key that a backend is known to verify with: the one that it signs with, or if it issued
+    /// no token that of a token which it accepted.
+    pub(super) fn verifies(&self, backend: &BackendName) -> Option<&'a KeyId> {
+        let took = |cell: &&Cell| {
+            cell.verifier.backend() == Some(backend) && cell.accepted() == Some(true)
+        };
+        let shown = || self.round.matrix.cells.iter().find(took)?.key.as_ref();
+        self.key_of(backend).or_else(shown)
+    }
+
     /// What is known of the backend of a route.
     pub(super) fn facts_of(&self, route: &Route) -> Option<&'a BackendFacts> {
         self.round.backend(route.backend()?)
@@ -192,8 +202,21 @@ impl<'a> Case<'a> {
 
     /// Whether the balancer's users meet errors other than refusals. One lost request is none.
     fn users_are_lost(&self) -> bool {
-        let sampled = |run: &BalancerRun| run.lost >= 2 || run.foreign_realms.events > 0;
-        self.lb_fails() || self.sampling().is_some_and(sampled)
+        let failed = |cell: &&Cell| {
+            cell.verifier == Route::Balancer && matches!(cell.result, CellResult::Failed { .. })
+        };
+        // A pair fails after its second try, a flow that passed may have lost its first.
+        let in_matrix = 2 * self.round.matrix.cells.iter().filter(failed).count();
+        let no_token = |cell: &Cell| {
+            cell.issuer.as_str() == Route::Balancer.as_str()
+                && matches!(cell.result, CellResult::Skipped { reason: Skipped::NoToken })
+        };
+        let lost = in_matrix
+            + usize::from(self.round.matrix.cells.iter().any(no_token))
+            + usize::from(self.round.balancer_flow().is_some_and(|f| f.lost_before.is_some()))
+            + self.sampling().map_or(0, |run| usize::try_from(run.lost).unwrap_or(usize::MAX));
+        let misled = |run: &BalancerRun| run.foreign_realms.events > 0;
+        self.lb_fails() || lost >= 2 || self.sampling().is_some_and(misled)
     }
 
     fn severity(&self, impact: Impact) -> Severity {

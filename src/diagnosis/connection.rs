@@ -2,7 +2,7 @@
 //! (H1, H2, unreachable).
 
 use super::case::{Case, Draft, Impact, list};
-use crate::model::{BackendName, Confidence, FindingName, Flow, Phase, Reason, Route};
+use crate::model::{BackendName, Confidence, FindingName, Flow, Phase, Reason, Route, Step};
 
 pub(super) fn examine(case: &mut Case<'_>) {
     unreachable(case);
@@ -35,7 +35,7 @@ fn evidence(flows: &[(usize, &Flow)]) -> Vec<String> {
 }
 
 fn unreachable(case: &mut Case<'_>) {
-    let gone = matching(case, |_, reason| {
+    let mut gone = matching(case, |_, reason| {
         matches!(
             reason,
             Reason::DnsFailed
@@ -47,6 +47,10 @@ fn unreachable(case: &mut Case<'_>) {
                 | Reason::Truncated
         )
     });
+    // Whoever answers a challenge is there: a token that takes too long is another cause, unless
+    // the balancer leads to a backend that is gone.
+    let dead = gone.iter().any(|(_, flow)| flow.route.backend().is_some() && !token_hangs(flow));
+    gone.retain(|(_, flow)| !token_hangs(flow) || (dead && flow.route == Route::Balancer));
     if gone.is_empty() {
         return;
     }
@@ -72,6 +76,11 @@ fn unreachable(case: &mut Case<'_>) {
         &[],
         &indexes,
     );
+}
+
+/// Whether the challenge was answered and the token was not, in time.
+pub(super) fn token_hangs(flow: &Flow) -> bool {
+    flow.failure().is_some_and(|(step, why)| step == Step::Token && why.reason == Reason::Timeout)
 }
 
 fn refused_certificates(case: &mut Case<'_>) {
@@ -128,7 +137,7 @@ fn refused_certificates(case: &mut Case<'_>) {
 
 fn wrong_protocol(case: &mut Case<'_>) {
     let plain_port = |flow: &Flow| {
-        flow.answer(crate::model::Step::Challenge).is_some_and(|answer| {
+        flow.answer(Step::Challenge).is_some_and(|answer| {
             answer.status == 400
                 || (answer.status >= 300
                     && answer.status < 400

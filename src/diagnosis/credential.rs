@@ -1,5 +1,7 @@
 //! Tokens that were not issued, or not to us (A6, C5 at the token endpoint, D1, D2, D3, D9).
 
+use std::collections::BTreeMap;
+
 use super::case::{Case, Draft, Impact, list};
 use crate::model::{
     Account, Answer, AuthScheme, BackendFacts, BackendName, Confidence, Family, FindingName, Flow,
@@ -23,12 +25,14 @@ pub(super) fn examine(case: &mut Case<'_>) {
         refused.iter().filter_map(|(_, flow)| flow.route.backend().cloned()).collect();
     let asked_backends = asked.iter().filter(|flow| flow.route.backend().is_some()).count();
     let indexes: Vec<usize> = refused.iter().map(|(index, _)| *index).collect();
+    if backends.len() != asked_backends && !backends.is_empty() {
+        at_some(case, &refused);
+        return;
+    }
     let draft = if backends.is_empty() && asked_backends > 0 {
         lost_on_the_way(&refused)
-    } else if backends.len() == asked_backends {
-        everywhere(case, &refused)
     } else {
-        at_some(case, &refused, backends)
+        everywhere(case, &refused)
     };
     case.add(draft, &[], &indexes);
 }
@@ -123,8 +127,47 @@ fn everywhere(case: &Case<'_>, flows: &[(usize, &Flow)]) -> Draft {
     }
 }
 
-/// Some nodes accept the credential and some do not.
-fn at_some(case: &Case<'_>, flows: &[(usize, &Flow)], backends: Vec<BackendName>) -> Draft {
+/// Some nodes accept the credential and some do not, each for a reason of its own. What the
+/// balancer met is one of them.
+fn at_some(case: &mut Case<'_>, flows: &[(usize, &Flow)]) {
+    let mut causes: BTreeMap<FindingName, Vec<(usize, &Flow)>> = BTreeMap::new();
+    for (index, flow) in flows {
+        if let Some(backend) = flow.route.backend() {
+            causes.entry(cause(case, flow, backend)).or_default().push((*index, *flow));
+        }
+    }
+    let mut by_balancer: Vec<usize> = flows
+        .iter()
+        .filter(|(_, flow)| flow.route == Route::Balancer)
+        .map(|(index, _)| *index)
+        .collect();
+    for (name, flows) in causes {
+        let mut indexes: Vec<usize> = flows.iter().map(|(index, _)| *index).collect();
+        indexes.append(&mut by_balancer);
+        let draft = refused_at(case, name, &flows);
+        case.add(draft, &[], &indexes);
+    }
+}
+
+/// Why this backend refuses a credential that others accept.
+fn cause(case: &Case<'_>, flow: &Flow, backend: &BackendName) -> FindingName {
+    let database = case.round.backend(backend).is_some_and(|f| component_fails(f, "database"));
+    let project_missing = case.round.borrowed.iter().any(|borrowed| {
+        borrowed.backend == *backend && borrowed.answer.measured().is_some_and(is_project_missing)
+    });
+    let waited = wait(flow) >= WRONG_SECRET_SECONDS;
+    if database {
+        FindingName::DbOutageOrPoolExhaustion
+    } else if project_missing {
+        FindingName::ReplicationLagSplitContent
+    } else if !waited && case.round.account == Account::User {
+        FindingName::LoginLockoutCollateral
+    } else {
+        FindingName::AnonymousDowngrade
+    }
+}
+
+fn refused_at(case: &Case<'_>, name: FindingName, flows: &[(usize, &Flow)]) -> Draft {
     let good: Vec<&Route> = case
         .round
         .flows
@@ -132,50 +175,51 @@ fn at_some(case: &Case<'_>, flows: &[(usize, &Flow)], backends: Vec<BackendName>
         .filter(|flow| flow.passed(Step::Token) == Some(true))
         .map(|flow| &flow.route)
         .collect();
+    let backends: Vec<BackendName> =
+        flows.iter().filter_map(|(_, flow)| flow.route.backend().cloned()).collect();
+    let names = list(&backends);
     let mut evidence = evidence(flows);
     evidence.push(format!("the same credential is accepted by {}", list(&good)));
-    let names = list(&backends);
-    let at_backends = || flows.iter().filter(|(_, flow)| flow.route.backend().is_some());
-    let waited = at_backends().any(|(_, flow)| wait(flow) >= WRONG_SECRET_SECONDS);
-    let database = case
-        .round
-        .backends
-        .iter()
-        .any(|facts| backends.contains(&facts.name) && component_fails(facts, "database"));
-    let project_missing = case.round.borrowed.iter().any(|borrowed| {
-        backends.contains(&borrowed.backend)
-            && borrowed.answer.measured().is_some_and(is_project_missing)
-    });
-    let (name, confidence, alternatives, summary);
-    if database {
-        evidence.push(format!("/api/v2.0/health at {names} calls the database unhealthy"));
-        name = FindingName::DbOutageOrPoolExhaustion;
-        (confidence, alternatives) = (Confidence::Proved, Vec::new());
-        summary = format!("{names} cannot reach the database and treats everybody as anonymous.");
-    } else if project_missing {
-        evidence.push(format!("a good token of another node finds no such project at {names}"));
-        name = FindingName::ReplicationLagSplitContent;
-        confidence = Confidence::Suspected;
-        alternatives = vec![FindingName::AnonymousDowngrade];
-        summary =
-            format!("{names} has neither the account nor the project: its database is its own.");
-    } else if !waited && case.round.account == Account::User {
-        name = FindingName::LoginLockoutCollateral;
-        confidence = Confidence::Suspected;
-        alternatives = vec![FindingName::AnonymousDowngrade, FindingName::DbOutageOrPoolExhaustion];
-        summary =
-            format!("{names} refuses the account at once: locked by somebody's wrong password.");
-    } else {
-        name = FindingName::AnonymousDowngrade;
-        (confidence, alternatives) = (Confidence::Proved, Vec::new());
-        summary = format!(
-            "{names} does not accept the credential that other nodes accept, and treats it as \
-             anonymous."
-        );
-    }
+    let (summary, alternatives) = match name {
+        FindingName::DbOutageOrPoolExhaustion => {
+            evidence.push(format!("/api/v2.0/health at {names} calls the database unhealthy"));
+            let summary =
+                format!("{names} cannot reach the database and treats everybody as anonymous.");
+            (summary, Vec::new())
+        }
+        FindingName::ReplicationLagSplitContent => {
+            evidence.push(format!("a good token of another node finds no such project at {names}"));
+            let summary = format!(
+                "{names} has neither the account nor the project: its database is its own."
+            );
+            (summary, vec![FindingName::AnonymousDowngrade])
+        }
+        FindingName::LoginLockoutCollateral => {
+            let summary = format!(
+                "{names} refuses the account at once: locked by somebody's wrong password."
+            );
+            (summary, vec![FindingName::AnonymousDowngrade, FindingName::DbOutageOrPoolExhaustion])
+        }
+        _ => {
+            let summary = format!(
+                "{names} does not accept the credential that other nodes accept, and treats it as \
+                 anonymous."
+            );
+            // Without a look at the repository a database of its own is not excluded.
+            let looked = |name: &BackendName| {
+                case.round.borrowed.iter().any(|borrowed| {
+                    borrowed.backend == *name && borrowed.answer.measured().is_some()
+                })
+            };
+            let split = case.round.scope.is_some() && !backends.iter().all(looked);
+            let other = split.then_some(FindingName::ReplicationLagSplitContent);
+            (summary, other.into_iter().collect())
+        }
+    };
+    let proved = alternatives.is_empty();
     Draft {
         name,
-        confidence,
+        confidence: if proved { Confidence::Proved } else { Confidence::Suspected },
         impact: Impact::BackendLoss,
         backends,
         summary,

@@ -63,15 +63,14 @@ fn settings(case: &mut Case<'_>) {
     for (field, read) in fields {
         let mut values: BTreeMap<String, Vec<BackendName>> = BTreeMap::new();
         for backend in &case.round.backends {
+            if is_explained(case, field, &backend.name) {
+                continue;
+            }
             if let Some(value) = read(case, &backend.name) {
                 values.entry(value).or_default().push(backend.name.clone());
             }
         }
         if values.len() < 2 {
-            continue;
-        }
-        let explained = case.findings.iter().any(|finding| explains_setting(finding.finding));
-        if explained {
             continue;
         }
         let total = values.values().map(Vec::len).sum();
@@ -99,16 +98,19 @@ fn settings(case: &mut Case<'_>) {
     );
 }
 
-/// Causes of which a differing realm, lifetime or issuer is a part.
-fn explains_setting(name: FindingName) -> bool {
-    matches!(
-        name,
-        FindingName::RealmWrongEndpoint
-            | FindingName::SettingDrift
-            | FindingName::MixedVersions
-            | FindingName::TokenTtlShorterThanTransfer
-            | FindingName::IssuerAudienceMismatch
-    )
+/// Whether a cause that is named already brings the difference of this node about.
+fn is_explained(case: &Case<'_>, field: &str, name: &BackendName) -> bool {
+    case.findings.iter().any(|finding| {
+        let brings = match finding.finding {
+            // A challenge that leads nowhere is called a drift of settings too.
+            FindingName::MixedVersions | FindingName::SettingDrift => true,
+            FindingName::RealmWrongEndpoint => field == "realm",
+            FindingName::TokenTtlShorterThanTransfer => field == "token lifetime",
+            FindingName::IssuerAudienceMismatch => field == "service" || field == "token issuer",
+            _ => false,
+        };
+        brings && (finding.backends.is_empty() || finding.backends.contains(name))
+    })
 }
 
 fn challenge(

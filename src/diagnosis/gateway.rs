@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::case::{Case, Draft, Impact, list};
+use super::connection::token_hangs;
 use crate::model::{
     Answer, BackendName, Confidence, Family, FindingName, Flow, Reason, Route, Step,
 };
@@ -197,23 +198,24 @@ fn slow_tokens(case: &mut Case<'_>) {
     let seconds = |flow: &Flow| {
         flow.step(Step::Token).map_or(0.0, |report| report.timeline.total().as_secs_f64())
     };
-    let timed_out = |flow: &Flow| {
-        flow.failure()
-            .is_some_and(|(step, why)| step == Step::Token && why.reason == Reason::Timeout)
-    };
+    // What timed out because a backend is gone is that backend's.
+    let open: Vec<usize> = case.open_flows().into_iter().map(|(index, _)| index).collect();
     let slow: Vec<(usize, &Flow)> = case
         .round
         .flows
         .iter()
         .enumerate()
-        .filter(|(_, flow)| seconds(flow) > SLOW_TOKEN_SECONDS || timed_out(flow))
+        .filter(|(index, flow)| {
+            let hangs = token_hangs(flow);
+            (hangs && open.contains(index)) || (!hangs && seconds(flow) > SLOW_TOKEN_SECONDS)
+        })
         .collect();
     if slow.is_empty() {
         return;
     }
     let backends: Vec<BackendName> =
         slow.iter().filter_map(|(_, flow)| flow.route.backend().cloned()).collect();
-    let lost = slow.iter().any(|(_, flow)| flow.route == Route::Balancer && timed_out(flow));
+    let lost = slow.iter().any(|(_, flow)| flow.route == Route::Balancer && token_hangs(flow));
     let evidence = slow
         .iter()
         .map(|(_, flow)| {

@@ -381,7 +381,7 @@ fn different_keys(case: &mut Case<'_>) {
         else {
             continue;
         };
-        let differ = match (&cell.key, case.key_of(verifier)) {
+        let differ = match (&cell.key, case.verifies(verifier)) {
             (Some(shown), Some(own)) => shown != own,
             _ => false,
         };

@@ -14,6 +14,7 @@ mod case;
 mod catalogue;
 mod challenge;
 mod connection;
+mod consequences;
 mod credential;
 mod drift;
 mod gateway;
@@ -22,6 +23,8 @@ mod leeway;
 mod replicas;
 mod repository;
 mod statistics;
+#[cfg(test)]
+mod tests;
 mod time;
 mod unexplained;
 
@@ -47,6 +50,7 @@ pub fn assess_after(round: &Round, earlier: &Earlier) -> Assessment {
     time::examine(&mut case);
     keys::examine(&mut case);
     repository::examine(&mut case);
+    consequences::examine(&mut case);
     balancer::examine(&mut case);
     drift::examine(&mut case);
     unexplained::examine(&mut case);

@@ -54,6 +54,19 @@ fn database(case: &mut Case<'_>) {
     let names = backends(&found);
     let everywhere = names.len() == reached(case, Step::Repository);
     let indexes: Vec<usize> = found.iter().map(|at| at.index).collect();
+    let known = FindingName::DbOutageOrPoolExhaustion;
+    if let Some(index) = case.findings.iter().position(|finding| finding.finding == known) {
+        // The token endpoint, or another node, has told the same already.
+        let finding = &mut case.findings[index];
+        finding.evidence.extend(found.iter().map(|at| at.line.clone()));
+        if !finding.backends.is_empty() {
+            finding.backends.extend(names);
+            finding.backends.sort();
+            finding.backends.dedup();
+        }
+        case.explain(index, &[], &indexes);
+        return;
+    }
     case.add(
         Draft {
             name: FindingName::DbOutageOrPoolExhaustion,

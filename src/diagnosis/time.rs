@@ -39,7 +39,7 @@ fn pairs<'a>(case: &Case<'a>) -> Vec<Pair<'a>> {
 }
 
 fn same_key(case: &Case<'_>, pair: &Pair<'_>) -> bool {
-    pair.cell.key.is_some() && pair.cell.key.as_ref() == case.key_of(pair.verifier)
+    pair.cell.key.is_some() && pair.cell.key.as_ref() == case.verifies(pair.verifier)
 }
 
 fn forgiven(case: &Case<'_>, verifier: &BackendName) -> f64 {

@@ -53,8 +53,8 @@ pub(super) enum Auth<'a> {
     Bearer(&'a Token),
 }
 
-/// One request in the terms of the flow.
-#[derive(Debug, Clone)]
+/// One request in the terms of the flow. No `Debug`: a form may hold the password.
+#[derive(Clone)]
 pub(super) struct Ask<'a> {
     pub(super) step: Step,
     pub(super) path: String,
@@ -131,7 +131,9 @@ pub(super) struct Asker<'a> {
     pub(super) deadline: Instant,
     wire: &'a dyn Wire,
     memory: &'a Memory,
-    request_ids: (u64, std::sync::atomic::AtomicU32),
+    /// What the round's chance follows from; also names its requests.
+    pub(super) seed: u64,
+    requests: std::sync::atomic::AtomicU32,
     tally: Mutex<Tally>,
 }
 
@@ -143,8 +145,8 @@ impl<'a> Asker<'a> {
         memory: &'a Memory,
         clock: Clock,
         deadline: Instant,
+        seed: u64,
     ) -> Self {
-        let request_ids = (rand::random(), std::sync::atomic::AtomicU32::new(0));
         Self {
             registry,
             backends,
@@ -152,7 +154,8 @@ impl<'a> Asker<'a> {
             deadline,
             wire,
             memory,
-            request_ids,
+            seed,
+            requests: std::sync::atomic::AtomicU32::new(0),
             tally: Mutex::default(),
         }
     }
@@ -247,9 +250,9 @@ impl<'a> Asker<'a> {
         ask: &Ask<'_>,
     ) -> Vec<(HeaderName, HeaderValue)> {
         let mut headers = vec![(ACCEPT, HeaderValue::from_static("*/*"))];
-        let (round, counter) = &self.request_ids;
-        let number = counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        if let Ok(id) = HeaderValue::from_str(&format!("registry-prober-{round:016x}-{number}")) {
+        let number = self.requests.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let id = format!("registry-prober-{:016x}-{number}", self.seed);
+        if let Ok(id) = HeaderValue::from_str(&id) {
             headers.push((HeaderName::from_static("x-request-id"), id));
         }
         match ask.auth {

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use rand::SeedableRng as _;
+use rand::rngs::SmallRng;
 use rand::seq::SliceRandom as _;
 
 use super::ask::Asker;
@@ -69,7 +71,7 @@ pub(super) async fn sample(asker: &Asker<'_>, lb: &Flow) -> Outcome<BalancerRun>
     }
     let lanes = if lb.seconds() > FAR.as_secs_f64() { FAR_LANES } else { 1 };
     let mut plans = vec![Vec::new(); lanes];
-    for (index, plan) in plan(asker.backends.len(), pairs).into_iter().enumerate() {
+    for (index, plan) in plan(asker.backends.len(), pairs, asker.seed).into_iter().enumerate() {
         plans[index % lanes].push(plan);
     }
     let lanes = plans.into_iter().map(|plan| flow::boxed(lane(asker, &endpoint, family, plan)));
@@ -89,9 +91,9 @@ enum Next {
 /// nothing. So the plan keeps count of where such a balancer would stand, and at each of its n
 /// positions deals the distances 0 to n - 1 from a shuffled deck of that position: every pair of
 /// issuer and verifier comes up equally often. To any other balancer the distances are random.
-fn plan(backends: usize, pairs: u32) -> Vec<Next> {
+fn plan(backends: usize, pairs: u32, seed: u64) -> Vec<Next> {
     let positions = backends.clamp(2, MAX_DUMMIES);
-    let mut random = rand::rng();
+    let mut random = SmallRng::seed_from_u64(seed);
     let mut decks: Vec<Vec<usize>> = vec![Vec::new(); positions];
     let mut position = 0;
     let mut plan = Vec::new();
@@ -267,7 +269,7 @@ mod tests {
             let each = 20;
             let pairs = u32::try_from(backends * backends).unwrap() * each;
             for start in 0..backends {
-                let met = round_robin(backends, &plan(backends, pairs), start);
+                let met = round_robin(backends, &plan(backends, pairs, 7), start);
                 assert_eq!(met.len(), backends * backends);
                 let (least, most) = (met.values().min().unwrap(), met.values().max().unwrap());
                 assert!(*least >= each / 2 && *most <= each * 2, "{backends}: {met:?}");

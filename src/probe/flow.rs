@@ -4,6 +4,7 @@
 //! challenge, a token from a realm, an access request from a token.
 
 use std::future::Future;
+use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 use tokio::time::Instant;
@@ -20,6 +21,9 @@ use crate::transport::Link;
 
 /// The most redirects that are followed, always within one authority.
 const MAX_REDIRECTS: usize = 5;
+
+/// A token that took so long is asked for once more.
+const SLOW: Duration = Duration::from_millis(1_500);
 
 /// Runs the flow of a route; one that the network lost is tried once more, so that a single lost
 /// packet is not taken for a broken backend.
@@ -82,7 +86,15 @@ async fn run(asker: &Asker<'_>, route: &Route, flow: &mut Flow) -> Option<Token>
     };
     flow.issuer = Some(endpoint.issuer.clone());
     let mut link = endpoint.link(asker);
-    let (asked, got) = token(asker, link.as_mut(), &endpoint, family).await;
+    let (mut asked, mut got) = token(asker, link.as_mut(), &endpoint, family).await;
+    if got.is_ok() && asked.timeline().total() >= SLOW && !asker.is_over() {
+        // One late answer is not a slow endpoint: it is asked again, and the quicker counts.
+        let mut link = endpoint.link(asker);
+        let again = token(asker, link.as_mut(), &endpoint, family).await;
+        if again.1.is_ok() && again.0.timeline().total() < asked.timeline().total() {
+            (asked, got) = again;
+        }
+    }
     let (token, failure) = match got {
         Ok(token) => (Some(Box::new(token)), None),
         Err(Unusable { failure, token }) => (token, Some(failure)),

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use futures_util::future::{join, join_all};
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
 use secrecy::ExposeSecret as _;
 use tokio::time::Instant;
 
@@ -38,12 +40,26 @@ pub struct Prober {
     memory: Memory,
     held: Held,
     rounds: u64,
+    seeds: StdRng,
 }
 
 impl Prober {
     /// A prober of this registry over this wire.
     pub fn new(registry: Arc<config::Registry>, wire: Arc<dyn Wire>) -> Self {
-        Self { registry, wire, memory: Memory::default(), held: Held::default(), rounds: 0 }
+        Self::seeded(registry, wire, rand::random())
+    }
+
+    /// The same with a seed from which all its chance follows, so that a simulation can be
+    /// repeated.
+    pub fn seeded(registry: Arc<config::Registry>, wire: Arc<dyn Wire>, seed: u64) -> Self {
+        Self {
+            registry,
+            wire,
+            memory: Memory::default(),
+            held: Held::default(),
+            rounds: 0,
+            seeds: StdRng::seed_from_u64(seed),
+        }
     }
 
     /// Measures everything once and always ends by `deadline`: what was not reached by then is
@@ -65,7 +81,9 @@ impl Prober {
             .chain([Route::Balancer])
             .collect();
         remember(&mut self.memory, &routes, registry.max_requests_per_second);
-        let asker = Asker::new(&registry, backends, &*self.wire, &self.memory, clock, deadline);
+        let seed = self.seeds.random();
+        let asker =
+            Asker::new(&registry, backends, &*self.wire, &self.memory, clock, deadline, seed);
 
         let measured = measure(&asker, &mut self.held, number, progress).await;
         progress(Progress::Done);

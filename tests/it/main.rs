@@ -12,6 +12,8 @@ mod daemon;
 #[cfg(test)]
 mod dashboard;
 #[cfg(test)]
+mod healthy;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod lab_truth;
@@ -19,6 +21,10 @@ mod lab_truth;
 mod lab_world;
 #[cfg(test)]
 mod operations;
+#[cfg(test)]
+mod pairs;
+#[cfg(test)]
+mod precision;
 #[cfg(test)]
 mod promql;
 #[cfg(test)]

@@ -101,7 +101,7 @@ async fn every_scenario_is_named_and_nothing_else_is() {
     let scenarios = scenarios.filter(|s| only.as_ref().is_none_or(|name| s.name == *name));
     let wrong: Vec<String> = stream::iter(scenarios)
         .map(|scenario| tokio::spawn(play(scenario)))
-        .buffer_unordered(6)
+        .buffer_unordered(4)
         .filter_map(async |played| played.expect("no scenario panics"))
         .collect()
         .await;

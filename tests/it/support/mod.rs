@@ -1,6 +1,8 @@
 //! What several tests need: a lab with a prober before it.
 
 use std::path::PathBuf;
+pub(crate) mod simulated;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,0 +1,354 @@
+//! What holds for every round: each rule with its healthy twin, and the book-keeping of causes for
+//! rounds that nobody has thought of.
+
+use proptest::prelude::*;
+
+use super::assess;
+use crate::model::sample::{
+    KEY, OTHER_KEY, backend, bent, fail, refuse, round, route, set_cell, sign_with,
+};
+use crate::model::{
+    Answer, AuthScheme, BackendName, CellResult, Challenge, ClockInterval, Confidence, Failure,
+    Family, FindingName, Issuer, KeyId, Outcome, Reason, Refusal, Round, Severity, Skipped, Status,
+    Step,
+};
+
+const THREE: &[&str] = &["a", "b", "c"];
+const TWO: &[&str] = &["a", "b"];
+
+/// Findings above info: name, confidence, backends.
+fn found(round: &Round) -> Vec<(FindingName, Confidence, String)> {
+    assess(round)
+        .findings
+        .iter()
+        .filter(|finding| finding.severity > Severity::Info)
+        .map(|finding| {
+            let names: Vec<&str> = finding.backends.iter().map(BackendName::as_str).collect();
+            (finding.finding, finding.confidence, names.join(" "))
+        })
+        .collect()
+}
+
+/// Gives a backend another key, in its flow and in the tokens that it issued.
+fn other_key(round: &mut Round, at: &str) {
+    sign_with(round, at, OTHER_KEY);
+    let issuer = Issuer::Route(route(at));
+    for cell in round.matrix.cells.iter_mut().filter(|cell| cell.issuer == issuer) {
+        cell.key = Some(KeyId::from_wire(OTHER_KEY));
+    }
+}
+
+fn heal(round: &mut Round, issuer: &str, verifier: &str) {
+    let refusal = Refusal {
+        answer: Answer { status: 401, ..Answer::default() },
+        tries: 3,
+        healed_after: Some(2.0),
+        refused_until: 1.0,
+    };
+    set_cell(round, issuer, verifier, CellResult::Refused(refusal));
+}
+
+/// Sets a backend's clock, by every source.
+fn clock(round: &mut Round, at: &str, seconds: f64) {
+    let at = backend(at);
+    for reading in round.clocks.iter_mut().filter(|reading| reading.backend == at) {
+        reading.interval = ClockInterval::between(seconds - 0.3, seconds + 0.3);
+    }
+}
+
+/// Tells a backend's family; of its version nothing.
+fn family(round: &mut Round, at: &str, family: Family) {
+    let at = backend(at);
+    for facts in round.backends.iter_mut().filter(|facts| facts.name == at) {
+        (facts.family, facts.version) = (family, Outcome::Measured(None));
+    }
+}
+
+fn realm(round: &mut Round, at: &str, realm: &str) {
+    let at = route(at);
+    for flow in round.flows.iter_mut().filter(|flow| flow.route == at) {
+        if let Outcome::Measured(challenge) = &mut flow.challenge {
+            challenge.realm = Some(realm.to_owned());
+        }
+    }
+}
+
+/// What the registry behind core answers when it refuses core's password.
+fn inner() -> Answer {
+    let challenge = Challenge {
+        scheme: AuthScheme::Basic,
+        realm: Some("harbor-registry-basic-realm".to_owned()),
+        service: None,
+        scope: None,
+        error: None,
+    };
+    Answer { status: 401, challenge: Some(challenge), ..Answer::default() }
+}
+
+fn answer_with(round: &mut Round, at: &str, step: Step, answer: &Answer) {
+    let at = route(at);
+    for flow in round.flows.iter_mut().filter(|flow| flow.route == at) {
+        for report in flow.steps.iter_mut().filter(|report| report.step == step) {
+            report.answer = Some(answer.clone());
+        }
+    }
+}
+
+/// A round, and what must be found in it: name, confidence, backends.
+type Row = (&'static str, Round, Option<(FindingName, Confidence, &'static str)>);
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
+fn each_cause_is_named_with_its_node_and_its_healthy_twin_is_not() {
+    use Confidence::{Proved, Suspected};
+    let odd_one = |round: &mut Round| {
+        other_key(round, "c");
+        for (issuer, verifier) in [("c", "a"), ("c", "b"), ("a", "c"), ("b", "c")] {
+            refuse(round, issuer, verifier);
+        }
+    };
+    let column = |round: &mut Round| ["a", "b", "c"].iter().for_each(|i| refuse(round, i, "b"));
+    let empty_500 = Answer { status: 500, body_bytes: 0, ..Answer::default() };
+    let rows: Vec<Row> = vec![
+        ("healthy", round(THREE), None),
+        ("another key", bent(THREE, odd_one), Some((FindingName::TokenKeyMismatch, Proved, "c"))),
+        (
+            "two keys, no majority",
+            bent(TWO, |r| {
+                other_key(r, "b");
+                refuse(r, "a", "b");
+                refuse(r, "b", "a");
+            }),
+            Some((FindingName::TokenKeyMismatch, Proved, "a b")),
+        ),
+        (
+            "the same token heals where the clock is behind",
+            bent(THREE, |r| {
+                clock(r, "c", -2.0);
+                heal(r, "a", "c");
+                heal(r, "b", "c");
+            }),
+            Some((FindingName::ClockSkewNbf, Proved, "c")),
+        ),
+        ("the same clock, nothing refused", bent(THREE, |r| clock(r, "c", -2.0)), None),
+        (
+            "expired where the issuer is further behind than a token lives",
+            bent(THREE, |r| {
+                clock(r, "a", -1_900.0);
+                refuse(r, "a", "b");
+                refuse(r, "a", "c");
+            }),
+            Some((FindingName::ClockSkewExp, Proved, "a")),
+        ),
+        (
+            "the registry behind core refuses core",
+            bent(THREE, |r| {
+                let refusal =
+                    Refusal { answer: inner(), tries: 5, healed_after: None, refused_until: 5.0 };
+                for issuer in THREE {
+                    set_cell(r, issuer, "b", CellResult::Refused(refusal.clone()));
+                }
+                fail(r, "b", Step::Access, Reason::Unauthorized);
+                answer_with(r, "b", Step::Access, &inner());
+            }),
+            Some((FindingName::CoreRegistryBasicMismatch, Proved, "b")),
+        ),
+        (
+            "no key to sign with, and every token refused",
+            bent(THREE, |r| {
+                column(r);
+                fail(r, "b", Step::Token, Reason::ServerError);
+                answer_with(r, "b", Step::Token, &empty_500);
+                let skipped = CellResult::Skipped { reason: Skipped::NoToken };
+                for verifier in THREE {
+                    set_cell(r, "b", verifier, skipped.clone());
+                }
+            }),
+            Some((FindingName::NodeLocalKeypairBroken, Proved, "b")),
+        ),
+        (
+            "a column refused with the same key everywhere",
+            bent(THREE, column),
+            Some((FindingName::NodeLocalKeypairBroken, Suspected, "b")),
+        ),
+        (
+            "libtrust key ids at a distribution 3",
+            bent(THREE, |r| {
+                family(r, "a", Family::Distribution2);
+                family(r, "c", Family::Distribution2);
+                family(r, "b", Family::Distribution3);
+                column(r);
+            }),
+            Some((FindingName::KidFormatMismatch, Proved, "b")),
+        ),
+        (
+            "a realm elsewhere",
+            bent(THREE, |r| {
+                realm(r, "b", "https://b.internal/service/token");
+                fail(r, "b", Step::Token, Reason::RealmNotAllowed);
+            }),
+            Some((FindingName::RealmWrongEndpoint, Proved, "b")),
+        ),
+        (
+            "nothing listens",
+            bent(THREE, |r| fail(r, "b", Step::Challenge, Reason::ConnectionRefused)),
+            Some((FindingName::BackendUnreachable, Proved, "b")),
+        ),
+        (
+            "a token that never comes, after a challenge that did",
+            bent(THREE, |r| fail(r, "b", Step::Token, Reason::Timeout)),
+            Some((FindingName::TokenEndpointSlow, Proved, "b")),
+        ),
+    ];
+    for (what, mut round, expected) in rows {
+        // Without sampling no word falls about what the balancer hides.
+        round.balancer = Outcome::Skipped(Skipped::Disabled);
+        let expected: Vec<_> =
+            expected.into_iter().map(|(f, c, names)| (f, c, names.to_owned())).collect();
+        assert_eq!(found(&round), expected, "{what}");
+    }
+}
+
+#[test]
+fn one_lost_request_is_never_critical() {
+    let lost = |reason: Reason| Failure { phase: None, reason, detail: "lost".to_owned() };
+    for reason in [Reason::ConnectionReset, Reason::Timeout, Reason::BadGateway] {
+        for (what, bend) in [
+            (
+                "a sample",
+                Box::new(|r: &mut Round| {
+                    if let Outcome::Measured(run) = &mut r.balancer {
+                        (run.lost, run.first_loss) = (1, Some(lost(reason)));
+                    }
+                }) as Box<dyn Fn(&mut Round)>,
+            ),
+            (
+                "a pair",
+                Box::new(|r| {
+                    let failed = CellResult::Failed { failure: lost(reason), answer: None };
+                    set_cell(r, "a", "b", failed);
+                }),
+            ),
+            ("the first try of a flow", Box::new(|r| r.flows[0].lost_before = Some(lost(reason)))),
+        ] {
+            assert_eq!(assess(&bent(THREE, bend)).status, Status::Ok, "{what} {reason}");
+        }
+    }
+}
+
+#[test]
+fn a_network_failure_is_no_evidence_about_keys_or_clocks() {
+    let about_tokens = [
+        FindingName::TokenKeyMismatch,
+        FindingName::NodeLocalKeypairBroken,
+        FindingName::ClockSkewNbf,
+        FindingName::ClockSkewExp,
+        FindingName::IssuerAudienceMismatch,
+        FindingName::KidFormatMismatch,
+    ];
+    for reason in Reason::ALL.iter().filter(|reason| reason.is_network()) {
+        let failure = Failure { phase: None, reason: *reason, detail: "lost".to_owned() };
+        let failed = CellResult::Failed { failure, answer: None };
+        let round = bent(THREE, |r| {
+            fail(r, "c", Step::Challenge, *reason);
+            for other in THREE {
+                set_cell(r, other, "c", failed.clone());
+                set_cell(r, "c", other, CellResult::Skipped { reason: Skipped::NoToken });
+            }
+        });
+        for (name, _, names) in found(&round) {
+            assert!(!about_tokens.contains(&name), "{reason}: {name}");
+            assert_eq!(names, "c", "{reason}: {name}");
+        }
+    }
+}
+
+/// A result of any kind.
+fn result() -> impl Strategy<Value = CellResult> {
+    let refused = (prop_oneof![Just(401_u16), Just(403)], any::<bool>(), 1..6_u32, any::<bool>());
+    prop_oneof![
+        4 => Just(CellResult::Accepted),
+        4 => refused.prop_map(|(status, heals, tries, basic)| {
+            let answer =
+                if basic { inner() } else { Answer { status, ..Answer::default() } };
+            let healed_after = heals.then_some(1.5);
+            CellResult::Refused(Refusal { answer, tries, healed_after, refused_until: 1.0 })
+        }),
+        1 => proptest::sample::select(Reason::ALL).prop_map(|reason| {
+            let failure = Failure { phase: None, reason, detail: "as ordered".to_owned() };
+            CellResult::Failed { failure, answer: None }
+        }),
+        1 => Just(CellResult::Skipped { reason: Skipped::NoToken }),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![Just(Step::Challenge), Just(Step::Token), Just(Step::Access)]
+}
+
+/// Any round of three backends.
+fn any_round() -> impl Strategy<Value = Round> {
+    let results = proptest::collection::vec(result(), 16);
+    let failures = proptest::collection::vec(
+        proptest::option::weighted(0.3, (step(), proptest::sample::select(Reason::ALL))),
+        4,
+    );
+    let keys = proptest::collection::vec(any::<bool>(), 4);
+    let clocks = proptest::collection::vec(-4_000.0..4_000.0_f64, 3);
+    let families = proptest::collection::vec(0..4_usize, 3);
+    let sampled = (0..20_u32, 0..5_u32, any::<bool>());
+    (results, failures, keys, clocks, families, sampled).prop_map(
+        |(results, failures, keys, clocks, families, (refused, lost, known))| {
+            bent(THREE, |r| {
+                for (cell, result) in r.matrix.cells.iter_mut().zip(results) {
+                    cell.result = result;
+                }
+                let names = ["a", "b", "c", "lb"];
+                for ((name, failure), other) in names.iter().zip(failures).zip(keys) {
+                    if other {
+                        other_key(r, name);
+                    }
+                    if let Some((step, reason)) = failure {
+                        fail(r, name, step, reason);
+                    }
+                }
+                let kinds = [
+                    Family::Harbor2,
+                    Family::Distribution2,
+                    Family::Distribution3,
+                    Family::Unknown,
+                ];
+                for ((name, seconds), kind) in THREE.iter().zip(clocks).zip(families) {
+                    clock(r, name, seconds);
+                    family(r, name, kinds[kind]);
+                }
+                if let Outcome::Measured(run) = &mut r.balancer {
+                    (run.pairs.events, run.lost) = (refused, lost);
+                    run.keys[0].key = KeyId::from_wire(if known { KEY } else { "stray" });
+                }
+            })
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn every_refusal_and_every_failed_flow_has_exactly_one_cause(round in any_round()) {
+        let assessment = assess(&round);
+        let refused = round.matrix.refused().count();
+        let failed = round.flows.iter().filter(|flow| !flow.succeeded()).count();
+        let explained: u32 = assessment.findings.iter().map(|finding| finding.explains).sum();
+        prop_assert_eq!(usize::try_from(explained).unwrap(), refused + failed);
+
+        let worst = assessment.findings.iter().map(|finding| finding.severity).max();
+        prop_assert_eq!(assessment.status == Status::Critical, worst == Some(Severity::Critical));
+        let order: Vec<Severity> = assessment.findings.iter().map(|f| f.severity).collect();
+        prop_assert!(order.is_sorted_by(|a, b| a >= b), "worst first: {:?}", order);
+        for finding in &assessment.findings {
+            let known = |name: &BackendName| round.backends.iter().any(|facts| facts.name == *name);
+            prop_assert!(finding.backends.iter().all(known));
+            prop_assert!(!finding.summary.is_empty() && !finding.effect.is_empty());
+        }
+        prop_assert_eq!(assess(&round), assessment);
+    }
+}

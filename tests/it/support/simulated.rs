@@ -1,0 +1,392 @@
+//! A lab without sockets, in virtual time: the wire hands requests to the lab's world and sleeps
+//! for as long as the answer would take. Under a paused clock a round costs what it computes.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chrono::DateTime;
+use hyper::body::Bytes;
+use rand::rngs::SmallRng;
+use rand::{Rng as _, SeedableRng as _};
+use registry_prober::clock::Clock;
+use registry_prober::config::{
+    Authority, Backend, BackendSource, Credentials, HostPort, PublicUrl, Registry, Scheme, Scope,
+};
+use registry_prober::diagnosis;
+use registry_prober::lab::{
+    CertificateFault, Connection, Entry, Gate, KeyKind, Options, PUBLIC_HOST, Reaction, Scenario,
+    World,
+};
+use registry_prober::model::{
+    Assessment, BackendName, Failure, Phase, Reason, RegistryName, Round, Timeline,
+};
+use registry_prober::probe::Prober;
+use registry_prober::transport::{
+    BoxFuture, Connect, Destination, Exchange, Link, Reply, Request, Wire,
+};
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// When every simulation begins, nanoseconds since 1970; the fraction keeps seconds from beginning
+/// together with it.
+const BEGAN: i64 = 1_800_000_000_370_000_000;
+
+/// What the network does to requests, beside the faults of the lab.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Weather {
+    /// The least time there and back.
+    pub(crate) round_trip: Duration,
+    /// At most so much more.
+    pub(crate) jitter: Duration,
+    /// The chance that a request's connection is reset.
+    pub(crate) resets: f64,
+    /// The chance that an answer is late, and by how much at most.
+    pub(crate) late: (f64, Duration),
+}
+
+impl Weather {
+    /// A network that loses nothing: 1 to 3 ms there and back.
+    pub(crate) fn fair() -> Self {
+        let ms = Duration::from_millis;
+        Self { round_trip: ms(1), jitter: ms(2), resets: 0.0, late: (0.0, Duration::ZERO) }
+    }
+}
+
+/// A simulated registry with a prober before it.
+pub(crate) struct Simulation {
+    backends: Vec<Backend>,
+    clock: Clock,
+    prober: Prober,
+}
+
+impl Simulation {
+    /// Builds a scenario; the runtime's clock must be paused. The seed decides all chance.
+    pub(crate) fn new(
+        scenario: &Scenario,
+        options: &Options,
+        weather: Weather,
+        adjust: impl FnOnce(&mut Registry),
+    ) -> Self {
+        let options = Options { began: BEGAN, keys: KeyKind::Fast, ..options.clone() };
+        let seed = options.seed;
+        let mut world = World::new(scenario, &options).expect("the lab is built");
+        let nodes: Vec<SocketAddr> = (1..).map(node).take(world.node_names().len()).collect();
+        let (balancer, server) = (address(1, 1), address(2, 1));
+        world.set_token_server(&format!("https://{server}"));
+        let mut registry = registry(&world, &nodes, balancer, server);
+        adjust(&mut registry);
+        let backends = match &registry.backends {
+            BackendSource::Static(backends) => backends.clone(),
+            BackendSource::Dns => Vec::new(),
+        };
+        let began = Instant::now();
+        let shared = Shared {
+            world: Mutex::new(world),
+            began,
+            nodes,
+            balancer,
+            server,
+            weather,
+            chance: Mutex::new(SmallRng::seed_from_u64(seed)),
+            connections: AtomicU64::new(0),
+        };
+        let registry = Arc::new(registry);
+        let wire = Arc::new(Simulated(Arc::new(shared)));
+        let prober = Prober::seeded(registry, wire, seed);
+        let clock = Clock::anchored(DateTime::from_timestamp_nanos(BEGAN), began);
+        Self { backends, clock, prober }
+    }
+
+    /// One round, judged.
+    pub(crate) async fn round(&mut self) -> (Round, Assessment) {
+        let deadline = Instant::now() + Duration::from_secs(13);
+        let round = self.prober.round(&self.backends, self.clock, deadline, &|_| {}).await;
+        let assessment = diagnosis::assess(&round);
+        (round, assessment)
+    }
+}
+
+fn address(network: u8, host: u8) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::new(10, 0, network, host), 443))
+}
+
+fn node(number: u8) -> SocketAddr {
+    address(0, number)
+}
+
+/// The registry as the lab's own configuration file describes it.
+fn registry(
+    world: &World,
+    nodes: &[SocketAddr],
+    balancer: SocketAddr,
+    server: SocketAddr,
+) -> Registry {
+    let at = |address: &SocketAddr| {
+        HostPort::parse(&address.to_string(), 443).expect("an address is one")
+    };
+    let backend = |(name, address): (String, &SocketAddr)| Backend {
+        name: BackendName::parse(&name).expect("the lab's names are good"),
+        scheme: Scheme::Https,
+        address: at(address),
+    };
+    let backends = world.node_names().into_iter().zip(nodes).map(backend).collect();
+    let url = PublicUrl::parse(&format!("https://{PUBLIC_HOST}")).expect("the lab's URL is good");
+    let name = RegistryName::parse("lab").expect("a good name");
+    let mut registry = Registry::new(name, url, BackendSource::Static(backends));
+    let login = world.login().expect("the lab has an account");
+    registry.credentials =
+        Some(Credentials { username: login.username, password: login.password.into() });
+    registry.scope = Scope::parse("repository:probe/canary:pull");
+    registry.timeout = Duration::from_secs(4);
+    registry.balancer.address = Some(at(&balancer));
+    if world.has_token_server() {
+        let authority = Authority::of_url(&format!("https://{server}")).expect("a good URL");
+        registry.allowed_realms = vec![authority];
+    }
+    registry
+}
+
+struct Shared {
+    world: Mutex<World>,
+    began: Instant,
+    nodes: Vec<SocketAddr>,
+    balancer: SocketAddr,
+    server: SocketAddr,
+    weather: Weather,
+    chance: Mutex<SmallRng>,
+    connections: AtomicU64,
+}
+
+impl Shared {
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn entry(&self, to: &Destination) -> Option<Entry> {
+        let Connect::Address(address) = &to.connect else { return None };
+        if *address == self.balancer {
+            return Some(Entry::Balancer);
+        }
+        if *address == self.server {
+            return Some(Entry::TokenServer);
+        }
+        self.nodes.iter().position(|node| node == address).map(Entry::Node)
+    }
+
+    /// Whether this request is lost, how long it travels, and how late its answer is.
+    fn fate(&self) -> (bool, Duration, Duration) {
+        let mut chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner);
+        let weather = &self.weather;
+        let travel = weather.round_trip + weather.jitter.mul_f64(chance.random());
+        let late = chance.random::<f64>() < weather.late.0;
+        let by = if late { weather.late.1.mul_f64(chance.random()) } else { Duration::ZERO };
+        (chance.random::<f64>() < weather.resets, travel, by)
+    }
+}
+
+/// The wire into a simulated registry.
+struct Simulated(Arc<Shared>);
+
+impl Wire for Simulated {
+    fn open(&self, to: &Destination) -> Box<dyn Link> {
+        Box::new(Connected { shared: Arc::clone(&self.0), to: to.clone(), opened: None })
+    }
+}
+
+struct Connected {
+    shared: Arc<Shared>,
+    to: Destination,
+    opened: Option<(Entry, Connection)>,
+}
+
+/// Instants of one request, kept outside of the future that a deadline may cut off.
+#[derive(Default)]
+struct Stamps {
+    connected: Option<Instant>,
+    tls: Option<Instant>,
+    ready: Option<Instant>,
+    answered: Option<Instant>,
+}
+
+impl Link for Connected {
+    fn send(&mut self, request: Request) -> BoxFuture<'_, Exchange> {
+        Box::pin(async move {
+            let began = Instant::now();
+            let deadline = request.deadline;
+            let mut stamps = Stamps::default();
+            let outcome = timeout_at(deadline, self.attempt(request, &mut stamps)).await;
+            let ended = Instant::now();
+            let result = outcome.unwrap_or_else(|_| {
+                Err(failure(stamps.open_phase(), Reason::Timeout, "no end in time"))
+            });
+            if result.is_err() {
+                self.opened = None;
+            }
+            let failed_in = result.as_ref().err().and_then(|failure| failure.phase);
+            Exchange {
+                timeline: stamps.timeline(began, ended, failed_in),
+                result,
+                sent: stamps.ready.unwrap_or(began),
+                answered: stamps.answered.unwrap_or(ended),
+                certificate: None,
+            }
+        })
+    }
+}
+
+impl Stamps {
+    fn open_phase(&self) -> Phase {
+        match (self.connected, self.ready, self.answered) {
+            (None, None, _) => Phase::Connect,
+            (Some(_), None, _) => Phase::Tls,
+            (_, Some(_), None) => Phase::Wait,
+            (_, Some(_), Some(_)) => Phase::Transfer,
+        }
+    }
+
+    fn timeline(&self, began: Instant, ended: Instant, failed: Option<Phase>) -> Timeline {
+        let ends = [
+            (Phase::Connect, self.connected),
+            (Phase::Tls, self.tls),
+            (Phase::Wait, self.answered),
+            (Phase::Transfer, Some(ended)),
+        ];
+        let (mut line, mut from) = (Timeline::default(), began);
+        for (phase, end) in ends {
+            if failed == Some(phase) {
+                return line.failed(phase, ended - from);
+            }
+            let Some(end) = end else { continue };
+            line = line.then(phase, end - from);
+            from = end;
+        }
+        line
+    }
+}
+
+fn failure(phase: Phase, reason: Reason, detail: &str) -> Failure {
+    Failure { phase: Some(phase), reason, detail: detail.to_owned() }
+}
+
+impl Connected {
+    async fn attempt(&mut self, request: Request, stamps: &mut Stamps) -> Result<Reply, Failure> {
+        let (lost, travel, late) = self.shared.fate();
+        let (entry, connection) = match self.opened {
+            Some(opened) => opened,
+            None => self.connect(travel, stamps).await?,
+        };
+        self.opened = Some((entry, connection));
+        stamps.ready = Some(Instant::now());
+        sleep(travel / 2).await;
+        if lost {
+            return Err(failure(Phase::Wait, Reason::ConnectionReset, "reset by the weather"));
+        }
+        let reaction = self.react(entry, connection, request);
+        let elapsed = match &reaction {
+            Reaction::Answer { after, .. } | Reaction::Raw { after, .. } => *after,
+            Reaction::Reset | Reaction::Hang => Duration::ZERO,
+        };
+        sleep(elapsed + late + travel / 2).await;
+        match reaction {
+            Reaction::Answer { response, .. } => {
+                stamps.answered = Some(Instant::now());
+                let (head, body) = response.into_parts();
+                let status = head.status.as_u16();
+                Ok(Reply { status, headers: head.headers, body: body.to_vec() })
+            }
+            Reaction::Raw { bytes, .. } if bytes.starts_with(b"HTTP/1.1 ") => {
+                stamps.answered = Some(Instant::now());
+                Err(failure(Phase::Transfer, Reason::Truncated, "the body ended early"))
+            }
+            Reaction::Raw { .. } => {
+                Err(failure(Phase::Wait, Reason::NotHttp, "the answer is not HTTP"))
+            }
+            Reaction::Reset => Err(failure(Phase::Wait, Reason::ConnectionReset, "reset")),
+            Reaction::Hang => std::future::pending().await,
+        }
+    }
+
+    fn react(&self, entry: Entry, connection: Connection, request: Request) -> Reaction {
+        let mut built = http::Request::builder().method(request.method).uri(request.path.as_str());
+        for (name, value) in request.headers {
+            built = built.header(name, value);
+        }
+        built = built.header("host", &self.to.host_header);
+        let body = request.body.unwrap_or_default();
+        let built = built.header("content-length", body.len());
+        let built = built.body(Bytes::from(body)).expect("the prober's requests are HTTP");
+        let elapsed = self.shared.began.elapsed();
+        let mut world = self.shared.world();
+        match world.before_body(entry, &built, elapsed) {
+            Some(reaction) => reaction,
+            None => world.handle(entry, connection, &built, elapsed),
+        }
+    }
+
+    /// Opens the connection as far as the gate lets it come.
+    async fn connect(
+        &self,
+        travel: Duration,
+        stamps: &mut Stamps,
+    ) -> Result<(Entry, Connection), Failure> {
+        let shared = &self.shared;
+        let unknown = || failure(Phase::Connect, Reason::Unreachable, "no such address here");
+        let entry = shared.entry(&self.to).ok_or_else(unknown)?;
+        sleep(travel).await;
+        if shared.world().refuses(entry) {
+            let detail = "nothing listens there";
+            return Err(failure(Phase::Connect, Reason::ConnectionRefused, detail));
+        }
+        stamps.connected = Some(Instant::now());
+        let number = shared.connections.fetch_add(1, Ordering::Relaxed) + 1;
+        let connection = Connection { number, source: 1 };
+        let gate = shared.world().gate(entry, connection, shared.began.elapsed());
+        let tls = |reason, detail| Err(failure(Phase::Tls, reason, detail));
+        match gate {
+            Gate::Closed => tls(Reason::ConnectionReset, "closed in the handshake"),
+            Gate::Silent => std::future::pending().await,
+            Gate::Open { tls: false, .. } => {
+                sleep(travel).await;
+                tls(Reason::TlsHandshake, "the port does not speak TLS (plain HTTP?)")
+            }
+            Gate::Open { entry, certificate, .. } => {
+                sleep(travel).await;
+                match certificate {
+                    None | Some(CertificateFault::Other) => {
+                        stamps.tls = Some(Instant::now());
+                        Ok((entry, connection))
+                    }
+                    Some(_) => tls(Reason::TlsCertificate, "clients refuse the certificate"),
+                }
+            }
+        }
+    }
+}
+
+/// Runs a simulation on a runtime of its own, whose clock stands still but for its sleeps.
+pub(crate) fn paused<T>(simulation: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+    runtime.block_on(simulation)
+}
+
+/// Does the same with every item, on every processor; the results are in the items' order.
+pub(crate) fn everywhere<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let next = AtomicU64::new(0);
+    let take = || usize::try_from(next.fetch_add(1, Ordering::Relaxed)).expect("a small number");
+    let mut done: Vec<(usize, R)> = std::thread::scope(|scope| {
+        let worker = || {
+            let indexes = std::iter::from_fn(|| Some(take()).filter(|at| *at < items.len()));
+            indexes.map(|at| (at, work(&items[at]))).collect::<Vec<_>>()
+        };
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("no panic")).collect()
+    });
+    done.sort_by_key(|(at, _)| *at);
+    done.into_iter().map(|(_, result)| result).collect()
+}
