@@ -28,6 +28,8 @@ mod precision;
 #[cfg(test)]
 mod promql;
 #[cfg(test)]
+mod readme;
+#[cfg(test)]
 mod real;
 #[cfg(test)]
 mod replay;
