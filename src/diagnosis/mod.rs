@@ -13,6 +13,7 @@ mod balancer;
 mod case;
 mod catalogue;
 mod challenge;
+mod columns;
 mod connection;
 mod consequences;
 mod credential;

@@ -10,8 +10,9 @@ use rand::rngs::SmallRng;
 use rand::seq::SliceRandom as _;
 
 use super::ask::Asker;
-use super::flow::{self, Endpoint};
+use super::flow;
 use super::matrix;
+use super::token::{self, Endpoint};
 use crate::model::{
     BalancerRun, Challenge, Failure, Family, Flow, KeyCount, KeyId, Outcome, Ratio, Reason, Route,
     Skipped, Step,
@@ -55,7 +56,7 @@ pub(super) async fn sample(asker: &Asker<'_>, lb: &Flow) -> Outcome<BalancerRun>
         Outcome::Skipped(reason) => return Outcome::Skipped(*reason),
     };
     let family = matrix::family(lb);
-    let endpoint = match flow::endpoint(asker, &Route::Balancer, challenge) {
+    let endpoint = match token::endpoint(asker, &Route::Balancer, challenge) {
         Ok(endpoint) => endpoint,
         Err(failure) => return Outcome::Failed(failure),
     };
@@ -143,7 +144,7 @@ async fn lane(
 async fn pair(asker: &Asker<'_>, endpoint: &Endpoint, family: Family, dummies: usize) -> Sample {
     let route = &Route::Balancer;
     let mut link = endpoint.link(asker);
-    let (asked, token) = flow::token(asker, link.as_mut(), endpoint, family).await;
+    let (asked, token) = token::token(asker, link.as_mut(), endpoint, family).await;
     let token = match token {
         Ok(token) => token,
         Err(unusable) => return Sample::Lost(unusable.failure),
@@ -170,16 +171,18 @@ async fn client(asker: &Asker<'_>, family: Family) -> Sample {
     let mut link = asker.link(route);
     let (_, challenge) = flow::challenge(asker, link.as_mut(), route).await;
     // A client goes where this very challenge sends it, not where the first one did.
-    let endpoint = match challenge.and_then(|c| flow::endpoint(asker, route, &c)) {
+    let endpoint = match challenge.and_then(|c| token::endpoint(asker, route, &c)) {
         Ok(endpoint) => endpoint,
         Err(failure) => return Sample::Lost(failure),
     };
     let endpoint = &endpoint;
     let (_, token) = match &endpoint.issuer {
-        crate::model::Issuer::Route(_) => flow::token(asker, link.as_mut(), endpoint, family).await,
+        crate::model::Issuer::Route(_) => {
+            token::token(asker, link.as_mut(), endpoint, family).await
+        }
         crate::model::Issuer::Server(_) => {
             let mut server = endpoint.link(asker);
-            flow::token(asker, server.as_mut(), endpoint, family).await
+            token::token(asker, server.as_mut(), endpoint, family).await
         }
     };
     let token = match token {
@@ -196,7 +199,7 @@ async fn client(asker: &Asker<'_>, family: Family) -> Sample {
 
 /// Whether a challenge sends clients where no credentials may go.
 fn is_foreign(asker: &Asker<'_>, challenge: &Challenge) -> bool {
-    let endpoint = flow::endpoint(asker, &Route::Balancer, challenge);
+    let endpoint = token::endpoint(asker, &Route::Balancer, challenge);
     endpoint.is_err_and(|failure| failure.reason == Reason::RealmNotAllowed)
 }
 

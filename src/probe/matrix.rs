@@ -10,7 +10,8 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use super::ask::{Ask, Asker, Auth, Token};
-use super::flow::{self, Endpoint};
+use super::flow;
+use super::token::{self, Endpoint};
 use crate::config::MatrixMode;
 use crate::model::{
     Cell, CellResult, Failure, Family, Flow, Issuer, Matrix, Outcome, Refusal, Route, Skipped,
@@ -68,9 +69,11 @@ fn row(asker: &Asker<'_>, flow: &Flow, issuer: Issuer) -> Row {
     let family = family(flow);
     let facts = flow.token.measured().cloned();
     let source = match (&flow.challenge, flow.passed(Step::Token)) {
-        (Outcome::Measured(challenge), Some(true)) => flow::endpoint(asker, &flow.route, challenge)
-            .map(|endpoint| (endpoint, family))
-            .map_err(|_| Skipped::NoToken),
+        (Outcome::Measured(challenge), Some(true)) => {
+            token::endpoint(asker, &flow.route, challenge)
+                .map(|endpoint| (endpoint, family))
+                .map_err(|_| Skipped::NoToken)
+        }
         _ => Err(Skipped::NoToken),
     };
     // Harbor's core accepts only a named subject on /v2/: an anonymous token shows nothing.
@@ -198,7 +201,7 @@ async fn issue(asker: &Asker<'_>, row: &Row) -> Result<Token, CellResult> {
         return Err(CellResult::Skipped { reason: Skipped::DeadlineReached });
     }
     let mut link = endpoint.link(asker);
-    let (_, token) = flow::token(asker, link.as_mut(), endpoint, *family).await;
+    let (_, token) = token::token(asker, link.as_mut(), endpoint, *family).await;
     token.map_err(|_| CellResult::Skipped { reason: Skipped::NoToken })
 }
 

@@ -12,5 +12,6 @@ mod matrix;
 mod pace;
 mod round;
 mod suspicion;
+mod token;
 
 pub use round::{Prober, Progress};

@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use super::ask::{Asker, Token};
 use super::flow;
 use super::matrix::Row;
+use super::token;
 use crate::model::{
     Aged, BackendName, Borrowed, Census, Flow, Issuer, KeyCount, KeyId, Matrix, Outcome, Route,
     Skipped, Step,
@@ -50,7 +51,7 @@ async fn count(asker: &Asker<'_>, row: &Row) -> Option<Census> {
             break;
         }
         let mut link = endpoint.link(asker);
-        let (_, token) = flow::token(asker, link.as_mut(), endpoint, *family).await;
+        let (_, token) = token::token(asker, link.as_mut(), endpoint, *family).await;
         if let Some(key) = token.ok().and_then(|token| token.facts.kid) {
             *keys.entry(key).or_default() += 1;
         }
@@ -73,7 +74,7 @@ pub(super) async fn borrowed(asker: &Asker<'_>, rows: &[Row], flows: &[Flow]) ->
     let (Some(lender), false) = (lender, without.is_empty()) else { return Vec::new() };
     let Ok((endpoint, family)) = &lender.source else { return Vec::new() };
     let mut link = endpoint.link(asker);
-    let (_, token) = flow::token(asker, link.as_mut(), endpoint, *family).await;
+    let (_, token) = token::token(asker, link.as_mut(), endpoint, *family).await;
     let Ok(token) = token else { return Vec::new() };
     let path = format!("/v2/{}/tags/list", scope.repository);
     let mut shown = Vec::new();

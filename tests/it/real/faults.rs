@@ -53,7 +53,6 @@ async fn a_realm_that_leads_elsewhere_is_named_and_no_credentials_go_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "the severity still depends on which certificate was met first through HAProxy"]
 async fn an_expired_certificate_hurts_only_where_the_balancer_passes_it_on() {
     let site = Site::start(Plan::with_b(|node| node.expired = true)).await;
     expect(

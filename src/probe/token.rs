@@ -1,0 +1,221 @@
+//! The token endpoint: where a challenge sends us, what is asked there, and whether the token is
+//! what was asked for. Credentials go to the registry's own authority and to those that are
+//! allowed, and nowhere else.
+
+use secrecy::ExposeSecret as _;
+use url::Url;
+
+use super::ask::{Ask, Asked, Asker, Auth, Token};
+use super::flow::{following, outcome, path_of, unexpected};
+use crate::config::{Authority, TokenMethod};
+use crate::model::{Challenge, Failure, Family, Issuer, Reason, Route, Step, TokenFacts};
+use crate::registry::{self, TokenError};
+use crate::transport::Link;
+
+/// Where a token is asked for.
+#[derive(Debug, Clone)]
+pub(super) struct Endpoint {
+    pub(super) issuer: Issuer,
+    route: Route,
+    authority: Authority,
+    service: Option<String>,
+    url: Url,
+}
+
+impl Endpoint {
+    /// A fresh link: pinned to the route if the registry issues, else to the token server.
+    pub(super) fn link(&self, asker: &Asker<'_>) -> Box<dyn Link> {
+        match &self.issuer {
+            Issuer::Route(route) => asker.link(route),
+            Issuer::Server(_) => asker.link_to(&self.authority),
+        }
+    }
+}
+
+/// The token endpoint that a challenge names, if credentials may go there.
+pub(super) fn endpoint(
+    asker: &Asker<'_>,
+    route: &Route,
+    challenge: &Challenge,
+) -> Result<Endpoint, Failure> {
+    let realm = challenge.realm.as_deref().unwrap_or_default();
+    let bad = |why: &dyn std::fmt::Display| {
+        Failure::of_answer(Reason::BadChallenge, format!("the realm cannot be used: {why}"))
+    };
+    let authority = Authority::of_url(realm).map_err(|error| bad(&error))?;
+    let url = Url::parse(realm).map_err(|error| bad(&error))?;
+    let public = asker.registry.url.authority();
+    let issuer = if authority == *public {
+        Issuer::Route(route.clone())
+    } else if asker.registry.allowed_realms.contains(&authority) {
+        Issuer::Server(authority.host_port.to_string())
+    } else {
+        return Err(Failure::of_answer(
+            Reason::RealmNotAllowed,
+            format!(
+                "the realm is at {authority}; expected {public} or one of allowed_realms; \
+                 no credentials were sent"
+            ),
+        ));
+    };
+    Ok(Endpoint {
+        issuer,
+        route: route.clone(),
+        authority,
+        service: challenge.service.clone(),
+        url,
+    })
+}
+
+/// A token that must not be used, kept for what it says.
+pub(super) struct Unusable {
+    pub(super) failure: Failure,
+    pub(super) token: Option<Box<Token>>,
+}
+
+impl From<Failure> for Unusable {
+    fn from(failure: Failure) -> Self {
+        Self { failure, token: None }
+    }
+}
+
+/// Asks for a token, by GET or by OAuth2 POST, and checks that it is what was asked for.
+pub(super) async fn token(
+    asker: &Asker<'_>,
+    link: &mut dyn Link,
+    endpoint: &Endpoint,
+    family: Family,
+) -> (Asked, Result<Token, Unusable>) {
+    let post = asker.registry.token_method == TokenMethod::Post;
+    let credentials = asker.registry.credentials.as_ref();
+    let mut url = endpoint.url.clone();
+    let query = parameters(asker, endpoint);
+    if !post {
+        url.query_pairs_mut().extend_pairs(&query);
+    }
+    let path = path_of(&url);
+    let ask = if post {
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        form.extend_pairs(&query).append_pair("client_id", "registry-prober");
+        if let Some(credentials) = credentials {
+            form.append_pair("grant_type", "password")
+                .append_pair("username", &credentials.username)
+                .append_pair("password", credentials.password.expose_secret());
+        }
+        Ask { form: Some(form.finish()), ..Ask::get(Step::Token, &path, Auth::None) }
+    } else {
+        Ask::get(Step::Token, &path, credentials.map_or(Auth::None, Auth::Basic))
+    };
+    let asked = following(asker, link, &endpoint.route, &endpoint.authority, ask).await;
+    let result = read(asker, endpoint, family, &asked);
+    (asked, result)
+}
+
+fn parameters(asker: &Asker<'_>, endpoint: &Endpoint) -> Vec<(&'static str, String)> {
+    let mut query = Vec::new();
+    query.extend(endpoint.service.clone().map(|service| ("service", service)));
+    match (&asker.registry.scope, &asker.registry.credentials) {
+        (Some(scope), _) => query.push(("scope", scope.text())),
+        // Harbor gives the anonymous a token only for a scope; this one touches no database.
+        (None, None) => query.push(("scope", "registry-prober:none:none".to_owned())),
+        (None, Some(_)) => {}
+    }
+    query
+}
+
+fn read(
+    asker: &Asker<'_>,
+    endpoint: &Endpoint,
+    family: Family,
+    asked: &Asked,
+) -> Result<Token, Unusable> {
+    let answer = outcome(asked)?;
+    if answer.status != 200 || answer.html {
+        return Err(unexpected(answer, "200 with a token").into());
+    }
+    let body = asked.reply().map(|reply| reply.body.as_slice()).unwrap_or_default();
+    let unreadable = |error: TokenError| {
+        let reason = match error {
+            TokenError::TooLarge(_) => Reason::TooLarge,
+            _ => Reason::BadTokenResponse,
+        };
+        Failure::of_answer(reason, error.to_string())
+    };
+    let response = registry::read_token_response(body).map_err(unreadable)?;
+    let secret = response.token.expose_secret();
+    let facts = registry::read_token(secret, response.expires_in).map_err(unreadable)?;
+    if let (Some(issued_at), Issuer::Route(route)) = (facts.issued_at, &endpoint.issuer) {
+        asker.book_issued_at(route, &asked.exchange, issued_at);
+    }
+    let problem = problem(asker, endpoint, family, &facts);
+    let token = Token::new(secret, facts, endpoint.issuer.clone());
+    match (token, problem) {
+        (Some(token), None) => Ok(token),
+        (token, Some(failure)) => Err(Unusable { failure, token: token.map(Box::new) }),
+        (None, None) => Err(unreadable(TokenError::Characters).into()),
+    }
+}
+
+/// HTTP 200 proves nothing: a token is good when it is what was asked for.
+fn problem(
+    asker: &Asker<'_>,
+    endpoint: &Endpoint,
+    family: Family,
+    facts: &TokenFacts,
+) -> Option<Failure> {
+    let failure = |reason, detail: String| Some(Failure::of_answer(reason, detail));
+    if let Some(credentials) = &asker.registry.credentials {
+        let subject = facts.subject.as_deref().unwrap_or_default();
+        if facts.is_anonymous() {
+            return failure(
+                Reason::AnonymousToken,
+                "200 with a token that names nobody although credentials were sent".to_owned(),
+            );
+        }
+        // Other token servers may map the account to another subject; Harbor never does.
+        if family == Family::Harbor2 && !subject.eq_ignore_ascii_case(&credentials.username) {
+            let name = &credentials.username;
+            return failure(
+                Reason::WrongSubject,
+                format!("the token is for {subject:?}; expected {name:?}"),
+            );
+        }
+    }
+    if let Some(service) = &endpoint.service
+        && !facts.audience.contains(service)
+    {
+        return failure(
+            Reason::WrongAudience,
+            format!(
+                "the token's aud is {:?}; expected the challenge's service {service:?}",
+                facts.audience
+            ),
+        );
+    }
+    if facts.lifetime().is_some_and(|lifetime| lifetime <= 0)
+        || facts.not_before.zip(facts.expires_at).is_some_and(|(from, to)| from >= to)
+    {
+        return failure(
+            Reason::BadTokenTimes,
+            format!(
+                "iat {:?}, nbf {:?}, exp {:?} leave no lifetime",
+                facts.issued_at, facts.not_before, facts.expires_at
+            ),
+        );
+    }
+    let scope = asker.registry.scope.as_ref()?;
+    asker.registry.credentials.as_ref()?;
+    let missing: Vec<&str> = scope
+        .actions
+        .iter()
+        .filter(|action| !facts.grants(&scope.repository, action))
+        .map(String::as_str)
+        .collect();
+    if missing.is_empty() {
+        return None;
+    }
+    failure(
+        Reason::MissingAccess,
+        format!("the token does not grant {} on {}", missing.join(","), scope.repository),
+    )
+}
