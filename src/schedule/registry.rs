@@ -218,7 +218,8 @@ mod tests {
             snapshots.changed().await.unwrap();
             let even = 15.0 * f64::from(round);
             let off = (began.elapsed().as_secs_f64() - even).abs();
-            assert!(off <= 0.8, "round {round} is {off} s from its even time");
+            // Jitter of 0.75 s, and a second try after 0.1 s.
+            assert!(off <= 0.9, "round {round} is {off} s from its even time");
         }
         stop.cancel();
         running.await.unwrap();
