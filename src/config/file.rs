@@ -3,6 +3,7 @@
 //! The comments here are also what editors show (`config schema`).
 
 use super::read::{At, DurationText, mapping};
+use crate::model::Check;
 
 mapping! {
     /// The configuration of registry-prober.
@@ -64,6 +65,8 @@ mapping! {
         /// Authorities beside the registry's own that may see credentials, for instance
         /// `https://auth.example.com`.
         allowed_realms: Vec<At<String>>,
+        /// What is looked at beside the token flow.
+        checks: ChecksEntry,
         /// Accept that credentials are sent over unencrypted http to another machine. Default
         /// false.
         allow_plaintext: bool,
@@ -149,6 +152,30 @@ mapping! {
         samples: u32,
         /// Connect here (host:port) instead of asking DNS for the public name.
         address: String,
+    }
+}
+
+mapping! {
+    /// What is looked at beside the token flow. Everything that only reads is on.
+    ChecksEntry {
+        /// Time between two runs of the checks that are not made in every round, 1s to 1d.
+        /// Default 5m.
+        interval: DurationText,
+        /// Names of checks that are never made.
+        disabled: Vec<At<Check>>,
+        /// What writes to the registry; off unless enabled here.
+        push: PushEntry,
+    }
+}
+
+mapping! {
+    /// The checks that push: uploads and images under one fixed name in one repository.
+    PushEntry {
+        /// Whether they are made. Default false.
+        enabled: bool,
+        /// The scratch repository, for instance `probe/scratch`. The credentials must be allowed
+        /// to push there, and should be allowed nothing else.
+        repository: String,
     }
 }
 

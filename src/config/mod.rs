@@ -16,6 +16,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use crate::model::{BackendName, RegistryName};
 
 mod ad_hoc;
+mod checks;
 mod file;
 mod load;
 mod node;
@@ -29,6 +30,7 @@ mod show;
 mod url;
 
 pub use ad_hoc::{AdHoc, ad_hoc};
+pub use checks::{CheckSettings, PushSettings};
 pub use load::{Fingerprint, Loaded, fingerprint, load};
 pub use problem::{AdHocErrors, ConfigErrors, Mistake, Place, Problem, ReadError};
 pub use schema::schema_json;
@@ -72,6 +74,8 @@ pub struct Registry {
     pub token_method: TokenMethod,
     /// Authorities beside the registry's own that may see credentials.
     pub allowed_realms: Vec<Authority>,
+    /// What is looked at beside the token flow.
+    pub checks: CheckSettings,
     /// Time between rounds.
     pub interval: Duration,
     /// Limit of each request.
@@ -99,6 +103,7 @@ impl Registry {
             matrix: MatrixMode::Auto,
             token_method: TokenMethod::Get,
             allowed_realms: Vec::new(),
+            checks: CheckSettings::default(),
             interval: INTERVAL,
             timeout: TIMEOUT,
             max_requests_per_second: MAX_REQUESTS_PER_SECOND,

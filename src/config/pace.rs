@@ -88,7 +88,12 @@ impl Pace {
     }
 }
 
-fn duration(text: &str, low: Duration, expected: &'static str) -> Result<Duration, Mistake> {
+/// A duration of at least `low` and at most a day.
+pub(super) fn duration(
+    text: &str,
+    low: Duration,
+    expected: &'static str,
+) -> Result<Duration, Mistake> {
     match humantime::parse_duration(text) {
         Ok(value) if (low..=MAX_INTERVAL).contains(&value) => Ok(value),
         _ => Err(Mistake::Expected { expected, found: quoted(text) }),

@@ -81,6 +81,14 @@ pub enum Mistake {
         /// What stands there.
         found: String,
     },
+    /// A name that no check has.
+    #[error("{found} is no check; the checks are: {known}")]
+    UnknownCheck {
+        /// What stands there.
+        found: String,
+        /// Every check.
+        known: String,
+    },
     /// An empty list where something must be.
     #[error("{0} is empty; at least one entry is needed")]
     Empty(&'static str),

@@ -10,7 +10,8 @@ use super::problem::{Mistake, Place, Problems, quoted};
 use super::read::{At, good};
 use super::{
     Authority, Backend, BackendSource, BalancerSettings, Config, Credentials, HostPort, MatrixMode,
-    PublicUrl, Registry, Scheme, Scope, Sources, TlsSettings, TokenMethod, UrlError, secret,
+    PublicUrl, Registry, Scheme, Scope, Sources, TlsSettings, TokenMethod, UrlError, checks,
+    secret,
 };
 use crate::model::{BackendName, RegistryName};
 
@@ -93,6 +94,7 @@ pub(super) fn registry(
         problems.note(place, token_method(text).ok_or(mistake))
     });
     let allowed_realms = allowed_realms(entry, problems);
+    let checks = checks::settings(entry.checks.as_ref(), problems);
     let pace = Pace::of_registry(entry, global, problems);
     let allow_plaintext = good(entry.allow_plaintext.as_ref()).is_some_and(|(allow, _)| *allow);
     if !allow_plaintext && (entry.credentials.is_some() || credentials.is_some()) {
@@ -107,6 +109,7 @@ pub(super) fn registry(
         matrix: matrix.unwrap_or(MatrixMode::Auto),
         token_method: token_method.unwrap_or(TokenMethod::Get),
         allowed_realms,
+        checks,
         interval: pace.interval,
         timeout: pace.timeout,
         max_requests_per_second: pace.max_requests_per_second,

@@ -3,7 +3,11 @@
 use std::fmt::{self, Write};
 use std::path::Path;
 
-use super::{BackendSource, Config, MatrixMode, PasswordSource, Registry, TokenMethod};
+use super::{
+    BackendSource, CheckSettings, Config, MatrixMode, PasswordSource, PushSettings, Registry,
+    TokenMethod,
+};
+use crate::model::{Cadence, Check};
 
 /// The configuration as the program understood it, as a file that means the same.
 ///
@@ -54,6 +58,7 @@ fn registry(out: &mut String, registry: &Registry) -> fmt::Result {
     writeln!(out, "    token_method: {method}")?;
     let realms: Vec<_> = registry.allowed_realms.iter().map(|r| text(&r.to_string())).collect();
     writeln!(out, "    allowed_realms: [{}]", realms.join(", "))?;
+    checks(out, &registry.checks)?;
     writeln!(out, "    allow_plaintext: {}", registry.allow_plaintext)?;
     writeln!(out, "    interval: {}", humantime::format_duration(registry.interval))?;
     writeln!(out, "    timeout: {}", humantime::format_duration(registry.timeout))?;
@@ -84,6 +89,29 @@ fn credentials(out: &mut String, registry: &Registry) -> fmt::Result {
             writeln!(out, "      password_file: <redacted>")
         }
     }
+}
+
+fn checks(out: &mut String, settings: &CheckSettings) -> fmt::Result {
+    writeln!(out, "    checks:")?;
+    writeln!(out, "      interval: {}", humantime::format_duration(settings.interval))?;
+    let disabled: Vec<_> = settings.disabled.iter().map(|check| check.as_str()).collect();
+    writeln!(out, "      disabled: [{}]", disabled.join(", "))?;
+    match &settings.push {
+        None => writeln!(out, "      push: {{enabled: false}}")?,
+        Some(PushSettings { repository }) => {
+            writeln!(out, "      push: {{enabled: true, repository: {}}}", text(repository))?;
+        }
+    }
+    writeln!(out, "      # what that means:")?;
+    for check in Check::ALL {
+        let when = match (settings.allows(*check), check.cadence()) {
+            (false, _) => "off",
+            (true, Cadence::Round) => "every round",
+            (true, Cadence::Interval) => "every interval",
+        };
+        writeln!(out, "      #   {check:<24} {when:<15} needs {}", check.privilege().as_str())?;
+    }
+    Ok(())
 }
 
 fn tls(out: &mut String, registry: &Registry) -> fmt::Result {

@@ -48,10 +48,12 @@ pub enum Step {
     Access,
     /// `GET /v2/<repository>/tags/list` with the token, where a scope is configured.
     Repository,
+    /// Not of the flow: a request of a check beside it.
+    Check,
 }
 
 impl Step {
-    /// Every step, in order.
+    /// Every step of a flow, in order.
     pub const ALL: [Self; 4] = [Self::Challenge, Self::Token, Self::Access, Self::Repository];
 
     /// The label value.
@@ -61,6 +63,7 @@ impl Step {
             Self::Token => "token",
             Self::Access => "access",
             Self::Repository => "repository",
+            Self::Check => "check",
         }
     }
 }

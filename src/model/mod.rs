@@ -7,6 +7,7 @@
 
 mod answer;
 mod balancer;
+mod check;
 mod clock;
 mod earlier;
 mod failure;
@@ -24,6 +25,9 @@ mod token;
 
 pub use answer::{Answer, AuthScheme, Challenge, Family, Version};
 pub use balancer::{BalancerRun, KeyCount, Ratio, Share};
+pub use check::{
+    Cadence, Check, CheckRun, Checked, Checks, HeaderFate, OfPair, OfRoute, Privilege,
+};
 pub use clock::{ClockInterval, ClockReading, ClockSource};
 pub use earlier::{Earlier, KeySeen, OpenFinding};
 pub use failure::{Failure, Phase, Reason, Step};

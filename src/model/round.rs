@@ -133,6 +133,8 @@ pub struct Round {
     pub borrowed: Vec<Borrowed>,
     /// Tokens held since an earlier round, shown to the backend that issued them.
     pub aged: Vec<Aged>,
+    /// What the checks beside the flow found.
+    pub checks: super::Checks,
     /// Clocks by backend and source.
     pub clocks: Vec<ClockReading>,
     /// Certificates by route; empty for plain HTTP.

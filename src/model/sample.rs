@@ -151,6 +151,7 @@ pub(crate) fn round(backends: &[&str]) -> Round {
         census: Vec::new(),
         borrowed: Vec::new(),
         aged: Vec::new(),
+        checks: super::Checks::default(),
         clocks: names
             .iter()
             .flat_map(|name| [clock(name, ClockSource::Date), clock(name, ClockSource::Iat)])

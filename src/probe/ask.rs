@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -15,10 +15,11 @@ use super::pace::Pace;
 use crate::clock::{Clock, Sample};
 use crate::config::{self, Authority, Backend, Credentials, HostPort, Scheme};
 use crate::model::{
-    Answer, Certificate, ClockSource, Issuer, ResponseCount, Route, Step, Timeline, TokenFacts,
+    Answer, Certificate, Check, ClockSource, Issuer, ResponseCount, Route, Step, Timeline,
+    TokenFacts,
 };
 use crate::registry;
-use crate::transport::{Connect, Destination, Exchange, Link, Reply, Request, Wire};
+use crate::transport::{Body, Connect, Destination, Exchange, Link, Reply, Request, Wire};
 
 /// A token with what it says of itself. It remembers who issued it, has no `Display`, and its
 /// `Debug` shows the claims only.
@@ -51,21 +52,58 @@ pub(super) enum Auth<'a> {
     None,
     Basic(&'a Credentials),
     Bearer(&'a Token),
+    /// Something that is no token: tells whether the header arrives.
+    Garbage,
 }
 
-/// One request in the terms of the flow. No `Debug`: a form may hold the password.
+/// One request. No `Debug`: its body may hold the password.
 #[derive(Clone)]
 pub(super) struct Ask<'a> {
     pub(super) step: Step,
+    /// Which check asks; none for the flow.
+    pub(super) check: Option<Check>,
+    pub(super) method: Method,
     pub(super) path: String,
     pub(super) auth: Auth<'a>,
-    /// A form makes it a POST.
-    pub(super) form: Option<String>,
+    /// Headers beside those that every request has.
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(super) body: Body,
+    /// A shorter time than the configured one.
+    pub(super) within: Option<Duration>,
 }
 
 impl<'a> Ask<'a> {
     pub(super) fn get(step: Step, path: &str, auth: Auth<'a>) -> Self {
-        Self { step, path: path.to_owned(), auth, form: None }
+        Self {
+            step,
+            check: None,
+            method: Method::GET,
+            path: path.to_owned(),
+            auth,
+            headers: Vec::new(),
+            body: Body::Empty,
+            within: None,
+        }
+    }
+
+    /// A form sent by POST.
+    pub(super) fn form(step: Step, path: &str, form: String) -> Self {
+        let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
+        let mut ask = Self::get(step, path, Auth::None).with(CONTENT_TYPE, kind);
+        (ask.method, ask.body) = (Method::POST, Body::Text(form));
+        ask
+    }
+
+    /// A request of a check.
+    pub(super) fn of(check: Check, method: Method, path: &str, auth: Auth<'a>) -> Self {
+        let ask = Self::get(Step::Check, path, auth);
+        Self { check: Some(check), method, ..ask }
+    }
+
+    /// With one more header.
+    pub(super) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
     }
 }
 
@@ -120,6 +158,8 @@ pub(super) struct Tally {
     pub(super) responses: BTreeMap<(Route, Step, u16, bool), u64>,
     pub(super) samples: BTreeMap<(Route, ClockSource), Vec<Sample>>,
     pub(super) certificates: BTreeMap<Route, Certificate>,
+    /// Requests of checks, answered or not.
+    pub(super) requests: BTreeMap<Check, u32>,
 }
 
 /// Asks for one registry during one round.
@@ -127,6 +167,8 @@ pub(super) struct Asker<'a> {
     pub(super) registry: &'a config::Registry,
     pub(super) backends: &'a [Backend],
     pub(super) clock: Clock,
+    /// When the round began.
+    pub(super) began: Instant,
     /// No request ends later.
     pub(super) deadline: Instant,
     wire: &'a dyn Wire,
@@ -151,6 +193,7 @@ impl<'a> Asker<'a> {
             registry,
             backends,
             clock,
+            began: Instant::now(),
             deadline,
             wire,
             memory,
@@ -219,13 +262,17 @@ impl<'a> Asker<'a> {
         if let Some(memory) = memory {
             memory.pace.wait(self.deadline).await;
         }
-        let deadline = (Instant::now() + self.registry.timeout).min(self.deadline);
+        let limit = ask.within.unwrap_or(self.registry.timeout).min(self.registry.timeout);
+        let deadline = (Instant::now() + limit).min(self.deadline);
         let (step, fresh_token) = (ask.step, matches!(ask.auth, Auth::Bearer(_)));
+        if let Some(check) = ask.check {
+            *self.tally().requests.entry(check).or_default() += 1;
+        }
         let request = Request {
-            method: if ask.form.is_some() { Method::POST } else { Method::GET },
-            path: ask.path.clone(),
             headers: self.headers(route, memory, &ask),
-            body: ask.form,
+            method: ask.method,
+            path: ask.path,
+            body: ask.body,
             deadline,
         };
         let exchange = link.send(request).await;
@@ -261,12 +308,18 @@ impl<'a> Asker<'a> {
                 headers.extend(basic(credentials).map(|value| (AUTHORIZATION, value)));
             }
             Auth::Bearer(token) => headers.push((AUTHORIZATION, token.authorization.clone())),
+            Auth::Garbage => {
+                headers.push((AUTHORIZATION, HeaderValue::from_static("Bearer garbage")));
+            }
         }
-        if ask.form.is_some() {
-            let form = HeaderValue::from_static("application/x-www-form-urlencoded");
-            headers.push((CONTENT_TYPE, form));
-        } else if let Some(memory) = memory {
-            // Only on GET: a session on a POST would switch Harbor's CSRF checks on.
+        headers.extend(ask.headers.iter().cloned());
+        let reads = matches!(ask.method, Method::GET | Method::HEAD);
+        let own_cookie = ask.headers.iter().any(|(name, _)| *name == COOKIE);
+        if let Some(memory) = memory
+            && reads
+            && !own_cookie
+        {
+            // Not where something is written: there a session switches Harbor's CSRF checks on.
             let session = memory.session.lock().unwrap_or_else(PoisonError::into_inner);
             headers.extend(session.clone().map(|value| (COOKIE, value)));
         }
@@ -280,8 +333,17 @@ impl<'a> Asker<'a> {
         headers
     }
 
+    fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many requests a check has made in this round.
+    pub(super) fn requests_of(&self, check: Check) -> u32 {
+        self.tally().requests.get(&check).copied().unwrap_or_default()
+    }
+
     fn book(&self, route: &Route, step: Step, fresh_token: bool, exchange: &Exchange) {
-        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tally = self.tally();
         if let Some(peer) = &exchange.certificate
             && !tally.certificates.contains_key(route)
             && let Some((not_after, names)) = peer.validity()
@@ -307,7 +369,7 @@ impl<'a> Asker<'a> {
     /// Books the time that a token says it was issued at.
     pub(super) fn book_issued_at(&self, route: &Route, exchange: &Exchange, issued_at: i64) {
         let sample = self.sample(exchange, issued_at);
-        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tally = self.tally();
         tally.samples.entry((route.clone(), ClockSource::Iat)).or_default().push(sample);
     }
 

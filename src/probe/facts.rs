@@ -62,14 +62,14 @@ async fn harbor(asker: &Asker<'_>, route: &Route) -> Outcome<Option<Version>> {
     }
 }
 
-/// The body of a page of Harbor's API that needs no credentials. Booked with the challenges: it
-/// belongs to no step of its own.
+/// The body of a page of Harbor's API that needs no credentials. No step of
+/// the flow.
 async fn api<T>(asker: &Asker<'_>, route: &Route, path: &str) -> Result<Vec<u8>, Outcome<T>> {
     if asker.is_over() {
         return Err(Outcome::Skipped(Skipped::DeadlineReached));
     }
     let mut link = asker.link(route);
-    let ask = Ask::get(Step::Challenge, path, Auth::None);
+    let ask = Ask::get(Step::Check, path, Auth::None);
     let asked = asker.ask(link.as_mut(), route, ask).await;
     match flow::outcome(&asked) {
         Err(failure) => Err(Outcome::Failed(failure)),

@@ -6,6 +6,7 @@
 
 mod ask;
 mod balancer;
+mod check;
 mod facts;
 mod flow;
 mod matrix;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use futures_util::future::{join, join_all};
+use futures_util::future::{join_all, join3};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use secrecy::ExposeSecret as _;
@@ -10,11 +10,11 @@ use tokio::time::Instant;
 
 use super::ask::{Asker, Memory, Tally, remember};
 use super::suspicion::Held;
-use super::{balancer, facts, flow, matrix, suspicion};
+use super::{balancer, check, facts, flow, matrix, suspicion};
 use crate::clock::{Clock, estimate};
 use crate::config::{self, Backend};
 use crate::model::{
-    Account, Aged, BackendFacts, BalancerRun, Borrowed, Census, ClockReading, Flow, Matrix,
+    Account, Aged, BackendFacts, BalancerRun, Borrowed, Census, Checks, ClockReading, Flow, Matrix,
     Outcome, Round, Route, Skipped,
 };
 use crate::transport::Wire;
@@ -39,6 +39,7 @@ pub struct Prober {
     wire: Arc<dyn Wire>,
     memory: Memory,
     held: Held,
+    checks: check::Kept,
     rounds: u64,
     seeds: StdRng,
 }
@@ -57,6 +58,7 @@ impl Prober {
             wire,
             memory: Memory::default(),
             held: Held::default(),
+            checks: check::Kept::default(),
             rounds: 0,
             seeds: StdRng::seed_from_u64(seed),
         }
@@ -85,7 +87,8 @@ impl Prober {
         let asker =
             Asker::new(&registry, backends, &*self.wire, &self.memory, clock, deadline, seed);
 
-        let measured = measure(&asker, &mut self.held, number, progress).await;
+        let kept = (&mut self.held, &mut self.checks);
+        let measured = measure(&asker, kept, number, progress).await;
         progress(Progress::Done);
         let tally = asker.finish();
         Round {
@@ -102,6 +105,7 @@ impl Prober {
             census: measured.census,
             borrowed: measured.borrowed,
             aged: measured.aged,
+            checks: measured.checks,
             clocks: clocks(&tally),
             responses: tally.response_counts(),
             certificates: tally.certificates.into_values().collect(),
@@ -117,11 +121,12 @@ struct Measured {
     census: Vec<Census>,
     borrowed: Vec<Borrowed>,
     aged: Vec<Aged>,
+    checks: Checks,
 }
 
 async fn measure(
     asker: &Asker<'_>,
-    held: &mut Held,
+    (held, kept): (&mut Held, &mut check::Kept),
     number: u64,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Measured {
@@ -147,9 +152,14 @@ async fn measure(
             None => Outcome::Skipped(Skipped::Disabled),
         }
     };
-    let (balancer, ()) =
-        join(flow::boxed(sampling), flow::boxed(matrix::ladder(asker, &mut matrix, refused))).await;
-    Measured { backends, flows, matrix, balancer, census, borrowed, aged }
+    let checks = check::due(asker, kept, &flows);
+    let (balancer, (), checks) = join3(
+        flow::boxed(sampling),
+        flow::boxed(matrix::ladder(asker, &mut matrix, refused)),
+        flow::boxed(checks),
+    )
+    .await;
+    Measured { backends, flows, matrix, balancer, census, borrowed, aged, checks }
 }
 
 /// Harbor's prefix of robot names, and the beginning of every JWT.

@@ -102,7 +102,7 @@ pub(super) async fn token(
                 .append_pair("username", &credentials.username)
                 .append_pair("password", credentials.password.expose_secret());
         }
-        Ask { form: Some(form.finish()), ..Ask::get(Step::Token, &path, Auth::None) }
+        Ask::form(Step::Token, &path, form.finish())
     } else {
         Ask::get(Step::Token, &path, credentials.map_or(Auth::None, Auth::Basic))
     };

@@ -109,6 +109,7 @@ pub(super) fn healthy(backends: usize) -> Judged {
             census: Vec::new(),
             borrowed: Vec::new(),
             aged: Vec::new(),
+            checks: crate::model::Checks::default(),
             clocks: clocks.collect(),
             certificates: Vec::new(),
             responses: Vec::new(),

@@ -16,10 +16,12 @@ use reqwest::redirect::Policy;
 use tokio::time::{Instant, timeout_at};
 
 use super::classify::classify;
+use super::declared::Declared;
 use super::stamps::{Noted, Stamps};
 use super::tls::Tls;
 use super::{
-    BoxFuture, Connect, Destination, Exchange, Link, MAX_BODY, MAX_HEADERS, Reply, Request, Wire,
+    Body, BoxFuture, Connect, Destination, Exchange, Link, MAX_BODY, MAX_HEADERS, Reply, Request,
+    Wire,
 };
 use crate::model::{Failure, Phase, Reason};
 
@@ -63,6 +65,7 @@ impl Link for Connection {
         Box::pin(async move {
             let began = Instant::now();
             let deadline = request.deadline;
+            let half_sent = matches!(request.body, Body::Declared(_));
             let outcome = timeout_at(deadline, self.attempt(request)).await;
             let ended = Instant::now();
             let noted = self.stamps.take();
@@ -73,8 +76,8 @@ impl Link for Connection {
                 );
                 Err(Failure { phase: None, reason: Reason::Timeout, detail })
             });
-            if result.is_err() {
-                // What is left of a failed connection must not serve the next request.
+            if result.is_err() || half_sent {
+                // What is left of a failed or unfinished request must not serve the next one.
                 self.opened = None;
             }
             self.exchange(&noted, began, ended, result)
@@ -118,9 +121,11 @@ impl Connection {
         for (name, value) in request.headers {
             builder = builder.header(name, value);
         }
-        if let Some(body) = request.body {
-            builder = builder.body(body);
-        }
+        builder = match request.body {
+            Body::Empty => builder,
+            Body::Text(text) => builder.body(text),
+            Body::Declared(bytes) => builder.body(reqwest::Body::wrap(Declared(bytes))),
+        };
         let response = builder.send().await.map_err(|error| {
             let noted = self.stamps.peek();
             classify(&error, noted.open_phase(self.to.tls))

@@ -8,6 +8,7 @@
 
 mod classify;
 mod client;
+mod declared;
 mod stamps;
 mod tls;
 
@@ -58,6 +59,29 @@ pub enum Connect {
     },
 }
 
+/// The body of a request. No `Debug`: it may hold a password.
+#[derive(Clone)]
+pub enum Body {
+    /// None.
+    Empty,
+    /// This text.
+    Text(String),
+    /// So many bytes are declared and none is ever sent: whoever refuses the length says so at
+    /// once, anybody else waits. The link cannot be used again.
+    Declared(u64),
+}
+
+impl Body {
+    /// The length that the request declares, in bytes.
+    pub fn declared(&self) -> u64 {
+        match self {
+            Self::Empty => 0,
+            Self::Text(text) => text.len() as u64,
+            Self::Declared(bytes) => *bytes,
+        }
+    }
+}
+
 /// One request. Header values that are secret are marked sensitive by whoever made them; its body
 /// may hold a password, and `Debug` tells only its length.
 #[derive(Clone)]
@@ -68,8 +92,8 @@ pub struct Request {
     pub path: String,
     /// Headers beside `Host`.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// The body, if any.
-    pub body: Option<String>,
+    /// The body.
+    pub body: Body,
     /// When the request must have ended.
     pub deadline: Instant,
 }
@@ -80,7 +104,7 @@ impl fmt::Debug for Request {
             .field("method", &self.method)
             .field("path", &self.path)
             .field("headers", &self.headers)
-            .field("body_bytes", &self.body.as_ref().map(String::len))
+            .field("body_bytes", &self.body.declared())
             .finish_non_exhaustive()
     }
 }

@@ -76,7 +76,7 @@ async fn get(client: &Client, to: &Destination, patience: Duration) -> Exchange 
         method: Method::GET,
         path: "/v2/".to_owned(),
         headers: Vec::new(),
-        body: None,
+        body: registry_prober::transport::Body::Empty,
         deadline: Instant::now() + patience,
     };
     let mut link = client.open(to);

@@ -24,7 +24,7 @@ use registry_prober::model::{
 };
 use registry_prober::probe::Prober;
 use registry_prober::transport::{
-    BoxFuture, Connect, Destination, Exchange, Link, Reply, Request, Wire,
+    Body, BoxFuture, Connect, Destination, Exchange, Link, Reply, Request, Wire,
 };
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -313,14 +313,19 @@ impl Connected {
             built = built.header(name, value);
         }
         built = built.header("host", &self.to.host_header);
-        let body = request.body.unwrap_or_default();
-        let built = built.header("content-length", body.len());
-        let built = built.body(Bytes::from(body)).expect("the prober's requests are HTTP");
+        let built = built.header("content-length", request.body.declared());
+        let body = match &request.body {
+            Body::Text(text) => Bytes::from(text.clone()),
+            Body::Empty | Body::Declared(_) => Bytes::new(),
+        };
+        let built = built.body(body).expect("the prober's requests are HTTP");
         let elapsed = self.shared.began.elapsed();
         let mut world = self.shared.world();
-        match world.before_body(entry, &built, elapsed) {
-            Some(reaction) => reaction,
-            None => world.handle(entry, connection, &built, elapsed),
+        match (world.before_body(entry, &built, elapsed), request.body) {
+            (Some(reaction), _) => reaction,
+            // The server waits for what never comes.
+            (None, Body::Declared(_)) => Reaction::Hang,
+            (None, _) => world.handle(entry, connection, &built, elapsed),
         }
     }
 

@@ -1,0 +1,192 @@
+//! What is looked at beside the token flow: the checks, how often each is made, what it needs, and
+//! what it found.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::{BackendName, Outcome, Route, Skipped};
+
+macro_rules! checks {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $text:literal, $privilege:ident, $cadence:ident;)*) => {
+        /// One check beside the token flow.
+        #[derive(
+            Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema,
+        )]
+        pub enum Check {
+            $($(#[doc = $doc])+ #[serde(rename = $text)] $variant,)*
+        }
+
+        impl Check {
+            /// Every check.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// Its name in the configuration and in every output.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+
+            /// What it looks at, in one line.
+            pub fn about(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc),+).trim_ascii(),)* }
+            }
+
+            /// The least that it needs.
+            pub fn privilege(self) -> Privilege {
+                match self { $(Self::$variant => Privilege::$privilege,)* }
+            }
+
+            /// How often it is made.
+            pub fn cadence(self) -> Cadence {
+                match self { $(Self::$variant => Cadence::$cadence,)* }
+            }
+        }
+    };
+}
+
+checks! {
+    /// Does a bearer token reach the registry, or does a proxy drop the header?
+    AuthorizationHeader = "authorization_header", Anonymous, Round;
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What a check needs of the registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Privilege {
+    /// Nothing.
+    Anonymous,
+    /// The configured credentials and scope.
+    Pull,
+    /// The right to push to the scratch repository; off unless configured.
+    Push,
+    /// The configured system credentials.
+    System,
+}
+
+impl Privilege {
+    /// The word in every output.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Anonymous => "anonymous",
+            Self::Pull => "pull",
+            Self::Push => "push",
+            Self::System => "system",
+        }
+    }
+}
+
+/// How often a check is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cadence {
+    /// In every round.
+    Round,
+    /// Once in `checks.interval`; in between its last result stands.
+    Interval,
+}
+
+/// A check as it was last made. What an earlier round found is carried along until the check is
+/// due again.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Checked<T> {
+    /// When it was made; none if it never was.
+    pub at: Option<DateTime<Utc>>,
+    /// How many requests it took.
+    pub requests: u32,
+    /// What it found, or why it was not made.
+    pub found: Outcome<T>,
+}
+
+impl<T> Checked<T> {
+    /// One that was not made.
+    pub fn skipped(reason: Skipped) -> Self {
+        Self { at: None, requests: 0, found: Outcome::Skipped(reason) }
+    }
+
+    /// What it found.
+    pub fn measured(&self) -> Option<&T> {
+        self.found.measured()
+    }
+}
+
+impl<T> Default for Checked<T> {
+    fn default() -> Self {
+        Self::skipped(Skipped::Disabled)
+    }
+}
+
+/// A value of one route.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct OfRoute<T> {
+    /// The route.
+    pub route: Route,
+    /// The value, or why there is none.
+    pub value: Outcome<T>,
+}
+
+/// What one backend made of what another gave.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct OfPair<T> {
+    /// Who gave it.
+    pub issuer: BackendName,
+    /// Who was shown it.
+    pub verifier: BackendName,
+    /// What it made of it.
+    pub value: Outcome<T>,
+}
+
+/// What became of an `Authorization` header on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeaderFate {
+    /// The answer shows that it arrived.
+    Arrived,
+    /// The answer is the one to a request without it.
+    Dropped,
+}
+
+/// Everything that the checks of a round found, or found last.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Checks {
+    /// [`Check::AuthorizationHeader`].
+    pub authorization_header: Checked<Vec<OfRoute<HeaderFate>>>,
+}
+
+/// One check in a list for people.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CheckRun {
+    /// Which check.
+    pub check: Check,
+    /// When it was last made.
+    pub at: Option<DateTime<Utc>>,
+    /// How many requests it took.
+    pub requests: u32,
+    /// Whether it was made, and why not.
+    pub made: Outcome<()>,
+}
+
+impl Checks {
+    /// Every check with when it was made, or why not, in the order of [`Check::ALL`].
+    pub fn runs(&self) -> Vec<CheckRun> {
+        let run = |check: &Check| match check {
+            Check::AuthorizationHeader => run(*check, &self.authorization_header),
+        };
+        Check::ALL.iter().map(run).collect()
+    }
+}
+
+fn run<T>(check: Check, checked: &Checked<T>) -> CheckRun {
+    let made = match &checked.found {
+        Outcome::Measured(_) => Outcome::Measured(()),
+        Outcome::Failed(failure) => Outcome::Failed(failure.clone()),
+        Outcome::Skipped(reason) => Outcome::Skipped(*reason),
+    };
+    CheckRun { check, at: checked.at, requests: checked.requests, made }
+}

@@ -1,0 +1,44 @@
+//! Does a bearer token reach the registry? A token that is none is shown on every route: a server
+//! that saw the header answers otherwise than to a request without it (captures of Harbor 2,
+//! `02-bad-token-shapes.http`, and of distribution, `24-malformed.http`).
+
+use futures_util::future::join_all;
+use http::Method;
+
+use super::super::ask::{Ask, Asker, Auth};
+use super::super::flow;
+use crate::model::{Answer, Check, Flow, HeaderFate, OfRoute, Outcome, Route, Skipped, Step};
+
+pub(super) async fn look(asker: &Asker<'_>, flows: &[Flow]) -> Outcome<Vec<OfRoute<HeaderFate>>> {
+    let routes = flows.iter().map(|flow| flow::boxed(route(asker, flow)));
+    Outcome::Measured(join_all(routes).await)
+}
+
+async fn route(asker: &Asker<'_>, flow: &Flow) -> OfRoute<HeaderFate> {
+    OfRoute { route: flow.route.clone(), value: fate(asker, flow, &flow.route).await }
+}
+
+async fn fate(asker: &Asker<'_>, flow: &Flow, route: &Route) -> Outcome<HeaderFate> {
+    if flow.passed(Step::Challenge) != Some(true) {
+        return Outcome::Skipped(Skipped::EarlierStepFailed);
+    }
+    if asker.holds(route) {
+        return Outcome::Skipped(Skipped::BackingOff);
+    }
+    let mut link = asker.link(route);
+    let ask = Ask::of(Check::AuthorizationHeader, Method::GET, "/v2/", Auth::Garbage);
+    let asked = asker.ask(link.as_mut(), route, ask).await;
+    match flow::outcome(&asked) {
+        Err(failure) => Outcome::Failed(failure),
+        Ok(answer) if answer.status != 401 => {
+            Outcome::Failed(flow::unexpected(answer, "401 to a token that is none"))
+        }
+        Ok(answer) if is_unseen(answer, flow) => Outcome::Measured(HeaderFate::Dropped),
+        Ok(_) => Outcome::Measured(HeaderFate::Arrived),
+    }
+}
+
+/// Whether the answer is the one to a request without the header.
+fn is_unseen(answer: &Answer, flow: &Flow) -> bool {
+    flow.answer(Step::Challenge).is_some_and(|plain| plain.challenge == answer.challenge)
+}

@@ -1,0 +1,74 @@
+//! The checks beside the token flow: which are due, and each in a file of its own.
+//!
+//! A new check: its name, need and cadence in `model::Check`, a field for what it finds in
+//! `model::Checks`, a file here with one function from an [`Asker`] and the round's flows to what
+//! was found, and a line in [`due`]. Rules that judge it are in `diagnosis`.
+
+mod authorization_header;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+
+use tokio::time::Instant;
+
+use super::ask::Asker;
+use crate::model::{Cadence, Check, Checked, Checks, Flow, Outcome, Skipped};
+
+/// What is kept between rounds: when each check was last made, and what the checks found.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    last: BTreeMap<Check, Instant>,
+    found: Checks,
+}
+
+/// Makes every check that is due, side by side, and carries the others' last results along.
+pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> Checks {
+    let Kept { last, found } = kept;
+    let before = &*found;
+    let (authorization_header,) = tokio::join!(made(
+        asker,
+        Check::AuthorizationHeader,
+        last,
+        &before.authorization_header,
+        authorization_header::look(asker, flows),
+    ),);
+    *found = Checks { authorization_header };
+    let now = Some(asker.clock.at(asker.began));
+    for run in found.runs().into_iter().filter(|run| run.at == now) {
+        last.insert(run.check, asker.began);
+    }
+    found.clone()
+}
+
+/// One check, if it is due.
+async fn made<T: Clone>(
+    asker: &Asker<'_>,
+    check: Check,
+    last: &BTreeMap<Check, Instant>,
+    before: &Checked<T>,
+    look: impl Future<Output = Outcome<T>> + Send,
+) -> Checked<T> {
+    if !asker.registry.checks.allows(check) {
+        return Checked::skipped(Skipped::Disabled);
+    }
+    let due = match (check.cadence(), last.get(&check)) {
+        (Cadence::Round, _) | (_, None) => true,
+        // A round begins a little early or late; a check must not wait for the next one for that.
+        (Cadence::Interval, Some(last)) => {
+            asker.began.saturating_duration_since(*last) + asker.registry.interval / 2
+                >= asker.registry.checks.interval
+        }
+    };
+    if !due {
+        return before.clone();
+    }
+    if asker.is_over() {
+        return match before.at {
+            Some(_) => before.clone(),
+            None => Checked::skipped(Skipped::DeadlineReached),
+        };
+    }
+    let found = super::flow::boxed(look).await;
+    let at = (!matches!(found, Outcome::Skipped(_))).then(|| asker.clock.at(asker.began));
+    Checked { at, requests: asker.requests_of(check), found }
+}
