@@ -1,6 +1,7 @@
 //! What is looked at beside the token flow: which checks, how often, and what may be written.
 
 use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::Scope;
@@ -21,13 +22,20 @@ pub struct CheckSettings {
     pub interval: Duration,
     /// Checks that are never made.
     pub disabled: BTreeSet<Check>,
+    /// Resolvers that are asked for the public name beside the system's.
+    pub dns_resolvers: Vec<SocketAddr>,
     /// What may be written; nothing unless configured.
     pub push: Option<PushSettings>,
 }
 
 impl Default for CheckSettings {
     fn default() -> Self {
-        Self { interval: INTERVAL, disabled: BTreeSet::new(), push: None }
+        Self {
+            interval: INTERVAL,
+            disabled: BTreeSet::new(),
+            dns_resolvers: Vec::new(),
+            push: None,
+        }
     }
 }
 
@@ -73,8 +81,24 @@ pub(super) fn settings(at: Option<&At<ChecksEntry>>, problems: &mut Problems) ->
     }
     let disabled = good(entry.disabled.as_ref()).into_iter().flat_map(|(list, _)| list);
     settings.disabled = disabled.filter_map(|at| at.value).collect();
+    let resolvers = good(entry.dns_resolvers.as_ref()).into_iter().flat_map(|(list, _)| list);
+    settings.dns_resolvers = resolvers
+        .filter_map(|at| {
+            let (text, place) = good(Some(at))?;
+            problems.note(place, resolver(text))
+        })
+        .collect();
     settings.push = good(entry.push.as_ref()).and_then(|(entry, at)| push(entry, at, problems));
     settings
+}
+
+/// An address with the port of DNS unless it has one.
+fn resolver(text: &str) -> Result<SocketAddr, Mistake> {
+    let address = text.parse().map(|ip: IpAddr| SocketAddr::new(ip, 53));
+    address.or_else(|_| text.parse()).map_err(|_| {
+        let expected = "an address, for instance 10.0.0.53 or [fd00::53]:5353";
+        Mistake::Expected { expected, found: quoted(text) }
+    })
 }
 
 fn push(entry: &PushEntry, at: Place, problems: &mut Problems) -> Option<PushSettings> {

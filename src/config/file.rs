@@ -163,6 +163,9 @@ mapping! {
         interval: DurationText,
         /// Names of checks that are never made.
         disabled: Vec<At<Check>>,
+        /// Resolvers that are asked for the public name beside the system's own, for instance
+        /// `10.0.0.53` or `[fd00::53]:5353`.
+        dns_resolvers: Vec<At<String>>,
         /// What writes to the registry; off unless enabled here.
         push: PushEntry,
     }

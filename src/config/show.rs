@@ -96,6 +96,11 @@ fn checks(out: &mut String, settings: &CheckSettings) -> fmt::Result {
     writeln!(out, "      interval: {}", humantime::format_duration(settings.interval))?;
     let disabled: Vec<_> = settings.disabled.iter().map(|check| check.as_str()).collect();
     writeln!(out, "      disabled: [{}]", disabled.join(", "))?;
+    if !settings.dns_resolvers.is_empty() {
+        let resolvers: Vec<_> =
+            settings.dns_resolvers.iter().map(|at| text(&at.to_string())).collect();
+        writeln!(out, "      dns_resolvers: [{}]", resolvers.join(", "))?;
+    }
     match &settings.push {
         None => writeln!(out, "      push: {{enabled: false}}")?,
         Some(PushSettings { repository }) => {

@@ -17,6 +17,7 @@ mod columns;
 mod connection;
 mod consequences;
 mod credential;
+mod dns;
 mod drift;
 mod gateway;
 mod keys;
@@ -53,6 +54,7 @@ pub fn assess_after(round: &Round, earlier: &Earlier) -> Assessment {
     repository::examine(&mut case);
     consequences::examine(&mut case);
     balancer::examine(&mut case);
+    dns::examine(&mut case);
     drift::examine(&mut case);
     unexplained::examine(&mut case);
 

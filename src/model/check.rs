@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{BackendName, Outcome, Route, Skipped};
+use super::{BackendName, DnsReport, Outcome, Route, Skipped};
 
 macro_rules! checks {
     ($($(#[doc = $doc:literal])+ $variant:ident = $text:literal, $privilege:ident, $cadence:ident;)*) => {
@@ -49,6 +49,8 @@ macro_rules! checks {
 checks! {
     /// Does a bearer token reach the registry, or does a proxy drop the header?
     AuthorizationHeader = "authorization_header", Anonymous, Round;
+    /// Where does the public name lead, and does every address answer as a backend?
+    Dns = "dns", Anonymous, Interval;
 }
 
 impl fmt::Display for Check {
@@ -157,6 +159,8 @@ pub enum HeaderFate {
 pub struct Checks {
     /// [`Check::AuthorizationHeader`].
     pub authorization_header: Checked<Vec<OfRoute<HeaderFate>>>,
+    /// [`Check::Dns`].
+    pub dns: Checked<DnsReport>,
 }
 
 /// One check in a list for people.
@@ -177,6 +181,7 @@ impl Checks {
     pub fn runs(&self) -> Vec<CheckRun> {
         let run = |check: &Check| match check {
             Check::AuthorizationHeader => run(*check, &self.authorization_header),
+            Check::Dns => run(*check, &self.dns),
         };
         Check::ALL.iter().map(run).collect()
     }

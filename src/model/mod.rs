@@ -9,6 +9,7 @@ mod answer;
 mod balancer;
 mod check;
 mod clock;
+mod dns;
 mod earlier;
 mod failure;
 mod finding;
@@ -29,6 +30,7 @@ pub use check::{
     Cadence, Check, CheckRun, Checked, Checks, HeaderFate, OfPair, OfRoute, Privilege,
 };
 pub use clock::{ClockInterval, ClockReading, ClockSource};
+pub use dns::{DnsAddress, DnsAnswer, DnsRecord, DnsReport, DnsSeen};
 pub use earlier::{Earlier, KeySeen, OpenFinding};
 pub use failure::{Failure, Phase, Reason, Step};
 pub use finding::{Confidence, Finding, FindingName, Severity, Status};

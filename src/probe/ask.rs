@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,8 +16,8 @@ use super::pace::Pace;
 use crate::clock::{Clock, Sample};
 use crate::config::{self, Authority, Backend, Credentials, HostPort, Scheme};
 use crate::model::{
-    Answer, Certificate, Check, ClockSource, Issuer, ResponseCount, Route, Step, Timeline,
-    TokenFacts,
+    Answer, Certificate, Check, ClockSource, DnsRecord, Failure, Issuer, ResponseCount, Route,
+    Step, Timeline, TokenFacts,
 };
 use crate::registry;
 use crate::transport::{Body, Connect, Destination, Exchange, Link, Reply, Request, Wire};
@@ -242,6 +243,26 @@ impl<'a> Asker<'a> {
         self.wire.open(&destination(authority, authority.scheme, &authority.host_port))
     }
 
+    /// A fresh link to an address of the public name.
+    pub(super) fn link_at(&self, address: SocketAddr) -> Box<dyn Link> {
+        let public = self.registry.url.authority();
+        let connect = Connect::Address(address);
+        let at = destination(public, public.scheme, &public.host_port);
+        self.wire.open(&Destination { connect, ..at })
+    }
+
+    /// The addresses of a name, by one resolver or the system's way.
+    pub(super) async fn lookup(
+        &self,
+        host: &str,
+        resolver: Option<SocketAddr>,
+        check: Check,
+    ) -> Result<Vec<DnsRecord>, Failure> {
+        *self.tally().requests.entry(check).or_default() += 1;
+        let deadline = (Instant::now() + self.registry.timeout).min(self.deadline);
+        self.wire.lookup(host, resolver, deadline).await
+    }
+
     fn destination(&self, route: &Route) -> Destination {
         let public = self.registry.url.authority();
         if let Some(backend) = self.backend(route) {
@@ -404,7 +425,7 @@ impl Tally {
 
 fn destination(public: &Authority, scheme: Scheme, at: &HostPort) -> Destination {
     let connect = match at.host.parse() {
-        Ok(address) => Connect::Address(std::net::SocketAddr::new(address, at.port)),
+        Ok(address) => Connect::Address(SocketAddr::new(address, at.port)),
         Err(_) => Connect::Name { host: at.host.clone(), port: at.port },
     };
     Destination {

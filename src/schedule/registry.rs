@@ -142,13 +142,22 @@ mod tests {
     use super::*;
     use crate::config::{self, BackendSource, PublicUrl};
     use crate::model::sample::fresh_snapshot;
-    use crate::model::{Failure, Reason, Timeline};
+    use crate::model::{DnsRecord, Failure, Reason, Timeline};
     use crate::transport::{BoxFuture, Destination, Exchange, Link, Request, Wire};
 
     /// Refuses every connection, and panics in the first so many.
     struct Refusing(AtomicU32);
 
     impl Wire for Refusing {
+        fn lookup<'a>(
+            &'a self,
+            _: &'a str,
+            _: Option<std::net::SocketAddr>,
+            _: Instant,
+        ) -> BoxFuture<'a, Result<Vec<DnsRecord>, Failure>> {
+            Box::pin(std::future::ready(Ok(Vec::new())))
+        }
+
         fn open(&self, _: &Destination) -> Box<dyn Link> {
             let left = self.0.load(Ordering::Relaxed);
             self.0.store(left.saturating_sub(1), Ordering::Relaxed);

@@ -17,13 +17,14 @@ use tokio::time::{Instant, timeout_at};
 
 use super::classify::classify;
 use super::declared::Declared;
+use super::dns;
 use super::stamps::{Noted, Stamps};
 use super::tls::Tls;
 use super::{
     Body, BoxFuture, Connect, Destination, Exchange, Link, MAX_BODY, MAX_HEADERS, Reply, Request,
     Wire,
 };
-use crate::model::{Failure, Phase, Reason};
+use crate::model::{DnsRecord, Failure, Phase, Reason};
 
 /// Opens real connections with the TLS settings of one registry.
 #[derive(Debug, Clone)]
@@ -47,6 +48,20 @@ impl Wire for Client {
             to: to.clone(),
             stamps: Stamps::default(),
             opened: None,
+        })
+    }
+
+    fn lookup<'a>(
+        &'a self,
+        host: &'a str,
+        resolver: Option<SocketAddr>,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Vec<DnsRecord>, Failure>> {
+        Box::pin(async move {
+            match resolver {
+                None => dns::system(host, deadline).await,
+                Some(resolver) => dns::at(resolver, host, deadline).await,
+            }
         })
     }
 }

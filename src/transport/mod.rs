@@ -9,6 +9,7 @@
 mod classify;
 mod client;
 mod declared;
+mod dns;
 mod stamps;
 mod tls;
 
@@ -21,7 +22,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tokio::time::Instant;
 
-use crate::model::{Failure, Timeline};
+use crate::model::{DnsRecord, Failure, Timeline};
 
 pub use client::Client;
 pub use tls::{ClientPem, PeerCertificate, Tls, TlsError, install_crypto_provider};
@@ -153,6 +154,14 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub trait Wire: Send + Sync {
     /// Prepares a link; nothing is connected before the first request.
     fn open(&self, to: &Destination) -> Box<dyn Link>;
+
+    /// The addresses of a name, by one resolver or as the system sees them, by `deadline`.
+    fn lookup<'a>(
+        &'a self,
+        host: &'a str,
+        resolver: Option<SocketAddr>,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Vec<DnsRecord>, Failure>>;
 }
 
 /// One connection.

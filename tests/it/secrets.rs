@@ -3,6 +3,7 @@
 //! program itself writes is searched in `daemon`.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use registry_prober::clock::Clock;
 use registry_prober::config::{BackendSource, TokenMethod};
 use registry_prober::lab::{Options, Scenario};
-use registry_prober::model::{Judged, ProgramFacts, RegistryState, Snapshot};
+use registry_prober::model::{DnsRecord, Failure, Judged, ProgramFacts, RegistryState, Snapshot};
 use registry_prober::probe::Prober;
 use registry_prober::report::{Output, render};
 use registry_prober::transport::{
@@ -39,6 +40,15 @@ struct Recording {
 }
 
 impl Wire for Recording {
+    fn lookup<'a>(
+        &'a self,
+        host: &'a str,
+        resolver: Option<SocketAddr>,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Vec<DnsRecord>, Failure>> {
+        self.inner.lookup(host, resolver, deadline)
+    }
+
     fn open(&self, to: &Destination) -> Box<dyn Link> {
         let (inner, record) = (self.inner.open(to), Arc::clone(&self.record));
         Box::new(RecordingLink { inner, record })

@@ -5,6 +5,7 @@
 //! was found, and a line in [`due`]. Rules that judge it are in `diagnosis`.
 
 mod authorization_header;
+mod dns;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -25,14 +26,17 @@ pub(super) struct Kept {
 pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> Checks {
     let Kept { last, found } = kept;
     let before = &*found;
-    let (authorization_header,) = tokio::join!(made(
-        asker,
-        Check::AuthorizationHeader,
-        last,
-        &before.authorization_header,
-        authorization_header::look(asker, flows),
-    ),);
-    *found = Checks { authorization_header };
+    let (authorization_header, dns) = tokio::join!(
+        made(
+            asker,
+            Check::AuthorizationHeader,
+            last,
+            &before.authorization_header,
+            authorization_header::look(asker, flows),
+        ),
+        made(asker, Check::Dns, last, &before.dns, dns::look(asker)),
+    );
+    *found = Checks { authorization_header, dns };
     let now = Some(asker.clock.at(asker.began));
     for run in found.runs().into_iter().filter(|run| run.at == now) {
         last.insert(run.check, asker.began);

@@ -31,7 +31,7 @@ pub(crate) struct Node {
     /// None once it was stopped.
     registry: Option<Process>,
     _front: Process,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 /// A token server behind a TLS front of its own.
@@ -46,6 +46,8 @@ pub(crate) struct Site {
     pub(crate) nodes: Vec<Node>,
     /// One for all nodes, if the plan has it.
     pub(crate) token_server: Option<Server>,
+    /// A certificate for the public name.
+    pub(crate) certificate: CertificateFiles,
     /// The configuration's file.
     pub(crate) config: PathBuf,
     /// The site through nginx and through `HAProxy`, in this order.
@@ -111,6 +113,7 @@ impl Site {
         Self {
             nodes,
             token_server,
+            certificate: valid,
             config,
             registries: loaded.config.registries.into_iter().map(Arc::new).collect(),
             _balancers: [nginx, haproxy],

@@ -20,7 +20,7 @@ use registry_prober::lab::{
     World,
 };
 use registry_prober::model::{
-    Assessment, BackendName, Failure, Phase, Reason, RegistryName, Round, Timeline,
+    Assessment, BackendName, DnsRecord, Failure, Phase, Reason, RegistryName, Round, Timeline,
 };
 use registry_prober::probe::Prober;
 use registry_prober::transport::{
@@ -189,6 +189,16 @@ impl Shared {
 struct Simulated(Arc<Shared>);
 
 impl Wire for Simulated {
+    fn lookup<'a>(
+        &'a self,
+        _: &'a str,
+        _: Option<SocketAddr>,
+        _: Instant,
+    ) -> BoxFuture<'a, Result<Vec<DnsRecord>, Failure>> {
+        let gone = failure(Phase::Dns, Reason::DnsFailed, "the lab's name is nowhere");
+        Box::pin(std::future::ready(Err(gone)))
+    }
+
     fn open(&self, to: &Destination) -> Box<dyn Link> {
         Box::new(Connected { shared: Arc::clone(&self.0), to: to.clone(), opened: None })
     }
