@@ -118,6 +118,20 @@ pub(super) fn remedies(name: FindingName, family: Family) -> Vec<String> {
              proxy_set_header Authorization $http_authorization;",
             "Look for auth_request, a gateway plugin or a redirect to another host.",
         ],
+        FindingName::LbHealthCheckMisjudges if plain => &[
+            "Let the balancer ask each node for /v2/ and expect 401, then look at what it believes:\n\
+             echo 'show servers state' | socat stdio /run/haproxy/admin.sock",
+            "Until then take a broken node out by hand, or switch the check off where it refuses \
+             sound nodes.",
+        ],
+        FindingName::LbHealthCheckMisjudges => &[
+            "Let the balancer ask each node for /api/v2.0/health and look for \"status\":\"healthy\" \
+             in the body (its status is 200 always), or for /v2/ expecting 401:\n\
+             http-check expect string \"status\":\"healthy\"   # HAProxy\n\
+             echo 'show servers state' | socat stdio /run/haproxy/admin.sock",
+            "Until then take a broken node out by hand, or switch the check off where it refuses \
+             sound nodes.",
+        ],
         FindingName::NginxStaleUpstream => {
             &["Restart the node's nginx: it holds the address of a container that is gone:\n\
              docker restart nginx"]
@@ -258,6 +272,9 @@ pub(super) fn confirm(name: FindingName) -> &'static str {
         FindingName::AuthorizationHeaderDropped => {
             "curl -si -H 'Authorization: Bearer x' URL/v2/ answers with the same challenge as \
              without it."
+        }
+        FindingName::LbHealthCheckMisjudges => {
+            "The balancer's own list of nodes disagrees with this page."
         }
         FindingName::NginxStaleUpstream => "The node's nginx log names an upstream that is gone.",
         FindingName::AffinityMasksInconsistency => {

@@ -20,6 +20,7 @@ mod credential;
 mod dns;
 mod drift;
 mod gateway;
+mod health_check;
 mod keys;
 mod leeway;
 mod replicas;
@@ -45,6 +46,7 @@ pub fn assess(round: &Round) -> Assessment {
 pub fn assess_after(round: &Round, earlier: &Earlier) -> Assessment {
     let mut case = Case::new(round, earlier);
     connection::examine(&mut case);
+    health_check::too_strict(&mut case);
     gateway::examine(&mut case);
     challenge::examine(&mut case);
     credential::examine(&mut case);
@@ -54,6 +56,7 @@ pub fn assess_after(round: &Round, earlier: &Earlier) -> Assessment {
     repository::examine(&mut case);
     consequences::examine(&mut case);
     balancer::examine(&mut case);
+    health_check::blind(&mut case);
     dns::examine(&mut case);
     drift::examine(&mut case);
     unexplained::examine(&mut case);

@@ -59,6 +59,8 @@ finding_names! {
     LbPathHoleHtml = "lb-path-hole-html",
     /// A proxy drops the `Authorization` header (C5).
     AuthorizationHeaderDropped = "authorization-header-dropped",
+    /// The balancer's health check keeps a broken node or refuses sound ones (C6).
+    LbHealthCheckMisjudges = "lb-health-check-misjudges",
     /// A node's nginx holds an old address of a container (C8).
     NginxStaleUpstream = "nginx-stale-upstream",
     /// Affinity hides a disagreement until failover (C9).

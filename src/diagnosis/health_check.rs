@@ -1,0 +1,177 @@
+//! A load balancer that misjudges its nodes (C6): too strict, it finds none though all are well;
+//! blind, it keeps one that has failed for a while.
+
+use chrono::TimeDelta;
+
+use super::case::{Case, Draft, Impact, list};
+use crate::model::{
+    Answer, BackendName, Confidence, FindingName, Flow, Reason, Route, Severity, Step,
+};
+
+/// Every health check has taken a node out by then: three failures, ten seconds apart, twice over.
+const PATIENCE: TimeDelta = TimeDelta::seconds(60);
+
+/// Findings by which a backend is lost to whoever is led there.
+const LOST: [FindingName; 5] = [
+    FindingName::BackendUnreachable,
+    FindingName::Gateway5xxTimeouts,
+    FindingName::NginxStaleUpstream,
+    FindingName::CoreRegistryBasicMismatch,
+    FindingName::NodeLocalKeypairBroken,
+];
+
+/// The balancer says that it has no node, and every node passes its own flow.
+pub(super) fn too_strict(case: &mut Case<'_>) {
+    let flows = &case.round.flows;
+    let backends = || flows.iter().filter(|flow| flow.route.backend().is_some());
+    if backends().count() == 0 || !backends().all(Flow::succeeded) {
+        return;
+    }
+    let lb = flows.iter().enumerate().find(|(_, flow)| flow.route == Route::Balancer);
+    let Some((index, lb)) = lb else { return };
+    let unavailable = lb.failure().is_some_and(|(step, failure)| {
+        step == Step::Challenge && failure.reason == Reason::Unavailable
+    });
+    let Some(answer) = lb.answer(Step::Challenge).filter(|a| unavailable && is_balancers(a)) else {
+        return;
+    };
+    let who = answer.server.as_ref().map_or_else(String::new, |name| format!(" ({name:?})"));
+    case.add(
+        Draft {
+            name: FindingName::LbHealthCheckMisjudges,
+            confidence: Confidence::Suspected,
+            impact: Impact::Balancer,
+            backends: Vec::new(),
+            summary: "The load balancer finds no node it would use, while every node passes the \
+                      whole token flow: its health check expects the wrong answer."
+                .to_owned(),
+            evidence: vec![
+                format!("the load balancer itself{who} answers 503 to GET /v2/"),
+                format!(
+                    "{} of {} backends pass their flow",
+                    backends().count(),
+                    backends().count()
+                ),
+            ],
+            alternatives: vec![FindingName::Gateway5xxTimeouts],
+        },
+        &[],
+        &[index],
+    );
+}
+
+/// Whether a 503 was written in front of the nodes: neither core nor distribution answered.
+fn is_balancers(answer: &Answer) -> bool {
+    !answer.request_id && !answer.api_version && answer.error_code.is_none()
+}
+
+/// A backend has failed for longer than any health check needs, and users are still led there.
+pub(super) fn blind(case: &mut Case<'_>) {
+    let lasting = case.findings.iter().find(|finding| {
+        LOST.contains(&finding.finding)
+            && finding.severity == Severity::Critical
+            && !finding.backends.is_empty()
+            && case.round.started - finding.since >= PATIENCE
+    });
+    let Some((name, since, backends)) =
+        lasting.map(|finding| (finding.finding, finding.since, finding.backends.clone()))
+    else {
+        return;
+    };
+    let led = |backend: &BackendName| {
+        case.shares.iter().any(|share| share.backend.as_ref() == Some(backend) && share.share > 0.0)
+    };
+    let lost = case.sampling().map_or(0, |run| run.lost);
+    let led_to: Vec<BackendName> = backends.iter().filter(|name| led(name)).cloned().collect();
+    if case.lb_fails() || (lost < 2 && led_to.is_empty()) {
+        return;
+    }
+    let mut evidence = vec![format!(
+        "{} has been failing since {} ({name})",
+        list(&backends),
+        since.format("%H:%M:%S UTC")
+    )];
+    if lost > 0 {
+        evidence.push(format!("{lost} flows through the balancer were lost in this round"));
+    }
+    if !led_to.is_empty() {
+        evidence.push(format!("the balancer still led the prober to {}", list(&led_to)));
+    }
+    case.add(
+        Draft {
+            name: FindingName::LbHealthCheckMisjudges,
+            confidence: Confidence::Proved,
+            impact: Impact::BackendLoss,
+            backends: Vec::new(),
+            summary: format!(
+                "The load balancer still sends users to {}, which has failed for {} s: its \
+                 health check does not see it.",
+                list(&backends),
+                (case.round.started - since).num_seconds()
+            ),
+            evidence,
+            alternatives: Vec::new(),
+        },
+        &[],
+        &[],
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::{assess, assess_after};
+    use crate::model::{
+        Confidence, Earlier, FindingName, OpenFinding, Outcome, Reason, Round, Step, sample,
+    };
+
+    const NAME: FindingName = FindingName::LbHealthCheckMisjudges;
+
+    fn has(round: &Round, earlier: &Earlier) -> bool {
+        assess_after(round, earlier).findings.iter().any(|finding| finding.finding == NAME)
+    }
+
+    fn no_server(round: &mut Round) {
+        sample::fail(round, "lb", Step::Challenge, Reason::Unavailable);
+        let lb = round.flows.last_mut().unwrap();
+        let answer = lb.steps[0].answer.as_mut().unwrap();
+        (answer.status, answer.html) = (503, true);
+    }
+
+    #[test]
+    fn a_balancer_without_a_node_before_sound_nodes_is_too_strict() {
+        let mut round = sample::bent(&["a", "b"], no_server);
+        assert!(has(&round, &Earlier::default()));
+        assert_eq!(assess(&round).findings.len(), 1);
+        sample::fail(&mut round, "b", Step::Challenge, Reason::Unavailable);
+        assert!(!has(&round, &Earlier::default()), "a node that fails is the cause by itself");
+        let mut round = sample::bent(&["a", "b"], no_server);
+        let lb = round.flows.last_mut().unwrap();
+        lb.steps[0].answer.as_mut().unwrap().request_id = true;
+        assert!(!has(&round, &Earlier::default()), "core answered, not the balancer");
+    }
+
+    #[test]
+    fn a_node_that_has_failed_for_a_minute_and_still_gets_users_shows_a_blind_check() {
+        let round = sample::bent(&["a", "b"], |round| {
+            sample::fail(round, "b", Step::Challenge, Reason::ConnectionRefused);
+            if let Outcome::Measured(run) = &mut round.balancer {
+                run.lost = 9;
+            }
+        });
+        let open = |seconds| {
+            let since = sample::started() - Duration::from_secs(seconds);
+            let open = OpenFinding { since, confidence: Confidence::Proved };
+            Earlier { open: [(FindingName::BackendUnreachable, open)].into(), ..Earlier::default() }
+        };
+        assert!(has(&round, &open(75)));
+        assert!(!has(&round, &open(45)), "a health check needs its time");
+        assert!(!has(&round, &Earlier::default()));
+        let mut spared = round.clone();
+        if let Outcome::Measured(run) = &mut spared.balancer {
+            run.lost = 0;
+        }
+        assert!(!has(&spared, &open(75)), "nobody is led there any more");
+    }
+}
