@@ -10,6 +10,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, js
 use serde::Serialize;
 use serde_json::Value;
 
+use super::checks::{CheckReport, checks};
 use super::wording::{clean, clean_lines, runbook};
 use crate::model::{
     self, CellResult, ClockSource, Confidence, FindingName, Judged, Reason, RegistryName,
@@ -48,6 +49,8 @@ pub struct Registry {
     pub routes: Vec<Route>,
     /// Tokens carried from each issuer to each verifier.
     pub matrix: Vec<Pair>,
+    /// The checks beside the token flow, and why any was not made.
+    pub checks: Vec<CheckReport>,
     /// Clocks, by backend and source.
     pub clocks: Vec<Clock>,
     /// The key that signed the token which each backend's flow was given.
@@ -233,6 +236,7 @@ fn registry(name: &RegistryName, state: &RegistryState) -> Registry {
         findings: Vec::new(),
         routes: Vec::new(),
         matrix: Vec::new(),
+        checks: Vec::new(),
         clocks: Vec::new(),
         keys: Vec::new(),
         balancer: None,
@@ -246,6 +250,7 @@ fn registry(name: &RegistryName, state: &RegistryState) -> Registry {
         findings: judged.assessment.findings.iter().map(finding).collect(),
         routes: round.flows.iter().map(route).collect(),
         matrix: round.matrix.cells.iter().map(pair).collect(),
+        checks: checks(round),
         clocks: round.clocks.iter().map(clock).collect(),
         keys: round.flows.iter().filter_map(key).collect(),
         balancer: balancer(judged),

@@ -7,11 +7,11 @@ use std::time::Duration;
 use chrono::DateTime;
 
 use crate::model::{
-    Account, Answer, Assessment, BackendName, BalancerRun, Cell, CellResult, ClockInterval,
-    ClockReading, ClockSource, Confidence, Failure, Finding, FindingName, Flow, FlowResult, Issuer,
-    Judged, KeyId, Matrix, Outcome, Phase, ProgramFacts, Ratio, Reason, Refusal, RegistryName,
-    RegistryState, Round, Route, Severity, Share, Skipped, Snapshot, Status, Step, StepReport,
-    Timeline, TokenFacts,
+    Account, Answer, Assessment, BackendName, BalancerRun, Cell, CellResult, Checked, Checks,
+    ClockInterval, ClockReading, ClockSource, Confidence, Failure, Finding, FindingName, Flow,
+    FlowResult, Issuer, Judged, KeyId, Matrix, Outcome, Phase, ProgramFacts, Ratio, Reason,
+    Refusal, RegistryName, RegistryState, Round, Route, Severity, Share, Skipped, Snapshot, Status,
+    Step, StepReport, Timeline, TokenFacts,
 };
 
 const GOOD_KEY: &str = "ROZD:ZLAK:BIJH:7DHL:6KGU:MRHU:CSG3:JQUX:P4QU:EQIE:ABJS:MSDK";
@@ -109,7 +109,14 @@ pub(super) fn healthy(backends: usize) -> Judged {
             census: Vec::new(),
             borrowed: Vec::new(),
             aged: Vec::new(),
-            checks: crate::model::Checks::default(),
+            checks: Checks {
+                authorization_header: Checked {
+                    at: DateTime::from_timestamp(1_790_000_000, 0),
+                    requests: 4,
+                    found: Outcome::Measured(Vec::new()),
+                },
+                ..Checks::default()
+            },
             clocks: clocks.collect(),
             certificates: Vec::new(),
             responses: Vec::new(),

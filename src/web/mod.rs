@@ -4,6 +4,7 @@
 //! JSON, a probe, a reload) comes in as closures in [`State`], so that this room depends on the
 //! model alone. [`serve`] runs the router on sockets.
 
+mod checks;
 mod guard;
 mod operate;
 mod page;

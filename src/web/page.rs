@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 use chrono::{DateTime, Utc};
 
+use super::checks::{CheckRow, checks};
 use super::panels::{Balancer, Clocks, MatrixPanel, RouteRow, routes};
 use super::text::{Span, ago, count, seconds, spans};
 use super::{PATHS, Shared};
@@ -103,6 +104,7 @@ struct RoundView<'a> {
     matrix: MatrixPanel<'a>,
     clocks: Clocks<'a>,
     balancer: Balancer<'a>,
+    checks: Vec<CheckRow>,
 }
 
 struct FindingView<'a> {
@@ -152,6 +154,7 @@ impl<'a> RoundView<'a> {
             matrix: MatrixPanel::new(&round.matrix),
             clocks: Clocks::new(judged),
             balancer: Balancer::new(judged),
+            checks: checks(round, now),
         }
     }
 }

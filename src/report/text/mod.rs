@@ -9,6 +9,7 @@ mod page;
 
 use page::{BOLD, PLAIN, Page, severity_style, status_style};
 
+use super::checks::sentence;
 use super::wording::{
     checked, count, headline, list, runbook, severity_word, status_word, verdict,
 };
@@ -48,6 +49,8 @@ pub(super) fn render(snapshot: &Snapshot) -> String {
         measured::clocks(&mut page, &judged.round);
         measured::keys(&mut page, &judged.round);
         measured::balancer(&mut page, judged);
+        page.gap();
+        page.paragraph("Checks  ", BOLD, &sentence(&judged.round));
         page.gap();
         page.paragraph("", PLAIN, &format!("{}: {}", when(&judged.round), checked(judged)));
     }
@@ -104,6 +107,7 @@ fn healthy(page: &mut Page, judged: &Judged) {
         );
         page.paragraph("  Balancer  ", BOLD, &text);
     }
+    page.paragraph("  Checks    ", BOLD, &sentence(round));
     let bounds = round.clocks.iter().flat_map(|c| [c.interval.lower(), c.interval.upper()]);
     if let Some(furthest) = bounds.map(f64::abs).max_by(f64::total_cmp) {
         let furthest = (furthest * 1000.0).ceil();
