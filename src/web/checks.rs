@@ -9,6 +9,7 @@ use crate::model::{CheckRun, Outcome, Round, Skipped};
 pub(super) struct CheckRow {
     pub(super) name: &'static str,
     pub(super) about: &'static str,
+    pub(super) needs: &'static str,
     pub(super) class: &'static str,
     pub(super) sign: &'static str,
     pub(super) state: String,
@@ -31,7 +32,9 @@ fn row(run: &CheckRun, now: DateTime<Utc>) -> CheckRow {
         Outcome::Failed(failure) => ("step critical", "✕", failure.to_string()),
         Outcome::Skipped(reason) => ("muted", "–", why(*reason).to_owned()),
     };
-    CheckRow { name: run.check.as_str(), about: run.check.about(), class, sign, state }
+    let check = run.check;
+    let (name, about, needs) = (check.as_str(), check.about(), check.privilege().as_str());
+    CheckRow { name, about, needs, class, sign, state }
 }
 
 fn why(reason: Skipped) -> &'static str {
