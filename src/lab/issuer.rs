@@ -32,7 +32,7 @@ const EARLIER: i64 = 10;
 /// What of a request's body is read.
 const BODY_LIMIT: usize = 64 << 10;
 
-/// The form of the key id in a token's header.
+/// How a token's header names its key.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum KidForm {
     /// libtrust's, which distribution up to 2.8 looks keys up by.
@@ -40,6 +40,9 @@ pub enum KidForm {
     Libtrust,
     /// The RFC 7638 thumbprint, which distribution from 3.0 looks keys up by.
     Thumbprint,
+    /// libtrust's beside the certificate itself (`x5c`), which both look at first
+    /// (captures/distribution-2.8.2/32-x5c.http, captures/distribution-3.1.1/32-x5c.http).
+    WithCertificate,
 }
 
 /// How an issuer writes its tokens.
@@ -182,10 +185,6 @@ async fn judged(shared: &Shared, request: Request<Incoming>, now: i64) -> Respon
 }
 
 fn token(settings: &IssuerSettings, parameters: &str, now: i64) -> Option<String> {
-    let kid = match settings.kid_form {
-        KidForm::Libtrust => settings.key.libtrust_id(),
-        KidForm::Thumbprint => settings.key.thumbprint(),
-    };
     let service = first(parameters, "service").unwrap_or_default();
     let claims = Claims {
         iss: settings.issuer.clone(),
@@ -199,7 +198,24 @@ fn token(settings: &IssuerSettings, parameters: &str, now: i64) -> Option<String
             form_values(parameters, "scope").iter().filter_map(|scope| access(scope)).collect(),
         ),
     };
-    jwt::issue(&settings.key, kid, HeaderOrder::TypAlgKid, &claims)
+    let named = |kid| jwt::issue(&settings.key, kid, HeaderOrder::TypAlgKid, &claims);
+    match settings.kid_form {
+        KidForm::Libtrust => named(settings.key.libtrust_id()),
+        KidForm::Thumbprint => named(settings.key.thumbprint()),
+        KidForm::WithCertificate => {
+            let (algorithm, kid) = (settings.key.algorithm, settings.key.libtrust_id());
+            let certificate = in_one_line(settings.key.certificate_pem());
+            let header = format!(
+                r#"{{"typ":"JWT","alg":"{algorithm}","kid":"{kid}","x5c":["{certificate}"]}}"#
+            );
+            settings.key.token(&header, &serde_json::to_string(&claims).ok()?)
+        }
+    }
+}
+
+/// The base64 of a PEM block without its first and last line.
+fn in_one_line(pem: &str) -> String {
+    pem.lines().filter(|line| !line.starts_with('-')).collect()
 }
 
 /// Everything that a scope asks for.
@@ -292,6 +308,19 @@ mod tests {
             assert_eq!(ask(&issuer, head, body).await.0, 401);
         }
         assert_eq!((issuer.requests(), issuer.requests_with_credentials()), (4, 3));
+    }
+
+    #[tokio::test]
+    async fn the_certificate_goes_with_the_token_where_that_is_ordered() {
+        let ordered = IssuerSettings { kid_form: KidForm::WithCertificate, ..settings() };
+        for (settings, chain) in [(settings(), None), (ordered, Some(settings().key))] {
+            let issuer = Issuer::start(settings).await.unwrap();
+            let (header, _) = parts(&ask(&issuer, GET, "").await.1);
+            let der = header["x5c"][0].as_str().map(|text| STANDARD.decode(text).unwrap());
+            let pem = chain.map(|key| key.certificate_pem().replace("\r\n", "\n"));
+            let own = pem.map(|pem| x509_parser::pem::parse_x509_pem(pem.as_bytes()).unwrap().1);
+            assert_eq!(der, own.map(|pem| pem.contents));
+        }
     }
 
     #[tokio::test]

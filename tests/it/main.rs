@@ -20,6 +20,8 @@ mod lab_truth;
 #[cfg(test)]
 mod lab_world;
 #[cfg(test)]
+mod modes;
+#[cfg(test)]
 mod operations;
 #[cfg(test)]
 mod pairs;

@@ -12,4 +12,5 @@ mod registries;
 mod servers;
 mod site;
 mod token_servers;
+mod two_versions;
 mod verdict;

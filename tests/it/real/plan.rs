@@ -23,9 +23,19 @@ pub(crate) const SERVICE: &str = "registry.test";
 /// Who issues them, by their own word.
 pub(crate) const ISSUER: &str = "site issuer";
 
+/// Which registry a node runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Version {
+    /// Debian's 2.8.2.
+    Debian,
+    /// 3.1.1, from source.
+    Three,
+}
+
 /// What a node is.
 #[derive(Debug, Clone)]
 pub(crate) struct NodePlan {
+    pub(crate) version: Version,
     /// The number of the key that it signs with and trusts.
     pub(crate) key: u32,
     /// Where its challenge sends clients.
@@ -52,6 +62,8 @@ pub(crate) enum TokenServer {
 pub(crate) struct Plan {
     pub(crate) nodes: [NodePlan; 3],
     pub(crate) token_server: TokenServer,
+    /// How the one token server names its key.
+    pub(crate) kid_form: KidForm,
     /// What the prober says its password is.
     pub(crate) password: String,
     /// More lines for each registry of the configuration.
@@ -74,6 +86,7 @@ impl Plan {
     /// Three nodes that do not differ.
     pub(crate) fn healthy() -> Self {
         let node = NodePlan {
+            version: Version::Debian,
             key: 0,
             realm: format!("https://{PUBLIC_HOST}/service/token"),
             issuer_clock: 0,
@@ -82,6 +95,7 @@ impl Plan {
         Self {
             nodes: [node.clone(), node.clone(), node],
             token_server: TokenServer::AtEachNode,
+            kid_form: KidForm::Libtrust,
             password: login().password,
             more: Vec::new(),
             daemon: false,

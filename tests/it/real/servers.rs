@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use super::pki::CertificateFiles;
-use super::plan::{ISSUER, NODES, SERVICE};
+use super::plan::{ISSUER, NODES, SERVICE, Version};
 use super::process::{Process, command};
 
 /// A registry that trusts the key in the file `trusted` and sends clients to `realm`. All
@@ -14,6 +15,7 @@ use super::process::{Process, command};
 pub(crate) async fn registry(
     folder: &Path,
     name: &str,
+    version: Version,
     realm: &str,
     trusted: &Path,
 ) -> (Process, SocketAddr) {
@@ -30,11 +32,21 @@ pub(crate) async fn registry(
         );
         let file = folder.join(format!("registry-{name}.yml"));
         fs::write(&file, text).unwrap();
-        let mut command = command("docker-registry");
+        let mut command = match version {
+            Version::Debian => command("docker-registry"),
+            Version::Three => Command::new(distribution_3()),
+        };
         command.arg("serve").arg(file);
         command
     })
     .await
+}
+
+/// Where `tests/run` puts the registry of the other major version, which no Debian package has.
+pub(crate) fn distribution_3() -> PathBuf {
+    let built = Path::new(env!("CARGO_BIN_EXE_registry-prober"));
+    let target = built.ancestors().nth(2).expect("a profile's folder");
+    target.join("tools/distribution-3.1.1/registry")
 }
 
 /// An nginx with TLS that passes each of some locations to an address.

@@ -1,6 +1,6 @@
 //! A site of three real registries with two load balancers before them, and the prober's view.
 //!
-//! A node is Debian's `docker-registry` with token authentication, a token issuer of its own and
+//! A node is Debian's `docker-registry`, or a distribution 3 built from source, with token authentication, a token issuer of its own and
 //! an nginx that joins the two behind TLS: from outside, what one node of a Harbor is. All nodes
 //! share one storage. Both balancers stand before the same nodes; the configuration lists the
 //! site twice, once through each, so that every fault is judged through both.
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use registry_prober::config::{self, Registry};
-use registry_prober::lab::{Issuer, IssuerSettings};
+use registry_prober::lab::{Issuer, IssuerSettings, KidForm};
 use registry_prober::model::{Assessment, Round};
 use registry_prober::transport::install_crypto_provider;
 use serde_json::Value;
@@ -77,7 +77,7 @@ impl Site {
         let token_server = match plan.token_server {
             TokenServer::AtEachNode => None,
             kind => {
-                let server = Server::start(path, &valid).await;
+                let server = Server::start(path, plan.kid_form, &valid).await;
                 let authority = format!("https://{}", server.address);
                 for node in &mut plan.nodes {
                     node.realm = format!("{authority}/token");
@@ -152,8 +152,9 @@ impl Site {
 }
 
 impl Server {
-    async fn start(folder: &Path, certificate: &CertificateFiles) -> Self {
-        let issuer = Issuer::start(issuer_settings(0)).await.expect("an issuer");
+    async fn start(folder: &Path, kid_form: KidForm, certificate: &CertificateFiles) -> Self {
+        let settings = IssuerSettings { kid_form, ..issuer_settings(0) };
+        let issuer = Issuer::start(settings).await.expect("an issuer");
         let locations = [("= /token", issuer.address())];
         let (front, address) =
             nginx_front(folder, "front-token-server", &locations, certificate).await;
@@ -173,7 +174,7 @@ impl Node {
         let trusted = folder.join(format!("{name}-token.pem"));
         fs::write(&trusted, settings.key.certificate_pem()).unwrap();
         let issuer = Issuer::start(settings).await.expect("an issuer");
-        let (registry, behind) = registry(folder, name, &plan.realm, &trusted).await;
+        let (registry, behind) = registry(folder, name, plan.version, &plan.realm, &trusted).await;
         let locations = [("/v2/", behind), ("= /service/token", issuer.address())];
         let (front, address) =
             nginx_front(folder, &format!("front-{name}"), &locations, certificate).await;
