@@ -119,6 +119,7 @@ scenarios! {
     "realm-host-rewritten",
     "unknown-backend",
     "lb-path-hole-html",
+    "lb-health-check-misjudges",
     "authorization-header-dropped",
     "nginx-stale-upstream",
     "affinity-masks-inconsistency",
