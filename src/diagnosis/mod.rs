@@ -19,6 +19,8 @@ mod consequences;
 mod credential;
 mod drift;
 mod gateway;
+#[cfg(test)]
+mod guards;
 mod keys;
 mod leeway;
 mod replicas;
