@@ -20,6 +20,8 @@ mod credential;
 mod dns;
 mod drift;
 mod gateway;
+#[cfg(test)]
+mod guards;
 mod health_check;
 mod keys;
 mod leeway;

@@ -13,8 +13,8 @@ use crate::model::{
     Step,
 };
 
-const THREE: &[&str] = &["a", "b", "c"];
-const TWO: &[&str] = &["a", "b"];
+pub(super) const THREE: &[&str] = &["a", "b", "c"];
+pub(super) const TWO: &[&str] = &["a", "b"];
 
 /// Findings above info: name, confidence, backends.
 fn found(round: &Round) -> Vec<(FindingName, Confidence, String)> {
@@ -30,7 +30,7 @@ fn found(round: &Round) -> Vec<(FindingName, Confidence, String)> {
 }
 
 /// Gives a backend another key, in its flow and in the tokens that it issued.
-fn other_key(round: &mut Round, at: &str) {
+pub(super) fn other_key(round: &mut Round, at: &str) {
     sign_with(round, at, OTHER_KEY);
     let issuer = Issuer::Route(route(at));
     for cell in round.matrix.cells.iter_mut().filter(|cell| cell.issuer == issuer) {
@@ -38,7 +38,7 @@ fn other_key(round: &mut Round, at: &str) {
     }
 }
 
-fn heal(round: &mut Round, issuer: &str, verifier: &str) {
+pub(super) fn heal(round: &mut Round, issuer: &str, verifier: &str) {
     let refusal = Refusal {
         answer: Answer { status: 401, ..Answer::default() },
         tries: 3,
@@ -49,7 +49,7 @@ fn heal(round: &mut Round, issuer: &str, verifier: &str) {
 }
 
 /// Sets a backend's clock, by every source.
-fn clock(round: &mut Round, at: &str, seconds: f64) {
+pub(super) fn clock(round: &mut Round, at: &str, seconds: f64) {
     let at = backend(at);
     for reading in round.clocks.iter_mut().filter(|reading| reading.backend == at) {
         reading.interval = ClockInterval::between(seconds - 0.3, seconds + 0.3);
@@ -57,14 +57,14 @@ fn clock(round: &mut Round, at: &str, seconds: f64) {
 }
 
 /// Tells a backend's family; of its version nothing.
-fn family(round: &mut Round, at: &str, family: Family) {
+pub(super) fn family(round: &mut Round, at: &str, family: Family) {
     let at = backend(at);
     for facts in round.backends.iter_mut().filter(|facts| facts.name == at) {
         (facts.family, facts.version) = (family, Outcome::Measured(None));
     }
 }
 
-fn realm(round: &mut Round, at: &str, realm: &str) {
+pub(super) fn realm(round: &mut Round, at: &str, realm: &str) {
     let at = route(at);
     for flow in round.flows.iter_mut().filter(|flow| flow.route == at) {
         if let Outcome::Measured(challenge) = &mut flow.challenge {
@@ -74,7 +74,7 @@ fn realm(round: &mut Round, at: &str, realm: &str) {
 }
 
 /// What the registry behind core answers when it refuses core's password.
-fn inner() -> Answer {
+pub(super) fn inner() -> Answer {
     let challenge = Challenge {
         scheme: AuthScheme::Basic,
         realm: Some("harbor-registry-basic-realm".to_owned()),
@@ -85,7 +85,7 @@ fn inner() -> Answer {
     Answer { status: 401, challenge: Some(challenge), ..Answer::default() }
 }
 
-fn answer_with(round: &mut Round, at: &str, step: Step, answer: &Answer) {
+pub(super) fn answer_with(round: &mut Round, at: &str, step: Step, answer: &Answer) {
     let at = route(at);
     for flow in round.flows.iter_mut().filter(|flow| flow.route == at) {
         for report in flow.steps.iter_mut().filter(|report| report.step == step) {

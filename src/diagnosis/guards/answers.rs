@@ -1,0 +1,210 @@
+//! What the routes answered: at the repository, at the token endpoint, and before.
+
+use super::super::tests::{THREE, answer_with, realm};
+use super::{at_repository, certificate, challenged, expect, harbor, slow_token};
+use crate::model::sample::fail;
+use crate::model::{Account, Answer, AuthScheme, Reason, Step};
+
+#[test]
+fn what_fails_at_the_repository_is_told_apart_by_the_answer() {
+    expect(&[
+        (
+            "the database's words at one node",
+            |r| at_repository(r, &["b"], &challenged(AuthScheme::Empty, "FATAL: too many clients")),
+            "db-outage-or-pool-exhaustion warning proved [b]",
+        ),
+        (
+            "the database's words at all",
+            |r| at_repository(r, THREE, &challenged(AuthScheme::Empty, "FATAL: too many clients")),
+            "db-outage-or-pool-exhaustion critical proved []",
+        ),
+        (
+            "the same words with another challenge",
+            |r| at_repository(r, THREE, &challenged(AuthScheme::Basic, "FATAL: too many clients")),
+            "authz-denied-or-project-missing critical proved []",
+        ),
+        (
+            "a project that one node lacks",
+            |r| {
+                at_repository(
+                    r,
+                    &["b"],
+                    &challenged(AuthScheme::Empty, "database probe not found"),
+                );
+            },
+            "replication-lag-split-content warning suspected [b]",
+        ),
+        (
+            "other words",
+            |r| at_repository(r, THREE, &challenged(AuthScheme::Empty, "no such thing")),
+            "authz-denied-or-project-missing critical proved []",
+        ),
+        (
+            "a Harbor that compares the project's age",
+            |r| {
+                harbor(r, 15);
+                at_repository(r, THREE, &challenged(AuthScheme::Basic, "unauthorized"));
+            },
+            "project-newer-than-token critical suspected []",
+        ),
+        (
+            "the same with another challenge",
+            |r| {
+                harbor(r, 15);
+                at_repository(r, THREE, &challenged(AuthScheme::Bearer, "unauthorized"));
+            },
+            "authz-denied-or-project-missing critical proved []",
+        ),
+        (
+            "one node does not grant the action",
+            |r| {
+                at_repository(r, &[], &Answer::default());
+                fail(r, "b", Step::Token, Reason::MissingAccess);
+            },
+            "replication-lag-split-content warning suspected [b]",
+        ),
+    ]);
+}
+
+#[test]
+fn a_credential_is_judged_by_who_takes_it_and_how_long_it_took() {
+    expect(&[
+        (
+            "refused everywhere and at once",
+            |r| {
+                for at in ["a", "b", "c", "lb"] {
+                    fail(r, at, Step::Token, Reason::Unauthorized);
+                }
+            },
+            "bad-or-disabled-credential critical suspected []",
+        ),
+        (
+            "a user refused at one node at once",
+            |r| {
+                r.account = Account::User;
+                fail(r, "b", Step::Token, Reason::Unauthorized);
+            },
+            "login-lockout-collateral warning suspected [b]",
+        ),
+        (
+            "a user refused at one node after the delay of a wrong secret",
+            |r| {
+                r.account = Account::User;
+                fail(r, "b", Step::Token, Reason::Unauthorized);
+                slow_token(r, "b", 1_600);
+            },
+            "anonymous-downgrade warning proved [b]",
+        ),
+    ]);
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
+fn challenges_certificates_and_protocols_are_blamed_where_they_are_met() {
+    expect(&[
+        (
+            "a realm elsewhere on every route",
+            |r| {
+                for at in ["a", "b", "c", "lb"] {
+                    realm(r, at, "https://elsewhere.test/token");
+                    fail(r, at, Step::Token, Reason::RealmNotAllowed);
+                }
+            },
+            "realm-wrong-endpoint critical proved []",
+        ),
+        (
+            "a realm elsewhere through the balancer",
+            |r| fail(r, "lb", Step::Token, Reason::RealmNotAllowed),
+            "realm-wrong-endpoint critical proved []",
+        ),
+        (
+            "a challenge that asks for no token",
+            |r| fail(r, "b", Step::Challenge, Reason::Unauthorized),
+            "setting-drift warning suspected [b]",
+        ),
+        (
+            "the same through the balancer",
+            |r| fail(r, "lb", Step::Challenge, Reason::Unauthorized),
+            "setting-drift critical suspected []",
+        ),
+        (
+            "one certificate of its own, valid",
+            |r| certificate(r, "c", "another", false),
+            "backend-certificate-drift info proved [c]",
+        ),
+        (
+            "each node its own certificate",
+            |r| {
+                certificate(r, "b", "another", false);
+                certificate(r, "c", "a third", false);
+            },
+            "",
+        ),
+        (
+            "invalid at one node, and verification is off",
+            |r| certificate(r, "b", "another", true),
+            "backend-certificate-drift warning proved [b]",
+        ),
+        (
+            "invalid everywhere, and verification is off",
+            |r| {
+                for at in ["a", "b", "c", "lb"] {
+                    certificate(r, at, "own", true);
+                }
+            },
+            "",
+        ),
+        (
+            "refused at one node, invalid at another that was then not met",
+            |r| {
+                fail(r, "b", Step::Challenge, Reason::TlsCertificate);
+                certificate(r, "b", "another", true);
+                certificate(r, "c", "another", true);
+            },
+            "backend-certificate-drift warning proved [b]",
+        ),
+        (
+            "refused everywhere",
+            |r| {
+                let all = ["a", "b", "c", "lb"];
+                for at in all {
+                    fail(r, at, Step::Challenge, Reason::TlsCertificate);
+                }
+            },
+            "backend-certificate-drift critical suspected []",
+        ),
+        (
+            "something that is not HTTP",
+            |r| fail(r, "b", Step::Challenge, Reason::NotHttp),
+            "plain-http-port-mismatch warning suspected [b]",
+        ),
+        (
+            "a limit met at one node",
+            |r| r.responses[0].code = 429,
+            "rate-limited-429 warning proved [a]",
+        ),
+        (
+            "a 404 that the registry itself gave",
+            |r| {
+                fail(r, "b", Step::Challenge, Reason::NotFound);
+                let answer = Answer { status: 404, api_version: true, ..Answer::default() };
+                answer_with(r, "b", Step::Challenge, &answer);
+            },
+            "unexplained-refusal warning suspected [b]",
+        ),
+        (
+            "a 404 that core gave",
+            |r| {
+                fail(r, "b", Step::Challenge, Reason::NotFound);
+                let answer = Answer { status: 404, request_id: true, ..Answer::default() };
+                answer_with(r, "b", Step::Challenge, &answer);
+            },
+            "unexplained-refusal warning suspected [b]",
+        ),
+        (
+            "a token that does not come through the balancer, while no node is gone",
+            |r| fail(r, "lb", Step::Token, Reason::Timeout),
+            "token-endpoint-slow critical proved []",
+        ),
+    ]);
+}

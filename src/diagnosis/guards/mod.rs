@@ -1,0 +1,117 @@
+//! What keeps the rules apart: for each condition of a rule a round that only this condition
+//! decides, with every finding that must come of it.
+
+mod answers;
+mod balancer;
+mod tokens;
+
+use std::time::Duration;
+
+use super::assess;
+use super::tests::{THREE, answer_with};
+use crate::model::sample::{bent, fail, refuse, route};
+use crate::model::{
+    Answer, Assessment, AuthScheme, BackendName, Challenge, Outcome, Phase, Reason, Round, Skipped,
+    Step, StepReport, Timeline, Version,
+};
+
+/// Every finding of a judgement, as `name severity confidence [backends]`.
+fn lines(assessment: &Assessment) -> Vec<String> {
+    let line = |finding: &crate::model::Finding| {
+        let names: Vec<&str> = finding.backends.iter().map(BackendName::as_str).collect();
+        let (severity, confidence) = (finding.severity.as_str(), finding.confidence.as_str());
+        format!("{} {severity} {confidence} [{}]", finding.finding, names.join(" "))
+    };
+    let mut lines: Vec<String> = assessment.findings.iter().map(line).collect();
+    lines.sort();
+    lines
+}
+
+type Bend = fn(&mut Round);
+/// What is special, how, and every finding, separated by `; `.
+type Row = (&'static str, Bend, &'static str);
+
+/// Judges healthy rounds of three backends after they were bent.
+fn expect(rows: &[Row]) {
+    let mut wrong = Vec::new();
+    for (what, bend, expected) in rows {
+        let found = lines(&assess(&bent(THREE, bend))).join("; ");
+        if found != *expected {
+            wrong.push(format!("{what}:\n  expected {expected}\n     found {found}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn unsampled(round: &mut Round) {
+    round.balancer = Outcome::Skipped(Skipped::Disabled);
+}
+
+/// Gives every backend this version of Harbor.
+fn harbor(round: &mut Round, minor: u16) {
+    for facts in &mut round.backends {
+        facts.version = Outcome::Measured(Some(Version { major: 2, minor, patch: 9 }));
+    }
+}
+
+fn lifetime(round: &mut Round, at: &str, seconds: i64) {
+    let at = route(at);
+    for flow in round.flows.iter_mut().filter(|flow| flow.route == at) {
+        if let Outcome::Measured(token) = &mut flow.token {
+            token.expires_at = token.issued_at.map(|issued| issued + seconds);
+            token.expires_in = Some(seconds.unsigned_abs());
+        }
+    }
+}
+
+/// Every route came as far as the repository; `at` was answered there in this way.
+fn at_repository(round: &mut Round, at: &[&str], answer: &Answer) {
+    round.scope = Some("repository:probe/canary:pull".to_owned());
+    for flow in &mut round.flows {
+        flow.steps.push(StepReport {
+            step: Step::Repository,
+            answer: Some(Answer { status: 200, ..Answer::default() }),
+            failure: None,
+            timeline: Timeline::default(),
+        });
+    }
+    for at in at {
+        fail(round, at, Step::Repository, Reason::Unauthorized);
+        answer_with(round, at, Step::Repository, answer);
+    }
+}
+
+fn challenged(scheme: AuthScheme, message: &str) -> Answer {
+    let challenge = Challenge { scheme, realm: None, service: None, scope: None, error: None };
+    Answer {
+        status: 401,
+        challenge: Some(challenge),
+        error_message: Some(message.to_owned()),
+        ..Answer::default()
+    }
+}
+
+fn certificate(round: &mut Round, at: &str, fingerprint: &str, invalid: bool) {
+    let at = route(at);
+    for certificate in round.certificates.iter_mut().filter(|c| c.route == at) {
+        certificate.fingerprint = fingerprint.to_owned();
+        certificate.invalid = invalid.then(|| "expired".to_owned());
+    }
+}
+
+fn slow_token(round: &mut Round, at: &str, milliseconds: u64) {
+    let at = route(at);
+    for flow in round.flows.iter_mut().filter(|flow| flow.route == at) {
+        for report in flow.steps.iter_mut().filter(|report| report.step == Step::Token) {
+            let took = Duration::from_millis(milliseconds);
+            report.timeline = Timeline::default().then(Phase::Wait, took);
+        }
+    }
+}
+
+fn everybody_refuses(round: &mut Round) {
+    let all = ["a", "b", "c", "lb"];
+    for (issuer, verifier) in all.iter().flat_map(|i| all.iter().map(move |v| (i, v))) {
+        refuse(round, issuer, verifier);
+    }
+}

@@ -1,0 +1,404 @@
+//! Clocks, keys and lifetimes.
+
+use std::time::Duration;
+
+use super::super::tests::{THREE, TWO, answer_with, clock, family, heal, other_key};
+use super::super::{assess, assess_after};
+use super::{everybody_refuses, expect, harbor, lifetime, lines, unsampled};
+use crate::model::sample::{
+    KEY, OTHER_KEY, backend, bent, fail, refuse, set_cell, sign_with, started,
+};
+use crate::model::{
+    Aged, Answer, CellResult, ClockInterval, ClockSource, Confidence, Earlier, Failure, Family,
+    FindingName, KeyId, KeySeen, OpenFinding, Outcome, Reason, Refusal, Skipped, Step,
+};
+
+const THUMBPRINT: &str = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs";
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
+fn time_is_blamed_only_where_clocks_and_keys_allow() {
+    expect(&[
+        (
+            "it heals where the issuer is behind",
+            |r| {
+                unsampled(r);
+                clock(r, "b", 2.0);
+                heal(r, "a", "b");
+            },
+            "unexplained-refusal warning suspected []",
+        ),
+        (
+            "it heals with a key of another",
+            |r| {
+                unsampled(r);
+                clock(r, "c", -2.0);
+                heal(r, "a", "c");
+                r.matrix.cells[2].key = Some(KeyId::from_wire(OTHER_KEY));
+            },
+            "clock-skew-nbf warning suspected [c]",
+        ),
+        (
+            "a difference that is forgiven",
+            |r| {
+                unsampled(r);
+                harbor(r, 11);
+                clock(r, "c", -30.0);
+                refuse(r, "a", "c");
+            },
+            "unexplained-refusal warning suspected []",
+        ),
+        (
+            "a wide clock is not a wrong one",
+            |r| {
+                unsampled(r);
+                clock(r, "c", -3.0);
+                let b = backend("b");
+                for reading in r.clocks.iter_mut().filter(|reading| reading.backend == b) {
+                    reading.interval = ClockInterval::between(-5.0, 5.0);
+                }
+                heal(r, "b", "c");
+            },
+            "clock-skew-nbf warning proved [c]",
+        ),
+        (
+            "a node whose token server has another clock refuses its own tokens",
+            |r| {
+                unsampled(r);
+                for name in THREE {
+                    family(r, name, Family::Distribution2);
+                }
+                for reading in &mut r.clocks {
+                    if reading.backend == backend("b") && reading.source == ClockSource::Iat {
+                        reading.interval = ClockInterval::between(89.5, 90.5);
+                    }
+                }
+                for verifier in THREE {
+                    refuse(r, "b", verifier);
+                }
+                fail(r, "b", Step::Access, Reason::Unauthorized);
+            },
+            "clock-skew-nbf warning proved [b]",
+        ),
+        (
+            "expired and healing do not go together",
+            |r| {
+                unsampled(r);
+                clock(r, "a", -1_900.0);
+                heal(r, "a", "b");
+            },
+            "unexplained-refusal warning suspected []",
+        ),
+        (
+            "expired only beyond what is forgiven",
+            |r| {
+                unsampled(r);
+                harbor(r, 11);
+                clock(r, "a", -1_830.0);
+                refuse(r, "a", "b");
+            },
+            "unexplained-refusal warning suspected []",
+        ),
+        (
+            "behind by less than a token lives",
+            |r| {
+                unsampled(r);
+                clock(r, "a", -100.0);
+                refuse(r, "a", "b");
+            },
+            "unexplained-refusal warning suspected []",
+        ),
+        (
+            "far behind and another key: the key is certain, the clock cannot be told",
+            |r| {
+                unsampled(r);
+                clock(r, "a", -1_900.0);
+                other_key(r, "a");
+                for (issuer, verifier) in [("a", "b"), ("a", "c"), ("b", "a"), ("c", "a")] {
+                    refuse(r, issuer, verifier);
+                }
+            },
+            "token-key-mismatch warning proved [a]",
+        ),
+        (
+            "one clock by half an hour and another by seconds",
+            |r| {
+                unsampled(r);
+                clock(r, "a", -1_900.0);
+                clock(r, "c", -3.0);
+                for (issuer, verifier) in [("a", "b"), ("a", "c"), ("b", "a"), ("c", "a")] {
+                    refuse(r, issuer, verifier);
+                }
+                heal(r, "b", "c");
+            },
+            "clock-skew-exp warning proved [a]; clock-skew-nbf warning proved [a c]",
+        ),
+        (
+            "short lives at one node, which is no drift besides",
+            |r| lifetime(r, "b", 120),
+            "token-ttl-shorter-than-transfer warning proved [b]",
+        ),
+        (
+            "a life of nothing is not read as short",
+            |r| lifetime(r, "b", 0),
+            "setting-drift warning proved [b]",
+        ),
+        (
+            "all clocks alike and far off",
+            |r| {
+                for name in THREE {
+                    clock(r, name, 20.0);
+                }
+            },
+            "prober-clock-suspect warning suspected []",
+        ),
+        (
+            "all clocks alike and a little off",
+            |r| {
+                for name in THREE {
+                    clock(r, name, 2.0);
+                }
+            },
+            "",
+        ),
+        (
+            "all clocks that are known alike, one unknown",
+            |r| {
+                for name in THREE {
+                    clock(r, name, 20.0);
+                }
+                r.clocks.retain(|reading| reading.backend != backend("c"));
+            },
+            "",
+        ),
+    ]);
+    let equally = bent(TWO, |r| {
+        unsampled(r);
+        r.clocks.clear();
+        heal(r, "a", "b");
+    });
+    assert_eq!(lines(&assess(&equally)), ["clock-skew-nbf warning proved [a b]"]);
+    let alone = bent(&["a"], |r| clock(r, "a", 20.0));
+    assert!(lines(&assess(&alone)).is_empty(), "one clock is no majority");
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
+fn keys_are_blamed_only_where_they_differ_and_nothing_else_explains() {
+    expect(&[
+        (
+            "equal keys",
+            |r| {
+                unsampled(r);
+                refuse(r, "a", "b");
+            },
+            "unexplained-refusal warning suspected []",
+        ),
+        (
+            "different keys, the verifier's own token failed on the way",
+            |r| {
+                unsampled(r);
+                other_key(r, "c");
+                refuse(r, "a", "c");
+                let failure =
+                    Failure { phase: None, reason: Reason::Timeout, detail: "lost".to_owned() };
+                set_cell(r, "c", "c", CellResult::Failed { failure, answer: None });
+            },
+            "token-key-mismatch warning suspected [c]",
+        ),
+        (
+            "different keys, not asked again",
+            |r| {
+                unsampled(r);
+                other_key(r, "c");
+                let answer = Answer { status: 401, ..Answer::default() };
+                let once = Refusal { answer, tries: 1, healed_after: None, refused_until: 0.0 };
+                set_cell(r, "a", "c", CellResult::Refused(once));
+            },
+            "token-key-mismatch warning suspected [c]",
+        ),
+        (
+            "different key ids and nothing tried",
+            |r| {
+                unsampled(r);
+                other_key(r, "c");
+                for cell in &mut r.matrix.cells {
+                    cell.result = CellResult::Skipped { reason: Skipped::NoToken };
+                }
+            },
+            "token-key-mismatch warning suspected [c]",
+        ),
+        (
+            "two tokens refused, a third accepted",
+            |r| {
+                unsampled(r);
+                refuse(r, "a", "b");
+                refuse(r, "b", "b");
+            },
+            "unexplained-refusal warning suspected []",
+        ),
+        (
+            "all foreign tokens refused, its own not tried",
+            |r| {
+                unsampled(r);
+                refuse(r, "a", "b");
+                refuse(r, "c", "b");
+                set_cell(r, "b", "b", CellResult::Skipped { reason: Skipped::NoToken });
+            },
+            "unexplained-refusal warning suspected []",
+        ),
+        (
+            "the right kind of key id, refused all the same",
+            |r| {
+                unsampled(r);
+                for name in THREE {
+                    family(r, name, Family::Distribution3);
+                    sign_with(r, name, THUMBPRINT);
+                    refuse(r, name, "b");
+                }
+                for cell in &mut r.matrix.cells {
+                    cell.key = Some(KeyId::from_wire(THUMBPRINT));
+                }
+            },
+            "node-local-keypair-broken warning suspected [b]",
+        ),
+        (
+            "the wrong kind of key id everywhere",
+            |r| {
+                unsampled(r);
+                for name in THREE {
+                    family(r, name, Family::Distribution3);
+                }
+                everybody_refuses(r);
+            },
+            "kid-format-mismatch critical suspected []",
+        ),
+        (
+            "everybody refuses everybody",
+            |r| {
+                unsampled(r);
+                everybody_refuses(r);
+            },
+            "issuer-audience-mismatch critical suspected []",
+        ),
+        (
+            "two of three refuse everybody",
+            |r| {
+                unsampled(r);
+                for verifier in ["a", "b"] {
+                    for issuer in THREE {
+                        refuse(r, issuer, verifier);
+                    }
+                }
+            },
+            "node-local-keypair-broken warning suspected [a b]",
+        ),
+        (
+            "nobody takes the tokens of one, itself included",
+            |r| {
+                unsampled(r);
+                for verifier in THREE {
+                    refuse(r, "c", verifier);
+                }
+            },
+            "issuer-audience-mismatch warning suspected [c]",
+        ),
+        (
+            "somebody takes the tokens of one",
+            |r| {
+                unsampled(r);
+                refuse(r, "c", "b");
+                refuse(r, "c", "c");
+            },
+            "unexplained-refusal warning suspected []",
+        ),
+        (
+            "another service at one node, and a refusal between the others",
+            |r| {
+                unsampled(r);
+                if let Outcome::Measured(challenge) = &mut r.flows[2].challenge {
+                    challenge.service = Some("another".to_owned());
+                }
+                for (issuer, verifier) in
+                    [("a", "c"), ("b", "c"), ("c", "a"), ("c", "b"), ("a", "b")]
+                {
+                    refuse(r, issuer, verifier);
+                }
+            },
+            "issuer-audience-mismatch warning proved [c]; unexplained-refusal warning suspected []",
+        ),
+        (
+            "no key at one node, another key at a second",
+            |r| {
+                unsampled(r);
+                other_key(r, "c");
+                fail(r, "b", Step::Token, Reason::ServerError);
+                for issuer in THREE {
+                    refuse(r, issuer, "b");
+                }
+                refuse(r, "a", "c");
+                refuse(r, "c", "a");
+            },
+            "node-local-keypair-broken warning proved [b]; token-key-mismatch warning proved [a c]",
+        ),
+        (
+            "no key to sign with and yet foreign tokens accepted",
+            |r| fail(r, "b", Step::Token, Reason::ServerError),
+            "node-local-keypair-broken warning suspected [b]",
+        ),
+        (
+            "an error with a body is the server's",
+            |r| {
+                fail(r, "b", Step::Token, Reason::ServerError);
+                let answer = Answer { status: 500, body_bytes: 64, ..Answer::default() };
+                answer_with(r, "b", Step::Token, &answer);
+            },
+            "gateway-5xx-timeouts warning proved [b]",
+        ),
+    ]);
+}
+
+#[test]
+fn a_change_of_keys_needs_an_old_token_that_should_live_or_a_memory() {
+    let aged = |key: &str, accepted: bool, left_seconds: f64| Aged {
+        backend: backend("b"),
+        key: Some(KeyId::from_wire(key)),
+        age_seconds: 600.0,
+        left_seconds,
+        accepted: Outcome::Measured(accepted),
+    };
+    let proved = "token-key-rotation-window warning proved [b]";
+    for (what, aged, expected) in [
+        ("refused before its time", aged(OTHER_KEY, false, 900.0), proved),
+        ("expired", aged(OTHER_KEY, false, -1.0), ""),
+        ("of the key that still signs", aged(KEY, false, 900.0), ""),
+        ("accepted", aged(OTHER_KEY, true, 900.0), ""),
+    ] {
+        let round = bent(THREE, |r| r.aged.push(aged));
+        assert_eq!(lines(&assess(&round)).join("; "), expected, "{what}");
+    }
+
+    let seen = |ago: u64, previous: &str| KeySeen {
+        key: KeyId::from_wire(KEY),
+        since: started() - Duration::from_secs(ago),
+        previous: Some(KeyId::from_wire(previous)),
+    };
+    let open = OpenFinding { since: started(), confidence: Confidence::Proved };
+    let suspected = "token-key-rotation-window warning suspected [b]";
+    for (what, seen, open, expected) in [
+        ("changed a minute ago", seen(60, OTHER_KEY), None, suspected),
+        ("changed a minute ago, and proved before", seen(60, OTHER_KEY), Some(open), proved),
+        ("changed longer ago than a token lives", seen(2_000, OTHER_KEY), None, ""),
+        ("never changed", seen(60, KEY), None, ""),
+    ] {
+        let earlier = Earlier {
+            keys: [(backend("b"), seen)].into(),
+            open: open
+                .map(|open| (FindingName::TokenKeyRotationWindow, open))
+                .into_iter()
+                .collect(),
+        };
+        let found = lines(&assess_after(&bent(THREE, |_| {}), &earlier));
+        assert_eq!(found.join("; "), expected, "{what}");
+    }
+}
