@@ -1,47 +1,26 @@
 //! Clocks of other machines as intervals, and the one place that asks what time it is.
 //!
-//! [`Clock`] reads the prober's own wall clock together with the monotonic one, once; every later
+//! [`Clock`] reads the prober's own wall clock together with the monotonic one; every later
 //! instant is placed on the wall by the monotonic clock, so that a step of the prober's clock in
-//! mid-round cannot bend a sample. [`estimate`] is pure: samples in, interval out.
+//! mid-round cannot bend a sample. The rest is pure. A [`Sample`] is one timestamp with the
+//! instants between which it was written, and proves an interval; a [`Tracker`] keeps one clock of
+//! one backend from round to round: it says when the next request should be sent so that it
+//! arrives near the other clock's tick, and at the end of a round what its samples allow together.
+//!
+//! All arithmetic is in whole nanoseconds. A bound widens by 200 ppm with its age, and no rule
+//! here narrows an interval beyond what the samples of its own round prove: where they exclude
+//! each other the interval becomes all that any of them allows, and that is said.
 
-mod estimate;
+mod aim;
+mod bounds;
+mod cycle;
+mod drift;
+mod now;
+#[cfg(test)]
+mod simulation;
+mod tracker;
 
-pub use estimate::{Sample, estimate};
-
-use chrono::{DateTime, TimeDelta, Utc};
-use tokio::time::Instant;
-
-/// The wall clock, anchored to the monotonic one at one moment.
-#[derive(Debug, Clone, Copy)]
-pub struct Clock {
-    wall: DateTime<Utc>,
-    instant: Instant,
-}
-
-impl Clock {
-    /// Reads both clocks now.
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that may")]
-    pub fn read() -> Self {
-        Self { wall: Utc::now(), instant: Instant::now() }
-    }
-
-    /// A clock that showed `wall` at `instant`: for simulated time.
-    pub fn anchored(wall: DateTime<Utc>, instant: Instant) -> Self {
-        Self { wall, instant }
-    }
-
-    /// The wall time at an instant.
-    pub fn at(&self, instant: Instant) -> DateTime<Utc> {
-        let (forward, back) = (
-            instant.saturating_duration_since(self.instant),
-            self.instant.saturating_duration_since(instant),
-        );
-        self.wall + TimeDelta::from_std(forward).unwrap_or(TimeDelta::MAX)
-            - TimeDelta::from_std(back).unwrap_or(TimeDelta::zero())
-    }
-
-    /// The wall time now.
-    pub fn now(&self) -> DateTime<Utc> {
-        self.at(Instant::now())
-    }
-}
+pub use aim::Aim;
+pub use bounds::{Bounds, SECOND, Sample};
+pub use now::Clock;
+pub use tracker::Tracker;

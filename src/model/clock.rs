@@ -81,6 +81,47 @@ impl ClockInterval {
     }
 }
 
+/// What became of a clock since the round before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClockStatus {
+    /// There is no round to compare with.
+    New,
+    /// It is where it can have come by drifting.
+    Ok,
+    /// It was set: forward or back, in this round or since the one before.
+    Step,
+    /// It moves the same way again and again, faster than clocks drift.
+    Slewing,
+    /// It jumps to and fro: several clocks answer.
+    Multiple,
+    /// The samples of the round exclude each other and fit no single step.
+    Inconsistent,
+}
+
+impl ClockStatus {
+    /// The word of the JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Ok => "ok",
+            Self::Step => "step",
+            Self::Slewing => "slewing",
+            Self::Multiple => "multiple",
+            Self::Inconsistent => "inconsistent",
+        }
+    }
+}
+
+/// How fast a clock runs against the prober's, over the last hour.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct ClockDrift {
+    /// Parts per million; positive gains.
+    pub ppm: f64,
+    /// The true value lies at most so far off, as long as the drift is steady.
+    pub error_ppm: f64,
+}
+
 /// The clock of one backend by one source, as this round's samples allow.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ClockReading {
@@ -92,6 +133,39 @@ pub struct ClockReading {
     pub interval: ClockInterval,
     /// How many samples.
     pub samples: u32,
-    /// Whether the samples exclude each other: the clock stepped, or several clocks answer.
+    /// Stamps that were not used: from a cache, missing or unreadable.
+    pub discarded: u32,
+    /// Whether the samples exclude each other: the clock stepped, or several clocks answer. The
+    /// interval is then all that any of them allows.
     pub contradiction: bool,
+    /// What became of the clock since the round before.
+    pub status: ClockStatus,
+    /// By how much it was set, where it was.
+    pub step: Option<ClockInterval>,
+    /// How far the clocks behind this source were apart at least over the last rounds, in
+    /// seconds; 0 where one clock explains all.
+    pub spread_seconds: f64,
+    /// The least round trip lately, in seconds: no interval can be much narrower.
+    pub round_trip_seconds: Option<f64>,
+    /// How fast it runs, where that could be told.
+    pub drift: Option<ClockDrift>,
+}
+
+impl ClockReading {
+    /// A reading of which nothing but the interval is known.
+    pub fn new(backend: BackendName, source: ClockSource, interval: ClockInterval) -> Self {
+        Self {
+            backend,
+            source,
+            interval,
+            samples: 1,
+            discarded: 0,
+            contradiction: false,
+            status: ClockStatus::New,
+            step: None,
+            spread_seconds: 0.0,
+            round_trip_seconds: None,
+            drift: None,
+        }
+    }
 }

@@ -29,7 +29,7 @@ pub use balancer::{BalancerRun, KeyCount, Ratio, Share};
 pub use check::{
     Cadence, Check, CheckRun, Checked, Checks, HeaderFate, OfPair, OfRoute, Privilege,
 };
-pub use clock::{ClockInterval, ClockReading, ClockSource};
+pub use clock::{ClockDrift, ClockInterval, ClockReading, ClockSource, ClockStatus};
 pub use dns::{DnsAddress, DnsAnswer, DnsRecord, DnsReport, DnsSeen};
 pub use earlier::{Earlier, KeySeen, OpenFinding};
 pub use failure::{Failure, Phase, Reason, Step};

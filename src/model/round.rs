@@ -137,6 +137,10 @@ pub struct Round {
     pub checks: super::Checks,
     /// Clocks by backend and source.
     pub clocks: Vec<ClockReading>,
+    /// By how many seconds the prober's own wall clock was set since the round before or during
+    /// this one, if it was. In the latter case there are no clocks: half of the samples would be
+    /// against another time.
+    pub clock_step_seconds: Option<f64>,
     /// Certificates by route; empty for plain HTTP.
     pub certificates: Vec<Certificate>,
     /// Requests by route, step and status, for the counters.

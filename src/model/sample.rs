@@ -116,11 +116,8 @@ pub(crate) fn round(backends: &[&str]) -> Round {
         })
     });
     let clock = |name: &BackendName, source| ClockReading {
-        backend: name.clone(),
-        source,
-        interval: ClockInterval::between(-0.4, 0.2),
         samples: 12,
-        contradiction: false,
+        ..ClockReading::new(name.clone(), source, ClockInterval::between(-0.4, 0.2))
     };
     Round {
         registry: registry("main"),
@@ -156,6 +153,7 @@ pub(crate) fn round(backends: &[&str]) -> Round {
             .iter()
             .flat_map(|name| [clock(name, ClockSource::Date), clock(name, ClockSource::Iat)])
             .collect(),
+        clock_step_seconds: None,
         certificates: routes
             .iter()
             .map(|route| Certificate {

@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, COOKIE, SET_COOKIE};
+use http::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, COOKIE, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use secrecy::ExposeSecret as _;
 use tokio::time::Instant;
 
+use super::clock::Clocks;
 use super::pace::Pace;
-use crate::clock::{Clock, Sample};
+use crate::clock::Clock;
 use crate::config::{self, Authority, Backend, Credentials, HostPort, Scheme};
 use crate::model::{
     Answer, Certificate, Check, ClockSource, DnsRecord, Failure, Issuer, ResponseCount, Route,
@@ -157,7 +158,6 @@ pub(super) fn remember(memory: &mut Memory, routes: &[Route], per_second: u32) {
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     pub(super) responses: BTreeMap<(Route, Step, u16, bool), u64>,
-    pub(super) samples: BTreeMap<(Route, ClockSource), Vec<Sample>>,
     pub(super) certificates: BTreeMap<Route, Certificate>,
     /// Requests of checks, answered or not.
     pub(super) requests: BTreeMap<Check, u32>,
@@ -170,6 +170,7 @@ pub(super) struct Asker<'a> {
     pub(super) clock: Clock,
     /// When the round began.
     pub(super) began: Instant,
+    pub(super) clocks: &'a Clocks,
     /// No request ends later.
     pub(super) deadline: Instant,
     wire: &'a dyn Wire,
@@ -185,7 +186,7 @@ impl<'a> Asker<'a> {
         registry: &'a config::Registry,
         backends: &'a [Backend],
         wire: &'a dyn Wire,
-        memory: &'a Memory,
+        (memory, clocks): (&'a Memory, &'a Clocks),
         clock: Clock,
         deadline: Instant,
         seed: u64,
@@ -195,6 +196,7 @@ impl<'a> Asker<'a> {
             backends,
             clock,
             began: Instant::now(),
+            clocks,
             deadline,
             wire,
             memory,
@@ -311,6 +313,30 @@ impl<'a> Asker<'a> {
         Asked { exchange, answer }
     }
 
+    /// Asks for a page at an instant, or as soon after as the route's pace allows. What comes back
+    /// belongs to no step, and nothing but its time is of interest.
+    pub(super) async fn ask_at(
+        &self,
+        link: &mut dyn Link,
+        route: &Route,
+        path: &str,
+        at: Instant,
+        until: Instant,
+    ) -> Exchange {
+        let memory = self.memory.get(route);
+        if let Some(memory) = memory {
+            memory.pace.wait(self.deadline).await;
+        }
+        let ask = Ask::get(Step::Challenge, path, Auth::None);
+        let mut headers = self.headers(route, memory, &ask);
+        headers.push((CACHE_CONTROL, HeaderValue::from_static("no-cache")));
+        let deadline =
+            (at.max(Instant::now()) + self.registry.timeout).min(until).min(self.deadline);
+        self.wire.wait_until(at.min(deadline)).await;
+        let path = ask.path;
+        link.send(Request { method: Method::GET, path, headers, body: Body::Empty, deadline }).await
+    }
+
     fn headers(
         &self,
         route: &Route,
@@ -381,27 +407,13 @@ impl<'a> Asker<'a> {
         }
         let Ok(reply) = &exchange.result else { return };
         *tally.responses.entry((route.clone(), step, reply.status, fresh_token)).or_default() += 1;
-        if let Some(date) = registry::date_of(&reply.headers) {
-            let sample = self.sample(exchange, date);
-            tally.samples.entry((route.clone(), ClockSource::Date)).or_default().push(sample);
-        }
+        let date = registry::date_of(&reply.headers);
+        self.clocks.book(route, ClockSource::Date, exchange, date);
     }
 
     /// Books the time that a token says it was issued at.
     pub(super) fn book_issued_at(&self, route: &Route, exchange: &Exchange, issued_at: i64) {
-        let sample = self.sample(exchange, issued_at);
-        let mut tally = self.tally();
-        tally.samples.entry((route.clone(), ClockSource::Iat)).or_default().push(sample);
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "seconds of this century fit a double")]
-    fn sample(&self, exchange: &Exchange, seconds: i64) -> Sample {
-        Sample {
-            sent: self.clock.at(exchange.sent),
-            answered: self.clock.at(exchange.answered),
-            shown: seconds as f64,
-            resolution: 1.0,
-        }
+        self.clocks.book(route, ClockSource::Iat, exchange, Some(issued_at));
     }
 
     /// Ends the round's book-keeping.

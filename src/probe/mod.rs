@@ -7,6 +7,7 @@
 mod ask;
 mod balancer;
 mod check;
+mod clock;
 mod facts;
 mod flow;
 mod matrix;

@@ -2,19 +2,21 @@
 
 use std::sync::Arc;
 
-use futures_util::future::{join_all, join3};
+use chrono::TimeDelta;
+use futures_util::future::{join, join_all, join3};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use secrecy::ExposeSecret as _;
 use tokio::time::Instant;
 
-use super::ask::{Asker, Memory, Tally, remember};
+use super::ask::{Asker, Memory, Token, remember};
+use super::clock::{self, Clocks};
 use super::suspicion::Held;
 use super::{balancer, check, facts, flow, matrix, suspicion};
-use crate::clock::{Clock, estimate};
+use crate::clock::Clock;
 use crate::config::{self, Backend};
 use crate::model::{
-    Account, Aged, BackendFacts, BalancerRun, Borrowed, Census, Checks, ClockReading, Flow, Matrix,
+    Account, Aged, BackendFacts, BackendName, BalancerRun, Borrowed, Census, Checks, Flow, Matrix,
     Outcome, Round, Route, Skipped,
 };
 use crate::transport::Wire;
@@ -33,11 +35,12 @@ pub enum Progress {
 }
 
 /// Probes one registry, round after round. Between rounds it remembers sessions and pace of each
-/// route, and how many rounds there were.
+/// route, the clocks of the backends, and how many rounds there were.
 pub struct Prober {
     registry: Arc<config::Registry>,
     wire: Arc<dyn Wire>,
     memory: Memory,
+    clocks: Clocks,
     held: Held,
     checks: check::Kept,
     rounds: u64,
@@ -57,6 +60,7 @@ impl Prober {
             registry,
             wire,
             memory: Memory::default(),
+            clocks: Clocks::default(),
             held: Held::default(),
             checks: check::Kept::default(),
             rounds: 0,
@@ -83,14 +87,20 @@ impl Prober {
             .chain([Route::Balancer])
             .collect();
         remember(&mut self.memory, &routes, registry.max_requests_per_second);
+        let names: Vec<BackendName> = backends.iter().map(|backend| backend.name.clone()).collect();
+        let stepped = self.clocks.begin(clock, &names);
         let seed = self.seeds.random();
-        let asker =
-            Asker::new(&registry, backends, &*self.wire, &self.memory, clock, deadline, seed);
+        let remembered = (&self.memory, &self.clocks);
+        let asker = Asker::new(&registry, backends, &*self.wire, remembered, clock, deadline, seed);
 
         let kept = (&mut self.held, &mut self.checks);
         let measured = measure(&asker, kept, number, progress).await;
         progress(Progress::Done);
         let tally = asker.finish();
+        let (clocks, stepped) = match self.clocks.end() {
+            Ok(clocks) => (clocks, stepped),
+            Err(stepped) => (Vec::new(), Some(stepped)),
+        };
         Round {
             registry: registry.name.clone(),
             url: registry.url.to_string(),
@@ -106,7 +116,8 @@ impl Prober {
             borrowed: measured.borrowed,
             aged: measured.aged,
             checks: measured.checks,
-            clocks: clocks(&tally),
+            clocks,
+            clock_step_seconds: stepped.map(TimeDelta::as_seconds_f64),
             responses: tally.response_counts(),
             certificates: tally.certificates.into_values().collect(),
         }
@@ -135,13 +146,29 @@ async fn measure(
     let flows = routes.iter().map(|route| flow::boxed(flow::flow(asker, route)));
     let (flows, tokens): (Vec<Flow>, Vec<_>) = join_all(flows).await.into_iter().unzip();
 
-    let rows = matrix::rows(asker, &flows);
+    let clocks = clock::ask(asker, &flows, number == 0);
+    let rest = rest(asker, (held, kept), number, progress, &flows, tokens);
+    let ((), mut measured) = join(flow::boxed(clocks), flow::boxed(rest)).await;
+    measured.flows = flows;
+    measured
+}
+
+/// Everything after the flows but the clocks.
+async fn rest(
+    asker: &Asker<'_>,
+    (held, kept): (&mut Held, &mut check::Kept),
+    number: u64,
+    progress: &(dyn Fn(Progress) + Sync),
+    flows: &[Flow],
+    tokens: Vec<Option<Token>>,
+) -> Measured {
+    let rows = matrix::rows(asker, flows);
     progress(Progress::Matrix(rows.len() * flows.len()));
     let own = |backend: &Backend| flows.iter().find(|f| f.route.backend() == Some(&backend.name));
     let facts = asker.backends.iter().map(|b| flow::boxed(facts::facts(asker, b, own(b))));
     let backends = join_all(facts).await;
-    let (mut matrix, refused) = matrix::first_pass(asker, &rows, &flows, number).await;
-    let borrowed = suspicion::borrowed(asker, &rows, &flows).await;
+    let (mut matrix, refused) = matrix::first_pass(asker, &rows, flows, number).await;
+    let borrowed = suspicion::borrowed(asker, &rows, flows).await;
     let aged = suspicion::aged(asker, held, tokens).await;
     let census = suspicion::census(asker, &rows, &matrix).await;
 
@@ -152,13 +179,14 @@ async fn measure(
             None => Outcome::Skipped(Skipped::Disabled),
         }
     };
-    let checks = check::due(asker, kept, &flows);
+    let checks = check::due(asker, kept, flows);
     let (balancer, (), checks) = join3(
         flow::boxed(sampling),
         flow::boxed(matrix::ladder(asker, &mut matrix, refused)),
         flow::boxed(checks),
     )
     .await;
+    let flows = Vec::new();
     Measured { backends, flows, matrix, balancer, census, borrowed, aged, checks }
 }
 
@@ -172,14 +200,4 @@ fn account(registry: &config::Registry) -> Account {
         Some(credentials) if credentials.username.starts_with("robot$") => Account::Robot,
         Some(_) => Account::User,
     }
-}
-
-fn clocks(tally: &Tally) -> Vec<ClockReading> {
-    let reading = |((route, source), samples): (&(Route, _), &Vec<_>)| {
-        let backend = route.backend()?.clone();
-        let (interval, contradiction) = estimate(samples)?;
-        let samples = u32::try_from(samples.len()).unwrap_or(u32::MAX);
-        Some(ClockReading { backend, source: *source, interval, samples, contradiction })
-    };
-    tally.samples.iter().filter_map(reading).collect()
 }

@@ -14,8 +14,8 @@ use crate::model::{
     Skipped, Step,
 };
 
-/// Tokens that a census counts: two replicas with equal shares stay unseen once in 32.
-const CENSUS_TOKENS: u32 = 6;
+/// Tokens that a census counts: two replicas with equal shares stay unseen once in 256.
+const CENSUS_TOKENS: u32 = 9;
 
 /// Above this many backends under suspicion the cause is a common one, and counting would cost
 /// more than it tells.

@@ -1,6 +1,6 @@
 //! One HTTP answer reduced to what a diagnosis may need: who gave it, and what it said.
 
-use http::header::{CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER, SERVER, SET_COOKIE};
+use http::header::{AGE, CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER, SERVER, SET_COOKIE};
 use http::{HeaderMap, HeaderName};
 use serde::Deserialize;
 
@@ -20,6 +20,9 @@ const AFFINITY_COOKIES: [&str; 10] = [
     "stickounet",
     "jsessionid",
 ];
+
+/// Where caches write `HIT` or `MISS`.
+const CACHE_HEADERS: [&str; 4] = ["x-cache", "x-cache-status", "x-proxy-cache", "cf-cache-status"];
 
 /// Reads an answer. Only bounded, cleaned texts are kept, and nothing that could be a secret.
 pub fn answer_of(status: u16, headers: &HeaderMap, body: &[u8]) -> Answer {
@@ -42,12 +45,26 @@ pub fn answer_of(status: u16, headers: &HeaderMap, body: &[u8]) -> Answer {
 }
 
 /// The `Date` header in seconds since 1970, in any of the three forms of RFC 9110. Of several
-/// lines the first counts.
+/// lines the first counts. `None` too where a cache gave the answer: its date was true once.
 pub fn date_of(headers: &HeaderMap) -> Option<i64> {
+    if is_cached(headers) {
+        return None;
+    }
     let text = headers.get(DATE)?.to_str().ok()?;
     let time = httpdate::parse_http_date(text.trim()).ok()?;
     let since = time.duration_since(std::time::UNIX_EPOCH).ok()?;
     i64::try_from(since.as_secs()).ok()
+}
+
+/// Whether an answer says that it was kept: `Age` above zero, or one of the headers by which
+/// caches tell of a hit.
+fn is_cached(headers: &HeaderMap) -> bool {
+    let aged = text(headers, &AGE).is_some_and(|age| age.trim() != "0");
+    let hit = |name: &&str| {
+        let value = headers.get(*name).and_then(|value| value.to_str().ok());
+        value.is_some_and(|value| value.to_ascii_lowercase().contains("hit"))
+    };
+    aged || CACHE_HEADERS.iter().any(hit)
 }
 
 fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
@@ -148,6 +165,25 @@ mod tests {
         }
         assert_eq!(date_of(&headers(&[("date", "tomorrow")])), None);
         assert_eq!(date_of(&headers(&[])), None);
+    }
+
+    #[test]
+    fn the_date_of_an_answer_that_was_kept_is_no_time() {
+        let date = ("date", "Sun, 06 Nov 1994 08:49:37 GMT");
+        for (name, value, told) in [
+            ("age", "0", true),
+            ("age", "5", false),
+            ("x-cache", "HIT from cdn-7", false),
+            ("x-cache", "MISS", true),
+            ("x-cache-status", "HIT", false),
+            ("cf-cache-status", "DYNAMIC", true),
+        ] {
+            assert_eq!(
+                date_of(&headers(&[date, (name, value)])).is_some(),
+                told,
+                "{name}: {value}"
+            );
+        }
     }
 
     #[test]

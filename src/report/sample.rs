@@ -64,7 +64,7 @@ fn flow(route: Route) -> Flow {
 
 fn reading(backend: BackendName, source: ClockSource, middle: f64) -> ClockReading {
     let interval = ClockInterval::between(middle - 0.26, middle + 0.26);
-    ClockReading { backend, source, interval, samples: 12, contradiction: false }
+    ClockReading { samples: 12, ..ClockReading::new(backend, source, interval) }
 }
 
 /// A round of so many backends in which everything is right.
@@ -118,6 +118,7 @@ pub(super) fn healthy(backends: usize) -> Judged {
                 ..Checks::default()
             },
             clocks: clocks.collect(),
+            clock_step_seconds: None,
             certificates: Vec::new(),
             responses: Vec::new(),
         },

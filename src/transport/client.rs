@@ -8,6 +8,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, HOST};
@@ -64,7 +65,24 @@ impl Wire for Client {
             }
         })
     }
+
+    fn wait_until(&self, at: Instant) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            if let Some(early) = at.checked_sub(COARSE) {
+                tokio::time::sleep_until(early).await;
+            }
+            let left = at.saturating_duration_since(Instant::now());
+            if !left.is_zero() {
+                // A thread that cannot be had only makes the request early or late.
+                let _ = tokio::task::spawn_blocking(move || std::thread::sleep(left)).await;
+            }
+        })
+    }
 }
+
+/// The runtime's timer has steps of a millisecond and may fire one late; what is left is slept
+/// by a thread.
+const COARSE: Duration = Duration::from_millis(2);
 
 struct Connection {
     tls: Tls,
@@ -116,7 +134,7 @@ impl Connection {
         Exchange {
             result,
             timeline,
-            sent: noted.ready(began),
+            sent: noted.connecting.unwrap_or(began),
             answered: noted.answered.unwrap_or(ended),
             certificate: noted.certificate.clone(),
         }

@@ -139,7 +139,8 @@ pub struct Exchange {
     pub result: Result<Reply, Failure>,
     /// The phases.
     pub timeline: Timeline,
-    /// When the request could first have been sent: the connection was ready.
+    /// When the connection began to be opened, or if it was open when the request was sent: the
+    /// server's clock was read after that.
     pub sent: Instant,
     /// When the headers of the answer were there.
     pub answered: Instant,
@@ -162,6 +163,11 @@ pub trait Wire: Send + Sync {
         resolver: Option<SocketAddr>,
         deadline: Instant,
     ) -> BoxFuture<'a, Result<Vec<DnsRecord>, Failure>>;
+
+    /// Waits until an instant, as exactly as requests can be sent over this wire.
+    fn wait_until(&self, at: Instant) -> BoxFuture<'_, ()> {
+        Box::pin(tokio::time::sleep_until(at))
+    }
 }
 
 /// One connection.

@@ -39,6 +39,10 @@ fn nginx(call: &mut Call<'_>) -> Response<Bytes> {
         set(&mut response, "location", &place);
         return response;
     }
+    if path.starts_with("/v1/") {
+        // Its own answer, without asking anybody.
+        return nginx_page(404, "nginx");
+    }
     let for_core = ["/v2/", "/service/", "/api/", "/c/"].iter().any(|at| path.starts_with(at));
     if !for_core {
         let page = "<!doctype html>\n<html><head><title>Harbor</title></head><body>\

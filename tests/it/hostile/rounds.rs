@@ -34,12 +34,15 @@ pub(super) enum Asks {
     Challenge,
     Token,
     Access,
+    /// What nobody but the clock is asked for.
+    Time,
 }
 
 pub(super) fn asks(request: &str) -> Asks {
     let bearer = request.to_ascii_lowercase().contains("\r\nauthorization: bearer ");
     match request.split(' ').nth(1).unwrap_or_default() {
         path if path.starts_with("/token") => Asks::Token,
+        "/v1/" => Asks::Time,
         _ if bearer => Asks::Access,
         _ => Asks::Challenge,
     }
@@ -77,6 +80,7 @@ pub(super) fn well(asked: Asks) -> Vec<Act> {
         Asks::Challenge => challenge(&format!("{PUBLIC}/token")),
         Asks::Token => issued(),
         Asks::Access => answer("200 OK", "", "{}"),
+        Asks::Time => answer("404 Not Found", "", ""),
     }]
 }
 

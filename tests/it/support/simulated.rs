@@ -237,7 +237,7 @@ impl Link for Connected {
             Exchange {
                 timeline: stamps.timeline(began, ended, failed_in),
                 result,
-                sent: stamps.ready.unwrap_or(began),
+                sent: began,
                 answered: stamps.answered.unwrap_or(ended),
                 certificate: None,
             }
