@@ -131,6 +131,8 @@ scenarios! {
     "project-missing",
     "db-outage-or-pool-exhaustion",
     "db-outage-at-one-node",
+    "csrf-key-mismatch",
+    "csrf-origin-or-secure-mismatch",
     "replication-lag-split-content",
     "backend-certificate-drift",
     "backend-certificate-drift-passed-on",

@@ -51,6 +51,8 @@ checks! {
     AuthorizationHeader = "authorization_header", Anonymous, Round;
     /// Where does the public name lead, and does every address answer as a backend?
     Dns = "dns", Anonymous, Interval;
+    /// Do the backends take each other's CSRF cookies, as a browser brings them?
+    Csrf = "csrf", Anonymous, Interval;
 }
 
 impl fmt::Display for Check {
@@ -154,6 +156,25 @@ pub enum HeaderFate {
     Dropped,
 }
 
+/// What a backend made of a CSRF cookie and its token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CsrfVerdict {
+    /// It could read the cookie.
+    Accepted,
+    /// It could not: its key is another one.
+    UnknownKey,
+    /// It takes the public URL for a foreign site.
+    ForeignOrigin,
+}
+
+impl CsrfVerdict {
+    /// Whether a browser that comes from the issuer may go on here.
+    pub fn is_accepted(self) -> bool {
+        self == Self::Accepted
+    }
+}
+
 /// Everything that the checks of a round found, or found last.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Checks {
@@ -161,6 +182,8 @@ pub struct Checks {
     pub authorization_header: Checked<Vec<OfRoute<HeaderFate>>>,
     /// [`Check::Dns`].
     pub dns: Checked<DnsReport>,
+    /// [`Check::Csrf`].
+    pub csrf: Checked<Vec<OfPair<CsrfVerdict>>>,
 }
 
 /// One check in a list for people.
@@ -182,6 +205,7 @@ impl Checks {
         let run = |check: &Check| match check {
             Check::AuthorizationHeader => run(*check, &self.authorization_header),
             Check::Dns => run(*check, &self.dns),
+            Check::Csrf => run(*check, &self.csrf),
         };
         Check::ALL.iter().map(run).collect()
     }

@@ -27,7 +27,7 @@ mod token;
 pub use answer::{Answer, AuthScheme, Challenge, Family, Version};
 pub use balancer::{BalancerRun, KeyCount, Ratio, Share};
 pub use check::{
-    Cadence, Check, CheckRun, Checked, Checks, HeaderFate, OfPair, OfRoute, Privilege,
+    Cadence, Check, CheckRun, Checked, Checks, CsrfVerdict, HeaderFate, OfPair, OfRoute, Privilege,
 };
 pub use clock::{ClockInterval, ClockReading, ClockSource};
 pub use dns::{DnsAddress, DnsAnswer, DnsRecord, DnsReport, DnsSeen};

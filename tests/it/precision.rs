@@ -145,6 +145,7 @@ impl Play {
                     | FindingName::MixedVersions
                     | FindingName::SettingDrift
                     | FindingName::IssuerAudienceMismatch
+                    | FindingName::CsrfKeyMismatch
             );
             if !compared || replicas || expected.backends.is_empty() {
                 continue;
