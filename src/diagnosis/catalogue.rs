@@ -191,6 +191,13 @@ pub(super) fn remedies(name: FindingName, family: Family) -> Vec<String> {
              proxy_set_header X-Forwarded-Proto $scheme;",
             "Leave Harbor 2.12.3, whose check of the origin does not know plain HTTP.",
         ],
+        FindingName::SessionStoreNotShared => &[
+            "Let all cores use one Redis and the same database index for sessions, and recreate \
+             them; never one that another Harbor uses too:\n\
+             grep -E '^_REDIS_URL_CORE=' common/config/core/env   # on every node\n\
+             docker compose up -d --force-recreate core",
+            "Until then tie browsers to one node by a cookie of the load balancer.",
+        ],
         FindingName::ReplicationLagSplitContent => &[
             "Let all nodes use one database and one storage; nodes that replicate content do not \
              share accounts, robots or projects.",
@@ -316,6 +323,9 @@ pub(super) fn confirm(name: FindingName) -> &'static str {
         FindingName::CsrfOriginOrSecureMismatch => {
             "The browser's network view shows 403 with \"origin invalid\", or a Secure cookie on \
              plain HTTP."
+        }
+        FindingName::SessionStoreNotShared => {
+            "The nodes' _REDIS_URL_CORE differ, or lead to different servers."
         }
         FindingName::ReplicationLagSplitContent => {
             "The nodes' POSTGRESQL_HOST differ, or the account is missing in one web page."

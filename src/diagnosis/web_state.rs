@@ -1,14 +1,15 @@
-//! What browsers carry from node to node: the CSRF cookie and its key (E1, E2). The token flow has
-//! no part in it.
+//! What browsers carry from node to node: the CSRF cookie and its key (E1, E2), and the session
+//! (E3). The token flow has no part in it.
 
 use std::collections::BTreeMap;
 
 use super::case::{Case, Draft, Impact, list};
 use super::keys::odd_ones;
-use crate::model::{BackendName, Confidence, CsrfVerdict, FindingName, OfPair};
+use crate::model::{BackendName, Confidence, CsrfVerdict, FindingName, OfPair, SessionVerdict};
 
 pub(super) fn examine(case: &mut Case<'_>) {
     csrf(case);
+    session(case);
 }
 
 fn csrf(case: &mut Case<'_>) {
@@ -85,6 +86,39 @@ fn foreign_origin(case: &mut Case<'_>, pairs: &[OfPair<CsrfVerdict>]) {
             impact: Impact::WebPages,
             summary: format!("{} takes its own public URL for a foreign site.", list(&names)),
             backends: names,
+            evidence,
+            alternatives: Vec::new(),
+        },
+        &[],
+        &[],
+    );
+}
+
+/// Nodes that keep sessions apart. Where a node does not know its own, its store is down and
+/// nothing is learned of whose it is.
+fn session(case: &mut Case<'_>) {
+    let Some(pairs) = case.round.checks.session.measured() else { return };
+    let split = Split::of(pairs, |verdict| Some(*verdict == SessionVerdict::Known));
+    if split.groups.len() < 2 {
+        return;
+    }
+    let mut evidence = split.evidence("know each other's sessions");
+    evidence.extend(split.refused.first().map(|(issuer, verifier)| {
+        format!("{issuer} → {verifier}: a new session in place of the one shown, twice")
+    }));
+    let odd = split.odd.clone();
+    let summary = if split.majority {
+        format!("{} keeps web sessions in a store of its own.", list(&odd))
+    } else {
+        format!("{} keep web sessions in different stores.", list(&odd))
+    };
+    case.add(
+        Draft {
+            name: FindingName::SessionStoreNotShared,
+            confidence: Confidence::Proved,
+            impact: Impact::WebPages,
+            backends: odd,
+            summary,
             evidence,
             alternatives: Vec::new(),
         },
@@ -182,8 +216,8 @@ impl Split {
 mod tests {
     use super::super::assess;
     use crate::model::{
-        BackendName, Checked, Confidence, CsrfVerdict, Failure, FindingName, OfPair, Outcome,
-        Reason, Severity, Skipped, sample,
+        BackendName, Checked, Confidence, CsrfVerdict, Failure, Finding, FindingName, OfPair,
+        Outcome, Reason, SessionVerdict, Severity, Skipped, sample,
     };
 
     type Verdicts<'a> = &'a [(&'a str, &'a str, Outcome<CsrfVerdict>)];
@@ -242,6 +276,32 @@ mod tests {
         let own = [("a", "a", FOREIGN), ("b", "b", FOREIGN)];
         let name = FindingName::CsrfOriginOrSecureMismatch;
         assert_eq!(found(&["a", "b"], &own), [(name, Confidence::Proved, "a b".into())]);
+    }
+
+    #[test]
+    fn a_store_of_its_own_is_named_and_one_that_is_down_is_not() {
+        use SessionVerdict::{Known, Unknown};
+        let judged = |known: fn(&str, &str) -> bool| {
+            let names = ["a", "b", "c"];
+            let pair = |(issuer, verifier): (&str, &str)| OfPair {
+                issuer: sample::backend(issuer),
+                verifier: sample::backend(verifier),
+                value: Outcome::Measured(if known(issuer, verifier) { Known } else { Unknown }),
+            };
+            let pairs = names.into_iter().flat_map(|i| names.map(|v| pair((i, v)))).collect();
+            let round = sample::bent(&names, |round| {
+                let found = Outcome::Measured(pairs);
+                round.checks.session = Checked { at: Some(sample::started()), requests: 9, found };
+            });
+            let named = |finding: &Finding| (finding.finding, finding.backends.clone());
+            assess(&round).findings.iter().map(named).collect::<Vec<_>>()
+        };
+        let name = FindingName::SessionStoreNotShared;
+        assert_eq!(judged(|_, _| true), []);
+        let alone = judged(|issuer, verifier| (issuer == "b") == (verifier == "b"));
+        assert_eq!(alone, [(name, vec![sample::backend("b")])]);
+        assert_eq!(judged(|_, verifier| verifier != "b"), [], "the store of b is down");
+        assert_eq!(judged(|_, _| false), []);
     }
 
     #[test]

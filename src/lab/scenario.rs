@@ -133,6 +133,7 @@ scenarios! {
     "db-outage-at-one-node",
     "csrf-key-mismatch",
     "csrf-origin-or-secure-mismatch",
+    "session-store-not-shared",
     "replication-lag-split-content",
     "backend-certificate-drift",
     "backend-certificate-drift-passed-on",

@@ -10,7 +10,7 @@ use super::exposition::{Page, Sample};
 use super::names;
 use crate::model::{
     BackendFacts, Certificate, Checked, Checks, ClockReading, Flow, Judged, KeyId, Leeway, OfPair,
-    Outcome, Route, Severity, Snapshot, Step, TokenFacts,
+    Outcome, Route, SessionVerdict, Severity, Snapshot, Step, TokenFacts,
 };
 
 /// Writes every family of registries, backends and routes.
@@ -217,6 +217,10 @@ fn checks(page: &mut Page, snapshot: &Snapshot) {
     page.family(
         &names::CSRF_CROSS_VALID,
         pairs(snapshot, |checks| &checks.csrf, |verdict| verdict.is_accepted()),
+    );
+    page.family(
+        &names::SESSION_CROSS_VALID,
+        pairs(snapshot, |checks| &checks.session, |known| *known == SessionVerdict::Known),
     );
 }
 

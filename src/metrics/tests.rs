@@ -12,7 +12,7 @@ use super::{Counters, Metrics, names, page_of, probe_page};
 use crate::model::sample;
 use crate::model::{
     CellResult, Checked, CsrfVerdict, Failure, FindingName, Judged, Leeway, OfPair, Outcome,
-    Reason, ResponseCount, Severity, Share, Skipped, Snapshot, Step,
+    Reason, ResponseCount, SessionVerdict, Severity, Share, Skipped, Snapshot, Step,
 };
 
 mod counters;
@@ -49,6 +49,7 @@ responses_total counter registry route step code
 round_duration_seconds histogram registry
 rounds_overrun_total counter registry
 rounds_total counter registry
+session_cross_valid gauge registry issuer verifier
 step_duration_seconds histogram registry route step
 step_success gauge registry route step
 token_cross_checks_total counter registry issuer verifier
@@ -109,6 +110,7 @@ fn rich() -> Arc<Judged> {
             count: 2,
         });
         round.checks.csrf = pairs(CsrfVerdict::Accepted, CsrfVerdict::UnknownKey);
+        round.checks.session = pairs(SessionVerdict::Known, SessionVerdict::Unknown);
         round.backends[0].address = "weird\"address\\with\nlines".into();
     });
     let again = round.certificates[0].clone();
@@ -274,6 +276,7 @@ fn a_cell_a_finding_and_a_failure_are_the_same_thing_in_the_metrics() {
         ("csrf_cross_valid{registry=\"main\",issuer=\"a\",verifier=\"a\"}", Some(1.0)),
         ("csrf_cross_valid{registry=\"main\",issuer=\"a\",verifier=\"b\"}", Some(0.0)),
         ("csrf_cross_valid{registry=\"main\",issuer=\"a\",verifier=\"c\"}", None),
+        ("session_cross_valid{registry=\"main\",issuer=\"a\",verifier=\"b\"}", Some(0.0)),
         ("token_keys{registry=\"main\"}", Some(2.0)),
         ("token_lifetime_seconds{registry=\"main\",backend=\"a\"}", Some(1800.0)),
         ("clock_leeway_seconds{registry=\"main\",backend=\"a\"}", Some(60.0)),

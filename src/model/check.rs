@@ -53,6 +53,8 @@ checks! {
     Dns = "dns", Anonymous, Interval;
     /// Do the backends take each other's CSRF cookies, as a browser brings them?
     Csrf = "csrf", Anonymous, Interval;
+    /// Do the backends know each other's sessions?
+    Session = "session", Anonymous, Interval;
 }
 
 impl fmt::Display for Check {
@@ -175,6 +177,16 @@ impl CsrfVerdict {
     }
 }
 
+/// What a backend made of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionVerdict {
+    /// It knows it.
+    Known,
+    /// It replaced it by a new one.
+    Unknown,
+}
+
 /// Everything that the checks of a round found, or found last.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Checks {
@@ -184,6 +196,8 @@ pub struct Checks {
     pub dns: Checked<DnsReport>,
     /// [`Check::Csrf`].
     pub csrf: Checked<Vec<OfPair<CsrfVerdict>>>,
+    /// [`Check::Session`].
+    pub session: Checked<Vec<OfPair<SessionVerdict>>>,
 }
 
 /// One check in a list for people.
@@ -206,6 +220,7 @@ impl Checks {
             Check::AuthorizationHeader => run(*check, &self.authorization_header),
             Check::Dns => run(*check, &self.dns),
             Check::Csrf => run(*check, &self.csrf),
+            Check::Session => run(*check, &self.session),
         };
         Check::ALL.iter().map(run).collect()
     }

@@ -81,6 +81,8 @@ finding_names! {
     CsrfKeyMismatch = "csrf-key-mismatch",
     /// A node takes the public URL for a foreign site (E2).
     CsrfOriginOrSecureMismatch = "csrf-origin-or-secure-mismatch",
+    /// Nodes do not know each other's sessions (E3).
+    SessionStoreNotShared = "session-store-not-shared",
     /// Nodes have databases of their own (G3).
     ReplicationLagSplitContent = "replication-lag-split-content",
     /// A route presents another or an invalid certificate (H1).

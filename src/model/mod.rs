@@ -28,6 +28,7 @@ pub use answer::{Answer, AuthScheme, Challenge, Family, Version};
 pub use balancer::{BalancerRun, KeyCount, Ratio, Share};
 pub use check::{
     Cadence, Check, CheckRun, Checked, Checks, CsrfVerdict, HeaderFate, OfPair, OfRoute, Privilege,
+    SessionVerdict,
 };
 pub use clock::{ClockInterval, ClockReading, ClockSource};
 pub use dns::{DnsAddress, DnsAnswer, DnsRecord, DnsReport, DnsSeen};

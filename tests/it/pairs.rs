@@ -46,6 +46,7 @@ fn singles(family: Family) -> Vec<Single> {
         (slow, FindingName::TokenEndpointSlow, 3),
         (Fault::TokenLifetime(600), FindingName::SettingDrift, 5),
         (Fault::CsrfKey, FindingName::CsrfKeyMismatch, 5),
+        (Fault::RedisSplit, FindingName::SessionStoreNotShared, 5),
         // Another version forgives and answers otherwise: it decides what else is to be seen.
         (other, FindingName::MixedVersions, 2),
     ];
@@ -151,6 +152,7 @@ impl Pair {
                 | FindingName::MixedVersions
                 | FindingName::SettingDrift
                 | FindingName::CsrfKeyMismatch
+                | FindingName::SessionStoreNotShared
         );
         let silent = self.one.reach < 4 || self.other.reach < 4;
         compared && self.nodes == 3 && silent

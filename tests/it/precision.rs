@@ -146,6 +146,7 @@ impl Play {
                     | FindingName::SettingDrift
                     | FindingName::IssuerAudienceMismatch
                     | FindingName::CsrfKeyMismatch
+                    | FindingName::SessionStoreNotShared
             );
             if !compared || replicas || expected.backends.is_empty() {
                 continue;

@@ -33,30 +33,8 @@ pub(super) async fn look(asker: &Asker<'_>, flows: &[Flow]) -> Outcome<Vec<OfPai
         Err(reason) => return Outcome::Skipped(reason),
     };
     let issued = join_all(names.iter().map(|name| flow::boxed(issue(asker, name)))).await;
-    let mut found: Vec<OfPair<CsrfVerdict>> = Vec::new();
-    let mut tried = Vec::new();
-    loop {
-        let wanted = pairs::next(names.len(), &tried);
-        if wanted.is_empty() {
-            return Outcome::Measured(found);
-        }
-        let asked = wanted.iter().filter_map(|(issuer, verifier)| {
-            let (issued, own) = (issued.get(*issuer)?, issuer == verifier);
-            let (issuer, verifier) = (names.get(*issuer)?.clone(), names.get(*verifier)?.clone());
-            Some(flow::boxed(async move {
-                let value = match issued {
-                    Outcome::Measured(issued) => shown(asker, issued, &verifier, own).await,
-                    Outcome::Failed(failure) => Outcome::Failed(failure.clone()),
-                    Outcome::Skipped(reason) => Outcome::Skipped(*reason),
-                };
-                OfPair { issuer, verifier, value }
-            }))
-        });
-        let asked = join_all(asked).await;
-        let learned = |pair: &OfPair<CsrfVerdict>| pair.value.measured().map(|v| v.is_accepted());
-        tried.extend(wanted.iter().zip(&asked).map(|((i, at), pair)| (*i, *at, learned(pair))));
-        found.extend(asked);
-    }
+    let show = |issued, name, own| flow::boxed(shown(asker, issued, name, own));
+    Outcome::Measured(pairs::carried(&names, &issued, show, |v| v.is_accepted()).await)
 }
 
 /// A cookie and token of a backend.
@@ -87,10 +65,10 @@ async fn issue(asker: &Asker<'_>, name: &BackendName) -> Outcome<Issued> {
 async fn shown(
     asker: &Asker<'_>,
     issued: &Issued,
-    verifier: &BackendName,
+    verifier: BackendName,
     own: bool,
 ) -> Outcome<CsrfVerdict> {
-    let route = Route::Backend(verifier.clone());
+    let route = Route::Backend(verifier);
     if asker.holds(&route) {
         return Outcome::Skipped(Skipped::BackingOff);
     }

@@ -8,6 +8,7 @@ mod authorization_header;
 mod csrf;
 mod dns;
 mod pairs;
+mod session;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -28,7 +29,7 @@ pub(super) struct Kept {
 pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> Checks {
     let Kept { last, found } = kept;
     let before = &*found;
-    let (authorization_header, dns, csrf) = tokio::join!(
+    let (authorization_header, dns, csrf, session) = tokio::join!(
         made(
             asker,
             Check::AuthorizationHeader,
@@ -38,8 +39,9 @@ pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> C
         ),
         made(asker, Check::Dns, last, &before.dns, dns::look(asker)),
         made(asker, Check::Csrf, last, &before.csrf, csrf::look(asker, flows)),
+        made(asker, Check::Session, last, &before.session, session::look(asker, flows)),
     );
-    *found = Checks { authorization_header, dns, csrf };
+    *found = Checks { authorization_header, dns, csrf, session };
     let now = Some(asker.clock.at(asker.began));
     for run in found.runs().into_iter().filter(|run| run.at == now) {
         last.insert(run.check, asker.began);

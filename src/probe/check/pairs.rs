@@ -1,7 +1,10 @@
 //! Which pairs of backends are tried, for checks that carry something from one to another.
 
-use crate::model::{BackendName, Family, Flow, Skipped, Step};
-use crate::probe::matrix;
+use futures_util::future::join_all;
+
+use super::super::{flow, matrix};
+use crate::model::{BackendName, Family, Flow, OfPair, Outcome, Skipped, Step};
+use crate::transport::BoxFuture;
 
 /// Above so many backends not every pair is tried.
 const FULL: usize = 12;
@@ -22,16 +25,49 @@ pub(super) fn harbors(flows: &[Flow]) -> Result<Vec<BackendName>, Skipped> {
     }
 }
 
+/// Shows what each backend gave to the others and to itself.
+pub(super) async fn carried<'a, I: Sync, T: Send + 'a>(
+    names: &[BackendName],
+    issued: &'a [Outcome<I>],
+    show: impl Fn(&'a I, BackendName, bool) -> BoxFuture<'a, Outcome<T>> + Sync,
+    accepted: impl Fn(&T) -> bool,
+) -> Vec<OfPair<T>> {
+    let mut found: Vec<OfPair<T>> = Vec::new();
+    let mut tried = Vec::new();
+    loop {
+        let wanted = next(names.len(), &tried);
+        if wanted.is_empty() {
+            return found;
+        }
+        let asked = wanted.iter().filter_map(|(i, at)| {
+            let (issuer, verifier) = (names.get(*i)?.clone(), names.get(*at)?.clone());
+            let (issued, show, own) = (issued.get(*i)?, &show, i == at);
+            Some(flow::boxed(async move {
+                let value = match issued {
+                    Outcome::Measured(issued) => show(issued, verifier.clone(), own).await,
+                    Outcome::Failed(failure) => Outcome::Failed(failure.clone()),
+                    Outcome::Skipped(reason) => Outcome::Skipped(*reason),
+                };
+                OfPair { issuer, verifier, value }
+            }))
+        });
+        let asked = join_all(asked).await;
+        let learned = |pair: &OfPair<T>| pair.value.measured().map(&accepted);
+        tried.extend(wanted.iter().zip(&asked).map(|((i, at), pair)| (*i, *at, learned(pair))));
+        found.extend(asked);
+    }
+}
+
 /// One pair that was tried: issuer and verifier by number, and whether the verifier accepted;
 /// nothing where nothing was learned.
-pub(super) type Tried = (usize, usize, Option<bool>);
+type Tried = (usize, usize, Option<bool>);
 
 /// The pairs to try next; none when all is known that is asked for.
 ///
 /// Up to twelve backends every pair is tried. With more, what is accepted is taken to be shared:
 /// everybody is shown its own and the first one's; those that refuse it are shown that of the
 /// first among them, and so on, which costs one request a backend for each distinct secret.
-pub(super) fn next(count: usize, tried: &[Tried]) -> Vec<(usize, usize)> {
+fn next(count: usize, tried: &[Tried]) -> Vec<(usize, usize)> {
     if count <= FULL {
         let all = || (0..count).flat_map(|issuer| (0..count).map(move |at| (issuer, at)));
         return if tried.is_empty() { all().collect() } else { Vec::new() };
