@@ -21,6 +21,8 @@ pub(super) enum Impact {
     BackendLoss,
     /// The way through the balancer itself fails.
     Balancer,
+    /// People in a browser are failed now and then; clients of the registry are not.
+    WebPages,
     /// Nobody is failed now; somebody will be on failover, or soon.
     Latent,
     /// Worth knowing.
@@ -224,7 +226,7 @@ impl<'a> Case<'a> {
             Impact::Balancer => true,
             Impact::Refusals => self.users_are_refused(),
             Impact::BackendLoss => self.users_are_lost() || self.users_are_refused(),
-            Impact::Latent => false,
+            Impact::WebPages | Impact::Latent => false,
             Impact::Note => return Severity::Info,
         };
         if critical { Severity::Critical } else { Severity::Warning }
@@ -233,6 +235,12 @@ impl<'a> Case<'a> {
     fn effect(&self, impact: Impact) -> String {
         match (impact, self.sampling()) {
             (Impact::Note, _) => "Nobody is failed by it.".to_owned(),
+            (Impact::WebPages, _) => {
+                "Logins to the web pages and changes made there fail whenever \
+                                      the load balancer changes the node; docker login, pull and \
+                                      push do not."
+                    .to_owned()
+            }
             (Impact::Latent, _) => {
                 "Nobody is failed now; users will be on failover, or soon.".to_owned()
             }

@@ -175,6 +175,29 @@ pub(super) fn remedies(name: FindingName, family: Family) -> Vec<String> {
             "Keep max_open_conns times the number of cores below max_connections; restart cores \
              whose pool holds dead connections after a failover.",
         ],
+        FindingName::CsrfKeyMismatch => &[
+            "Give all cores the same key of exactly 32 characters and recreate them; prepare makes \
+             a new one on every run:\n\
+             grep -c '^CSRF_KEY=' common/config/core/env; grep '^CSRF_KEY=' common/config/core/env | sha256sum   # on every node\n\
+             docker compose up -d --force-recreate core",
+            "With Helm set core.xsrfKey, and restart all core pods:\n\
+             kubectl rollout restart deployment/harbor-core",
+            "Until then tie browsers to one node by a cookie of the load balancer.",
+        ],
+        FindingName::CsrfOriginOrSecureMismatch => &[
+            "Set external_url to exactly what browsers use, scheme and port included; let the load \
+             balancer pass Host and X-Forwarded-Proto on:\n\
+             proxy_set_header Host $http_host;\n\
+             proxy_set_header X-Forwarded-Proto $scheme;",
+            "Leave Harbor 2.12.3, whose check of the origin does not know plain HTTP.",
+        ],
+        FindingName::SessionStoreNotShared => &[
+            "Let all cores use one Redis and the same database index for sessions, and recreate \
+             them; never one that another Harbor uses too:\n\
+             grep -E '^_REDIS_URL_CORE=' common/config/core/env   # on every node\n\
+             docker compose up -d --force-recreate core",
+            "Until then tie browsers to one node by a cookie of the load balancer.",
+        ],
         FindingName::ReplicationLagSplitContent => &[
             "Let all nodes use one database and one storage; nodes that replicate content do not \
              share accounts, robots or projects.",
@@ -294,6 +317,16 @@ pub(super) fn confirm(name: FindingName) -> &'static str {
             "Another robot, or the administrator, reaches the repository."
         }
         FindingName::DbOutageOrPoolExhaustion => "/api/v2.0/health says database: unhealthy.",
+        FindingName::CsrfKeyMismatch => {
+            "The checksums of CSRF_KEY in the nodes' core environment differ, or its length is not 32."
+        }
+        FindingName::CsrfOriginOrSecureMismatch => {
+            "The browser's network view shows 403 with \"origin invalid\", or a Secure cookie on \
+             plain HTTP."
+        }
+        FindingName::SessionStoreNotShared => {
+            "The nodes' _REDIS_URL_CORE differ, or lead to different servers."
+        }
         FindingName::ReplicationLagSplitContent => {
             "The nodes' POSTGRESQL_HOST differ, or the account is missing in one web page."
         }

@@ -32,6 +32,7 @@ mod statistics;
 mod tests;
 mod time;
 mod unexplained;
+mod web_state;
 
 pub use statistics::wilson;
 
@@ -60,6 +61,7 @@ pub fn assess_after(round: &Round, earlier: &Earlier) -> Assessment {
     balancer::examine(&mut case);
     health_check::blind(&mut case);
     dns::examine(&mut case);
+    web_state::examine(&mut case);
     drift::examine(&mut case);
     unexplained::examine(&mut case);
 

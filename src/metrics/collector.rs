@@ -9,8 +9,8 @@ use super::counters::{RouteTally, StepTally, Tallies, Tally, signing_backend};
 use super::exposition::{Page, Sample};
 use super::names;
 use crate::model::{
-    BackendFacts, Certificate, ClockReading, Flow, Judged, KeyId, Leeway, Outcome, Route, Severity,
-    Snapshot, Step, TokenFacts,
+    BackendFacts, Certificate, Checked, Checks, ClockReading, Flow, Judged, KeyId, Leeway, OfPair,
+    Outcome, Route, SessionVerdict, Severity, Snapshot, Step, TokenFacts,
 };
 
 /// Writes every family of registries, backends and routes.
@@ -19,6 +19,7 @@ pub(super) fn registries(page: &mut Page, snapshot: &Snapshot, tallies: &Tallies
     balancer_and_matrix(page, snapshot, tallies);
     keys(page, snapshot, tallies);
     clocks(page, snapshot);
+    checks(page, snapshot);
     verdicts(page, snapshot);
     rounds(page, snapshot, tallies);
 }
@@ -209,6 +210,33 @@ fn clocks(page: &mut Page, snapshot: &Snapshot) {
             Some(Sample::number([name], judged.assessment.clock_margin?))
         }),
     );
+}
+
+/// What the checks beside the flow found last.
+fn checks(page: &mut Page, snapshot: &Snapshot) {
+    page.family(
+        &names::CSRF_CROSS_VALID,
+        pairs(snapshot, |checks| &checks.csrf, |verdict| verdict.is_accepted()),
+    );
+    page.family(
+        &names::SESSION_CROSS_VALID,
+        pairs(snapshot, |checks| &checks.session, |known| *known == SessionVerdict::Known),
+    );
+}
+
+/// The pairs of a check of which something is known.
+fn pairs<'a, T: 'a>(
+    snapshot: &'a Snapshot,
+    of: impl Fn(&'a Checks) -> &'a Checked<Vec<OfPair<T>>> + 'a,
+    valid: impl Fn(&T) -> bool + Copy + 'a,
+) -> impl Iterator<Item = Sample> + 'a {
+    newest(snapshot).flat_map(move |(name, judged)| {
+        let pairs = of(&judged.round.checks).measured().into_iter().flatten();
+        pairs.filter_map(move |pair| {
+            let labels = [name, pair.issuer.as_str(), pair.verifier.as_str()];
+            Some(Sample::flag(labels, valid(pair.value.measured()?)))
+        })
+    })
 }
 
 fn verdicts(page: &mut Page, snapshot: &Snapshot) {

@@ -121,6 +121,10 @@ metrics! {
         "How far off a clock this verifier forgives; absent if not known.";
     CLOCK_MARGIN = "clock_margin_seconds", Kind::Gauge, ["registry"],
         "The smallest leeway left over all pairs; negative means that tokens are refused.";
+    CSRF_CROSS_VALID = "csrf_cross_valid", Kind::Gauge, ["registry", "issuer", "verifier"],
+        "Whether the verifier could read the CSRF cookie of the issuer when last asked; absent if nothing was learned.";
+    SESSION_CROSS_VALID = "session_cross_valid", Kind::Gauge, ["registry", "issuer", "verifier"],
+        "Whether the verifier knew the session of the issuer when last asked; absent if nothing was learned.";
     CERTIFICATE_NOT_AFTER = "certificate_not_after_timestamp_seconds", Kind::Gauge,
         ["registry", "route"],
         "When the certificate presented on this route expires.";

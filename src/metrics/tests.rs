@@ -11,8 +11,8 @@ use tokio::sync::watch;
 use super::{Counters, Metrics, names, page_of, probe_page};
 use crate::model::sample;
 use crate::model::{
-    CellResult, Failure, FindingName, Judged, Leeway, Reason, ResponseCount, Severity, Share,
-    Skipped, Snapshot, Step,
+    CellResult, Checked, CsrfVerdict, Failure, FindingName, Judged, Leeway, OfPair, Outcome,
+    Reason, ResponseCount, SessionVerdict, Severity, Share, Skipped, Snapshot, Step,
 };
 
 mod counters;
@@ -34,6 +34,7 @@ clock_offset_seconds gauge registry backend source
 clock_offset_upper_bound_seconds gauge registry backend source
 config_last_reload_success_timestamp_seconds gauge
 config_last_reload_successful gauge
+csrf_cross_valid gauge registry issuer verifier
 expected_unauthorized_ratio gauge registry
 finding_active gauge registry finding severity backend
 findings gauge registry severity
@@ -48,6 +49,7 @@ responses_total counter registry route step code
 round_duration_seconds histogram registry
 rounds_overrun_total counter registry
 rounds_total counter registry
+session_cross_valid gauge registry issuer verifier
 step_duration_seconds histogram registry route step
 step_success gauge registry route step
 token_cross_checks_total counter registry issuer verifier
@@ -107,6 +109,8 @@ fn rich() -> Arc<Judged> {
             authenticated: true,
             count: 2,
         });
+        round.checks.csrf = pairs(CsrfVerdict::Accepted, CsrfVerdict::UnknownKey);
+        round.checks.session = pairs(SessionVerdict::Known, SessionVerdict::Unknown);
         round.backends[0].address = "weird\"address\\with\nlines".into();
     });
     let again = round.certificates[0].clone();
@@ -122,6 +126,21 @@ fn rich() -> Arc<Judged> {
     judged.assessment.leeways[2].1 = Leeway::Unknown;
     judged.assessment.clock_margin = Some(-3.5);
     Arc::new(judged)
+}
+
+/// A check of pairs: `a` accepts its own, `b` refuses that of `a`, nothing is known of `c`.
+fn pairs<T>(good: T, bad: T) -> Checked<Vec<OfPair<T>>> {
+    let pair = |issuer: &str, verifier: &str, value| OfPair {
+        issuer: sample::backend(issuer),
+        verifier: sample::backend(verifier),
+        value,
+    };
+    let found = vec![
+        pair("a", "a", Outcome::Measured(good)),
+        pair("a", "b", Outcome::Measured(bad)),
+        pair("a", "c", Outcome::Skipped(Skipped::BackingOff)),
+    ];
+    Checked { at: Some(sample::started()), requests: 3, found: Outcome::Measured(found) }
 }
 
 /// The value of the only sample with this name and these labels.
@@ -254,6 +273,10 @@ fn a_cell_a_finding_and_a_failure_are_the_same_thing_in_the_metrics() {
         ("findings{registry=\"main\",severity=\"critical\"}", Some(2.0)),
         ("findings{registry=\"main\",severity=\"info\"}", Some(0.0)),
         ("balancer_share{registry=\"main\",backend=\"unknown\"}", Some(0.1)),
+        ("csrf_cross_valid{registry=\"main\",issuer=\"a\",verifier=\"a\"}", Some(1.0)),
+        ("csrf_cross_valid{registry=\"main\",issuer=\"a\",verifier=\"b\"}", Some(0.0)),
+        ("csrf_cross_valid{registry=\"main\",issuer=\"a\",verifier=\"c\"}", None),
+        ("session_cross_valid{registry=\"main\",issuer=\"a\",verifier=\"b\"}", Some(0.0)),
         ("token_keys{registry=\"main\"}", Some(2.0)),
         ("token_lifetime_seconds{registry=\"main\",backend=\"a\"}", Some(1800.0)),
         ("clock_leeway_seconds{registry=\"main\",backend=\"a\"}", Some(60.0)),

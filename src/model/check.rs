@@ -51,6 +51,10 @@ checks! {
     AuthorizationHeader = "authorization_header", Anonymous, Round;
     /// Where does the public name lead, and does every address answer as a backend?
     Dns = "dns", Anonymous, Interval;
+    /// Do the backends take each other's CSRF cookies, as a browser brings them?
+    Csrf = "csrf", Anonymous, Interval;
+    /// Do the backends know each other's sessions?
+    Session = "session", Anonymous, Interval;
 }
 
 impl fmt::Display for Check {
@@ -154,6 +158,35 @@ pub enum HeaderFate {
     Dropped,
 }
 
+/// What a backend made of a CSRF cookie and its token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CsrfVerdict {
+    /// It could read the cookie.
+    Accepted,
+    /// It could not: its key is another one.
+    UnknownKey,
+    /// It takes the public URL for a foreign site.
+    ForeignOrigin,
+}
+
+impl CsrfVerdict {
+    /// Whether a browser that comes from the issuer may go on here.
+    pub fn is_accepted(self) -> bool {
+        self == Self::Accepted
+    }
+}
+
+/// What a backend made of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionVerdict {
+    /// It knows it.
+    Known,
+    /// It replaced it by a new one.
+    Unknown,
+}
+
 /// Everything that the checks of a round found, or found last.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Checks {
@@ -161,6 +194,10 @@ pub struct Checks {
     pub authorization_header: Checked<Vec<OfRoute<HeaderFate>>>,
     /// [`Check::Dns`].
     pub dns: Checked<DnsReport>,
+    /// [`Check::Csrf`].
+    pub csrf: Checked<Vec<OfPair<CsrfVerdict>>>,
+    /// [`Check::Session`].
+    pub session: Checked<Vec<OfPair<SessionVerdict>>>,
 }
 
 /// One check in a list for people.
@@ -182,6 +219,8 @@ impl Checks {
         let run = |check: &Check| match check {
             Check::AuthorizationHeader => run(*check, &self.authorization_header),
             Check::Dns => run(*check, &self.dns),
+            Check::Csrf => run(*check, &self.csrf),
+            Check::Session => run(*check, &self.session),
         };
         Check::ALL.iter().map(run).collect()
     }

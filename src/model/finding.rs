@@ -77,6 +77,12 @@ finding_names! {
     AuthzDeniedOrProjectMissing = "authz-denied-or-project-missing",
     /// The database is down or out of connections (D9).
     DbOutageOrPoolExhaustion = "db-outage-or-pool-exhaustion",
+    /// Nodes protect browsers' forms with different keys (E1).
+    CsrfKeyMismatch = "csrf-key-mismatch",
+    /// A node takes the public URL for a foreign site (E2).
+    CsrfOriginOrSecureMismatch = "csrf-origin-or-secure-mismatch",
+    /// Nodes do not know each other's sessions (E3).
+    SessionStoreNotShared = "session-store-not-shared",
     /// Nodes have databases of their own (G3).
     ReplicationLagSplitContent = "replication-lag-split-content",
     /// A route presents another or an invalid certificate (H1).

@@ -27,7 +27,8 @@ mod token;
 pub use answer::{Answer, AuthScheme, Challenge, Family, Version};
 pub use balancer::{BalancerRun, KeyCount, Ratio, Share};
 pub use check::{
-    Cadence, Check, CheckRun, Checked, Checks, HeaderFate, OfPair, OfRoute, Privilege,
+    Cadence, Check, CheckRun, Checked, Checks, CsrfVerdict, HeaderFate, OfPair, OfRoute, Privilege,
+    SessionVerdict,
 };
 pub use clock::{ClockDrift, ClockInterval, ClockReading, ClockSource, ClockStatus};
 pub use dns::{DnsAddress, DnsAnswer, DnsRecord, DnsReport, DnsSeen};

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
-use http::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, COOKIE, SET_COOKIE};
+use http::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use secrecy::ExposeSecret as _;
 use tokio::time::Instant;
@@ -224,6 +224,13 @@ impl<'a> Asker<'a> {
             let hold = memory.hold.lock().unwrap_or_else(PoisonError::into_inner);
             hold.is_some_and(|until| Instant::now() < until)
         })
+    }
+
+    /// The session that a route gave, for a check that must say its own cookies; only where
+    /// nothing is written.
+    pub(super) fn session(&self, route: &Route) -> Option<HeaderValue> {
+        let session = &self.memory.get(route)?.session;
+        session.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits, but not beyond the round's time; `false` if that is over first.
@@ -467,19 +474,10 @@ fn hold(memory: &RouteMemory, answer: &Answer) {
     *memory.hold.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
 }
 
-/// Keeps the `sid` that a route gave, as `sid=…` without attributes.
+/// Keeps the `sid` that a route gave.
 fn keep_session(memory: &RouteMemory, headers: &HeaderMap) {
-    for value in headers.get_all(SET_COOKIE) {
-        let Some(pair) = value.to_str().ok().and_then(|text| text.split(';').next()) else {
-            continue;
-        };
-        if pair.starts_with("sid=")
-            && pair.len() <= 256
-            && let Ok(mut cookie) = HeaderValue::from_str(pair)
-        {
-            cookie.set_sensitive(true);
-            *memory.session.lock().unwrap_or_else(PoisonError::into_inner) = Some(cookie);
-        }
+    if let Some(cookie) = registry::set_cookie(headers, registry::SESSION_COOKIE) {
+        *memory.session.lock().unwrap_or_else(PoisonError::into_inner) = Some(cookie);
     }
 }
 

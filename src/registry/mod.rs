@@ -8,8 +8,12 @@ mod answer;
 mod challenge;
 mod family;
 mod token;
+mod web_state;
 
 pub use answer::{answer_of, date_of};
 pub use challenge::challenge_of;
 pub use family::{family_of, harbor_health, harbor_version};
 pub use token::{MAX_TOKEN, TokenError, TokenResponse, read_token, read_token_response};
+pub use web_state::{
+    CSRF_COOKIE, CSRF_TOKEN, CsrfRefusal, SESSION_COOKIE, csrf_refusal, csrf_token, set_cookie,
+};

@@ -43,3 +43,5 @@ mod scenarios;
 mod secrets;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod web_state;

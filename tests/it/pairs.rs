@@ -45,6 +45,8 @@ fn singles(family: Family) -> Vec<Single> {
         (Fault::RegistryDown, FindingName::Gateway5xxTimeouts, 4),
         (slow, FindingName::TokenEndpointSlow, 3),
         (Fault::TokenLifetime(600), FindingName::SettingDrift, 5),
+        (Fault::CsrfKey, FindingName::CsrfKeyMismatch, 5),
+        (Fault::RedisSplit, FindingName::SessionStoreNotShared, 5),
         // Another version forgives and answers otherwise: it decides what else is to be seen.
         (other, FindingName::MixedVersions, 2),
     ];
@@ -146,7 +148,11 @@ impl Pair {
     fn without_majority(&self, finding: &Finding) -> bool {
         let compared = matches!(
             finding.finding,
-            FindingName::TokenKeyMismatch | FindingName::MixedVersions | FindingName::SettingDrift
+            FindingName::TokenKeyMismatch
+                | FindingName::MixedVersions
+                | FindingName::SettingDrift
+                | FindingName::CsrfKeyMismatch
+                | FindingName::SessionStoreNotShared
         );
         let silent = self.one.reach < 4 || self.other.reach < 4;
         compared && self.nodes == 3 && silent

@@ -145,6 +145,8 @@ impl Play {
                     | FindingName::MixedVersions
                     | FindingName::SettingDrift
                     | FindingName::IssuerAudienceMismatch
+                    | FindingName::CsrfKeyMismatch
+                    | FindingName::SessionStoreNotShared
             );
             if !compared || replicas || expected.backends.is_empty() {
                 continue;

@@ -74,6 +74,9 @@ impl Link for RecordingLink {
                     fields.into_iter().filter_map(Value::as_str).filter(|it| !it.is_empty());
                 record.tokens.extend(tokens.map(str::to_owned));
                 let cookies = reply.headers.get_all("set-cookie").iter();
+                let tokens = reply.headers.get_all("x-harbor-csrf-token").iter();
+                let tokens = tokens.filter_map(|token| token.to_str().ok().map(str::to_owned));
+                record.sessions.extend(tokens);
                 record.sessions.extend(cookies.filter_map(|cookie| {
                     let value = cookie.to_str().ok()?.split(';').next()?.split_once('=')?.1;
                     (value.len() > 8).then(|| value.to_owned())

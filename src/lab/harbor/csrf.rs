@@ -42,8 +42,10 @@ pub(super) fn check(call: &mut Call<'_>) -> Outcome {
     headers.push((TOKEN, mask(call, &secret)));
     let safe = matches!(*call.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     let shown = call.header(TOKEN).map(unmask);
-    if !safe && (stored.is_none() || shown != Some(Some(secret))) {
+    let foreign = call.settings.foreign_origin;
+    if !safe && (foreign || stored.is_none() || shown != Some(Some(secret))) {
         let message = match shown {
+            _ if foreign => "origin invalid",
             None if tells_absence(call.settings.family) => "CSRF token not found in request",
             _ => "CSRF token invalid",
         };

@@ -5,7 +5,10 @@
 //! was found, and a line in [`due`]. Rules that judge it are in `diagnosis`.
 
 mod authorization_header;
+mod csrf;
 mod dns;
+mod pairs;
+mod session;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -26,7 +29,7 @@ pub(super) struct Kept {
 pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> Checks {
     let Kept { last, found } = kept;
     let before = &*found;
-    let (authorization_header, dns) = tokio::join!(
+    let (authorization_header, dns, csrf, session) = tokio::join!(
         made(
             asker,
             Check::AuthorizationHeader,
@@ -35,8 +38,10 @@ pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> C
             authorization_header::look(asker, flows),
         ),
         made(asker, Check::Dns, last, &before.dns, dns::look(asker)),
+        made(asker, Check::Csrf, last, &before.csrf, csrf::look(asker, flows)),
+        made(asker, Check::Session, last, &before.session, session::look(asker, flows)),
     );
-    *found = Checks { authorization_header, dns };
+    *found = Checks { authorization_header, dns, csrf, session };
     let now = Some(asker.clock.at(asker.began));
     for run in found.runs().into_iter().filter(|run| run.at == now) {
         last.insert(run.check, asker.began);
