@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{BackendName, DnsReport, Outcome, Route, Skipped};
+use super::{BackendName, BodyLimit, DnsReport, Outcome, Route, Skipped};
 
 macro_rules! checks {
     ($($(#[doc = $doc:literal])+ $variant:ident = $text:literal, $privilege:ident, $cadence:ident;)*) => {
@@ -51,6 +51,8 @@ checks! {
     AuthorizationHeader = "authorization_header", Anonymous, Round;
     /// Where does the public name lead, and does every address answer as a backend?
     Dns = "dns", Anonymous, Interval;
+    /// How large a request body does each route let through?
+    BodyLimit = "body_limit", Anonymous, Interval;
 }
 
 impl fmt::Display for Check {
@@ -161,6 +163,8 @@ pub struct Checks {
     pub authorization_header: Checked<Vec<OfRoute<HeaderFate>>>,
     /// [`Check::Dns`].
     pub dns: Checked<DnsReport>,
+    /// [`Check::BodyLimit`].
+    pub body_limit: Checked<Vec<OfRoute<BodyLimit>>>,
 }
 
 /// One check in a list for people.
@@ -182,6 +186,7 @@ impl Checks {
         let run = |check: &Check| match check {
             Check::AuthorizationHeader => run(*check, &self.authorization_header),
             Check::Dns => run(*check, &self.dns),
+            Check::BodyLimit => run(*check, &self.body_limit),
         };
         Check::ALL.iter().map(run).collect()
     }

@@ -5,6 +5,7 @@
 //! was found, and a line in [`due`]. Rules that judge it are in `diagnosis`.
 
 mod authorization_header;
+mod body_limit;
 mod dns;
 
 use std::collections::BTreeMap;
@@ -26,7 +27,7 @@ pub(super) struct Kept {
 pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> Checks {
     let Kept { last, found } = kept;
     let before = &*found;
-    let (authorization_header, dns) = tokio::join!(
+    let (authorization_header, dns, body_limit) = tokio::join!(
         made(
             asker,
             Check::AuthorizationHeader,
@@ -35,8 +36,15 @@ pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> C
             authorization_header::look(asker, flows),
         ),
         made(asker, Check::Dns, last, &before.dns, dns::look(asker)),
+        made(
+            asker,
+            Check::BodyLimit,
+            last,
+            &before.body_limit,
+            body_limit::look(asker, flows, &before.body_limit),
+        ),
     );
-    *found = Checks { authorization_header, dns };
+    *found = Checks { authorization_header, dns, body_limit };
     let now = Some(asker.clock.at(asker.began));
     for run in found.runs().into_iter().filter(|run| run.at == now) {
         last.insert(run.check, asker.began);
