@@ -132,6 +132,13 @@ pub(super) fn remedies(name: FindingName, family: Family) -> Vec<String> {
             "Until then take a broken node out by hand, or switch the check off where it refuses \
              sound nodes.",
         ],
+        FindingName::BodySize413 => &[
+            "Take the limit away where the evidence puts it: the balancer if the nodes have none, \
+             else the nodes' own nginx:\n\
+             client_max_body_size 0;   # nginx, in the server or location of /v2/\n\
+             kubectl -n harbor annotate ingress harbor-ingress nginx.ingress.kubernetes.io/proxy-body-size=0 --overwrite",
+            "A limit of a content delivery network belongs to its plan: let pushes go around it.",
+        ],
         FindingName::NginxStaleUpstream => {
             &["Restart the node's nginx: it holds the address of a container that is gone:\n\
              docker restart nginx"]
@@ -298,6 +305,9 @@ pub(super) fn confirm(name: FindingName) -> &'static str {
         }
         FindingName::LbHealthCheckMisjudges => {
             "The balancer's own list of nodes disagrees with this page."
+        }
+        FindingName::BodySize413 => {
+            "The proxy's error log says \"client intended to send too large body\"."
         }
         FindingName::NginxStaleUpstream => "The node's nginx log names an upstream that is gone.",
         FindingName::AffinityMasksInconsistency => {

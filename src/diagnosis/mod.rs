@@ -10,6 +10,7 @@
 //! remedies in `catalogue`, its page in `deploy/runbooks`, and a scenario in the lab.
 
 mod balancer;
+mod body_size;
 mod case;
 mod catalogue;
 mod challenge;
@@ -62,6 +63,7 @@ pub fn assess_after(round: &Round, earlier: &Earlier) -> Assessment {
     health_check::blind(&mut case);
     dns::examine(&mut case);
     web_state::examine(&mut case);
+    body_size::examine(&mut case);
     drift::examine(&mut case);
     unexplained::examine(&mut case);
 

@@ -70,7 +70,6 @@ pub(super) struct Manglers {
     drops_authorization: bool,
     host: Option<String>,
     loses_proto: bool,
-    body_limit: Option<u64>,
     html_paths: Vec<(String, u16)>,
     redirects: Vec<(String, String, u16)>,
     per_second: Option<u32>,
@@ -84,7 +83,6 @@ impl Manglers {
             Fault::DropsAuthorization => self.drops_authorization = true,
             Fault::RewritesHost(host) => self.host = Some(host.clone()),
             Fault::LosesForwardedProto => self.loses_proto = true,
-            Fault::BodyLimit(bytes) => self.body_limit = Some(*bytes),
             Fault::HtmlPath { path, status } => self.html_paths.push((path.clone(), *status)),
             Fault::Redirect { path, to, status } => {
                 self.redirects.push((path.clone(), to.clone(), *status));
@@ -162,8 +160,8 @@ impl Balancer {
             set(&mut response, "server", SERVER);
             return Some(response);
         }
-        if let Some(refused) = self.too_large(length) {
-            return Some(refused);
+        if manglers.network.refuses_body(length) {
+            return Some(nginx_page(413, SERVER));
         }
         if let Some(limit) = manglers.per_second {
             let second = elapsed.as_secs();
@@ -176,12 +174,6 @@ impl Balancer {
             }
         }
         None
-    }
-
-    /// The refusal of a body of so many bytes, which a client has sent or only declared.
-    pub(super) fn too_large(&self, length: u64) -> Option<Response<Bytes>> {
-        let limit = self.manglers.body_limit?;
-        (length > limit).then(|| nginx_page(413, SERVER))
     }
 
     /// The nodes to try, best first. Empty if none may be used.

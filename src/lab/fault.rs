@@ -195,6 +195,8 @@ pub enum Fault {
     },
     /// Another certificate.
     Certificate(CertificateFault),
+    /// Refuses bodies above this many bytes with 413.
+    BodyLimit(u64),
     /// More replicas behind the same address, each with faults of its own.
     Replicas {
         /// How many more, all alike.
@@ -214,8 +216,6 @@ pub enum Fault {
     RewritesHost(String),
     /// Tells the nodes `http` although the client came by https.
     LosesForwardedProto,
-    /// Refuses bodies above this many bytes with 413.
-    BodyLimit(u64),
     /// Paths that begin so get a web page.
     HtmlPath {
         /// The beginning of the path.

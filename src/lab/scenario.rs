@@ -121,6 +121,8 @@ scenarios! {
     "lb-path-hole-html",
     "lb-health-check-misjudges",
     "authorization-header-dropped",
+    "body-size-413",
+    "body-size-413-at-one-node",
     "nginx-stale-upstream",
     "affinity-masks-inconsistency",
     "bad-or-disabled-credential",

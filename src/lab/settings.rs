@@ -72,6 +72,15 @@ pub(super) struct Network {
     pub(super) slow: Vec<(u64, u64, String)>,
     pub(super) statuses: Vec<(u16, f64, String)>,
     pub(super) certificate: Option<CertificateFault>,
+    /// The largest body, bytes.
+    pub(super) body_limit: Option<u64>,
+}
+
+impl Network {
+    /// Whether a body of so many bytes, sent or only declared, is refused.
+    pub(super) fn refuses_body(&self, length: u64) -> bool {
+        self.body_limit.is_some_and(|limit| length > limit)
+    }
 }
 
 /// A clock, relative to the true time.
@@ -264,6 +273,7 @@ impl Network {
                 self.statuses.push((*code, *probability, path.clone()));
             }
             Fault::Certificate(fault) => self.certificate = Some(*fault),
+            Fault::BodyLimit(bytes) => self.body_limit = Some(*bytes),
             _ => {}
         }
     }

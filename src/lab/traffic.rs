@@ -27,11 +27,21 @@ impl World {
         elapsed: Duration,
     ) -> Option<Reaction> {
         let declared = request.headers().get("content-length")?.to_str().ok()?.parse().ok()?;
-        if entry != Entry::Balancer || self.balancer.plan.layer != Layer::Http {
+        let (network, server, now) = match entry {
+            Entry::Balancer if self.balancer.plan.layer == Layer::Http => {
+                (&self.balancer.manglers.network, SERVER, self.balancer_now(elapsed))
+            }
+            Entry::Node(index) => {
+                let (settings, _) = self.nodes.get(index)?.replicas.first()?;
+                (&settings.network, "nginx", now(self.began, elapsed, &settings.clock))
+            }
+            Entry::Balancer | Entry::TokenServer => return None,
+        };
+        if !network.refuses_body(declared) {
             return None;
         }
-        let mut response = self.balancer.too_large(declared)?;
-        finish(&mut response, request.method(), self.balancer_now(elapsed));
+        let mut response = nginx_page(413, server);
+        finish(&mut response, request.method(), now);
         Some(response.into())
     }
 
@@ -262,6 +272,11 @@ fn trouble(
             finish(&mut response, request.method(), now);
             return Err(Box::new(Reaction::from(response).delayed(delay)));
         }
+    }
+    if network.refuses_body(u64::try_from(request.body().len()).unwrap_or(u64::MAX)) {
+        let mut response = nginx_page(413, server);
+        finish(&mut response, request.method(), now);
+        return Err(Box::new(Reaction::from(response).delayed(delay)));
     }
     if network.html {
         let page = "<!DOCTYPE html>\n<html><head><title>It works</title></head></html>\n";

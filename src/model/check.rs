@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{BackendName, DnsReport, Outcome, Route, Skipped};
+use super::{BackendName, BodyLimit, DnsReport, Outcome, Route, Skipped};
 
 macro_rules! checks {
     ($($(#[doc = $doc:literal])+ $variant:ident = $text:literal, $privilege:ident, $cadence:ident;)*) => {
@@ -55,6 +55,8 @@ checks! {
     Csrf = "csrf", Anonymous, Interval;
     /// Do the backends know each other's sessions?
     Session = "session", Anonymous, Interval;
+    /// How large a request body does each route let through?
+    BodyLimit = "body_limit", Anonymous, Interval;
 }
 
 impl fmt::Display for Check {
@@ -198,6 +200,8 @@ pub struct Checks {
     pub csrf: Checked<Vec<OfPair<CsrfVerdict>>>,
     /// [`Check::Session`].
     pub session: Checked<Vec<OfPair<SessionVerdict>>>,
+    /// [`Check::BodyLimit`].
+    pub body_limit: Checked<Vec<OfRoute<BodyLimit>>>,
 }
 
 /// One check in a list for people.
@@ -221,6 +225,7 @@ impl Checks {
             Check::Dns => run(*check, &self.dns),
             Check::Csrf => run(*check, &self.csrf),
             Check::Session => run(*check, &self.session),
+            Check::BodyLimit => run(*check, &self.body_limit),
         };
         Check::ALL.iter().map(run).collect()
     }

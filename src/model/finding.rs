@@ -61,6 +61,8 @@ finding_names! {
     AuthorizationHeaderDropped = "authorization-header-dropped",
     /// The balancer's health check keeps a broken node or refuses sound ones (C6).
     LbHealthCheckMisjudges = "lb-health-check-misjudges",
+    /// A proxy limits the size of request bodies (C7).
+    BodySize413 = "body-size-413",
     /// A node's nginx holds an old address of a container (C8).
     NginxStaleUpstream = "nginx-stale-upstream",
     /// Affinity hides a disagreement until failover (C9).

@@ -7,6 +7,7 @@
 
 mod answer;
 mod balancer;
+mod body_limit;
 mod check;
 mod clock;
 mod dns;
@@ -26,6 +27,7 @@ mod token;
 
 pub use answer::{Answer, AuthScheme, Challenge, Family, Version};
 pub use balancer::{BalancerRun, KeyCount, Ratio, Share};
+pub use body_limit::{BodyLimit, Bytes};
 pub use check::{
     Cadence, Check, CheckRun, Checked, Checks, CsrfVerdict, HeaderFate, OfPair, OfRoute, Privilege,
     SessionVerdict,

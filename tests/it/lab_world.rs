@@ -235,6 +235,9 @@ fn seen(world: &mut World, entry: Entry, held: Option<&str>, elapsed: Duration) 
             let _ = write!(text, " {}", info["harbor_version"]);
         }
     }
+    let large = Request::builder().header("content-length", "1000000000").body(()).unwrap();
+    let early = world.before_body(entry, &large, elapsed);
+    let _ = write!(text, "\n1 GB {:?}", early.as_ref().map(tell));
     text
 }
 

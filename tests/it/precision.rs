@@ -40,6 +40,8 @@ fn families(scenario: &Scenario) -> Vec<Family> {
         | "plain-http-port-mismatch"
         | "backend-unreachable"
         | "prober-clock-suspect"
+        | "body-size-413"
+        | "body-size-413-at-one-node"
         | "authorization-header-dropped" => all(),
         // 90 s are beyond the leeway of all that have one.
         "clock-skew-nbf-beyond-leeway" => forgiving(all()),

@@ -5,6 +5,7 @@
 //! was found, and a line in [`due`]. Rules that judge it are in `diagnosis`.
 
 mod authorization_header;
+mod body_limit;
 mod csrf;
 mod dns;
 mod pairs;
@@ -29,7 +30,7 @@ pub(super) struct Kept {
 pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> Checks {
     let Kept { last, found } = kept;
     let before = &*found;
-    let (authorization_header, dns, csrf, session) = tokio::join!(
+    let (authorization_header, dns, csrf, session, body_limit) = tokio::join!(
         made(
             asker,
             Check::AuthorizationHeader,
@@ -40,8 +41,15 @@ pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> C
         made(asker, Check::Dns, last, &before.dns, dns::look(asker)),
         made(asker, Check::Csrf, last, &before.csrf, csrf::look(asker, flows)),
         made(asker, Check::Session, last, &before.session, session::look(asker, flows)),
+        made(
+            asker,
+            Check::BodyLimit,
+            last,
+            &before.body_limit,
+            body_limit::look(asker, flows, &before.body_limit),
+        ),
     );
-    *found = Checks { authorization_header, dns, csrf, session };
+    *found = Checks { authorization_header, dns, csrf, session, body_limit };
     let now = Some(asker.clock.at(asker.began));
     for run in found.runs().into_iter().filter(|run| run.at == now) {
         last.insert(run.check, asker.began);

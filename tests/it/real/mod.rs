@@ -8,6 +8,7 @@ mod pki;
 mod plan;
 mod process;
 mod prometheus;
+mod proxies;
 mod registries;
 mod servers;
 mod site;

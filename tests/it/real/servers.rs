@@ -69,13 +69,25 @@ pub(crate) async fn nginx_balancer(
     fronts: &[SocketAddr],
     certificate: &CertificateFiles,
 ) -> (Process, SocketAddr) {
+    nginx_balancer_with(folder, "balancer-nginx", "", fronts, certificate).await
+}
+
+/// The same with more directives in its one location.
+pub(crate) async fn nginx_balancer_with(
+    folder: &Path,
+    name: &str,
+    directives: &str,
+    fronts: &[SocketAddr],
+    certificate: &CertificateFiles,
+) -> (Process, SocketAddr) {
     let mut upstream = String::from("upstream nodes {\n");
     for front in fronts {
         let _ = writeln!(upstream, "server {front} max_fails=0;");
     }
     upstream.push('}');
-    let location = "location / { proxy_pass https://nodes; proxy_next_upstream off; }";
-    nginx(folder, "balancer-nginx", &upstream, location, certificate).await
+    let location =
+        format!("location / {{ proxy_pass https://nodes; proxy_next_upstream off; {directives} }}");
+    nginx(folder, name, &upstream, &location, certificate).await
 }
 
 async fn nginx(
@@ -126,6 +138,39 @@ pub(crate) async fn haproxy_balancer(
             let _ = writeln!(text, "  server {name} {front} check inter 2s");
         }
         let file = folder.join("haproxy.cfg");
+        fs::write(&file, text).unwrap();
+        let mut command = command("haproxy");
+        command.arg("-db").arg("-f").arg(file);
+        command
+    })
+    .await
+}
+
+/// Round robin over requests, which ends TLS and follows more rules.
+pub(crate) async fn haproxy_over_http(
+    folder: &Path,
+    name: &str,
+    rules: &[&str],
+    fronts: &[SocketAddr],
+    certificate: &CertificateFiles,
+) -> (Process, SocketAddr) {
+    let leaf = fs::read(&certificate.certificate).unwrap();
+    let both = folder.join(format!("{name}.pem"));
+    fs::write(&both, [leaf, fs::read(&certificate.key).unwrap()].concat()).unwrap();
+    Process::listening(folder, name, |address| {
+        let mut text = format!(
+            "global\n  maxconn 512\ndefaults\n  mode http\n  timeout connect 2s\n  \
+             timeout client 30s\n  timeout server 30s\n\
+             listen registry\n  bind {address} ssl crt {}\n  balance roundrobin\n",
+            both.display()
+        );
+        for rule in rules {
+            let _ = writeln!(text, "  {rule}");
+        }
+        for (name, front) in NODES.into_iter().zip(fronts) {
+            let _ = writeln!(text, "  server {name} {front} ssl verify none");
+        }
+        let file = folder.join(format!("{name}.cfg"));
         fs::write(&file, text).unwrap();
         let mut command = command("haproxy");
         command.arg("-db").arg("-f").arg(file);

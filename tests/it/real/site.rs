@@ -121,6 +121,13 @@ impl Site {
         }
     }
 
+    /// The site as the prober is told, behind another balancer.
+    pub(crate) fn behind(&self, balancer: SocketAddr) -> Registry {
+        let mut registry = Registry::clone(&self.registries[0]);
+        registry.balancer.address = config::HostPort::parse(&balancer.to_string(), 443).ok();
+        registry
+    }
+
     /// Where the files of this site are.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()

@@ -1,0 +1,134 @@
+//! A proxy that limits the size of request bodies (C7): small images are pushed, large ones not.
+
+use super::case::{Case, Draft, Impact, list};
+use crate::model::{BackendName, BodyLimit, Bytes, Confidence, FindingName, OfRoute, Route};
+
+/// Few images have layers above this; a limit there hurts seldom.
+const LARGE: u64 = 1 << 30;
+
+pub(super) fn examine(case: &mut Case<'_>) {
+    let Some(routes) = case.round.checks.body_limit.measured() else { return };
+    let limited: Vec<(&Route, BodyLimit, u64)> = routes.iter().filter_map(refusal).collect();
+    let Some(smallest) = limited.iter().map(|(.., refused)| *refused).min() else { return };
+    let backends: Vec<BackendName> =
+        limited.iter().filter_map(|(route, ..)| route.backend().cloned()).collect();
+    let lb = limited.iter().any(|(route, ..)| **route == Route::Balancer);
+    let led_there = case.shares.iter().any(|share| {
+        share.share > 0.0 && share.backend.as_ref().is_some_and(|name| backends.contains(name))
+    });
+    let impact =
+        if smallest <= LARGE && (lb || led_there) { Impact::Balancer } else { Impact::Latent };
+    let whose = if backends.is_empty() { "The load balancer".to_owned() } else { list(&backends) };
+    let verb = if backends.len() > 1 { "refuse" } else { "refuses" };
+    let largest = limited.iter().find(|(.., refused)| *refused == smallest);
+    let about = largest.map_or_else(String::new, |(_, limit, refused)| size(*limit, *refused));
+    case.add(
+        Draft {
+            name: FindingName::BodySize413,
+            confidence: Confidence::Proved,
+            impact,
+            summary: format!(
+                "{whose} {verb} request bodies {about}: larger layers cannot be pushed."
+            ),
+            backends,
+            evidence: routes.iter().filter_map(told).collect(),
+            alternatives: Vec::new(),
+        },
+        &[],
+        &[],
+    );
+}
+
+fn refusal(route: &OfRoute<BodyLimit>) -> Option<(&Route, BodyLimit, u64)> {
+    let limit = route.value.measured()?;
+    Some((&route.route, *limit, limit.refused?))
+}
+
+fn size(limit: BodyLimit, refused: u64) -> String {
+    if refused == limit.passes + 1 {
+        return format!("above {}", Bytes(limit.passes));
+    }
+    format!("of {} and more", Bytes(refused))
+}
+
+fn told(route: &OfRoute<BodyLimit>) -> Option<String> {
+    let limit = route.value.measured()?;
+    Some(match limit.refused {
+        Some(refused) if limit.passes > 0 => format!(
+            "{}: 413 to a declared length of {}, none to {}",
+            route.route,
+            Bytes(refused),
+            Bytes(limit.passes)
+        ),
+        Some(refused) => format!("{}: 413 to a declared length of {}", route.route, Bytes(refused)),
+        None => format!("{}: no 413 up to {}", route.route, Bytes(limit.passes)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::assess;
+    use crate::model::{
+        BodyLimit, Checked, Finding, FindingName, OfRoute, Outcome, Round, Severity, Skipped,
+        sample,
+    };
+
+    const MIB: u64 = 1 << 20;
+
+    /// The finding, where these routes refuse these lengths.
+    fn found(limits: &[(&str, Option<u64>)]) -> Option<Finding> {
+        let limit = |refused: Option<u64>| BodyLimit {
+            passes: refused.map_or(20 << 30, |refused| refused - 1),
+            refused,
+        };
+        let set = |round: &mut Round| {
+            let routes = limits.iter().map(|(route, refused)| OfRoute {
+                route: sample::route(route),
+                value: Outcome::Measured(limit(*refused)),
+            });
+            round.checks.body_limit =
+                Checked { found: Outcome::Measured(routes.collect()), ..Checked::default() };
+        };
+        let mut findings = assess(&sample::bent(&["a", "b"], set)).findings;
+        assert!(findings.len() <= 1, "{findings:#?}");
+        findings.pop()
+    }
+
+    #[test]
+    fn whoever_refuses_is_named() {
+        let over = Some(MIB + 1);
+        for (limits, names, severity) in [
+            ([("a", None), ("b", None), ("lb", over)], vec![], Severity::Critical),
+            ([("a", None), ("b", over), ("lb", None)], vec!["b"], Severity::Critical),
+            ([("a", over), ("b", over), ("lb", over)], vec!["a", "b"], Severity::Critical),
+            ([("a", None), ("b", None), ("lb", Some(5 << 30))], vec![], Severity::Warning),
+        ] {
+            let finding = found(&limits).unwrap();
+            assert_eq!(finding.finding, FindingName::BodySize413);
+            let found: Vec<_> = finding.backends.iter().map(ToString::to_string).collect();
+            assert_eq!(
+                (found, finding.severity),
+                (names.iter().map(ToString::to_string).collect(), severity)
+            );
+            assert_eq!(finding.evidence.len(), 3);
+        }
+    }
+
+    #[test]
+    fn no_limit_and_no_answer_are_no_finding() {
+        assert_eq!(found(&[("a", None), ("lb", None)]), None);
+        let round = sample::bent(&["a"], |round| {
+            let value = Outcome::Skipped(Skipped::EarlierStepFailed);
+            let routes = vec![OfRoute { route: sample::route("lb"), value }];
+            round.checks.body_limit =
+                Checked { found: Outcome::Measured(routes), ..Checked::default() };
+        });
+        assert!(assess(&round).findings.is_empty());
+    }
+
+    #[test]
+    fn the_limit_stands_in_the_summary() {
+        let finding = found(&[("lb", Some(MIB + 1))]).unwrap();
+        assert!(finding.summary.contains("above 1 MiB"), "{}", finding.summary);
+    }
+}
