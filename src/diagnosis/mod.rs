@@ -19,15 +19,18 @@ mod consequences;
 mod credential;
 mod drift;
 mod gateway;
+mod jobs;
 mod keys;
 mod leeway;
 mod replicas;
 mod repository;
 mod statistics;
+mod storage;
 #[cfg(test)]
 mod tests;
 mod time;
 mod unexplained;
+mod uploads;
 
 pub use statistics::wilson;
 
@@ -50,10 +53,14 @@ pub fn assess_after(round: &Round, earlier: &Earlier) -> Assessment {
     replicas::examine(&mut case);
     time::examine(&mut case);
     keys::examine(&mut case);
+    storage::examine(&mut case);
     repository::examine(&mut case);
+    storage::databases(&mut case);
+    uploads::examine(&mut case);
     consequences::examine(&mut case);
     balancer::examine(&mut case);
     drift::examine(&mut case);
+    jobs::examine(&mut case);
     unexplained::examine(&mut case);
 
     let (mut findings, shares, expected_unauthorized) = (case.findings, case.shares, case.expected);

@@ -19,6 +19,7 @@ pub(super) fn registries(page: &mut Page, snapshot: &Snapshot, tallies: &Tallies
     balancer_and_matrix(page, snapshot, tallies);
     keys(page, snapshot, tallies);
     clocks(page, snapshot);
+    checks(page, snapshot);
     verdicts(page, snapshot);
     rounds(page, snapshot, tallies);
 }
@@ -207,6 +208,31 @@ fn clocks(page: &mut Page, snapshot: &Snapshot) {
         &names::CLOCK_MARGIN,
         newest(snapshot).filter_map(|(name, judged)| {
             Some(Sample::number([name], judged.assessment.clock_margin?))
+        }),
+    );
+}
+
+fn checks(page: &mut Page, snapshot: &Snapshot) {
+    page.family(
+        &names::UPLOAD_CROSS_VALID,
+        newest(snapshot).flat_map(|(name, judged)| {
+            let uploads = judged.round.checks.upload.measured();
+            uploads.into_iter().flat_map(|uploads| &uploads.pairs).filter_map(move |pair| {
+                let labels = [name, pair.issuer.as_str(), pair.verifier.as_str()];
+                Some(Sample::flag(labels, pair.value.measured()?.accepted()))
+            })
+        }),
+    );
+    page.family(
+        &names::CONTENT_PRESENT,
+        newest(snapshot).flat_map(|(name, judged)| {
+            let content = judged.round.checks.content.measured();
+            content.into_iter().flat_map(move |content| {
+                content.at.iter().filter_map(move |at| {
+                    let whole = content.is_whole(at.found.measured()?);
+                    Some(Sample::flag([name, at.backend.as_str()], whole))
+                })
+            })
         }),
     );
 }

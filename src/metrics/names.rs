@@ -121,6 +121,10 @@ metrics! {
         "How far off a clock this verifier forgives; absent if not known.";
     CLOCK_MARGIN = "clock_margin_seconds", Kind::Gauge, ["registry"],
         "The smallest leeway left over all pairs; negative means that tokens are refused.";
+    UPLOAD_CROSS_VALID = "upload_cross_valid", Kind::Gauge, ["registry", "issuer", "verifier"],
+        "Whether an upload begun at the issuer can go on at the verifier; absent if nothing was learned.";
+    CONTENT_PRESENT = "content_present", Kind::Gauge, ["registry", "backend"],
+        "Whether the backend has the canary's content, the same as the others; absent if nothing was learned.";
     CERTIFICATE_NOT_AFTER = "certificate_not_after_timestamp_seconds", Kind::Gauge,
         ["registry", "route"],
         "When the certificate presented on this route expires.";

@@ -49,6 +49,14 @@ macro_rules! checks {
 checks! {
     /// Does a bearer token reach the registry, or does a proxy drop the header?
     AuthorizationHeader = "authorization_header", Anonymous, Round;
+    /// Does every backend have the canary's content, and the same?
+    Content = "content", Pull, Interval;
+    /// Can an upload that was begun at one backend go on at every other?
+    Upload = "upload", Push, Interval;
+    /// Does a push over every route succeed, and is it seen at every backend?
+    Push = "push", Push, Interval;
+    /// Which worker pools of the job service does every backend list?
+    WorkerPools = "worker_pools", System, Interval;
 }
 
 impl fmt::Display for Check {
@@ -157,6 +165,14 @@ pub enum HeaderFate {
 pub struct Checks {
     /// [`Check::AuthorizationHeader`].
     pub authorization_header: Checked<Vec<OfRoute<HeaderFate>>>,
+    /// [`Check::Content`].
+    pub content: Checked<super::Content>,
+    /// [`Check::Upload`].
+    pub upload: Checked<super::Uploads>,
+    /// [`Check::Push`].
+    pub push: Checked<super::Pushed>,
+    /// [`Check::WorkerPools`].
+    pub worker_pools: Checked<super::WorkerPools>,
 }
 
 /// One check in a list for people.
@@ -177,6 +193,10 @@ impl Checks {
     pub fn runs(&self) -> Vec<CheckRun> {
         let run = |check: &Check| match check {
             Check::AuthorizationHeader => run(*check, &self.authorization_header),
+            Check::Content => run(*check, &self.content),
+            Check::Upload => run(*check, &self.upload),
+            Check::Push => run(*check, &self.push),
+            Check::WorkerPools => run(*check, &self.worker_pools),
         };
         Check::ALL.iter().map(run).collect()
     }

@@ -9,6 +9,7 @@ mod answer;
 mod balancer;
 mod check;
 mod clock;
+mod content;
 mod earlier;
 mod failure;
 mod finding;
@@ -16,12 +17,14 @@ mod flow;
 mod matrix;
 mod names;
 mod outcome;
+mod pools;
 mod round;
 #[cfg(test)]
 pub(crate) mod sample;
 mod snapshot;
 mod timeline;
 mod token;
+mod upload;
 
 pub use answer::{Answer, AuthScheme, Challenge, Family, Version};
 pub use balancer::{BalancerRun, KeyCount, Ratio, Share};
@@ -29,6 +32,7 @@ pub use check::{
     Cadence, Check, CheckRun, Checked, Checks, HeaderFate, OfPair, OfRoute, Privilege,
 };
 pub use clock::{ClockInterval, ClockReading, ClockSource};
+pub use content::{Content, ContentAt, ContentFound};
 pub use earlier::{Earlier, KeySeen, OpenFinding};
 pub use failure::{Failure, Phase, Reason, Step};
 pub use finding::{Confidence, Finding, FindingName, Severity, Status};
@@ -36,8 +40,12 @@ pub use flow::{Flow, FlowResult, StepReport};
 pub use matrix::{Cell, CellResult, Matrix, Refusal};
 pub use names::{BackendName, Issuer, NameError, RegistryName, Route};
 pub use outcome::{Outcome, Skipped};
+pub use pools::{Neighbour, PoolsAt, WorkerPools};
 pub use round::{Account, Aged, BackendFacts, Borrowed, Census, Certificate, ComponentHealth};
 pub use round::{ResponseCount, Round};
 pub use snapshot::{Assessment, Judged, Leeway, ProgramFacts, RegistryState, Snapshot};
 pub use timeline::Timeline;
 pub use token::{AccessEntry, KeyForm, KeyId, TokenFacts};
+pub use upload::{
+    Begun, PushFailure, PushRun, PushStep, Pushed, ReadBack, SeenAt, UploadVerdict, Uploads,
+};

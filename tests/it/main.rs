@@ -12,6 +12,8 @@ mod daemon;
 #[cfg(test)]
 mod dashboard;
 #[cfg(test)]
+mod harmless;
+#[cfg(test)]
 mod healthy;
 #[cfg(test)]
 mod hostile;
@@ -19,6 +21,8 @@ mod hostile;
 mod lab_truth;
 #[cfg(test)]
 mod lab_world;
+#[cfg(test)]
+mod neighbours;
 #[cfg(test)]
 mod operations;
 #[cfg(test)]

@@ -166,6 +166,8 @@ const METRICS: &[(&str, Kind, &[&str])] = {
         ("clock_offset_upper_bound_seconds", Gauge, &["registry", "backend", "source"]),
         ("clock_leeway_seconds", Gauge, &["registry", "backend"]),
         ("clock_margin_seconds", Gauge, &["registry"]),
+        ("upload_cross_valid", Gauge, &["registry", "issuer", "verifier"]),
+        ("content_present", Gauge, &["registry", "backend"]),
         ("certificate_not_after_timestamp_seconds", Gauge, &["registry", "route"]),
         ("finding_active", Gauge, &["registry", "finding", "severity", "backend"]),
         ("findings", Gauge, &["registry", "severity"]),

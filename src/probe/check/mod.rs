@@ -5,6 +5,12 @@
 //! was found, and a line in [`due`]. Rules that judge it are in `diagnosis`.
 
 mod authorization_header;
+mod blob;
+mod content;
+mod push;
+mod upload;
+mod visit;
+mod worker_pools;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -25,14 +31,32 @@ pub(super) struct Kept {
 pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> Checks {
     let Kept { last, found } = kept;
     let before = &*found;
-    let (authorization_header,) = tokio::join!(made(
-        asker,
-        Check::AuthorizationHeader,
-        last,
-        &before.authorization_header,
-        authorization_header::look(asker, flows),
-    ),);
-    *found = Checks { authorization_header };
+    let (authorization_header, content, upload, push, worker_pools) = tokio::join!(
+        made(
+            asker,
+            Check::AuthorizationHeader,
+            last,
+            &before.authorization_header,
+            authorization_header::look(asker, flows),
+        ),
+        made(
+            asker,
+            Check::Content,
+            last,
+            &before.content,
+            content::look(asker, flows, before.content.measured()),
+        ),
+        made(asker, Check::Upload, last, &before.upload, upload::look(asker, flows)),
+        made(asker, Check::Push, last, &before.push, push::look(asker, flows)),
+        made(
+            asker,
+            Check::WorkerPools,
+            last,
+            &before.worker_pools,
+            worker_pools::look(asker, flows),
+        ),
+    );
+    *found = Checks { authorization_header, content, upload, push, worker_pools };
     let now = Some(asker.clock.at(asker.began));
     for run in found.runs().into_iter().filter(|run| run.at == now) {
         last.insert(run.check, asker.began);
@@ -69,6 +93,8 @@ async fn made<T: Clone>(
         };
     }
     let found = super::flow::boxed(look).await;
-    let at = (!matches!(found, Outcome::Skipped(_))).then(|| asker.clock.at(asker.began));
-    Checked { at, requests: asker.requests_of(check), found }
+    // What was asked for in vain is not asked for again before it is due.
+    let requests = asker.requests_of(check);
+    let tried = requests > 0 || !matches!(found, Outcome::Skipped(_));
+    Checked { at: tried.then(|| asker.clock.at(asker.began)), requests, found }
 }

@@ -7,6 +7,7 @@ mod pki;
 mod plan;
 mod process;
 mod prometheus;
+mod pushes;
 mod registries;
 mod servers;
 mod site;
