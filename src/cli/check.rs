@@ -19,7 +19,7 @@ use crate::config::{AdHoc, Registry, ad_hoc};
 use crate::metrics;
 use crate::model::{Earlier, Judged, ProgramFacts, RegistryState, Snapshot, Status};
 use crate::report;
-use crate::schedule::{Turned, Wheel};
+use crate::schedule::{Turned, Wheel, beside};
 
 /// More than any password has.
 const MAX_PASSWORD: u64 = 64 * 1024;
@@ -170,10 +170,16 @@ async fn turn(wheels: Vec<Wheel>, deadline: Instant) -> anyhow::Result<Snapshot>
             })
         })
         .collect();
-    let mut registries = BTreeMap::new();
-    let mut notes = Vec::new();
+    let (mut ended, mut rounds) = (Vec::new(), Vec::new());
     for turn in turns {
         let (wheel, Turned { judged, discovery }) = turn.await?;
+        ended.push((wheel, discovery));
+        rounds.push(judged);
+    }
+    let mut registries = BTreeMap::new();
+    let mut notes = Vec::new();
+    // What only shows across registries needs every round.
+    for ((wheel, discovery), judged) in ended.into_iter().zip(beside(rounds)) {
         let registry = wheel.registry();
         if let Some(error) = &discovery {
             notes.push(format!("{error:#}"));

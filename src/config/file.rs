@@ -47,6 +47,8 @@ mapping! {
         discovery: Discovery,
         /// Who the prober is; anonymous without.
         credentials: CredentialsEntry,
+        /// A system robot that may list the worker pools of Harbor's job service. Optional.
+        system_credentials: CredentialsEntry,
         /// The repository scope to ask for, for instance `repository:probe/canary:pull`.
         #[schemars(extend("pattern" = "^repository:[^:]+:[a-z,]+$"))]
         scope: String,
@@ -190,8 +192,11 @@ impl File {
         let entries = self.registries.iter().flat_map(|list| list.value.iter().flatten());
         let mut paths = Vec::new();
         for entry in entries.filter_map(|entry| entry.value.as_ref()) {
-            if let Some(credentials) = entry.credentials.as_ref().and_then(|at| at.value.as_ref()) {
-                paths.extend([&credentials.password_file, &credentials.docker_config]);
+            let credentials = [&entry.credentials, &entry.system_credentials];
+            for at in credentials.into_iter().flatten() {
+                if let Some(credentials) = &at.value {
+                    paths.extend([&credentials.password_file, &credentials.docker_config]);
+                }
             }
             if let Some(tls) = entry.tls.as_ref().and_then(|at| at.value.as_ref()) {
                 paths.extend([&tls.ca_file, &tls.cert_file, &tls.key_file]);

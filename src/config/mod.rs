@@ -62,6 +62,8 @@ pub struct Registry {
     pub backends: BackendSource,
     /// Who the prober is; anonymous without.
     pub credentials: Option<Credentials>,
+    /// A system robot that may list worker pools.
+    pub system_credentials: Option<Credentials>,
     /// The repository scope to ask for.
     pub scope: Option<Scope>,
     /// Trust and client certificate.
@@ -97,6 +99,7 @@ impl Registry {
             url,
             backends,
             credentials: None,
+            system_credentials: None,
             scope: None,
             tls: TlsSettings::default(),
             balancer: BalancerSettings::default(),
@@ -118,6 +121,8 @@ impl Registry {
 pub struct Sources {
     /// Where the password is; none if anonymous or given on the command line.
     pub password: Option<PasswordSource>,
+    /// Where the system robot's is.
+    pub system_password: Option<PasswordSource>,
     /// Additional trust.
     pub ca_file: Option<PathBuf>,
     /// Client certificate chain.

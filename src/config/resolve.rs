@@ -75,6 +75,12 @@ pub(super) fn registry(
         let at = entry.credentials.as_ref()?;
         secret::credentials(at, url.as_ref(), directory, &mut sources, problems)
     });
+    let system_credentials = entry.system_credentials.as_ref().and_then(|at| {
+        let mut own = Sources::default();
+        let read = secret::credentials(at, url.as_ref(), directory, &mut own, problems);
+        sources.system_password = own.password;
+        read
+    });
     let tls = good(entry.tls.as_ref()).map_or_else(TlsSettings::default, |(entry, _)| {
         secret::tls(entry, directory, &mut sources, problems)
     });
@@ -97,12 +103,15 @@ pub(super) fn registry(
     let checks = checks::settings(entry.checks.as_ref(), problems);
     let pace = Pace::of_registry(entry, global, problems);
     let allow_plaintext = good(entry.allow_plaintext.as_ref()).is_some_and(|(allow, _)| *allow);
-    if !allow_plaintext && (entry.credentials.is_some() || credentials.is_some()) {
+    let secrets =
+        [entry.credentials.is_some(), credentials.is_some(), system_credentials.is_some()];
+    if !allow_plaintext && secrets.contains(&true) {
         plaintext(entry, url.as_ref(), problems);
     }
 
     Some(Registry {
         credentials,
+        system_credentials,
         scope,
         tls,
         balancer,

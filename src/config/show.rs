@@ -4,8 +4,8 @@ use std::fmt::{self, Write};
 use std::path::Path;
 
 use super::{
-    BackendSource, CheckSettings, Config, MatrixMode, PasswordSource, PushSettings, Registry,
-    TokenMethod,
+    BackendSource, CheckSettings, Config, Credentials, MatrixMode, PasswordSource, PushSettings,
+    Registry, TokenMethod,
 };
 use crate::model::{Cadence, Check};
 
@@ -35,7 +35,13 @@ fn registry(out: &mut String, registry: &Registry) -> fmt::Result {
         }
         BackendSource::Dns => writeln!(out, "    discovery: {{dns: {{}}}}")?,
     }
-    credentials(out, registry)?;
+    match &registry.credentials {
+        None => writeln!(out, "    # credentials: none, anonymous")?,
+        Some(given) => credentials(out, "credentials", given, registry.sources.password.as_ref())?,
+    }
+    if let Some(system) = &registry.system_credentials {
+        credentials(out, "system_credentials", system, registry.sources.system_password.as_ref())?;
+    }
     if let Some(scope) = &registry.scope {
         writeln!(out, "    scope: {}", text(&scope.text()))?;
     }
@@ -65,13 +71,15 @@ fn registry(out: &mut String, registry: &Registry) -> fmt::Result {
     writeln!(out, "    max_requests_per_second: {}", registry.max_requests_per_second)
 }
 
-fn credentials(out: &mut String, registry: &Registry) -> fmt::Result {
-    let Some(credentials) = &registry.credentials else {
-        return writeln!(out, "    # credentials: none, anonymous");
-    };
-    writeln!(out, "    credentials:")?;
+fn credentials(
+    out: &mut String,
+    key: &str,
+    credentials: &Credentials,
+    source: Option<&PasswordSource>,
+) -> fmt::Result {
+    writeln!(out, "    {key}:")?;
     let username = text(&credentials.username);
-    match &registry.sources.password {
+    match source {
         Some(PasswordSource::DockerConfig(path)) => {
             writeln!(out, "      # username: {username}")?;
             writeln!(out, "      docker_config: {}", path_text(path))

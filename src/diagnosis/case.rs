@@ -23,6 +23,10 @@ pub(super) enum Impact {
     Balancer,
     /// People in a browser are failed now and then; clients of the registry are not.
     WebPages,
+    /// This fails where a request meets these backends: critical if the balancer leads there.
+    Served(&'static str),
+    /// It fails what users do not see at once, as this says.
+    Beside(&'static str),
     /// Nobody is failed now; somebody will be on failover, or soon.
     Latent,
     /// Worth knowing.
@@ -75,7 +79,7 @@ impl<'a> Case<'a> {
     pub(super) fn add(&mut self, draft: Draft, cells: &[usize], flows: &[usize]) -> usize {
         let index = self.findings.len();
         let family = self.common_family();
-        let severity = self.severity(draft.impact);
+        let severity = self.severity(draft.impact, &draft.backends);
         self.findings.push(Finding {
             finding: draft.name,
             severity,
@@ -221,12 +225,21 @@ impl<'a> Case<'a> {
         self.lb_fails() || lost >= 2 || self.sampling().is_some_and(misled)
     }
 
-    fn severity(&self, impact: Impact) -> Severity {
+    /// Whether the balancer leads its users to one of these backends, as far as is known.
+    fn leads_to(&self, backends: &[BackendName]) -> bool {
+        let here = |share: &Share| {
+            share.share > 0.0 && share.backend.as_ref().is_some_and(|name| backends.contains(name))
+        };
+        backends.is_empty() || self.shares.is_empty() || self.shares.iter().any(here)
+    }
+
+    fn severity(&self, impact: Impact, backends: &[BackendName]) -> Severity {
         let critical = match impact {
             Impact::Balancer => true,
+            Impact::Served(_) => self.leads_to(backends),
             Impact::Refusals => self.users_are_refused(),
             Impact::BackendLoss => self.users_are_lost() || self.users_are_refused(),
-            Impact::WebPages | Impact::Latent => false,
+            Impact::WebPages | Impact::Latent | Impact::Beside(_) => false,
             Impact::Note => return Severity::Info,
         };
         if critical { Severity::Critical } else { Severity::Warning }
@@ -245,6 +258,11 @@ impl<'a> Case<'a> {
                 "Nobody is failed now; users will be on failover, or soon.".to_owned()
             }
             (Impact::Balancer, _) => "Every user of the public URL may be failed by it.".to_owned(),
+            (Impact::Beside(effect), _) => effect.to_owned(),
+            (Impact::Served(what), _) => format!(
+                "{what} through the load balancer fails whenever a request meets the wrong node; \
+                 logins pass."
+            ),
             (Impact::Refusals, Some(run)) if run.pairs.trials > 0 => self.refusal_effect(run),
             (Impact::BackendLoss, Some(run)) if run.foreign_realms.events > 0 => format!(
                 "Through the load balancer {} of {} challenges sent clients to the wrong token \

@@ -104,6 +104,15 @@ pub(super) fn remedies(name: FindingName, family: Family) -> Vec<String> {
             "If the token server really has an authority of its own, add it to allowed_realms in \
              the prober's configuration.",
         ],
+        FindingName::LocationWrongSchemeOrHost => &[
+            "Let every proxy before the registry say scheme and host, and say them as clients wrote \
+             them:\n\
+             proxy_set_header X-Forwarded-Proto https;\n\
+             proxy_set_header Host $http_host;",
+            "Harbor up to 2.2 behind a proxy that ends TLS: its own nginx overwrites \
+             X-Forwarded-Proto; comment the line out in every location and reload it.",
+            "Plain distribution: http.relativeurls: true makes it independent of headers.",
+        ],
         FindingName::DnsSplitBackends => {
             &["Remove stale A and AAAA records of the public name, or make every node behind them \
              interchangeable."]
@@ -205,6 +214,52 @@ pub(super) fn remedies(name: FindingName, family: Family) -> Vec<String> {
              docker compose up -d --force-recreate core",
             "Until then tie browsers to one node by a cookie of the load balancer.",
         ],
+        FindingName::UploadHttpSecretMismatch if plain => &[
+            "Give every node the same http.secret (or REGISTRY_HTTP_SECRET) and restart them; \
+             without one each process makes its own at every start:\n\
+             grep -A3 '^http:' /etc/docker/registry/config.yml\n\
+             systemctl restart docker-registry",
+            "Until then tie clients to one node by source address.",
+        ],
+        FindingName::UploadHttpSecretMismatch => &[
+            "Give the registries behind every core the same secret and restart them (Helm: \
+             registry.secret, which an upgrade makes anew unless it is set):\n\
+             grep -A3 '^http:' common/config/registry/config.yml   # on every node\n\
+             docker restart registry",
+            "Until then tie clients to one node by source address.",
+        ],
+        FindingName::StorageNotShared => &[
+            "See where each node stores, and whether the volume is mounted there:\n\
+             findmnt -T /data/registry   # on every node\n\
+             grep -A8 '^storage:' common/config/registry/config.yml",
+            "Mount the shared volume (or set the same bucket and prefix), restart the registry, and \
+             let it start only when the mount is there (systemd: RequiresMountsFor).",
+            "Take the node out of the load balancer until it is; then copy what was pushed only \
+             there.",
+        ],
+        FindingName::StaleCachesOnSharedStorage => &[
+            "NFS: mount without attribute caching on every node, or move to an object store:\n\
+             findmnt -t nfs,nfs4 -o TARGET,OPTIONS   # look for actimeo=0 or noac",
+            "A blob that is known and cannot be read: flush the registry's descriptor cache, and \
+             never let two installations share one Redis database:\n\
+             redis-cli -n 1 flushdb",
+            "Until then tie clients to one node by source address.",
+        ],
+        FindingName::ReadOnlyMode => &[
+            "Switch it off when the maintenance is over (Harbor: Configuration, System Settings, \
+             Repository Read Only; distribution: storage.maintenance.readonly):\n\
+             curl -su admin 'URL/api/v2.0/systeminfo' | jq .read_only",
+            "Before Harbor 2.10 it also refuses tokens asked for by POST: use clients that ask by \
+             GET meanwhile.",
+        ],
+        FindingName::ForeignJobserviceOnSharedRedis => &[
+            "Give each installation a Redis, or a database number, of its own for its job service \
+             and restart it (Helm: redis.external.jobserviceDatabaseIndex):\n\
+             grep -A4 redis_pool common/config/jobservice/config.yml   # on every node",
+            "Nodes that belong together: the same secrets on all of them, copied again after each \
+             prepare:\n\
+             grep -E '^(CORE|JOBSERVICE)_SECRET=' common/config/core/env common/config/jobservice/env",
+        ],
         FindingName::ReplicationLagSplitContent => &[
             "Let all nodes use one database and one storage; nodes that replicate content do not \
              share accounts, robots or projects.",
@@ -297,6 +352,9 @@ pub(super) fn confirm(name: FindingName) -> &'static str {
         }
         FindingName::TokenTtlShorterThanTransfer => "Large layers fail late, small ones never.",
         FindingName::RealmWrongEndpoint => "curl -si URL/v2/ shows the realm.",
+        FindingName::LocationWrongSchemeOrHost => {
+            "docker push retries for ever or is refused, and its debug log shows the other URL."
+        }
         FindingName::DnsSplitBackends => "dig +short A and AAAA of the public name.",
         FindingName::LbPathHoleHtml => "curl -si of the path shows HTML instead of JSON.",
         FindingName::AuthorizationHeaderDropped => {
@@ -336,6 +394,21 @@ pub(super) fn confirm(name: FindingName) -> &'static str {
         }
         FindingName::SessionStoreNotShared => {
             "The nodes' _REDIS_URL_CORE differ, or lead to different servers."
+        }
+        FindingName::UploadHttpSecretMismatch => {
+            "The refusing registry's log says \"invalid secret\", and the checksums of the secrets \
+             differ."
+        }
+        FindingName::StorageNotShared => {
+            "The mounts, buckets or prefixes of the nodes differ, and so does what they list."
+        }
+        FindingName::StaleCachesOnSharedStorage => {
+            "What is missing at one node appears there by itself within seconds or a minute."
+        }
+        FindingName::ReadOnlyMode => "A docker push is refused with the same words.",
+        FindingName::ForeignJobserviceOnSharedRedis => {
+            "Failed replications have no log at their own installation; it lies at the other one, \
+             with a 401."
         }
         FindingName::ReplicationLagSplitContent => {
             "The nodes' POSTGRESQL_HOST differ, or the account is missing in one web page."

@@ -24,15 +24,18 @@ mod gateway;
 #[cfg(test)]
 mod guards;
 mod health_check;
+mod jobs;
 mod keys;
 mod leeway;
 mod replicas;
 mod repository;
 mod statistics;
+mod storage;
 #[cfg(test)]
 mod tests;
 mod time;
 mod unexplained;
+mod uploads;
 mod web_state;
 
 pub use statistics::wilson;
@@ -57,7 +60,10 @@ pub fn assess_after(round: &Round, earlier: &Earlier) -> Assessment {
     replicas::examine(&mut case);
     time::examine(&mut case);
     keys::examine(&mut case);
+    storage::examine(&mut case);
     repository::examine(&mut case);
+    storage::databases(&mut case);
+    uploads::examine(&mut case);
     consequences::examine(&mut case);
     balancer::examine(&mut case);
     health_check::blind(&mut case);
@@ -65,6 +71,7 @@ pub fn assess_after(round: &Round, earlier: &Earlier) -> Assessment {
     web_state::examine(&mut case);
     body_size::examine(&mut case);
     drift::examine(&mut case);
+    jobs::examine(&mut case);
     unexplained::examine(&mut case);
 
     let (mut findings, shares, expected_unauthorized) = (case.findings, case.shares, case.expected);

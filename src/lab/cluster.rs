@@ -65,6 +65,7 @@ pub struct Cluster {
     nodes: Vec<NodeAddress>,
     balancer: SocketAddr,
     token_server: Option<SocketAddr>,
+    beside: Option<SocketAddr>,
     control: SocketAddr,
     login: Login,
     /// Aborts what it holds when dropped.
@@ -86,6 +87,11 @@ impl Cluster {
         for index in 0..names.len() {
             sockets.push((Entry::Node(index), bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?));
         }
+        let beside = world.beside();
+        if let Some(index) = beside {
+            let socket = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+            sockets.push((Entry::Node(index), socket));
+        }
         let own_server = world.has_token_server().then_some(Entry::TokenServer);
         for entry in [Entry::Balancer].into_iter().chain(own_server) {
             sockets.push((entry, bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?));
@@ -100,11 +106,12 @@ impl Cluster {
         });
         let (mut nodes, mut tasks) = (Vec::new(), JoinSet::new());
         let mut balancer = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let mut token_server = None;
+        let (mut token_server, mut next_door) = (None, None);
         let mut names = names.into_iter();
         for (entry, socket) in sockets {
             let address = socket.local_addr().map_err(|source| io("a port", source))?;
             match entry {
+                Entry::Node(index) if Some(index) == beside => next_door = Some(address),
                 Entry::Node(_) => {
                     let name = names.next().unwrap_or_default();
                     nodes.push(NodeAddress { name, address });
@@ -132,7 +139,7 @@ impl Cluster {
             token_server,
         };
         tasks.spawn(control::serve(Arc::clone(&shared), places, listener));
-        Ok(Self { shared, nodes, balancer, token_server, control, login, tasks })
+        Ok(Self { shared, nodes, balancer, token_server, beside: next_door, control, login, tasks })
     }
 
     /// The public URL, which no resolver knows: connect to the addresses instead.
@@ -155,6 +162,11 @@ impl Cluster {
         self.token_server
     }
 
+    /// The one node of the installation beside, if there is one.
+    pub fn beside(&self) -> Option<SocketAddr> {
+        self.beside
+    }
+
     /// Where faults are switched while the lab runs: plain HTTP, `GET /` and `POST /faults`.
     pub fn control(&self) -> SocketAddr {
         self.control
@@ -168,6 +180,16 @@ impl Cluster {
     /// The account of the prober. The lab may know it as refused.
     pub fn login(&self) -> &Login {
         &self.login
+    }
+
+    /// The repository that the prober may push to, if it may.
+    pub fn scratch(&self) -> Option<&'static str> {
+        self.shared.world().scratch()
+    }
+
+    /// Who lists worker pools, if anybody may.
+    pub fn system_login(&self) -> Option<Login> {
+        self.shared.world().system_login()
     }
 
     /// A complete configuration for this lab. Writes the certificate and the password into `dir`,

@@ -26,11 +26,43 @@ pub(super) fn write(cluster: &Cluster, dir: &Path) -> Result<String, LabError> {
         quoted(&cluster.login().username),
         path(&password)
     );
+    if let Some(system) = cluster.system_login() {
+        let file = dir.join("lab-system-password");
+        std::fs::write(&file, &system.password)
+            .map_err(|source| io(&file.display().to_string(), source))?;
+        let (name, file) = (quoted(&system.username), path(&file));
+        let _ =
+            writeln!(text, "    system_credentials: {{username: {name}, password_file: {file}}}");
+    }
     let _ = writeln!(text, "    scope: 'repository:{}:pull'", super::stores::CANARY);
+    if let Some(scratch) = cluster.scratch() {
+        let push = format!("{{enabled: true, repository: {scratch}}}");
+        let _ = writeln!(text, "    checks: {{push: {push}}}");
+    }
     let _ = writeln!(text, "    tls: {{ca_file: {}}}", path(&ca));
     let _ = writeln!(text, "    balancer: {{address: '{}'}}", cluster.balancer());
     if let Some(address) = cluster.token_server() {
         let _ = writeln!(text, "    allowed_realms: ['https://{address}']");
     }
+    if let Some(address) = cluster.beside() {
+        beside(&mut text, &address.to_string());
+    }
     Ok(text)
+}
+
+/// The installation beside, as another registry with the same accounts.
+fn beside(text: &mut String, address: &str) {
+    let kept = ["    credentials:", "    system_credentials:", "    scope:", "    tls:"];
+    let same: Vec<String> = text
+        .lines()
+        .filter(|line| kept.iter().any(|key| line.starts_with(key)))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let host = super::BESIDE_HOST;
+    let _ = write!(
+        text,
+        "  - name: beside\n    url: https://{host}\n    backends:\n      \
+         - {{name: beside, address: '{address}'}}\n    balancer: {{address: '{address}'}}\n{}",
+        same.concat()
+    );
 }

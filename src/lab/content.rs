@@ -117,6 +117,10 @@ fn manifest(call: &mut Call<'_>, repository: &str, reference: &str) -> Response<
     } else {
         storage.tags.get(repository).and_then(|tags| tags.get(reference)).cloned()
     };
+    let tag = format!("{repository}:{reference}");
+    let (own, now, lag) = (call.settings.own, call.true_now, call.settings.storage_lag);
+    let seen = |what: &str| storage.shows(what, own, now, lag);
+    let name = name.filter(|name| seen(&tag) && seen(name));
     let found = name.and_then(|name| {
         storage.manifests.get(&name).map(|(kind, content)| (name, kind.clone(), content.clone()))
     });
@@ -145,7 +149,10 @@ fn put_manifest(call: &mut Call<'_>, repository: &str, reference: &str) -> Respo
     let (storage, database) = (call.settings.storage, call.settings.database);
     let tags = call.stores.storage(storage);
     tags.manifests.insert(name.clone(), (kind, content));
+    let (own, now) = (call.settings.own, call.true_now);
+    tags.note(name.clone(), own, now);
     if !reference.starts_with("sha256:") {
+        tags.note(format!("{repository}:{reference}"), own, now);
         let entry = (reference.to_owned(), name.clone());
         tags.tags.entry(repository.to_owned()).or_default().extend([entry.clone()]);
         call.stores
@@ -164,7 +171,11 @@ fn put_manifest(call: &mut Call<'_>, repository: &str, reference: &str) -> Respo
 
 fn blob(call: &mut Call<'_>, repository: &str, name: &str) -> Response<Bytes> {
     let number = call.settings.storage;
-    let Some(content) = call.stores.storage(number).blobs.get(name).cloned() else {
+    let (own, now, lag) = (call.settings.own, call.true_now, call.settings.storage_lag);
+    let storage = call.stores.storage(number);
+    let known = storage.blobs.get(name).filter(|_| storage.shows(name, own, now, lag)).cloned();
+    let lost = call.settings.blobs_lost && *call.method() == Method::GET;
+    let Some(content) = known.filter(|_| !lost) else {
         let message = "blob unknown to registry";
         return error(call, 404, "BLOB_UNKNOWN", message, Some(&json!(name).to_string()));
     };

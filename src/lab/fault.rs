@@ -123,6 +123,9 @@ pub enum Fault {
     DatabaseReadOnly,
     /// The node has a database of its own.
     DatabaseSplit,
+    /// The node has a database and a storage of its own, with the same accounts and projects and an
+    /// older canary: replication is behind.
+    ContentBehind,
 
     // Web state, storage, Redis (E, F, G).
     /// Another `csrf_key`.
@@ -137,6 +140,10 @@ pub enum Fault {
     HttpSecret,
     /// The node has a storage of its own.
     StorageSplit,
+    /// The node sees what the others wrote to the storage only after so many seconds.
+    StorageLag(f64),
+    /// The registry's cache knows blobs that the storage has lost.
+    BlobsLost,
     /// The storage fails.
     StorageDown,
     /// Writes are refused.

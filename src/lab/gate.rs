@@ -118,8 +118,11 @@ impl World {
     }
 
     pub(super) fn upstreams(&self) -> Vec<Upstream> {
+        // Behind another balancer.
+        let beside = usize::from(self.beside().is_some());
         self.nodes
             .iter()
+            .take(self.nodes.len().saturating_sub(beside))
             .map(|node| {
                 let network = network_of(node);
                 let healthy = node.replicas.first().is_some_and(|(settings, _)| {

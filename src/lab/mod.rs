@@ -68,6 +68,9 @@ pub use world::{ActiveFault, World};
 /// The public name of every lab.
 pub const PUBLIC_HOST: &str = "hub.lab.test";
 
+/// The public name of an installation beside the lab's own.
+pub const BESIDE_HOST: &str = "hub.lab.test:8443";
+
 /// Why a lab cannot be built.
 #[derive(Debug, Error)]
 pub enum LabError {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, de};
 
 use super::balancer::BalancerPlan;
-use super::fault::FaultOrder;
+use super::fault::{Fault, FaultOrder};
 use super::{Family, LabError};
 use crate::model::{Confidence, FindingName, Severity};
 
@@ -29,6 +29,16 @@ pub struct Scenario {
     /// Whether the prober is a person's account instead of a robot (Harbor).
     #[serde(default)]
     pub person: bool,
+    /// Whether the prober may push to a scratch repository.
+    #[serde(default)]
+    pub push: bool,
+    /// Whether it may list worker pools (Harbor).
+    #[serde(default)]
+    pub pools: bool,
+    /// A second installation of one node stands beside, with everything of its own but Redis; these
+    /// are its faults.
+    #[serde(default)]
+    pub beside: Option<Vec<Fault>>,
     /// What is wrong.
     #[serde(default)]
     pub faults: Vec<FaultOrder>,
@@ -101,6 +111,7 @@ macro_rules! scenarios {
 
 scenarios! {
     "healthy",
+    "healthy-push",
     "token-key-mismatch",
     "token-key-mismatch-odd-one",
     "replicas-disagree",
@@ -136,7 +147,20 @@ scenarios! {
     "csrf-key-mismatch",
     "csrf-origin-or-secure-mismatch",
     "session-store-not-shared",
+    "location-wrong-scheme-or-host",
+    "location-scheme-lost",
+    "upload-http-secret-mismatch",
+    "storage-not-shared",
+    "storage-not-shared-push",
+    "stale-caches-on-shared-storage",
+    "storage-late",
+    "read-only-mode",
+    "read-only-at-one-node",
+    "foreign-jobservice-on-shared-redis",
+    "foreign-jobservice-of-a-neighbour",
+    "neighbour-with-its-own-redis",
     "replication-lag-split-content",
+    "content-behind",
     "backend-certificate-drift",
     "backend-certificate-drift-passed-on",
     "plain-http-port-mismatch",

@@ -47,6 +47,9 @@ pub(super) struct Settings {
     pub(super) redis_up: bool,
     pub(super) http_secret: u32,
     pub(super) storage: u32,
+    /// How long others' writes stay unseen, nanoseconds.
+    pub(super) storage_lag: i64,
+    pub(super) blobs_lost: bool,
     pub(super) storage_up: bool,
     pub(super) read_only: bool,
     pub(super) blob_redirect: Option<String>,
@@ -164,6 +167,8 @@ impl Settings {
             redis_up: true,
             http_secret: 0,
             storage: 0,
+            storage_lag: 0,
+            blobs_lost: false,
             storage_up: true,
             read_only: false,
             blob_redirect: None,
@@ -230,12 +235,18 @@ impl Settings {
             Fault::DatabaseDown => self.database_up = false,
             Fault::DatabaseReadOnly => self.database_writes = false,
             Fault::DatabaseSplit => self.database = self.own,
+            Fault::ContentBehind => {
+                self.database = REPLICAS + self.own;
+                self.storage = REPLICAS + self.own;
+            }
             Fault::CsrfKey => self.csrf_key = self.own,
             Fault::ForeignOrigin => self.foreign_origin = true,
             Fault::RedisSplit => self.redis = self.own,
             Fault::RedisDown => self.redis_up = false,
             Fault::HttpSecret => self.http_secret = self.own,
             Fault::StorageSplit => self.storage = self.own,
+            Fault::StorageLag(seconds) => self.storage_lag = nanoseconds(*seconds),
+            Fault::BlobsLost => self.blobs_lost = true,
             Fault::StorageDown => self.storage_up = false,
             Fault::ReadOnly => self.read_only = true,
             Fault::BlobRedirect(url) => self.blob_redirect = Some(url.clone()),
@@ -250,6 +261,9 @@ impl Settings {
 
 /// Keys above this number verify only; nobody signs with them.
 const VERIFIER_KEYS: u32 = 500_000;
+
+/// Stores above this number hold what was replicated some time ago.
+pub(super) const REPLICAS: u32 = 800_000;
 
 /// The key that all nodes rotate to.
 pub(super) const ROTATED_KEY: u32 = 400_000;

@@ -6,9 +6,12 @@ use hyper::body::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use super::credentials::{Account, accounts};
+use super::settings::REPLICAS;
 
 /// The repository that the prober pulls.
 pub(super) const CANARY: &str = "probe/canary";
+/// The repository that the prober may push to.
+pub(super) const SCRATCH: &str = "probe/scratch";
 /// The canary's project.
 pub(super) const PROJECT: &str = "probe";
 /// The type of the canary's manifest.
@@ -24,11 +27,18 @@ pub(super) struct Stores {
 
 impl Stores {
     pub(super) fn database(&mut self, number: u32) -> &mut Database {
-        self.databases.entry(number).or_insert_with(|| Database::new(number == 0))
+        self.databases.entry(number).or_insert_with(|| Database::new(number))
     }
 
     pub(super) fn storage(&mut self, number: u32) -> &mut Storage {
-        self.storages.entry(number).or_insert_with(|| Storage::new(number == 0))
+        self.storages.entry(number).or_insert_with(|| Storage::new(number))
+    }
+
+    /// How many uploads, blobs, manifests and tags all storages hold.
+    pub(super) fn counts(&self) -> [usize; 4] {
+        self.storages.values().map(Storage::counts).fold([0; 4], |sum, each| {
+            [sum[0] + each[0], sum[1] + each[1], sum[2] + each[2], sum[3] + each[3]]
+        })
     }
 
     pub(super) fn redis(&mut self, number: u32) -> &mut Redis {
@@ -49,8 +59,8 @@ pub(super) struct Database {
 }
 
 impl Database {
-    fn new(full: bool) -> Self {
-        if !full {
+    fn new(number: u32) -> Self {
+        let Some(canary) = Canary::in_store(number) else {
             let accounts = accounts().into_iter().filter(|account| account.admin).collect();
             return Self {
                 accounts,
@@ -58,8 +68,7 @@ impl Database {
                 tags: BTreeMap::new(),
                 blobs: HashSet::new(),
             };
-        }
-        let canary = canary();
+        };
         let tags = BTreeMap::from([(
             CANARY.to_owned(),
             BTreeMap::from([("v1".to_owned(), canary.manifest_digest.clone())]),
@@ -92,18 +101,38 @@ pub(super) struct Storage {
     pub(super) tags: BTreeMap<String, BTreeMap<String, String>>,
     /// Upload id → repository and what has come so far.
     pub(super) uploads: HashMap<String, (String, Vec<u8>)>,
+    /// Upload id, digest or `repository:tag` → who wrote it last, and when.
+    written: HashMap<String, (u32, i64)>,
 }
 
 impl Storage {
-    fn new(full: bool) -> Self {
+    /// Notes who wrote something, at the true time in nanoseconds.
+    pub(super) fn note(&mut self, what: String, writer: u32, at: i64) {
+        self.written.insert(what, (writer, at));
+    }
+
+    /// Whether a node sees something that may have been written lately.
+    pub(super) fn shows(&self, what: &str, reader: u32, now: i64, lag: i64) -> bool {
+        self.written
+            .get(what)
+            .is_none_or(|(writer, at)| *writer == reader || now.saturating_sub(*at) >= lag)
+    }
+
+    /// How many uploads, blobs, manifests and tags there are.
+    pub(super) fn counts(&self) -> [usize; 4] {
+        let tags = self.tags.values().map(BTreeMap::len).sum();
+        [self.uploads.len(), self.blobs.len(), self.manifests.len(), tags]
+    }
+
+    fn new(number: u32) -> Self {
         let mut storage = Self {
             blobs: HashMap::new(),
             manifests: HashMap::new(),
             tags: BTreeMap::new(),
             uploads: HashMap::new(),
+            written: HashMap::new(),
         };
-        if full {
-            let canary = canary();
+        if let Some(canary) = Canary::in_store(number) {
             storage.blobs.insert(canary.blob_digest, canary.blob);
             storage.tags.insert(
                 CANARY.to_owned(),
@@ -132,9 +161,20 @@ struct Canary {
     manifest_digest: String,
 }
 
-/// The canary image: one blob that is configuration and layer at once, and its manifest.
-fn canary() -> Canary {
-    let blob = Bytes::from_static(b"the canary of the lab\n");
+impl Canary {
+    /// The canary that a store holds at the beginning.
+    fn in_store(number: u32) -> Option<Self> {
+        match number {
+            0 => Some(canary(b"the canary of the lab\n")),
+            REPLICAS.. => Some(canary(b"an older canary of the lab\n")),
+            _ => None,
+        }
+    }
+}
+
+/// A canary image: one blob that is configuration and layer at once, and its manifest.
+fn canary(blob: &'static [u8]) -> Canary {
+    let blob = Bytes::from_static(blob);
     let blob_digest = digest(&blob);
     let size = blob.len();
     let manifest = Bytes::from(format!(

@@ -17,8 +17,10 @@ use super::stores::digest;
 pub(super) fn start(call: &mut Call<'_>, repository: &str) -> Response<Bytes> {
     let id = call.uuid();
     let number = call.settings.storage;
-    let uploads = &mut call.stores.storage(number).uploads;
-    uploads.insert(id.clone(), (repository.to_owned(), Vec::new()));
+    let (own, now) = (call.settings.own, call.true_now);
+    let storage = call.stores.storage(number);
+    storage.uploads.insert(id.clone(), (repository.to_owned(), Vec::new()));
+    storage.note(id.clone(), own, now);
     let started = rfc3339_nanos(call.now);
     progress(call, 202, repository, &id, 0, &started)
 }
@@ -41,7 +43,10 @@ pub(super) fn resume(call: &mut Call<'_>, repository: &str, id: &str) -> Respons
         return invalid(call, false);
     }
     let started = started.unwrap_or_else(|| rfc3339(call.now, 0));
-    let Some(size) = call.stores.storage(number).uploads.get(id).map(|(_, data)| data.len()) else {
+    let (own, now, lag) = (call.settings.own, call.true_now, call.settings.storage_lag);
+    let storage = call.stores.storage(number);
+    let known = storage.uploads.get(id).filter(|_| storage.shows(id, own, now, lag));
+    let Some(size) = known.map(|(_, data)| data.len()) else {
         let message = "blob upload unknown to registry";
         let detail = if call.settings.family == Family::Distribution3 { "null" } else { "{}" };
         return error(call, 404, "BLOB_UPLOAD_UNKNOWN", message, Some(detail));
@@ -82,6 +87,7 @@ fn finish(call: &mut Call<'_>, repository: &str, id: &str) -> Response<Bytes> {
     append(call, id);
     let wanted = call.query("digest").into_iter().next().unwrap_or_default();
     let number = call.settings.storage;
+    let (own, now) = (call.settings.own, call.true_now);
     let storage = call.stores.storage(number);
     let content = storage.uploads.get(id).map(|(_, data)| data.clone()).unwrap_or_default();
     if digest(&content) != wanted {
@@ -90,7 +96,9 @@ fn finish(call: &mut Call<'_>, repository: &str, id: &str) -> Response<Bytes> {
         return error(call, 400, "DIGEST_INVALID", message, Some(&detail));
     }
     storage.uploads.remove(id);
-    storage.blobs.insert(wanted.clone(), Bytes::from(content));
+    if storage.blobs.insert(wanted.clone(), Bytes::from(content)).is_none() {
+        storage.note(wanted.clone(), own, now);
+    }
     let database = call.settings.database;
     call.stores.database(database).blobs.insert(wanted.clone());
     let mut response = length_zero(201);

@@ -107,6 +107,12 @@ impl World {
         self.nodes.iter().filter(|node| node.known).map(|node| node.name.clone()).collect()
     }
 
+    /// The place of the node of the installation beside this one, if there is one.
+    pub fn beside(&self) -> Option<usize> {
+        self.scenario.beside.as_ref()?;
+        self.nodes.len().checked_sub(1)
+    }
+
     /// Whether there is a token server with an address of its own.
     pub fn has_token_server(&self) -> bool {
         self.token_server.is_some()
@@ -124,6 +130,9 @@ impl World {
     /// # Errors
     /// [`LabError::Key`] if no key can be made for a secret that is a token.
     pub fn login(&self) -> Result<Login, LabError> {
+        if self.scenario.push {
+            return Ok(Login::pusher());
+        }
         if self.scenario.person || !self.scenario.family.is_harbor() {
             return Ok(Login::person());
         }
@@ -148,6 +157,21 @@ impl World {
         let password = jwt::issue(&key, "", HeaderOrder::AlgTyp, &claims)
             .ok_or_else(|| LabError::Key("a robot's secret was not signed".to_owned()))?;
         Ok(Login { password, ..login })
+    }
+
+    /// How many uploads, blobs, manifests and tags the registry's storages hold.
+    pub fn counts(&self) -> [usize; 4] {
+        self.stores.counts()
+    }
+
+    /// The repository that the prober may push to, if it may.
+    pub fn scratch(&self) -> Option<&'static str> {
+        self.scenario.push.then_some(super::stores::SCRATCH)
+    }
+
+    /// Who lists worker pools, if anybody may.
+    pub fn system_login(&self) -> Option<Login> {
+        (self.scenario.pools && self.scenario.family.is_harbor()).then(Login::pools)
     }
 
     /// The faults that are switched on.
@@ -199,6 +223,18 @@ impl World {
                 }
                 other => manglers.suffer(other, active.since),
             }
+        }
+        if let Some(faults) = &self.scenario.beside {
+            let url = format!("https://{}", super::BESIDE_HOST);
+            let own = [
+                Fault::ExternalUrl(url),
+                Fault::OtherKey,
+                Fault::ContentBehind,
+                Fault::HttpSecret,
+                Fault::CsrfKey,
+            ];
+            let faults: Vec<Fault> = own.into_iter().chain(faults.iter().cloned()).collect();
+            nodes.push(self.build_node(250_000, "beside".to_owned(), false, &faults));
         }
         let mut clock = Settings::healthy(self.scenario.family, 0, "");
         for (fault, since) in &manglers.clock_faults {

@@ -222,6 +222,28 @@ fn checks(page: &mut Page, snapshot: &Snapshot) {
         &names::SESSION_CROSS_VALID,
         pairs(snapshot, |checks| &checks.session, |known| *known == SessionVerdict::Known),
     );
+    page.family(
+        &names::UPLOAD_CROSS_VALID,
+        newest(snapshot).flat_map(|(name, judged)| {
+            let uploads = judged.round.checks.upload.measured();
+            uploads.into_iter().flat_map(|uploads| &uploads.pairs).filter_map(move |pair| {
+                let labels = [name, pair.issuer.as_str(), pair.verifier.as_str()];
+                Some(Sample::flag(labels, pair.value.measured()?.accepted()))
+            })
+        }),
+    );
+    page.family(
+        &names::CONTENT_PRESENT,
+        newest(snapshot).flat_map(|(name, judged)| {
+            let content = judged.round.checks.content.measured();
+            content.into_iter().flat_map(move |content| {
+                content.at.iter().filter_map(move |at| {
+                    let whole = content.is_whole(at.found.measured()?);
+                    Some(Sample::flag([name, at.backend.as_str()], whole))
+                })
+            })
+        }),
+    );
 }
 
 /// The pairs of a check of which something is known.

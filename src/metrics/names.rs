@@ -125,6 +125,10 @@ metrics! {
         "Whether the verifier could read the CSRF cookie of the issuer when last asked; absent if nothing was learned.";
     SESSION_CROSS_VALID = "session_cross_valid", Kind::Gauge, ["registry", "issuer", "verifier"],
         "Whether the verifier knew the session of the issuer when last asked; absent if nothing was learned.";
+    UPLOAD_CROSS_VALID = "upload_cross_valid", Kind::Gauge, ["registry", "issuer", "verifier"],
+        "Whether an upload begun at the issuer can go on at the verifier; absent if nothing was learned.";
+    CONTENT_PRESENT = "content_present", Kind::Gauge, ["registry", "backend"],
+        "Whether the backend has the canary's content, the same as the others; absent if nothing was learned.";
     CERTIFICATE_NOT_AFTER = "certificate_not_after_timestamp_seconds", Kind::Gauge,
         ["registry", "route"],
         "When the certificate presented on this route expires.";

@@ -11,8 +11,9 @@ use tokio::sync::watch;
 use super::{Counters, Metrics, names, page_of, probe_page};
 use crate::model::sample;
 use crate::model::{
-    CellResult, Checked, CsrfVerdict, Failure, FindingName, Judged, Leeway, OfPair, Outcome,
-    Reason, ResponseCount, SessionVerdict, Severity, Share, Skipped, Snapshot, Step,
+    BackendName, CellResult, Checked, Content, ContentAt, ContentFound, CsrfVerdict, Failure,
+    FindingName, Judged, Leeway, OfPair, Outcome, Reason, ResponseCount, SessionVerdict, Severity,
+    Share, Skipped, Snapshot, Step, UploadVerdict, Uploads,
 };
 
 mod counters;
@@ -34,6 +35,7 @@ clock_offset_seconds gauge registry backend source
 clock_offset_upper_bound_seconds gauge registry backend source
 config_last_reload_success_timestamp_seconds gauge
 config_last_reload_successful gauge
+content_present gauge registry backend
 csrf_cross_valid gauge registry issuer verifier
 expected_unauthorized_ratio gauge registry
 finding_active gauge registry finding severity backend
@@ -60,6 +62,7 @@ token_key_last_change_timestamp_seconds gauge registry backend
 token_keys gauge registry
 token_lifetime_seconds gauge registry backend
 unauthorized_ratio gauge registry
+upload_cross_valid gauge registry issuer verifier
 ";
 
 struct Bench {
@@ -91,6 +94,49 @@ impl Bench {
 }
 
 /// A round with something of everything.
+fn checked<T>(found: T) -> Checked<T> {
+    Checked { at: None, requests: 1, found: Outcome::Measured(found) }
+}
+
+fn pair(issuer: &str, verifier: &str, verdict: UploadVerdict) -> OfPair<UploadVerdict> {
+    let name = |text| BackendName::parse(text).unwrap();
+    let (issuer, verifier) = (name(issuer), name(verifier));
+    OfPair { issuer, verifier, value: Outcome::Measured(verdict) }
+}
+
+fn content(backends: &[(&str, bool)]) -> Content {
+    let digest = "sha256:0".to_owned();
+    let at = |(name, there): &(&str, bool)| ContentAt {
+        backend: BackendName::parse(name).unwrap(),
+        found: Outcome::Measured(ContentFound {
+            listed: *there,
+            tagged: there.then(|| digest.clone()),
+            manifest: *there,
+            ..ContentFound::default()
+        }),
+    };
+    let (repository, tag) = ("probe/canary".to_owned(), "v1".to_owned());
+    let at = backends.iter().map(at).collect();
+    Content { repository, tag, digest: digest.clone(), config: None, at }
+}
+
+#[test]
+fn what_checks_found_is_shown_and_what_was_not_learned_is_absent() {
+    let bench = Bench::new(sample::fresh_snapshot(&["a", "b"]));
+    bench.finish(&[rich()]);
+    let page = bench.text();
+    for (series, expected) in [
+        ("upload_cross_valid{registry=\"main\",issuer=\"a\",verifier=\"b\"}", Some(0.0)),
+        ("upload_cross_valid{registry=\"main\",issuer=\"a\",verifier=\"a\"}", Some(1.0)),
+        ("upload_cross_valid{registry=\"main\",issuer=\"b\",verifier=\"a\"}", None),
+        ("content_present{registry=\"main\",backend=\"a\"}", Some(1.0)),
+        ("content_present{registry=\"main\",backend=\"b\"}", Some(0.0)),
+        ("content_present{registry=\"main\",backend=\"c\"}", None),
+    ] {
+        assert_eq!(value(&page, series), expected, "{series}");
+    }
+}
+
 fn rich() -> Arc<Judged> {
     let mut round = sample::bent(&["a", "b", "c"], |round| {
         round.scope = Some("repository:probe/canary:pull".into());
@@ -111,6 +157,14 @@ fn rich() -> Arc<Judged> {
         });
         round.checks.csrf = pairs(CsrfVerdict::Accepted, CsrfVerdict::UnknownKey);
         round.checks.session = pairs(SessionVerdict::Known, SessionVerdict::Unknown);
+        round.checks.upload = checked(Uploads {
+            pairs: vec![
+                pair("a", "b", UploadVerdict::Invalid),
+                pair("a", "a", UploadVerdict::Known),
+            ],
+            ..Uploads::default()
+        });
+        round.checks.content = checked(content(&[("a", true), ("b", false)]));
         round.backends[0].address = "weird\"address\\with\nlines".into();
     });
     let again = round.certificates[0].clone();

@@ -57,6 +57,14 @@ checks! {
     Session = "session", Anonymous, Interval;
     /// How large a request body does each route let through?
     BodyLimit = "body_limit", Anonymous, Interval;
+    /// Does every backend have the canary's content, and the same?
+    Content = "content", Pull, Interval;
+    /// Can an upload that was begun at one backend go on at every other?
+    Upload = "upload", Push, Interval;
+    /// Does a push over every route succeed, and is it seen at every backend?
+    Push = "push", Push, Interval;
+    /// Which worker pools of the job service does every backend list?
+    WorkerPools = "worker_pools", System, Interval;
 }
 
 impl fmt::Display for Check {
@@ -202,6 +210,14 @@ pub struct Checks {
     pub session: Checked<Vec<OfPair<SessionVerdict>>>,
     /// [`Check::BodyLimit`].
     pub body_limit: Checked<Vec<OfRoute<BodyLimit>>>,
+    /// [`Check::Content`].
+    pub content: Checked<super::Content>,
+    /// [`Check::Upload`].
+    pub upload: Checked<super::Uploads>,
+    /// [`Check::Push`].
+    pub push: Checked<super::Pushed>,
+    /// [`Check::WorkerPools`].
+    pub worker_pools: Checked<super::WorkerPools>,
 }
 
 /// One check in a list for people.
@@ -226,6 +242,10 @@ impl Checks {
             Check::Csrf => run(*check, &self.csrf),
             Check::Session => run(*check, &self.session),
             Check::BodyLimit => run(*check, &self.body_limit),
+            Check::Content => run(*check, &self.content),
+            Check::Upload => run(*check, &self.upload),
+            Check::Push => run(*check, &self.push),
+            Check::WorkerPools => run(*check, &self.worker_pools),
         };
         Check::ALL.iter().map(run).collect()
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{BackendName, Confidence, FindingName, KeyId};
+use super::{BackendName, Confidence, FindingName, KeyId, Neighbour};
 
 /// The memory between the rounds of one registry.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -14,6 +14,8 @@ pub struct Earlier {
     pub keys: BTreeMap<BackendName, KeySeen>,
     /// The findings of the round before.
     pub open: BTreeMap<FindingName, OpenFinding>,
+    /// The other registries, by their newest rounds.
+    pub neighbours: Vec<Neighbour>,
 }
 
 /// A signing key with its history.

@@ -53,6 +53,8 @@ finding_names! {
     TokenTtlShorterThanTransfer = "token-ttl-shorter-than-transfer",
     /// The challenge sends clients to the wrong token endpoint (C1).
     RealmWrongEndpoint = "realm-wrong-endpoint",
+    /// Uploads are sent on to another scheme, host or port than the public ones (C2).
+    LocationWrongSchemeOrHost = "location-wrong-scheme-or-host",
     /// The public name leads to addresses that do not answer alike (C3).
     DnsSplitBackends = "dns-split-backends",
     /// The load balancer routes an API path to something that answers HTML (C4).
@@ -85,6 +87,16 @@ finding_names! {
     CsrfOriginOrSecureMismatch = "csrf-origin-or-secure-mismatch",
     /// Nodes do not know each other's sessions (E3).
     SessionStoreNotShared = "session-store-not-shared",
+    /// Nodes sign the state of uploads with different secrets (F1).
+    UploadHttpSecretMismatch = "upload-http-secret-mismatch",
+    /// Nodes store blobs in different places (F2).
+    StorageNotShared = "storage-not-shared",
+    /// The storage is shared, and what was just written is not seen everywhere (F3).
+    StaleCachesOnSharedStorage = "stale-caches-on-shared-storage",
+    /// The registry takes no writes (F5).
+    ReadOnlyMode = "read-only-mode",
+    /// Job services of another installation take jobs from a shared Redis (G1).
+    ForeignJobserviceOnSharedRedis = "foreign-jobservice-on-shared-redis",
     /// Nodes have databases of their own (G3).
     ReplicationLagSplitContent = "replication-lag-split-content",
     /// A route presents another or an invalid certificate (H1).

@@ -10,6 +10,7 @@ mod balancer;
 mod body_limit;
 mod check;
 mod clock;
+mod content;
 mod dns;
 mod earlier;
 mod failure;
@@ -18,12 +19,14 @@ mod flow;
 mod matrix;
 mod names;
 mod outcome;
+mod pools;
 mod round;
 #[cfg(test)]
 pub(crate) mod sample;
 mod snapshot;
 mod timeline;
 mod token;
+mod upload;
 
 pub use answer::{Answer, AuthScheme, Challenge, Family, Version};
 pub use balancer::{BalancerRun, KeyCount, Ratio, Share};
@@ -33,6 +36,7 @@ pub use check::{
     SessionVerdict,
 };
 pub use clock::{ClockDrift, ClockInterval, ClockReading, ClockSource, ClockStatus};
+pub use content::{Content, ContentAt, ContentFound};
 pub use dns::{DnsAddress, DnsAnswer, DnsRecord, DnsReport, DnsSeen};
 pub use earlier::{Earlier, KeySeen, OpenFinding};
 pub use failure::{Failure, Phase, Reason, Step};
@@ -41,8 +45,12 @@ pub use flow::{Flow, FlowResult, StepReport};
 pub use matrix::{Cell, CellResult, Matrix, Refusal};
 pub use names::{BackendName, Issuer, NameError, RegistryName, Route};
 pub use outcome::{Outcome, Skipped};
+pub use pools::{Neighbour, PoolsAt, WorkerPools};
 pub use round::{Account, Aged, BackendFacts, Borrowed, Census, Certificate, ComponentHealth};
 pub use round::{ResponseCount, Round};
 pub use snapshot::{Assessment, Judged, Leeway, ProgramFacts, RegistryState, Snapshot};
 pub use timeline::Timeline;
 pub use token::{AccessEntry, KeyForm, KeyId, TokenFacts};
+pub use upload::{
+    Begun, PushFailure, PushRun, PushStep, Pushed, ReadBack, SeenAt, UploadVerdict, Uploads,
+};

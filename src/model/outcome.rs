@@ -48,6 +48,8 @@ pub enum Skipped {
     NoScope,
     /// This family of servers does not have it.
     NotApplicable,
+    /// Nothing is there that could be looked at: no image was ever pushed.
+    NothingPushed,
     /// Switched off in the configuration.
     Disabled,
 }
@@ -65,6 +67,7 @@ impl Skipped {
             Self::NoCredentials => "no_credentials",
             Self::NoScope => "no_scope",
             Self::NotApplicable => "not_applicable",
+            Self::NothingPushed => "nothing_pushed",
             Self::Disabled => "disabled",
         }
     }

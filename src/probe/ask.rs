@@ -350,7 +350,10 @@ impl<'a> Asker<'a> {
         memory: Option<&Arc<RouteMemory>>,
         ask: &Ask<'_>,
     ) -> Vec<(HeaderName, HeaderValue)> {
-        let mut headers = vec![(ACCEPT, HeaderValue::from_static("*/*"))];
+        let mut headers = Vec::with_capacity(6);
+        if !ask.headers.iter().any(|(name, _)| *name == ACCEPT) {
+            headers.push((ACCEPT, HeaderValue::from_static("*/*")));
+        }
         let number = self.requests.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let id = format!("registry-prober-{:016x}-{number}", self.seed);
         if let Ok(id) = HeaderValue::from_str(&id) {

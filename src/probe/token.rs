@@ -7,8 +7,8 @@ use url::Url;
 
 use super::ask::{Ask, Asked, Asker, Auth, Token};
 use super::flow::{following, outcome, path_of, unexpected};
-use crate::config::{Authority, TokenMethod};
-use crate::model::{Challenge, Failure, Family, Issuer, Reason, Route, Step, TokenFacts};
+use crate::config::{Authority, Scope, TokenMethod};
+use crate::model::{Challenge, Check, Failure, Family, Issuer, Reason, Route, Step, TokenFacts};
 use crate::registry::{self, TokenError};
 use crate::transport::Link;
 
@@ -79,22 +79,43 @@ impl From<Failure> for Unusable {
     }
 }
 
-/// Asks for a token, by GET or by OAuth2 POST, and checks that it is what was asked for.
+/// What a token is for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Purpose<'a> {
+    /// The scope to ask for.
+    pub(super) scope: Option<&'a Scope>,
+    /// The check that needs it; none for the flow.
+    pub(super) check: Option<Check>,
+}
+
+/// Asks for a token of the configured scope.
 pub(super) async fn token(
     asker: &Asker<'_>,
     link: &mut dyn Link,
     endpoint: &Endpoint,
     family: Family,
 ) -> (Asked, Result<Token, Unusable>) {
+    let purpose = Purpose { scope: asker.registry.scope.as_ref(), check: None };
+    token_for(asker, link, endpoint, family, purpose).await
+}
+
+/// Asks for a token, by GET or by OAuth2 POST, and checks that it is what was asked for.
+pub(super) async fn token_for(
+    asker: &Asker<'_>,
+    link: &mut dyn Link,
+    endpoint: &Endpoint,
+    family: Family,
+    purpose: Purpose<'_>,
+) -> (Asked, Result<Token, Unusable>) {
     let post = asker.registry.token_method == TokenMethod::Post;
     let credentials = asker.registry.credentials.as_ref();
     let mut url = endpoint.url.clone();
-    let query = parameters(asker, endpoint);
+    let query = parameters(asker, endpoint, purpose.scope);
     if !post {
         url.query_pairs_mut().extend_pairs(&query);
     }
     let path = path_of(&url);
-    let ask = if post {
+    let mut ask = if post {
         let mut form = url::form_urlencoded::Serializer::new(String::new());
         form.extend_pairs(&query).append_pair("client_id", "registry-prober");
         if let Some(credentials) = credentials {
@@ -106,15 +127,22 @@ pub(super) async fn token(
     } else {
         Ask::get(Step::Token, &path, credentials.map_or(Auth::None, Auth::Basic))
     };
+    if purpose.check.is_some() {
+        (ask.step, ask.check) = (Step::Check, purpose.check);
+    }
     let asked = following(asker, link, &endpoint.route, &endpoint.authority, ask).await;
-    let result = read(asker, endpoint, family, &asked);
+    let result = read(asker, endpoint, family, purpose.scope, &asked);
     (asked, result)
 }
 
-fn parameters(asker: &Asker<'_>, endpoint: &Endpoint) -> Vec<(&'static str, String)> {
+fn parameters(
+    asker: &Asker<'_>,
+    endpoint: &Endpoint,
+    scope: Option<&Scope>,
+) -> Vec<(&'static str, String)> {
     let mut query = Vec::new();
     query.extend(endpoint.service.clone().map(|service| ("service", service)));
-    match (&asker.registry.scope, &asker.registry.credentials) {
+    match (scope, &asker.registry.credentials) {
         (Some(scope), _) => query.push(("scope", scope.text())),
         // Harbor gives the anonymous a token only for a scope; this one touches no database.
         (None, None) => query.push(("scope", "registry-prober:none:none".to_owned())),
@@ -127,6 +155,7 @@ fn read(
     asker: &Asker<'_>,
     endpoint: &Endpoint,
     family: Family,
+    scope: Option<&Scope>,
     asked: &Asked,
 ) -> Result<Token, Unusable> {
     let answer = outcome(asked)?;
@@ -147,7 +176,7 @@ fn read(
     if let (Some(issued_at), Issuer::Route(route)) = (facts.issued_at, &endpoint.issuer) {
         asker.book_issued_at(route, &asked.exchange, issued_at);
     }
-    let problem = problem(asker, endpoint, family, &facts);
+    let problem = problem(asker, endpoint, family, scope, &facts);
     let token = Token::new(secret, facts, endpoint.issuer.clone());
     match (token, problem) {
         (Some(token), None) => Ok(token),
@@ -161,6 +190,7 @@ fn problem(
     asker: &Asker<'_>,
     endpoint: &Endpoint,
     family: Family,
+    scope: Option<&Scope>,
     facts: &TokenFacts,
 ) -> Option<Failure> {
     let failure = |reason, detail: String| Some(Failure::of_answer(reason, detail));
@@ -203,7 +233,7 @@ fn problem(
             ),
         );
     }
-    let scope = asker.registry.scope.as_ref()?;
+    let scope = scope?;
     asker.registry.credentials.as_ref()?;
     let missing: Vec<&str> = scope
         .actions

@@ -6,14 +6,20 @@
 
 mod answer;
 mod challenge;
+mod content;
 mod family;
+mod pools;
 mod token;
+mod upload;
 mod web_state;
 
 pub use answer::{answer_of, date_of};
 pub use challenge::challenge_of;
+pub use content::{config_of, digest_of, tags_of};
 pub use family::{family_of, harbor_health, harbor_version};
+pub use pools::worker_pools;
 pub use token::{MAX_TOKEN, TokenError, TokenResponse, read_token, read_token_response};
+pub use upload::{UploadPlace, upload_place, upload_started_at};
 pub use web_state::{
     CSRF_COOKIE, CSRF_TOKEN, CsrfRefusal, SESSION_COOKIE, csrf_refusal, csrf_token, set_cookie,
 };

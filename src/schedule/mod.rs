@@ -16,4 +16,4 @@ mod turn;
 
 pub use daemon::{ConfigurationError, Daemon};
 pub use signals::{Hangups, told_to_stop};
-pub use turn::{Turned, Wheel};
+pub use turn::{Turned, Wheel, beside};

@@ -15,7 +15,7 @@ use super::past::Past;
 use super::timer::Timer;
 use super::turn::{Turned, Wheel};
 use crate::metrics::Counters;
-use crate::model::{Judged, RegistryName, Snapshot};
+use crate::model::{Judged, Neighbour, RegistryName, Snapshot};
 
 /// Where finished rounds go. Whoever publishes does so inside the channel's own lock, so there is
 /// one writer at a time.
@@ -44,6 +44,13 @@ impl Board {
             state.latest = Some(Arc::clone(judged));
             true
         });
+    }
+
+    /// The other registries, by their newest rounds.
+    fn neighbours(&self, registry: &RegistryName) -> Vec<Neighbour> {
+        let snapshot = self.snapshots.borrow();
+        let others = snapshot.registries.iter().filter(|(name, _)| *name != registry);
+        others.filter_map(|(_, state)| Neighbour::of(&state.latest.as_ref()?.round)).collect()
     }
 
     fn overrun(&self, registry: &RegistryName, stop: &CancellationToken) {
@@ -107,7 +114,8 @@ impl RegistryTask {
     }
 
     async fn round(&mut self, deadline: Instant) {
-        let earlier = self.board.past.earlier(&self.wheel.registry().name);
+        let mut earlier = self.board.past.earlier(&self.wheel.registry().name);
+        earlier.neighbours = self.board.neighbours(&self.wheel.registry().name);
         let Turned { judged, discovery } = self.wheel.turn(deadline, &earlier, &|_| ()).await;
         let name = &judged.round.registry;
         debug!(

@@ -8,7 +8,7 @@ use crate::clock::Clock;
 use crate::config::{Backend, Registry};
 use crate::diagnosis;
 use crate::discovery::{self, DiscoveryCause, DiscoveryError};
-use crate::model::{Earlier, Judged, Round};
+use crate::model::{Earlier, Judged, Neighbour, Round};
 use crate::probe::{Prober, Progress};
 use crate::transport::{Client, ClientPem, Tls, TlsError, Wire};
 
@@ -93,6 +93,18 @@ impl Wheel {
         let round = self.prober.round(&self.backends, clock, deadline, progress).await;
         Turned { judged: Arc::new(judge(round, earlier)), discovery }
     }
+}
+
+/// Judges rounds that ended together anew, each beside the others, where that can tell more.
+pub fn beside(judged: Vec<Arc<Judged>>) -> Vec<Arc<Judged>> {
+    let neighbours: Vec<Neighbour> =
+        judged.iter().filter_map(|judged| Neighbour::of(&judged.round)).collect();
+    if neighbours.len() < 2 {
+        return judged;
+    }
+    let earlier = Earlier { neighbours, ..Earlier::default() };
+    let anew = |judged: Arc<Judged>| Arc::new(judge(judged.round.clone(), &earlier));
+    judged.into_iter().map(anew).collect()
 }
 
 /// The one place in which rounds are judged.

@@ -83,8 +83,9 @@ impl Body {
     }
 }
 
-/// One request. Header values that are secret are marked sensitive by whoever made them; its body
-/// may hold a password, and `Debug` tells only its length.
+/// One request. Header values that are secret are marked sensitive by whoever made them; its query
+/// may hold the state of an upload and its body a password, so `Debug` leaves out the one and tells
+/// only the length of the other.
 #[derive(Clone)]
 pub struct Request {
     /// The method.
@@ -103,7 +104,7 @@ impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request")
             .field("method", &self.method)
-            .field("path", &self.path)
+            .field("path", &self.path.split('?').next().unwrap_or_default())
             .field("headers", &self.headers)
             .field("body_bytes", &self.body.declared())
             .finish_non_exhaustive()

@@ -47,6 +47,7 @@ fn why(reason: Skipped) -> &'static str {
         Skipped::DeadlineReached => "the round was over",
         Skipped::NoCredentials => "needs credentials",
         Skipped::NoScope => "needs a scope",
+        Skipped::NothingPushed => "nothing is pushed to the scope's repository",
         Skipped::NotApplicable => "this registry does not have it",
         Skipped::Disabled => "off",
     }

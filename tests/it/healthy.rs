@@ -46,9 +46,9 @@ impl Run {
     /// Every alarm, as text.
     fn alarms(&self) -> Vec<String> {
         let text = if self.token_server {
-            r#"{"name":"healthy","title":"-","family":"distribution-2.8","tokens":"server","effect":"-"}"#
+            r#"{"name":"healthy","title":"-","family":"distribution-2.8","tokens":"server","push":true,"effect":"-"}"#
         } else {
-            r#"{"name":"healthy","title":"-","family":"harbor-2.15","effect":"-"}"#
+            r#"{"name":"healthy","title":"-","family":"harbor-2.15","push":true,"pools":true,"effect":"-"}"#
         };
         let scenario = Scenario::parse("healthy", text).expect("a scenario");
         let random = self.seed.is_multiple_of(2);
@@ -71,6 +71,7 @@ impl Run {
             let mut lab = Simulation::new(&scenario, &options, weather, |registry| {
                 registry.timeout = TIMEOUT;
                 registry.balancer.samples = 4;
+                registry.checks.interval = Duration::from_secs(60);
             });
             for number in 0..ROUNDS_EACH {
                 let (_, assessment) = lab.round().await;

@@ -12,6 +12,8 @@ mod daemon;
 #[cfg(test)]
 mod dashboard;
 #[cfg(test)]
+mod harmless;
+#[cfg(test)]
 mod healthy;
 #[cfg(test)]
 mod hostile;
@@ -21,6 +23,7 @@ mod lab_truth;
 mod lab_world;
 #[cfg(test)]
 mod modes;
+mod neighbours;
 #[cfg(test)]
 mod operations;
 #[cfg(test)]

@@ -168,6 +168,8 @@ const METRICS: &[(&str, Kind, &[&str])] = {
         ("clock_margin_seconds", Gauge, &["registry"]),
         ("csrf_cross_valid", Gauge, &["registry", "issuer", "verifier"]),
         ("session_cross_valid", Gauge, &["registry", "issuer", "verifier"]),
+        ("upload_cross_valid", Gauge, &["registry", "issuer", "verifier"]),
+        ("content_present", Gauge, &["registry", "backend"]),
         ("certificate_not_after_timestamp_seconds", Gauge, &["registry", "route"]),
         ("finding_active", Gauge, &["registry", "finding", "severity", "backend"]),
         ("findings", Gauge, &["registry", "severity"]),

@@ -77,11 +77,11 @@ fn sketch(round: &Round, assessment: &Assessment) -> String {
 async fn play(scenario: Scenario) -> Option<String> {
     let bench = Bench::start(&scenario, &Options::default());
     let mut prober = bench.prober();
-    let (mut round, mut assessment) = support::round(&bench.registry, &mut prober).await;
+    let (mut round, mut assessment) = support::bench_round(&bench, &mut prober).await;
     if NEEDS_TIME.contains(&scenario.name.as_str()) {
         assert!(assessment.findings.is_empty(), "{}: {:?}", scenario.name, assessment.findings);
         tokio::time::sleep(Duration::from_secs(21)).await;
-        (round, assessment) = support::round(&bench.registry, &mut prober).await;
+        (round, assessment) = support::bench_round(&bench, &mut prober).await;
     }
     let (found, expected) = (found(&assessment), expected(&scenario));
     let shown = std::env::var_os("SCENARIO").is_some();

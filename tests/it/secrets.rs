@@ -30,6 +30,8 @@ use crate::support::Bench;
 struct Record {
     tokens: Vec<String>,
     sessions: Vec<String>,
+    /// States of uploads, as they stand in a query.
+    states: Vec<String>,
     shown: Vec<String>,
 }
 
@@ -73,6 +75,9 @@ impl Link for RecordingLink {
                 let tokens =
                     fields.into_iter().filter_map(Value::as_str).filter(|it| !it.is_empty());
                 record.tokens.extend(tokens.map(str::to_owned));
+                let location = reply.headers.get("location").and_then(|value| value.to_str().ok());
+                let state = location.and_then(|text| text.split_once("_state=")).map(|it| it.1);
+                record.states.extend(state.map(str::to_owned));
                 let cookies = reply.headers.get_all("set-cookie").iter();
                 let tokens = reply.headers.get_all("x-harbor-csrf-token").iter();
                 let tokens = tokens.filter_map(|token| token.to_str().ok().map(str::to_owned));
@@ -140,6 +145,9 @@ async fn no_form_of_a_round_holds_a_secret_that_went_over_the_wire() {
         ("db-outage-at-one-node", TokenMethod::Get, true),
         ("robot-jwt-bound-to-key", TokenMethod::Get, true),
         ("kid-format-mismatch", TokenMethod::Get, true),
+        ("healthy-push", TokenMethod::Get, true),
+        ("upload-http-secret-mismatch", TokenMethod::Get, true),
+        ("storage-not-shared-push", TokenMethod::Get, true),
         // Harbor refuses the form, which holds the password all the same.
         ("healthy", TokenMethod::Post, false),
     ] {
@@ -164,7 +172,12 @@ async fn no_form_of_a_round_holds_a_secret_that_went_over_the_wire() {
         let record = record.lock().unwrap();
         assert_eq!(!record.tokens.is_empty(), tokens, "{scenario}: tokens were issued");
         assert!(!record.shown.is_empty());
+        let pushes = scenario.contains("push") || scenario.contains("upload");
+        assert_eq!(!record.states.is_empty(), pushes, "{scenario}: uploads were begun");
         let mut secrets = forms(password);
+        secrets.extend(record.states.iter().flat_map(|state| forms(state)));
+        let system = bench.registry.system_credentials.as_ref();
+        secrets.extend(system.into_iter().flat_map(|it| forms(it.password.expose_secret())));
         secrets.push(STANDARD.encode(format!("{}:{password}", credentials.username)));
         for token in &record.tokens {
             secrets.extend(forms(token));

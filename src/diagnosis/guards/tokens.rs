@@ -397,6 +397,7 @@ fn a_change_of_keys_needs_an_old_token_that_should_live_or_a_memory() {
                 .map(|open| (FindingName::TokenKeyRotationWindow, open))
                 .into_iter()
                 .collect(),
+            ..Earlier::default()
         };
         let found = lines(&assess_after(&bent(THREE, |_| {}), &earlier));
         assert_eq!(found.join("; "), expected, "{what}");

@@ -5,11 +5,17 @@
 //! was found, and a line in [`due`]. Rules that judge it are in `diagnosis`.
 
 mod authorization_header;
+mod blob;
 mod body_limit;
+mod content;
 mod csrf;
 mod dns;
 mod pairs;
+mod push;
 mod session;
+mod upload;
+mod visit;
+mod worker_pools;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -30,7 +36,7 @@ pub(super) struct Kept {
 pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> Checks {
     let Kept { last, found } = kept;
     let before = &*found;
-    let (authorization_header, dns, csrf, session, body_limit) = tokio::join!(
+    let (authorization_header, dns, csrf, session, body_limit, content, upload, push, worker_pools) = tokio::join!(
         made(
             asker,
             Check::AuthorizationHeader,
@@ -48,8 +54,34 @@ pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> C
             &before.body_limit,
             body_limit::look(asker, flows, &before.body_limit),
         ),
+        made(
+            asker,
+            Check::Content,
+            last,
+            &before.content,
+            content::look(asker, flows, before.content.measured()),
+        ),
+        made(asker, Check::Upload, last, &before.upload, upload::look(asker, flows)),
+        made(asker, Check::Push, last, &before.push, push::look(asker, flows)),
+        made(
+            asker,
+            Check::WorkerPools,
+            last,
+            &before.worker_pools,
+            worker_pools::look(asker, flows),
+        ),
     );
-    *found = Checks { authorization_header, dns, csrf, session, body_limit };
+    *found = Checks {
+        authorization_header,
+        dns,
+        csrf,
+        session,
+        body_limit,
+        content,
+        upload,
+        push,
+        worker_pools,
+    };
     let now = Some(asker.clock.at(asker.began));
     for run in found.runs().into_iter().filter(|run| run.at == now) {
         last.insert(run.check, asker.began);
@@ -86,6 +118,8 @@ async fn made<T: Clone>(
         };
     }
     let found = super::flow::boxed(look).await;
-    let at = (!matches!(found, Outcome::Skipped(_))).then(|| asker.clock.at(asker.began));
-    Checked { at, requests: asker.requests_of(check), found }
+    // What was asked for in vain is not asked for again before it is due.
+    let requests = asker.requests_of(check);
+    let tried = requests > 0 || !matches!(found, Outcome::Skipped(_));
+    Checked { at: tried.then(|| asker.clock.at(asker.began)), requests, found }
 }

@@ -12,7 +12,7 @@ use registry_prober::model::{Assessment, Confidence, Finding, FindingName, Sever
 use tempfile::TempDir;
 
 use super::pki::PUBLIC_HOST;
-use super::plan::{Plan, Version};
+use super::plan::{NodePlan, Plan};
 use super::process::{Process, command};
 use super::servers::{nginx_front, registry};
 use super::site::Site;
@@ -80,7 +80,8 @@ async fn addresses_of_the_public_name_that_do_not_answer_as_the_backends_are_nam
     let trusted = folder.join("trusted.pem");
     fs::write(&trusted, SigningKey::numbered(KeyKind::Fast, 9).unwrap().certificate_pem()).unwrap();
     let realm = "https://old.example.com/token";
-    let (_old, at) = registry(folder, "old", Version::Debian, realm, &trusted).await;
+    let plan = NodePlan { realm: realm.to_owned(), ..Plan::healthy().nodes[0].clone() };
+    let (_old, at) = registry(folder, "old", &plan, &trusted).await;
     let (_front, old) = nginx_front(folder, "front-old", &[("/", at)], &site.certificate).await;
     let (a, b) = (site.nodes[0].address, site.nodes[1].address);
     let (_spread, balancer) = spread(folder, &[(A, a), (B, b), (FOREIGN, old)]).await;

@@ -9,6 +9,7 @@ mod plan;
 mod process;
 mod prometheus;
 mod proxies;
+mod pushes;
 mod registries;
 mod servers;
 mod site;

@@ -34,6 +34,7 @@ pub(crate) enum Version {
 
 /// What a node is.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fault that is there or not")]
 pub(crate) struct NodePlan {
     pub(crate) version: Version,
     /// The number of the key that it signs with and trusts.
@@ -44,6 +45,12 @@ pub(crate) struct NodePlan {
     pub(crate) issuer_clock: i64,
     /// Its front's certificate has expired.
     pub(crate) expired: bool,
+    /// It signs uploads with a secret of its own.
+    pub(crate) own_secret: bool,
+    /// It stores what is pushed in a folder of its own.
+    pub(crate) own_storage: bool,
+    /// It is in read-only maintenance.
+    pub(crate) read_only: bool,
 }
 
 /// Where tokens come from.
@@ -91,6 +98,9 @@ impl Plan {
             realm: format!("https://{PUBLIC_HOST}/service/token"),
             issuer_clock: 0,
             expired: false,
+            own_secret: false,
+            own_storage: false,
+            read_only: false,
         };
         Self {
             nodes: [node.clone(), node.clone(), node],
@@ -117,6 +127,11 @@ impl Plan {
     /// Three nodes that do not differ and take their tokens from elsewhere.
     pub(crate) fn with_token_server(token_server: TokenServer) -> Self {
         Self { token_server, ..Self::healthy() }
+    }
+
+    /// The same, with a prober that may push to the repository that it pulls from.
+    pub(crate) fn pushing(self) -> Self {
+        self.and("checks: {interval: 5s, push: {enabled: true, repository: probe/canary}}")
     }
 
     /// With another line in each registry's configuration.

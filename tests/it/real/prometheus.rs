@@ -73,7 +73,7 @@ async fn prometheus(site: &Site, prober: &str) -> (Process, String) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn prometheus_answers_the_dashboard_and_alerts_on_the_finding_alone() {
-    let site = Site::start(Plan { daemon: true, ..Plan::other_key() }).await;
+    let site = Site::start(Plan { daemon: true, ..Plan::other_key() }.pushing()).await;
     let (_prober, address) = Running::daemon(&site.config, &[]);
     let (mut prometheus, at) = prometheus(&site, &address).await;
 

@@ -7,32 +7,35 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::pki::CertificateFiles;
-use super::plan::{ISSUER, NODES, SERVICE, Version};
+use super::plan::{ISSUER, NODES, NodePlan, SERVICE, Version};
 use super::process::{Process, command};
 
-/// A registry that trusts the key in the file `trusted` and sends clients to `realm`. All
-/// registries of a folder share their storage.
+/// A registry that trusts the key in the file `trusted` and sends clients to the plan's realm.
+/// All registries of a folder share their storage and their secret, unless the plan says otherwise.
 pub(crate) async fn registry(
     folder: &Path,
     name: &str,
-    version: Version,
-    realm: &str,
+    plan: &NodePlan,
     trusted: &Path,
 ) -> (Process, SocketAddr) {
-    let (storage, trusted) = (folder.join("storage"), trusted.display());
+    let storage = if plan.own_storage { format!("storage-{name}") } else { "storage".to_owned() };
+    let (storage, trusted) = (folder.join(storage), trusted.display());
+    let secret = if plan.own_secret { name } else { "all" };
+    let (realm, read_only) = (&plan.realm, plan.read_only);
     Process::listening(folder, &format!("registry-{name}"), |address| {
         let text = format!(
             "version: 0.1\n\
              log: {{level: info, accesslog: {{disabled: true}}}}\n\
-             storage:\n  filesystem: {{rootdirectory: '{}'}}\n\
-             http: {{addr: '{address}', secret: 'of node {name}'}}\n\
+             storage:\n  filesystem: {{rootdirectory: '{}'}}\n  \
+             maintenance: {{readonly: {{enabled: {read_only}}}}}\n\
+             http: {{addr: '{address}', secret: 'of {secret}'}}\n\
              auth:\n  token: {{realm: '{realm}', service: '{SERVICE}', issuer: '{ISSUER}', \
              rootcertbundle: '{trusted}'}}\n",
             storage.display()
         );
         let file = folder.join(format!("registry-{name}.yml"));
         fs::write(&file, text).unwrap();
-        let mut command = match version {
+        let mut command = match plan.version {
             Version::Debian => command("docker-registry"),
             Version::Three => Command::new(distribution_3()),
         };

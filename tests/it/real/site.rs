@@ -9,11 +9,13 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use registry_prober::config::{self, Registry};
 use registry_prober::lab::{Issuer, IssuerSettings, KidForm};
 use registry_prober::model::{Assessment, Round};
+use registry_prober::probe::Prober;
 use registry_prober::transport::install_crypto_provider;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -70,8 +72,12 @@ impl Site {
         install_crypto_provider();
         let folder = TempDir::new().expect("a folder");
         let path = folder.path();
-        let canary = "storage/docker/registry/v2/repositories/probe/canary/_manifests/tags";
-        fs::create_dir_all(path.join(canary)).unwrap();
+        let canary = "docker/registry/v2/repositories/probe/canary/_manifests/tags";
+        let own = NODES.iter().zip(&plan.nodes).filter(|(_, node)| node.own_storage);
+        let own = own.map(|(name, _)| format!("storage-{name}"));
+        for storage in std::iter::once("storage".to_owned()).chain(own) {
+            fs::create_dir_all(path.join(storage).join(canary)).unwrap();
+        }
         let authority = Authority::new(path);
         let valid = authority.sign("valid", false);
         let token_server = match plan.token_server {
@@ -138,6 +144,20 @@ impl Site {
         self.nodes[node].registry = None;
     }
 
+    /// One round through nginx, judged.
+    pub(crate) async fn round(&self, prober: &mut Prober) -> Seen {
+        let registry = &self.registries[0];
+        let (round, assessment) = support::round(registry, prober).await;
+        Seen { through: registry.name.to_string(), round, assessment }
+    }
+
+    /// A prober through nginx, with every check in every round.
+    pub(crate) fn prober(&self) -> Prober {
+        let mut registry = (*self.registries[0]).clone();
+        registry.checks.interval = Duration::from_secs(1);
+        support::prober(&Arc::new(registry))
+    }
+
     /// One round through each balancer, judged.
     pub(crate) async fn rounds(&self) -> Vec<Seen> {
         let rounds = self.registries.iter().map(async |registry| {
@@ -181,7 +201,7 @@ impl Node {
         let trusted = folder.join(format!("{name}-token.pem"));
         fs::write(&trusted, settings.key.certificate_pem()).unwrap();
         let issuer = Issuer::start(settings).await.expect("an issuer");
-        let (registry, behind) = registry(folder, name, plan.version, &plan.realm, &trusted).await;
+        let (registry, behind) = registry(folder, name, plan, &trusted).await;
         let locations = [("/v2/", behind), ("= /service/token", issuer.address())];
         let (front, address) =
             nginx_front(folder, &format!("front-{name}"), &locations, certificate).await;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use registry_prober::clock::Clock;
 use registry_prober::config::{self, Registry};
 use registry_prober::lab::{Cluster, Options, Scenario};
-use registry_prober::model::{Assessment, Round};
+use registry_prober::model::{Assessment, Earlier, Neighbour, Round};
 use registry_prober::probe::Prober;
 use registry_prober::transport::{Client, Tls, install_crypto_provider};
 use registry_prober::{diagnosis, discovery};
@@ -22,6 +22,8 @@ pub(crate) mod program;
 pub(crate) struct Bench {
     pub(crate) cluster: Cluster,
     pub(crate) registry: Arc<Registry>,
+    /// The registry beside, if the scenario has one.
+    pub(crate) beside: Option<Arc<Registry>>,
     /// The configuration file.
     pub(crate) path: PathBuf,
     _files: TempDir,
@@ -37,14 +39,27 @@ impl Bench {
         let path = files.path().join("prober.yml");
         std::fs::write(&path, text).expect("the configuration is written");
         let loaded = config::load(&path).unwrap_or_else(|errors| panic!("{errors}"));
-        let registry = loaded.config.registries.into_iter().next().expect("one registry");
-        Self { cluster, registry: Arc::new(registry), path, _files: files }
+        let mut registries = loaded.config.registries.into_iter().map(Arc::new);
+        let registry = registries.next().expect("one registry");
+        Self { cluster, registry, beside: registries.next(), path, _files: files }
     }
 
     /// A prober of the lab.
     pub(crate) fn prober(&self) -> Prober {
         prober(&self.registry)
     }
+}
+
+/// One round of a bench, judged beside the other registry if there is one.
+pub(crate) async fn bench_round(bench: &Bench, prober: &mut Prober) -> (Round, Assessment) {
+    let (first, mut assessment) = round(&bench.registry, prober).await;
+    if let Some(registry) = &bench.beside {
+        let (second, _) = round(registry, &mut self::prober(registry)).await;
+        let neighbours = Neighbour::of(&second).into_iter().collect();
+        let earlier = Earlier { neighbours, ..Earlier::default() };
+        assessment = diagnosis::assess_after(&first, &earlier);
+    }
+    (first, assessment)
 }
 
 /// A prober over real sockets.

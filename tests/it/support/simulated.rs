@@ -12,15 +12,17 @@ use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 use registry_prober::clock::Clock;
 use registry_prober::config::{
-    Authority, Backend, BackendSource, Credentials, HostPort, PublicUrl, Registry, Scheme, Scope,
+    Authority, Backend, BackendSource, Credentials, HostPort, PublicUrl, PushSettings, Registry,
+    Scheme, Scope,
 };
 use registry_prober::diagnosis;
 use registry_prober::lab::{
-    CertificateFault, Connection, Entry, Gate, KeyKind, Options, PUBLIC_HOST, Reaction, Scenario,
-    World,
+    BESIDE_HOST, CertificateFault, Connection, Entry, Gate, KeyKind, Options, PUBLIC_HOST,
+    Reaction, Scenario, World,
 };
 use registry_prober::model::{
-    Assessment, BackendName, DnsRecord, Failure, Phase, Reason, RegistryName, Round, Timeline,
+    Assessment, BackendName, DnsRecord, Earlier, Failure, Neighbour, Phase, Reason, RegistryName,
+    Round, Timeline,
 };
 use registry_prober::probe::Prober;
 use registry_prober::transport::{
@@ -58,6 +60,23 @@ pub(crate) struct Simulation {
     backends: Vec<Backend>,
     clock: Clock,
     prober: Prober,
+    /// The registry beside, if there is one.
+    beside: Option<(Vec<Backend>, Prober)>,
+    shared: Arc<Shared>,
+}
+
+/// A request as it arrived.
+#[derive(Debug, Clone)]
+pub(crate) struct Arrived {
+    pub(crate) entry: Entry,
+    pub(crate) method: http::Method,
+    pub(crate) path: String,
+    /// Whether it carried a session.
+    pub(crate) session: bool,
+    /// Whether the answer gave it a new one.
+    pub(crate) new_session: bool,
+    /// Since the simulation began.
+    pub(crate) at: Duration,
 }
 
 impl Simulation {
@@ -76,6 +95,8 @@ impl Simulation {
         world.set_token_server(&format!("https://{server}"));
         let mut registry = registry(&world, &nodes, balancer, server);
         adjust(&mut registry);
+        let next_door = world.beside().map(|index| (address(3, 1), Entry::Node(index)));
+        let second = next_door.map(|(at, _)| beside(&registry, at));
         let backends = match &registry.backends {
             BackendSource::Static(backends) => backends.clone(),
             BackendSource::Dns => Vec::new(),
@@ -89,22 +110,58 @@ impl Simulation {
             server,
             weather,
             chance: Mutex::new(SmallRng::seed_from_u64(seed)),
+            beside: next_door,
             connections: AtomicU64::new(0),
+            arrived: Mutex::default(),
         };
         let registry = Arc::new(registry);
-        let wire = Arc::new(Simulated(Arc::new(shared)));
+        let shared = Arc::new(shared);
+        let wire = Arc::new(Simulated(Arc::clone(&shared)));
+        let beside = second.map(|(backends, second)| {
+            let wire = Arc::clone(&wire);
+            (backends, Prober::seeded(Arc::new(second), wire, seed))
+        });
         let prober = Prober::seeded(registry, wire, seed);
         let clock = Clock::anchored(DateTime::from_timestamp_nanos(BEGAN), began);
-        Self { backends, clock, prober }
+        Self { backends, clock, prober, beside, shared }
+    }
+
+    /// Uploads, blobs, manifests and tags in the storages of the lab.
+    pub(crate) fn counts(&self) -> [usize; 4] {
+        self.shared.world().counts()
+    }
+
+    /// The requests that arrived since they were last taken.
+    pub(crate) fn take_requests(&self) -> Vec<Arrived> {
+        std::mem::take(&mut self.shared.arrived.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// One round, judged.
     pub(crate) async fn round(&mut self) -> (Round, Assessment) {
         let deadline = Instant::now() + Duration::from_secs(13);
         let round = self.prober.round(&self.backends, self.clock, deadline, &|_| {}).await;
-        let assessment = diagnosis::assess(&round);
+        let mut earlier = Earlier::default();
+        if let Some((backends, prober)) = &mut self.beside {
+            let deadline = Instant::now() + Duration::from_secs(13);
+            let second = prober.round(backends, self.clock, deadline, &|_| {}).await;
+            earlier.neighbours.extend(Neighbour::of(&second));
+        }
+        let assessment = diagnosis::assess_after(&round, &earlier);
         (round, assessment)
     }
+}
+
+/// The registry beside, at this address, with the same accounts.
+fn beside(registry: &Registry, at: SocketAddr) -> (Vec<Backend>, Registry) {
+    let name = BackendName::parse("beside").expect("a good name");
+    let address = HostPort::parse(&at.to_string(), 443).expect("an address is one");
+    let backends = vec![Backend { name, scheme: Scheme::Https, address: address.clone() }];
+    let mut second = registry.clone();
+    second.name = RegistryName::parse("beside").expect("a good name");
+    second.url = PublicUrl::parse(&format!("https://{BESIDE_HOST}")).expect("a good URL");
+    second.backends = BackendSource::Static(backends.clone());
+    second.balancer.address = Some(address);
+    (backends, second)
 }
 
 fn address(network: u8, host: u8) -> SocketAddr {
@@ -140,6 +197,12 @@ fn registry(
     registry.scope = Scope::parse("repository:probe/canary:pull");
     registry.timeout = Duration::from_secs(4);
     registry.balancer.address = Some(at(&balancer));
+    registry.system_credentials = world
+        .system_login()
+        .map(|login| Credentials { username: login.username, password: login.password.into() });
+    if let Some(scratch) = world.scratch() {
+        registry.checks.push = Some(PushSettings { repository: scratch.to_owned() });
+    }
     if world.has_token_server() {
         let authority = Authority::of_url(&format!("https://{server}")).expect("a good URL");
         registry.allowed_realms = vec![authority];
@@ -151,11 +214,13 @@ struct Shared {
     world: Mutex<World>,
     began: Instant,
     nodes: Vec<SocketAddr>,
+    beside: Option<(SocketAddr, Entry)>,
     balancer: SocketAddr,
     server: SocketAddr,
     weather: Weather,
     chance: Mutex<SmallRng>,
     connections: AtomicU64,
+    arrived: Mutex<Vec<Arrived>>,
 }
 
 impl Shared {
@@ -170,6 +235,9 @@ impl Shared {
         }
         if *address == self.server {
             return Some(Entry::TokenServer);
+        }
+        if let Some((_, entry)) = self.beside.filter(|(at, _)| at == address) {
+            return Some(entry);
         }
         self.nodes.iter().position(|node| node == address).map(Entry::Node)
     }
@@ -331,12 +399,30 @@ impl Connected {
         let built = built.body(body).expect("the prober's requests are HTTP");
         let elapsed = self.shared.began.elapsed();
         let mut world = self.shared.world();
-        match (world.before_body(entry, &built, elapsed), request.body) {
+        let reaction = match (world.before_body(entry, &built, elapsed), request.body) {
             (Some(reaction), _) => reaction,
             // The server waits for what never comes.
             (None, Body::Declared(_)) => Reaction::Hang,
             (None, _) => world.handle(entry, connection, &built, elapsed),
-        }
+        };
+        let sid = |headers: &http::HeaderMap, name: &str| {
+            let mut values = headers.get_all(name).iter();
+            values.any(|value| value.to_str().is_ok_and(|text| text.starts_with("sid=")))
+        };
+        let new_session = match &reaction {
+            Reaction::Answer { response, .. } => sid(response.headers(), "set-cookie"),
+            _ => false,
+        };
+        let arrived = Arrived {
+            entry,
+            method: built.method().clone(),
+            path: built.uri().path().to_owned(),
+            session: sid(built.headers(), "cookie"),
+            new_session,
+            at: elapsed,
+        };
+        self.shared.arrived.lock().unwrap_or_else(PoisonError::into_inner).push(arrived);
+        reaction
     }
 
     /// Opens the connection as far as the gate lets it come.

@@ -1,0 +1,145 @@
+//! Uploads as the pushing checks make them: begun, and ended whatever happens in between, so that
+//! no session stays. A push robot may not delete one; finished with a fixed blob it is gone, and
+//! the same few bytes remain each time.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use http::Method;
+use tokio::time::Instant;
+
+use super::super::ask::Asker;
+use super::super::flow::{boxed, unexpected};
+use super::visit::{Extra, Pass, Visit};
+use crate::config::Scope;
+use crate::model::{Answer, Check, Failure, Flow, Outcome, Reason, Route, Skipped};
+use crate::registry::{self, UploadPlace};
+
+/// The fixed blob: an empty JSON object, which every OCI client knows as the empty blob.
+pub(super) const EMPTY: &str = "{}";
+
+/// Its digest.
+pub(super) const EMPTY_DIGEST: &str =
+    "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
+
+/// What is kept of the round's time to end uploads in.
+const RESERVE: Duration = Duration::from_secs(2);
+
+/// A node behind an address is met again after so many tries, if it hides replicas.
+const TRIES: usize = 4;
+
+/// Every route with a token that may push, or why not.
+pub(super) struct Pushers<'a> {
+    pub(super) routes: Vec<(&'a Route, Result<Pass<'a>, Outcome<()>>)>,
+    pub(super) repository: &'a str,
+    /// When uploads must be ended.
+    pub(super) until: Instant,
+}
+
+impl<'a> Pushers<'a> {
+    /// Fetches the tokens; the reason if nothing can be pushed at all.
+    pub(super) async fn begin(
+        asker: &'a Asker<'a>,
+        check: Check,
+        flows: &'a [Flow],
+    ) -> Result<Self, Skipped> {
+        let Some(push) = &asker.registry.checks.push else { return Err(Skipped::Disabled) };
+        if asker.registry.credentials.is_none() {
+            return Err(Skipped::NoCredentials);
+        }
+        let actions = ["pull", "push"].map(str::to_owned).into();
+        let scope = Scope { repository: push.repository.clone(), actions };
+        let begun = flows.iter().map(|flow| {
+            let scope = &scope;
+            boxed(async move { (&flow.route, Pass::begin(asker, check, flow, scope).await) })
+        });
+        let mut routes = join_all(begun).await;
+        let until = asker.deadline.checked_sub(RESERVE).unwrap_or(asker.deadline);
+        if Instant::now() + RESERVE >= until {
+            return Err(Skipped::DeadlineReached);
+        }
+        for (_, pass) in &mut routes {
+            if let Ok(pass) = pass {
+                pass.until = until;
+            }
+        }
+        if routes.iter().all(|(_, pass)| matches!(pass, Err(Outcome::Skipped(_)))) {
+            return Err(Skipped::EarlierStepFailed);
+        }
+        Ok(Self { routes, repository: &push.repository, until })
+    }
+
+    /// The backends at which may be pushed.
+    pub(super) fn backends(&self) -> impl Iterator<Item = &Pass<'a>> {
+        let good = self.routes.iter().filter_map(|(_, pass)| pass.as_ref().ok());
+        good.filter(|pass| pass.route.backend().is_some())
+    }
+
+    /// Ends an upload with a blob, where it was begun or wherever it is known; whether it is gone.
+    pub(super) async fn end(
+        &self,
+        begun: &Pass<'_>,
+        place: &UploadPlace,
+        blob: (&'static str, &str),
+    ) -> Result<(), Failure> {
+        let mut first = Err(Failure::of_answer(Reason::UnexpectedStatus, "it was not tried"));
+        let own = std::iter::repeat_with(|| begun.visit()).take(TRIES);
+        for (number, mut visit) in own.chain(self.backends().map(Pass::visit)).enumerate() {
+            visit.pass.until = begun.until + RESERVE;
+            let ended = put(&mut visit, place, blob).await;
+            if ended.is_ok() {
+                return Ok(());
+            }
+            if number == 0 {
+                first = ended;
+            }
+        }
+        first
+    }
+}
+
+/// What came of the beginning of an upload.
+pub(super) enum Start {
+    At(UploadPlace),
+    ReadOnly(Failure),
+    Failed(Failure),
+}
+
+/// Begins an upload. Never tried twice: a lost answer may have left one.
+pub(super) async fn start(visit: &mut Visit<'_>, repository: &str) -> Start {
+    let path = format!("/v2/{repository}/blobs/uploads/");
+    match visit.once(&Method::POST, &path, &Extra::none()).await {
+        Err(failure) => Start::Failed(failure),
+        Ok(got) if got.answer.status == 202 => match registry::upload_place(&got.reply.headers) {
+            Some(place) => Start::At(place),
+            None => Start::Failed(unexpected(&got.answer, "a Location under /v2/")),
+        },
+        Ok(got) if is_read_only(&got.answer) => {
+            Start::ReadOnly(unexpected(&got.answer, "202 to the beginning of an upload"))
+        }
+        Ok(got) => Start::Failed(unexpected(&got.answer, "202 to the beginning of an upload")),
+    }
+}
+
+/// Harbor says so in words (captures/harbor-2.15.2/51-read-only.http), distribution knows no
+/// writing methods (captures/distribution-2.8.2/58-readonly.http).
+pub(super) fn is_read_only(answer: &Answer) -> bool {
+    let denied = answer.error_code.as_deref() == Some("DENIED")
+        && answer.error_message.as_deref().is_some_and(|text| text.contains("read only"));
+    (answer.status == 403 && denied) || (answer.status == 405 && answer.api_version && !answer.html)
+}
+
+/// Sends a blob and ends its upload.
+pub(super) async fn put(
+    visit: &mut Visit<'_>,
+    place: &UploadPlace,
+    (blob, digest): (&'static str, &str),
+) -> Result<(), Failure> {
+    let target = place.with("digest", digest);
+    let extra = Extra::body("application/octet-stream", blob.to_owned());
+    let got = visit.ask(&Method::PUT, &target, &extra).await?;
+    match got.answer.status {
+        201 => Ok(()),
+        _ => Err(unexpected(&got.answer, "201 to a blob")),
+    }
+}

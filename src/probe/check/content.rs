@@ -1,0 +1,295 @@
+//! Does every backend have the canary's content? One tag is looked for at each: in its list, by
+//! tag, by digest, and the configuration blob of its manifest. What is missing somewhere is looked
+//! for again after 1 s and after 5 s, which tells a late cache from content that is not there.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use futures_util::future::join_all;
+use http::header::{ACCEPT, RANGE};
+use http::{HeaderName, Method};
+use tokio::time::Instant;
+
+use super::super::ask::Asker;
+use super::super::flow::{boxed, unexpected};
+use super::visit::{Extra, Got, Pass, Visit, is_there};
+use crate::config::Scope;
+use crate::model::{
+    BackendName, Check, Content, ContentAt, ContentFound, Failure, Family, Flow, Outcome, Reason,
+    Skipped,
+};
+use crate::registry;
+
+/// When what is missing is looked for again, after the first look.
+const AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(5)];
+
+/// Every kind of manifest: without them distribution answers 404 to an OCI manifest.
+const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, \
+     application/vnd.oci.image.manifest.v1+json, \
+     application/vnd.docker.distribution.manifest.list.v2+json, \
+     application/vnd.docker.distribution.manifest.v2+json, */*";
+
+/// The tags that are preferred to the first.
+const PREFERRED: [&str; 2] = ["canary", "latest"];
+
+/// Looks at every backend; `before` is what was found the last time.
+pub(super) async fn look(
+    asker: &Asker<'_>,
+    flows: &[Flow],
+    before: Option<&Content>,
+) -> Outcome<Content> {
+    let registry = asker.registry;
+    let Some(scope) = registry.scope.as_ref().filter(|s| s.actions.iter().any(|a| a == "pull"))
+    else {
+        return Outcome::Skipped(Skipped::NoScope);
+    };
+    let backends = || flows.iter().filter(|flow| flow.route.backend().is_some());
+    let harbor = |flow: &Flow| super::super::matrix::family(flow) == Family::Harbor2;
+    if registry.credentials.is_none() && backends().any(harbor) {
+        return Outcome::Skipped(Skipped::NoCredentials);
+    }
+    let began = Instant::now();
+    let opened = backends().map(|flow| boxed(Place::open(asker, flow, scope)));
+    let mut places: Vec<Place<'_>> = join_all(opened).await.into_iter().flatten().collect();
+    if places.iter().all(|place| matches!(place.state, State::Skipped(_))) {
+        return Outcome::Skipped(Skipped::EarlierStepFailed);
+    }
+    let Some(tag) = preferred(&places) else {
+        return Outcome::Skipped(Skipped::NothingPushed);
+    };
+    for _ in 0..2 {
+        let Some(wanted) = compare(asker, &mut places, (scope, &tag), before, began).await else {
+            return Outcome::Skipped(Skipped::NothingPushed);
+        };
+        if !moved(&mut places, scope, &wanted).await {
+            let now = asker.clock.at(asker.began);
+            let at = places.into_iter().map(|place| place.finish(&wanted, before, now)).collect();
+            return Outcome::Measured(Content { at, ..wanted });
+        }
+    }
+    let detail = "the tag moves while it is looked at; what nodes have cannot be compared";
+    Outcome::Failed(Failure::of_answer(Reason::UnexpectedStatus, detail))
+}
+
+/// Compares what every backend has under the tag; none if nobody has anything.
+async fn compare(
+    asker: &Asker<'_>,
+    places: &mut [Place<'_>],
+    (scope, tag): (&Scope, &str),
+    before: Option<&Content>,
+    began: Instant,
+) -> Option<Content> {
+    join_all(places.iter_mut().map(|place| boxed(place.resolve(scope, tag)))).await;
+    let digest = most_common(places)?;
+    // Harbor counts the reading of a manifest as a pull; what it names never changes.
+    let known = |before: &&Content| before.digest == digest && before.config.is_some();
+    let config = match before.filter(known) {
+        Some(before) => before.config.clone(),
+        None => config(places, scope, &digest).await,
+    };
+    let (repository, tag) = (scope.repository.clone(), tag.to_owned());
+    let wanted = Content { repository, tag, digest, config, at: Vec::new() };
+    join_all(places.iter_mut().map(|place| boxed(place.have(&wanted)))).await;
+    for after in AGAIN {
+        let missing: Vec<&mut Place<'_>> =
+            places.iter_mut().filter(|place| place.lacks(&wanted)).collect();
+        if missing.is_empty() {
+            break;
+        }
+        if !asker.sleep_until(began + after).await {
+            if after == AGAIN[0] {
+                // Too early to say that it is not there.
+                for place in missing {
+                    place.state = State::Skipped(Skipped::DeadlineReached);
+                }
+            }
+            break;
+        }
+        join_all(missing.into_iter().map(|place| boxed(place.again(&wanted, began)))).await;
+    }
+    Some(wanted)
+}
+
+/// Whether the tag leads elsewhere by now, where a backend gave another digest than the others:
+/// then somebody pushed meanwhile.
+async fn moved(places: &mut [Place<'_>], scope: &Scope, wanted: &Content) -> bool {
+    let agrees = |place: &&mut Place<'_>| place.found.tagged.as_ref() == Some(&wanted.digest);
+    let other =
+        |place: &Place<'_>| place.found.tagged.as_ref().is_some_and(|d| *d != wanted.digest);
+    if !places.iter().any(other) {
+        return false;
+    }
+    let holders = places.iter_mut().filter(agrees);
+    let still = join_all(holders.map(|place| boxed(place.still(scope, wanted)))).await;
+    !still.contains(&true)
+}
+
+/// One backend as the look goes on.
+struct Place<'a> {
+    backend: BackendName,
+    state: State<'a>,
+    tags: Vec<String>,
+    found: ContentFound,
+}
+
+enum State<'a> {
+    Open(Box<Visit<'a>>),
+    Failed(Failure),
+    Skipped(Skipped),
+}
+
+impl<'a> Place<'a> {
+    async fn open(asker: &'a Asker<'a>, flow: &'a Flow, scope: &Scope) -> Option<Place<'a>> {
+        let backend = flow.route.backend()?.clone();
+        let state = match Pass::begin(asker, Check::Content, flow, scope).await {
+            Ok(pass) => State::Open(Box::new(pass.visit())),
+            Err(Outcome::Failed(failure)) => State::Failed(failure),
+            Err(Outcome::Skipped(reason)) => State::Skipped(reason),
+            Err(Outcome::Measured(())) => State::Skipped(Skipped::NoToken),
+        };
+        let (tags, found) = (Vec::new(), ContentFound::default());
+        let mut place = Self { backend, state, tags, found };
+        place.list(scope).await;
+        Some(place)
+    }
+
+    /// Asks and reads, and fails the place where that cannot be done.
+    async fn read<T>(
+        &mut self,
+        (method, path): (&Method, &str),
+        extra: Extra,
+        read: impl FnOnce(&Got) -> Result<T, Failure>,
+    ) -> Option<T> {
+        let State::Open(visit) = &mut self.state else { return None };
+        match visit.ask(method, path, &extra).await.and_then(|got| read(&got)) {
+            Ok(value) => Some(value),
+            Err(failure) => {
+                self.state = State::Failed(failure);
+                None
+            }
+        }
+    }
+
+    async fn list(&mut self, scope: &Scope) {
+        let path = format!("/v2/{}/tags/list", scope.repository);
+        let read = |got: &Got| match (is_there(got)?, registry::tags_of(&got.reply.body)) {
+            (true, Some(tags)) => Ok(tags),
+            (true, None) => Err(unexpected(&got.answer, "a list of tags")),
+            (false, _) => Ok(Vec::new()),
+        };
+        self.tags = self.read((&Method::GET, &path), Extra::none(), read).await.unwrap_or_default();
+    }
+
+    async fn resolve(&mut self, scope: &Scope, tag: &str) {
+        self.found.listed = self.tags.iter().any(|known| known == tag);
+        let path = format!("/v2/{}/manifests/{tag}", scope.repository);
+        let digest = |got: &Got| {
+            if !is_there(got)? {
+                return Ok(None);
+            }
+            let digest = registry::digest_of(&got.reply.headers);
+            let missing = || unexpected(&got.answer, "a digest of the manifest");
+            digest.map(Some).ok_or_else(missing)
+        };
+        let accept = accept(ACCEPT, MANIFESTS);
+        self.found.tagged = self.read((&Method::HEAD, &path), accept, digest).await.flatten();
+    }
+
+    /// Whether manifest and configuration are there, by digest.
+    async fn have(&mut self, wanted: &Content) {
+        let repository = &wanted.repository;
+        let path = format!("/v2/{repository}/manifests/{}", wanted.digest);
+        let accepted = accept(ACCEPT, MANIFESTS);
+        self.found.manifest =
+            self.read((&Method::HEAD, &path), accepted, is_there).await.unwrap_or_default();
+        let Some(config) = &wanted.config else { return };
+        let path = format!("/v2/{repository}/blobs/{config}");
+        self.found.config = self.read((&Method::HEAD, &path), Extra::none(), is_there).await;
+        if self.found.config != Some(true) {
+            return;
+        }
+        // A descriptor cache may know a blob that is gone: only its bytes prove it.
+        let byte = accept(RANGE, "bytes=0-0");
+        let readable = |got: &Got| match got.answer.status {
+            200 | 206 => Ok(Some(true)),
+            404 | 500 => Ok(Some(false)),
+            // Where clients are sent to is another question.
+            _ => Ok(None),
+        };
+        self.found.readable = self.read((&Method::GET, &path), byte, readable).await.flatten();
+    }
+
+    /// Whether the tag still leads to the same manifest here.
+    async fn still(&mut self, scope: &Scope, wanted: &Content) -> bool {
+        self.resolve(scope, &wanted.tag).await;
+        self.found.tagged.as_ref() == Some(&wanted.digest)
+    }
+
+    fn lacks(&self, wanted: &Content) -> bool {
+        matches!(self.state, State::Open(_)) && !wanted.is_whole(&self.found)
+    }
+
+    /// Looks once more over a fresh connection.
+    async fn again(&mut self, wanted: &Content, began: Instant) {
+        if let State::Open(visit) = &mut self.state {
+            visit.renew();
+        }
+        let scope = Scope { repository: wanted.repository.clone(), actions: Vec::new() };
+        self.list(&scope).await;
+        self.resolve(&scope, &wanted.tag).await;
+        self.have(wanted).await;
+        if matches!(self.state, State::Open(_)) && wanted.is_whole(&self.found) {
+            self.found.healed_after_ms = u64::try_from(began.elapsed().as_millis()).ok();
+        }
+    }
+
+    fn finish(self, wanted: &Content, before: Option<&Content>, now: DateTime<Utc>) -> ContentAt {
+        let backend = self.backend;
+        let mut found = self.found;
+        if !wanted.is_whole(&found) {
+            let same = before.into_iter().flat_map(|before| &before.at);
+            let earlier =
+                same.filter(|at| at.backend == backend).find_map(|at| at.found.measured());
+            found.since = earlier.and_then(|found| found.since).or(Some(now));
+        }
+        let found = match self.state {
+            State::Open(_) => Outcome::Measured(found),
+            State::Failed(failure) => Outcome::Failed(failure),
+            State::Skipped(reason) => Outcome::Skipped(reason),
+        };
+        ContentAt { backend, found }
+    }
+}
+
+fn accept(name: HeaderName, value: &'static str) -> Extra {
+    Extra::header(name, value)
+}
+
+/// The tag to look at: a preferred one that anybody lists, else the first that is listed.
+fn preferred(places: &[Place<'_>]) -> Option<String> {
+    let all = || places.iter().flat_map(|place| &place.tags);
+    let wanted = PREFERRED.iter().find_map(|wanted| all().find(|tag| tag == wanted));
+    wanted.or_else(|| all().next()).cloned()
+}
+
+/// The digest that most backends give; of equally many the first.
+fn most_common(places: &[Place<'_>]) -> Option<String> {
+    let digests = || places.iter().filter_map(|place| place.found.tagged.as_ref());
+    let mut counts: BTreeMap<&String, usize> = BTreeMap::new();
+    for digest in digests() {
+        *counts.entry(digest).or_default() += 1;
+    }
+    let most = counts.values().max().copied()?;
+    digests().find(|digest| counts.get(digest) == Some(&most)).cloned()
+}
+
+/// The configuration blob that the manifest names, from the first backend that has it.
+async fn config(places: &mut [Place<'_>], scope: &Scope, digest: &str) -> Option<String> {
+    let path = format!("/v2/{}/manifests/{digest}", scope.repository);
+    let mut having =
+        places.iter_mut().filter(|place| place.found.tagged.as_deref() == Some(digest));
+    let State::Open(visit) = &mut having.next()?.state else { return None };
+    let got = visit.ask(&Method::GET, &path, &accept(ACCEPT, MANIFESTS)).await.ok()?;
+    registry::config_of(&got.reply.body)
+}

@@ -1,0 +1,155 @@
+//! Can an upload that was begun at one backend go on at every other? Begun at each, its status
+//! asked for and an empty piece sent at the others, and ended where it was begun.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use http::Method;
+use tokio::time::{Instant, sleep_until};
+
+use super::super::ask::Asker;
+use super::super::flow::{boxed, unexpected};
+use super::blob::{EMPTY, EMPTY_DIGEST, Pushers, Start, start};
+use super::visit::{Extra, Got, Pass, Visit};
+use crate::model::{
+    BackendName, Begun, Check, Failure, Flow, OfPair, OfRoute, Outcome, Route, Skipped,
+    UploadVerdict, Uploads,
+};
+use crate::registry::UploadPlace;
+
+/// When an upload that is refused is asked for again, after the first time.
+const LADDER: [Duration; 4] = [
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(5),
+];
+
+/// Up to so many backends every pair is tried; above, each with its next two: what is equal in a
+/// ring is equal everywhere.
+const ALL_PAIRS: usize = 6;
+
+pub(super) async fn look(asker: &Asker<'_>, flows: &[Flow]) -> Outcome<Uploads> {
+    let pushers = match Pushers::begin(asker, Check::Upload, flows).await {
+        Ok(pushers) => pushers,
+        Err(reason) => return Outcome::Skipped(reason),
+    };
+    let tries = pushers.routes.iter().map(|(route, pass)| boxed(of_route(&pushers, route, pass)));
+    let mut uploads = Uploads::default();
+    for (begun, pairs, left) in join_all(tries).await {
+        uploads.begun.push(begun);
+        uploads.pairs.extend(pairs);
+        uploads.left += u32::from(left);
+    }
+    Outcome::Measured(uploads)
+}
+
+type Tried = (OfRoute<Begun>, Vec<OfPair<UploadVerdict>>, bool);
+
+async fn of_route(
+    pushers: &Pushers<'_>,
+    route: &Route,
+    pass: &Result<Pass<'_>, Outcome<()>>,
+) -> Tried {
+    let begun = |value| OfRoute { route: route.clone(), value };
+    let pass = match pass {
+        Ok(pass) => pass,
+        Err(Outcome::Failed(failure)) => {
+            return (begun(Outcome::Failed(failure.clone())), Vec::new(), false);
+        }
+        Err(Outcome::Skipped(reason)) => {
+            return (begun(Outcome::Skipped(*reason)), Vec::new(), false);
+        }
+        Err(Outcome::Measured(())) => {
+            return (begun(Outcome::Skipped(Skipped::NoToken)), Vec::new(), false);
+        }
+    };
+    let place = match start(&mut pass.visit(), pushers.repository).await {
+        Start::At(place) => place,
+        Start::ReadOnly(_) => {
+            return (begun(Outcome::Measured(Begun::ReadOnly)), Vec::new(), false);
+        }
+        Start::Failed(failure) => return (begun(Outcome::Failed(failure)), Vec::new(), false),
+    };
+    let pairs = match route.backend() {
+        Some(issuer) => at_others(pushers, issuer, &place).await,
+        None => Vec::new(),
+    };
+    let left = pushers.end(pass, &place, (EMPTY, EMPTY_DIGEST)).await.is_err();
+    (begun(Outcome::Measured(Begun::At(place.authority.clone()))), pairs, left)
+}
+
+/// What every backend, or the next ones, make of an upload.
+async fn at_others(
+    pushers: &Pushers<'_>,
+    issuer: &BackendName,
+    place: &UploadPlace,
+) -> Vec<OfPair<UploadVerdict>> {
+    let all: Vec<&Pass<'_>> = pushers.backends().collect();
+    let own = all.iter().position(|pass| pass.route.backend() == Some(issuer)).unwrap_or(0);
+    let near = if all.len() > ALL_PAIRS { 3 } else { all.len() };
+    let verifiers: Vec<&Pass<'_>> = all.iter().cycle().skip(own).take(near).copied().collect();
+    let reads = verifiers.iter().map(|pass| boxed(at(pass.visit(), Method::GET, place)));
+    let read = join_all(reads).await;
+    let mut pairs = Vec::new();
+    for (pass, mut value) in verifiers.into_iter().zip(read) {
+        let Some(verifier) = pass.route.backend().cloned() else { continue };
+        // Reading needs no secret in distribution 3; writing does everywhere. One after the other:
+        // it is one upload.
+        if value.measured() == Some(&UploadVerdict::Known) {
+            value = at(pass.visit(), Method::PATCH, place).await;
+        }
+        pairs.push(OfPair { issuer: issuer.clone(), verifier, value });
+    }
+    pairs
+}
+
+/// Asks for an upload, and again where the answer is a surprise: once for a wrong secret, and
+/// longer for what a cache may not show yet.
+async fn at(mut visit: Visit<'_>, method: Method, place: &UploadPlace) -> Outcome<UploadVerdict> {
+    let extra = match method {
+        Method::PATCH => Extra::body("application/octet-stream", String::new()),
+        _ => Extra::none(),
+    };
+    let began = Instant::now();
+    let mut verdict =
+        match visit.ask(&method, place.target(), &extra).await.and_then(|got| verdict(&got)) {
+            Ok(verdict) => verdict,
+            Err(failure) => return Outcome::Failed(failure),
+        };
+    for rung in LADDER {
+        let again = match verdict {
+            UploadVerdict::Known | UploadVerdict::KnownLate { .. } => false,
+            UploadVerdict::Invalid => rung == LADDER[0],
+            UploadVerdict::Unknown => true,
+        };
+        if !again {
+            break;
+        }
+        if began + rung >= visit.pass.until {
+            // Too early to say that it stays so.
+            return Outcome::Skipped(Skipped::DeadlineReached);
+        }
+        sleep_until(began + rung).await;
+        visit.renew();
+        let asked = visit.ask(&method, place.target(), &extra).await;
+        match asked.and_then(|got| self::verdict(&got)) {
+            Ok(UploadVerdict::Known) => {
+                let after_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+                verdict = UploadVerdict::KnownLate { after_ms };
+            }
+            Ok(other) => verdict = other,
+            Err(failure) => return Outcome::Failed(failure),
+        }
+    }
+    Outcome::Measured(verdict)
+}
+
+fn verdict(got: &Got) -> Result<UploadVerdict, Failure> {
+    match (got.answer.status, got.answer.error_code.as_deref()) {
+        (200 | 202 | 204, _) if !got.answer.html => Ok(UploadVerdict::Known),
+        (404, Some("BLOB_UPLOAD_INVALID")) => Ok(UploadVerdict::Invalid),
+        (404, Some("BLOB_UPLOAD_UNKNOWN")) => Ok(UploadVerdict::Unknown),
+        _ => Err(unexpected(&got.answer, "an upload that goes on")),
+    }
+}

@@ -1,0 +1,166 @@
+//! A visit of a check to one route: a token of its own, one kept connection, and a second try for
+//! what the network lost.
+
+use std::sync::Arc;
+
+use http::header::CONTENT_TYPE;
+use http::{HeaderName, HeaderValue, Method};
+
+use tokio::time::Instant;
+
+use super::super::ask::{Ask, Asked, Asker, Auth, Token};
+use super::super::flow;
+use super::super::matrix;
+use super::super::token::{self, Purpose};
+use crate::config::Scope;
+use crate::model::{Answer, Check, Failure, Flow, Outcome, Reason, Route, Skipped, Step};
+use crate::transport::{Body, Link, Reply};
+
+/// One route with a token for a scope: what any number of visits need.
+#[derive(Clone)]
+pub(super) struct Pass<'a> {
+    asker: &'a Asker<'a>,
+    check: Check,
+    pub(super) route: &'a Route,
+    token: Arc<Token>,
+    /// No request ends later.
+    pub(super) until: Instant,
+}
+
+/// One route over one connection.
+pub(super) struct Visit<'a> {
+    pub(super) pass: Pass<'a>,
+    link: Box<dyn Link>,
+}
+
+/// What a request needs beside method and path.
+#[derive(Clone)]
+pub(super) struct Extra {
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(super) body: Body,
+}
+
+impl Extra {
+    /// Nothing.
+    pub(super) fn none() -> Self {
+        Self { headers: Vec::new(), body: Body::Empty }
+    }
+
+    /// A header.
+    pub(super) fn header(name: HeaderName, value: &'static str) -> Self {
+        Self { headers: vec![(name, HeaderValue::from_static(value))], body: Body::Empty }
+    }
+
+    /// A body.
+    pub(super) fn body(kind: &'static str, text: String) -> Self {
+        Self { body: Body::Text(text), ..Self::header(CONTENT_TYPE, kind) }
+    }
+}
+
+/// An answer with its bytes.
+pub(super) struct Got {
+    pub(super) answer: Answer,
+    pub(super) reply: Reply,
+}
+
+impl<'a> Pass<'a> {
+    /// Gets a token for a scope, issued where the route's own flow got its.
+    pub(super) async fn begin(
+        asker: &'a Asker<'a>,
+        check: Check,
+        flow: &'a Flow,
+        scope: &Scope,
+    ) -> Result<Self, Outcome<()>> {
+        let route = &flow.route;
+        let Some(challenge) = flow.challenge.measured().filter(|_| is_well(flow)) else {
+            return Err(Outcome::Skipped(Skipped::EarlierStepFailed));
+        };
+        if asker.holds(route) {
+            return Err(Outcome::Skipped(Skipped::BackingOff));
+        }
+        if asker.is_over() {
+            return Err(Outcome::Skipped(Skipped::DeadlineReached));
+        }
+        let endpoint = token::endpoint(asker, route, challenge).map_err(Outcome::Failed)?;
+        let purpose = Purpose { scope: Some(scope), check: Some(check) };
+        let family = matrix::family(flow);
+        for again in [false, true] {
+            let mut link = endpoint.link(asker);
+            let got = token::token_for(asker, link.as_mut(), &endpoint, family, purpose).await.1;
+            match got {
+                Ok(token) => {
+                    let token = Arc::new(token);
+                    return Ok(Self { asker, check, route, token, until: asker.deadline });
+                }
+                Err(unusable) if again || !unusable.failure.reason.is_network() => {
+                    return Err(Outcome::Failed(unusable.failure));
+                }
+                Err(_) => {}
+            }
+        }
+        Err(Outcome::Skipped(Skipped::NoToken))
+    }
+
+    /// A visit over a fresh connection.
+    pub(super) fn visit(&self) -> Visit<'a> {
+        Visit { pass: self.clone(), link: self.asker.link(self.route) }
+    }
+}
+
+impl Visit<'_> {
+    /// From here on over a fresh connection.
+    pub(super) fn renew(&mut self) {
+        self.link = self.pass.asker.link(self.pass.route);
+    }
+
+    /// Asks, and once more over a fresh connection if the network lost it.
+    pub(super) async fn ask(
+        &mut self,
+        method: &Method,
+        path: &str,
+        extra: &Extra,
+    ) -> Result<Got, Failure> {
+        match self.once(method, path, extra).await {
+            Err(failure) if failure.reason.is_network() && Instant::now() < self.pass.until => {
+                self.renew();
+                self.once(method, path, extra).await
+            }
+            other => other,
+        }
+    }
+
+    /// Asks once.
+    pub(super) async fn once(
+        &mut self,
+        method: &Method,
+        path: &str,
+        extra: &Extra,
+    ) -> Result<Got, Failure> {
+        let pass = &self.pass;
+        let auth = Auth::Bearer(&pass.token);
+        let mut ask = Ask::of(pass.check, method.clone(), path, auth);
+        ask.headers.clone_from(&extra.headers);
+        ask.body = extra.body.clone();
+        ask.within = Some(pass.until.saturating_duration_since(Instant::now()));
+        let asked = pass.asker.ask(self.link.as_mut(), pass.route, ask).await;
+        let Asked { exchange, answer } = asked;
+        let reply = exchange.result?;
+        let answer = answer
+            .ok_or_else(|| Failure::of_answer(Reason::UnexpectedStatus, "no answer was read"))?;
+        Ok(Got { answer, reply })
+    }
+}
+
+/// Whether a flow came as far as `/v2/`: what its backend answers there is its own.
+fn is_well(flow: &Flow) -> bool {
+    flow.passed(Step::Access) == Some(true)
+}
+
+/// Whether something is there, by an answer to `HEAD` or `GET`: a redirect leads to where it is.
+pub(super) fn is_there(got: &Got) -> Result<bool, Failure> {
+    match got.answer.status {
+        200 | 206 | 301..=308 if !got.answer.html || got.answer.status >= 300 => Ok(true),
+        404 if !got.answer.html => Ok(false),
+        _ => Err(flow::unexpected(&got.answer, "200 or 404")),
+    }
+}

@@ -1,0 +1,132 @@
+//! With everything on, the prober leaves nothing behind: uploads, blobs, manifests and tags are
+//! counted before and after many rounds, sessions are not made where one is known, and no backend
+//! is asked more than was agreed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use http::Method;
+use registry_prober::lab::{Entry, Family, Options, Scenario};
+use registry_prober::model::{CheckRun, Outcome};
+
+use crate::support::simulated::{Arrived, Simulation, Weather, paused};
+
+/// Rounds that are played.
+const ROUNDS: usize = 100;
+
+/// Requests a second to one route, as configured.
+const RATE: u32 = 50;
+
+struct Played {
+    before: [usize; 4],
+    after: [usize; 4],
+    requests: Vec<Arrived>,
+    runs: Vec<CheckRun>,
+}
+
+/// Plays a scenario with every check in every round. The first round makes what is fixed.
+fn play(scenario: &str, family: Family) -> Played {
+    let scenario = Scenario::named(scenario).expect("it is embedded");
+    let options = Options { family: Some(family), nodes: Some(3), ..Options::default() };
+    paused(async {
+        let mut lab = Simulation::new(&scenario, &options, Weather::fair(), |registry| {
+            registry.checks.interval = Duration::from_secs(1);
+            registry.max_requests_per_second = RATE;
+        });
+        let empty = lab.counts();
+        lab.round().await;
+        let before = lab.counts();
+        // Two blobs, and one manifest for each way to push; one tag.
+        let storages = before[3] - empty[3];
+        assert_eq!(before[0], 0, "uploads are ended");
+        assert!(before[1] - empty[1] <= 2 * storages, "{empty:?} {before:?}");
+        assert!(before[2] - empty[2] <= 4 * storages, "{empty:?} {before:?}");
+        lab.take_requests();
+        let mut runs = Vec::new();
+        for _ in 0..ROUNDS {
+            tokio::time::sleep(Duration::from_secs(15)).await;
+            runs = lab.round().await.0.checks.runs();
+        }
+        Played { before, after: lab.counts(), requests: lab.take_requests(), runs }
+    })
+}
+
+/// The most requests that arrived at an entry within a time.
+fn most_within(requests: &[Arrived], entry: Entry, within: Duration) -> usize {
+    let times: Vec<Duration> =
+        requests.iter().filter(|r| r.entry == entry).map(|request| request.at).collect();
+    let from = |(index, at): (usize, &Duration)| {
+        times[index..].iter().take_while(|other| **other < *at + within).count()
+    };
+    times.iter().enumerate().map(from).max().unwrap_or(0)
+}
+
+#[test]
+fn a_hundred_rounds_with_everything_on_leave_nothing_behind() {
+    for family in
+        [Family::Harbor210, Family::Harbor215, Family::Distribution2, Family::Distribution3]
+    {
+        let played = play("healthy-push", family);
+        assert_eq!(played.before, played.after, "{family}: uploads, blobs, manifests, tags");
+        let skipped = |run: &&CheckRun| !matches!(run.made, Outcome::Measured(()));
+        let skipped: Vec<_> =
+            played.runs.iter().filter(skipped).map(|r| r.check.as_str()).collect();
+        let expected: &[&str] = if family.is_harbor() { &[] } else { &["worker_pools"] };
+        assert_eq!(skipped, expected, "{family}: everything else is on");
+    }
+}
+
+#[test]
+fn uploads_are_ended_whatever_is_wrong() {
+    for scenario in [
+        "upload-http-secret-mismatch",
+        "storage-not-shared-push",
+        "storage-late",
+        "read-only-at-one-node",
+        "location-wrong-scheme-or-host",
+    ] {
+        let Played { before, after, .. } = play(scenario, Family::Distribution2);
+        assert_eq!(after[0], 0, "{scenario}: uploads");
+        assert_eq!((before[1], before[3]), (after[1], after[3]), "{scenario}: blobs and tags");
+        // A push over the balancer fails now and then, and makes its manifest when it does not.
+        assert!(after[2] - before[2] <= 2, "{scenario}: manifests {before:?} {after:?}");
+    }
+}
+
+#[test]
+fn a_session_is_sent_back_where_something_is_read_and_never_where_it_is_written() {
+    let played = play("healthy-push", Family::Harbor215);
+    for request in &played.requests {
+        let reads = matches!(request.method, Method::GET | Method::HEAD);
+        assert_eq!(request.session, reads, "{request:?}");
+        // A known session is not replaced, so that reading keeps none.
+        assert!(!request.new_session || !reads, "{request:?}");
+    }
+}
+
+#[test]
+fn no_route_is_asked_more_than_was_agreed() {
+    let played = play("healthy-push", Family::Harbor215);
+    for entry in [Entry::Node(0), Entry::Node(1), Entry::Node(2), Entry::Balancer] {
+        // One second's worth may come at once, and then the rate holds.
+        for seconds in [1, 5] {
+            let most = most_within(&played.requests, entry, Duration::from_secs(seconds));
+            let limit = usize::try_from(RATE).unwrap() * (usize::try_from(seconds).unwrap() + 1);
+            assert!(most <= limit, "{entry:?}: {most} in {seconds} s");
+        }
+    }
+    let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
+    for request in played.requests.iter().filter(|r| r.entry == Entry::Node(1)) {
+        let kind = request.path.trim_start_matches('/').splitn(4, '/').take(3).collect::<Vec<_>>();
+        *kinds.entry(format!("{} {}", request.method, kind.join("/"))).or_default() += 1;
+    }
+    println!(
+        "requests to one of three backends in {ROUNDS} rounds with every check in every round:"
+    );
+    for (kind, count) in kinds {
+        println!("  {count:>6}  {kind}");
+    }
+    for run in &played.runs {
+        println!("  {} took {} requests in the last round", run.check, run.requests);
+    }
+}
