@@ -23,6 +23,7 @@ mod drift;
 mod gateway;
 #[cfg(test)]
 mod guards;
+mod header;
 mod health_check;
 mod keys;
 mod leeway;
@@ -53,12 +54,14 @@ pub fn assess_after(round: &Round, earlier: &Earlier) -> Assessment {
     health_check::too_strict(&mut case);
     gateway::examine(&mut case);
     challenge::examine(&mut case);
+    header::examine(&mut case);
     credential::examine(&mut case);
     replicas::examine(&mut case);
     time::examine(&mut case);
     keys::examine(&mut case);
     repository::examine(&mut case);
     consequences::examine(&mut case);
+    header::deduced(&mut case);
     balancer::examine(&mut case);
     health_check::blind(&mut case);
     dns::examine(&mut case);
