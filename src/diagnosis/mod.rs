@@ -15,6 +15,7 @@ mod case;
 mod catalogue;
 mod challenge;
 mod columns;
+mod components;
 mod connection;
 mod consequences;
 mod credential;
@@ -65,6 +66,7 @@ pub fn assess_after(round: &Round, earlier: &Earlier) -> Assessment {
     balancer::examine(&mut case);
     health_check::blind(&mut case);
     dns::examine(&mut case);
+    components::examine(&mut case);
     web_state::examine(&mut case);
     body_size::examine(&mut case);
     drift::examine(&mut case);

@@ -149,6 +149,8 @@ pub enum Fault {
     // Processes and network (H, I).
     /// Core is down.
     CoreDown,
+    /// Harbor's health page calls this component unhealthy, and nothing else is wrong.
+    ComponentUnhealthy(String),
     /// The registry behind core, or distribution itself, is down.
     RegistryDown,
     /// An enabled health check of distribution fails.

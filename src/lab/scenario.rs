@@ -136,6 +136,7 @@ scenarios! {
     "csrf-key-mismatch",
     "csrf-origin-or-secure-mismatch",
     "session-store-not-shared",
+    "redis-outage",
     "replication-lag-split-content",
     "backend-certificate-drift",
     "backend-certificate-drift-passed-on",
@@ -148,6 +149,7 @@ scenarios! {
     "backend-silent",
     "mixed-versions",
     "setting-drift",
+    "component-unhealthy",
     "prober-clock-suspect",
     "two-faults",
 }

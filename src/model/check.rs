@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{BackendName, BodyLimit, DnsReport, Outcome, Route, Skipped};
+use super::{BackendName, BodyLimit, ComponentHealth, DnsReport, Outcome, Route, Skipped};
 
 macro_rules! checks {
     ($($(#[doc = $doc:literal])+ $variant:ident = $text:literal, $privilege:ident, $cadence:ident;)*) => {
@@ -51,6 +51,8 @@ checks! {
     AuthorizationHeader = "authorization_header", Anonymous, Round;
     /// Where does the public name lead, and does every address answer as a backend?
     Dns = "dns", Anonymous, Interval;
+    /// What does each backend say of its own components?
+    Health = "health", Anonymous, Round;
     /// Do the backends take each other's CSRF cookies, as a browser brings them?
     Csrf = "csrf", Anonymous, Interval;
     /// Do the backends know each other's sessions?
@@ -196,6 +198,8 @@ pub struct Checks {
     pub authorization_header: Checked<Vec<OfRoute<HeaderFate>>>,
     /// [`Check::Dns`].
     pub dns: Checked<DnsReport>,
+    /// [`Check::Health`], of backends.
+    pub health: Checked<Vec<OfRoute<Vec<ComponentHealth>>>>,
     /// [`Check::Csrf`].
     pub csrf: Checked<Vec<OfPair<CsrfVerdict>>>,
     /// [`Check::Session`].
@@ -218,11 +222,19 @@ pub struct CheckRun {
 }
 
 impl Checks {
+    /// What the backends say of their components, where they were asked with success.
+    pub fn components(&self) -> impl Iterator<Item = (&BackendName, &ComponentHealth)> {
+        let told = self.health.measured().into_iter().flatten();
+        told.filter_map(|told| Some((told.route.backend()?, told.value.measured()?)))
+            .flat_map(|(backend, all)| all.iter().map(move |component| (backend, component)))
+    }
+
     /// Every check with when it was made, or why not, in the order of [`Check::ALL`].
     pub fn runs(&self) -> Vec<CheckRun> {
         let run = |check: &Check| match check {
             Check::AuthorizationHeader => run(*check, &self.authorization_header),
             Check::Dns => run(*check, &self.dns),
+            Check::Health => run(*check, &self.health),
             Check::Csrf => run(*check, &self.csrf),
             Check::Session => run(*check, &self.session),
             Check::BodyLimit => run(*check, &self.body_limit),

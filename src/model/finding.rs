@@ -85,6 +85,8 @@ finding_names! {
     CsrfOriginOrSecureMismatch = "csrf-origin-or-secure-mismatch",
     /// Nodes do not know each other's sessions (E3).
     SessionStoreNotShared = "session-store-not-shared",
+    /// Redis cannot be reached (G2).
+    RedisOutage = "redis-outage",
     /// Nodes have databases of their own (G3).
     ReplicationLagSplitContent = "replication-lag-split-content",
     /// A route presents another or an invalid certificate (H1).
@@ -103,6 +105,8 @@ finding_names! {
     SettingDrift = "setting-drift",
     /// A backend's address does not answer.
     BackendUnreachable = "backend-unreachable",
+    /// Harbor calls a part of itself unhealthy.
+    ComponentUnhealthy = "component-unhealthy",
     /// The balancer led to a signing key or certificate of no configured backend.
     UnknownBackend = "unknown-backend",
     /// Every backend's clock is off by the same amount: the prober's own is.

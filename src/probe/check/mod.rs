@@ -8,6 +8,7 @@ mod authorization_header;
 mod body_limit;
 mod csrf;
 mod dns;
+mod health;
 mod pairs;
 mod session;
 
@@ -30,7 +31,7 @@ pub(super) struct Kept {
 pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> Checks {
     let Kept { last, found } = kept;
     let before = &*found;
-    let (authorization_header, dns, csrf, session, body_limit) = tokio::join!(
+    let (authorization_header, dns, health, csrf, session, body_limit) = tokio::join!(
         made(
             asker,
             Check::AuthorizationHeader,
@@ -39,6 +40,7 @@ pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> C
             authorization_header::look(asker, flows),
         ),
         made(asker, Check::Dns, last, &before.dns, dns::look(asker)),
+        made(asker, Check::Health, last, &before.health, health::look(asker, flows)),
         made(asker, Check::Csrf, last, &before.csrf, csrf::look(asker, flows)),
         made(asker, Check::Session, last, &before.session, session::look(asker, flows)),
         made(
@@ -49,7 +51,7 @@ pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> C
             body_limit::look(asker, flows, &before.body_limit),
         ),
     );
-    *found = Checks { authorization_header, dns, csrf, session, body_limit };
+    *found = Checks { authorization_header, dns, health, csrf, session, body_limit };
     let now = Some(asker.clock.at(asker.began));
     for run in found.runs().into_iter().filter(|run| run.at == now) {
         last.insert(run.check, asker.began);
