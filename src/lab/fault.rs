@@ -119,6 +119,11 @@ pub enum Fault {
     RegistryPassword,
     /// The database cannot be reached.
     DatabaseDown,
+    /// Whatever asks the database waits for it.
+    DatabaseSlow {
+        /// Milliseconds for each request.
+        ms: u64,
+    },
     /// The database takes no writes.
     DatabaseReadOnly,
     /// The node has a database of its own.

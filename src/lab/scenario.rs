@@ -142,6 +142,7 @@ scenarios! {
     "backend-certificate-drift-passed-on",
     "plain-http-port-mismatch",
     "token-endpoint-slow",
+    "database-slow",
     "rate-limited-429",
     "gateway-5xx",
     "registry-behind-core-down",

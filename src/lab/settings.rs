@@ -40,6 +40,7 @@ pub(super) struct Settings {
     pub(super) registry_password: bool,
     pub(super) database: u32,
     pub(super) database_up: bool,
+    pub(super) database_slow: Duration,
     pub(super) database_writes: bool,
     pub(super) csrf_key: u32,
     pub(super) foreign_origin: bool,
@@ -158,6 +159,7 @@ impl Settings {
             registry_password: true,
             database: 0,
             database_up: true,
+            database_slow: Duration::ZERO,
             database_writes: true,
             csrf_key: 0,
             foreign_origin: false,
@@ -230,6 +232,7 @@ impl Settings {
         match fault {
             Fault::RegistryPassword => self.registry_password = false,
             Fault::DatabaseDown => self.database_up = false,
+            Fault::DatabaseSlow { ms } => self.database_slow = Duration::from_millis(*ms),
             Fault::DatabaseReadOnly => self.database_writes = false,
             Fault::DatabaseSplit => self.database = self.own,
             Fault::CsrfKey => self.csrf_key = self.own,

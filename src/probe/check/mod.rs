@@ -9,6 +9,7 @@ mod body_limit;
 mod csrf;
 mod dns;
 mod health;
+mod latency;
 mod pairs;
 mod session;
 
@@ -31,7 +32,7 @@ pub(super) struct Kept {
 pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> Checks {
     let Kept { last, found } = kept;
     let before = &*found;
-    let (authorization_header, dns, health, csrf, session, body_limit) = tokio::join!(
+    let (authorization_header, dns, health, latency, csrf, session, body_limit) = tokio::join!(
         made(
             asker,
             Check::AuthorizationHeader,
@@ -41,6 +42,7 @@ pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> C
         ),
         made(asker, Check::Dns, last, &before.dns, dns::look(asker)),
         made(asker, Check::Health, last, &before.health, health::look(asker, flows)),
+        made(asker, Check::Latency, last, &before.latency, latency::look(asker, flows)),
         made(asker, Check::Csrf, last, &before.csrf, csrf::look(asker, flows)),
         made(asker, Check::Session, last, &before.session, session::look(asker, flows)),
         made(
@@ -51,7 +53,7 @@ pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> C
             body_limit::look(asker, flows, &before.body_limit),
         ),
     );
-    *found = Checks { authorization_header, dns, health, csrf, session, body_limit };
+    *found = Checks { authorization_header, dns, health, latency, csrf, session, body_limit };
     let now = Some(asker.clock.at(asker.began));
     for run in found.runs().into_iter().filter(|run| run.at == now) {
         last.insert(run.check, asker.began);
