@@ -294,3 +294,58 @@ fn part_words(part: Reach) -> &'static str {
         Reach::Credential => " The first slow part is the account: its look-up, or its secret.",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::assess;
+    use crate::model::{
+        Checked, FindingName, OfRoute, Outcome, Phase, Reach, Rung, Step, Timeline, sample,
+    };
+
+    /// The summary and the alternatives where these rungs of `b` took so many seconds.
+    fn judged(rungs: &[(Reach, f64)]) -> (String, Vec<FindingName>) {
+        let round = sample::bent(&["a", "b"], |round| {
+            let at_b = round.flows.iter_mut().find(|flow| flow.route == sample::route("b"));
+            for report in &mut at_b.unwrap().steps {
+                if report.step == Step::Token {
+                    let wait = Duration::from_secs(3);
+                    report.timeline = Timeline::default().then(Phase::Wait, wait);
+                }
+            }
+            let rung = |(reach, seconds): &(Reach, f64)| Rung { reach: *reach, seconds: *seconds };
+            let value = Outcome::Measured(rungs.iter().map(rung).collect());
+            let found = Outcome::Measured(vec![OfRoute { route: sample::route("b"), value }]);
+            let at = Some(sample::started());
+            round.checks.latency = Checked { at, requests: 2, found };
+        });
+        let findings = assess(&round).findings;
+        let [finding] = findings.as_slice() else { panic!("{findings:#?}") };
+        assert_eq!(finding.finding, FindingName::TokenEndpointSlow);
+        (finding.summary.clone(), finding.alternatives.clone())
+    }
+
+    #[test]
+    fn the_first_slow_rung_names_the_part() {
+        let ladder = |quick: usize| {
+            [Reach::Challenge, Reach::Signing, Reach::Database, Reach::Credential]
+                .into_iter()
+                .enumerate()
+                .map(|(number, reach)| (reach, if number < quick { 0.01 } else { 3.0 }))
+                .collect::<Vec<_>>()
+        };
+        for (quick, words, alternatives) in [
+            (0, "core waits", vec![FindingName::RedisOutage]),
+            (1, "asks no database", vec![]),
+            (2, "is the database", vec![FindingName::DbOutageOrPoolExhaustion]),
+            (3, "is the account", vec![FindingName::DbOutageOrPoolExhaustion]),
+        ] {
+            let (summary, others) = judged(&ladder(quick));
+            assert!(summary.contains(words), "{summary}");
+            assert_eq!(others, alternatives, "{summary}");
+        }
+        let (summary, _) = judged(&[]);
+        assert!(summary.ends_with("docker waits 15 s."), "{summary}");
+    }
+}

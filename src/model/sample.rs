@@ -11,7 +11,7 @@ use super::{
     CellResult, Certificate, Challenge, ClockInterval, ClockReading, ClockSource, Confidence,
     Failure, Family, Finding, FindingName, Flow, FlowResult, Issuer, Judged, KeyCount, KeyId,
     Leeway, Matrix, Outcome, Phase, ProgramFacts, Ratio, Reason, Refusal, RegistryName,
-    RegistryState, ResponseCount, Round, Route, Severity, Share, Skipped, Snapshot, Status, Step,
+    RegistryState, ResponseCount, Round, Route, Severity, Share, Snapshot, Status, Step,
     StepReport, Timeline, TokenFacts, Version,
 };
 
