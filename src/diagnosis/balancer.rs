@@ -1,93 +1,20 @@
-//! What only the way through the load balancer shows (C5, C9, unknown backends).
+//! What only the way through the load balancer shows (C9, unknown backends).
 
 use super::case::{Case, Draft, Impact, list};
 use super::consequences::is_lb;
 use super::gateway::is_5xx;
+use super::header::looks_unseen;
 use super::keys::describe;
 use super::replicas::keys_of;
-use crate::model::{
-    Answer, AuthScheme, BackendName, Cell, Confidence, Family, FindingName, KeyId, Route, Severity,
-    Step,
-};
+use crate::model::{BackendName, Cell, Confidence, FindingName, KeyId, Route, Severity};
 
 /// Below this chance of meeting no refusal by luck, affinity is the word for it.
 const UNLIKELY: f64 = 0.01;
 
 pub(super) fn examine(case: &mut Case<'_>) {
-    dropped_header(case);
     unknown_backend(case);
     affinity(case);
     sampled_errors(case);
-}
-
-/// A good token is answered with the challenge of a first contact: the header did not arrive.
-fn looks_unseen(answer: &Answer, family: Family) -> bool {
-    let Some(challenge) = &answer.challenge else { return false };
-    let first_contact = challenge.scheme == AuthScheme::Bearer && challenge.error.is_none();
-    first_contact && family != Family::Unknown
-}
-
-fn dropped_header(case: &mut Case<'_>) {
-    let family = case.common_family();
-    let cells: Vec<usize> = case
-        .open_cells()
-        .into_iter()
-        .filter(|(_, cell, refusal)| {
-            cell.verifier == Route::Balancer && looks_unseen(&refusal.answer, family)
-        })
-        .map(|(index, ..)| index)
-        .collect();
-    let flows: Vec<usize> = case
-        .open_flows()
-        .into_iter()
-        .filter(|(_, flow)| {
-            flow.route == Route::Balancer
-                && flow.failure().is_some_and(|(step, _)| {
-                    step >= Step::Access
-                        && flow.answer(step).is_some_and(|answer| looks_unseen(answer, family))
-                })
-        })
-        .map(|(index, _)| index)
-        .collect();
-    if cells.is_empty() && flows.is_empty() {
-        return;
-    }
-    // The token endpoint behind the same proxy lost its header too: one cause.
-    let at_token = case
-        .findings
-        .iter()
-        .position(|finding| finding.finding == FindingName::AuthorizationHeaderDropped);
-    let line = format!(
-        "{} good tokens and {} flows through the balancer got the challenge of a first contact, \
-         without any sign of the token",
-        cells.len(),
-        flows.len()
-    );
-    if let Some(finding) = at_token {
-        case.findings[finding].evidence.push(line);
-        if family != Family::Distribution3 {
-            case.findings[finding].confidence = Confidence::Proved;
-            case.findings[finding].alternatives.clear();
-        }
-        case.explain(finding, &cells, &flows);
-        return;
-    }
-    // distribution 3 answers a bad signature of a known key in the same way
-    // (captures/distribution-3.1.1/21-right-kid-wrong-signature.http).
-    let proved = family != Family::Distribution3;
-    case.add(
-        Draft {
-            name: FindingName::AuthorizationHeaderDropped,
-            confidence: if proved { Confidence::Proved } else { Confidence::Suspected },
-            impact: Impact::Balancer,
-            backends: Vec::new(),
-            summary: "The load balancer drops the Authorization header.".to_owned(),
-            evidence: vec![line],
-            alternatives: if proved { Vec::new() } else { vec![FindingName::TokenKeyMismatch] },
-        },
-        &cells,
-        &flows,
-    );
 }
 
 /// Tokens signed by a key that no configured backend has.

@@ -260,6 +260,14 @@ pub(super) fn remedies(name: FindingName, family: Family) -> Vec<String> {
              prepare:\n\
              grep -E '^(CORE|JOBSERVICE)_SECRET=' common/config/core/env common/config/jobservice/env",
         ],
+        FindingName::RedisOutage => &[
+            "Bring Redis back, or let Sentinel choose another master, and see that all cores reach \
+             it and that clients are left:\n\
+             redis-cli -h REDIS ping; redis-cli -h REDIS info clients\n\
+             grep -E '^_REDIS_URL_CORE=' common/config/core/env",
+            "Restart core where it holds dead connections after a failover:\n\
+             docker restart harbor-core harbor-jobservice",
+        ],
         FindingName::ReplicationLagSplitContent => &[
             "Let all nodes use one database and one storage; nodes that replicate content do not \
              share accounts, robots or projects.",
@@ -304,6 +312,12 @@ pub(super) fn remedies(name: FindingName, family: Family) -> Vec<String> {
              curl -vk --resolve HOST:443:ADDRESS https://HOST/v2/",
             "If it was taken away on purpose, take it out of the prober's configuration.",
         ],
+        FindingName::ComponentUnhealthy => {
+            &["Look at the part that the evidence names; the health page says why:\n\
+             curl -s 'NODE/api/v2.0/health'\n\
+             docker ps --filter name=harbor --filter name=registry\n\
+             docker logs --since 10m harbor-jobservice"]
+        }
         FindingName::UnknownBackend => &[
             "Find the node behind the load balancer that is not listed here (a stale upstream or \
              record, or a new node), and add it as a backend or remove it there.",
@@ -410,6 +424,7 @@ pub(super) fn confirm(name: FindingName) -> &'static str {
             "Failed replications have no log at their own installation; it lies at the other one, \
              with a 401."
         }
+        FindingName::RedisOutage => "redis-cli ping from the node's core container.",
         FindingName::ReplicationLagSplitContent => {
             "The nodes' POSTGRESQL_HOST differ, or the account is missing in one web page."
         }
@@ -421,6 +436,7 @@ pub(super) fn confirm(name: FindingName) -> &'static str {
         FindingName::MixedVersions => "The version in each node's web page.",
         FindingName::SettingDrift => "A diff of the nodes' configuration.",
         FindingName::BackendUnreachable => "curl against the address from the prober's host.",
+        FindingName::ComponentUnhealthy => "The log of the component that is named.",
         FindingName::UnknownBackend => "The load balancer's list of servers.",
         FindingName::ProberClockSuspect => "timedatectl on the prober's host.",
         FindingName::UnexplainedRefusal => "The nodes' logs at the time of the round.",

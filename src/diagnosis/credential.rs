@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::case::{Case, Draft, Impact, list};
+use super::components;
 use crate::model::{
-    Account, Answer, AuthScheme, BackendFacts, BackendName, Confidence, Family, FindingName, Flow,
-    Reason, Route, Step,
+    Account, Answer, AuthScheme, BackendName, Confidence, Family, FindingName, Flow, Reason, Route,
+    Step,
 };
 
 /// Harbor sleeps this long after a wrong secret; a database that is down answers at once
@@ -83,7 +84,8 @@ fn everywhere(case: &Case<'_>, flows: &[(usize, &Flow)]) -> Draft {
     // Core locks for 1.5 s after a wrong password, so that only the first of several tries waits.
     let waited = flows.iter().any(|(_, flow)| wait(flow) >= WRONG_SECRET_SECONDS);
     let mut evidence = evidence(flows);
-    let (name, alternatives, summary) = if harbor && unhealthy(case, "database") {
+    let (name, alternatives, summary) = if harbor && !components::fails(case, "database").is_empty()
+    {
         evidence.push("/api/v2.0/health calls the database unhealthy".to_owned());
         (
             FindingName::DbOutageOrPoolExhaustion,
@@ -151,7 +153,7 @@ fn at_some(case: &mut Case<'_>, flows: &[(usize, &Flow)]) {
 
 /// Why this backend refuses a credential that others accept.
 fn cause(case: &Case<'_>, flow: &Flow, backend: &BackendName) -> FindingName {
-    let database = case.round.backend(backend).is_some_and(|f| component_fails(f, "database"));
+    let database = database_fails(case, backend);
     let project_missing = case.round.borrowed.iter().any(|borrowed| {
         borrowed.backend == *backend && borrowed.answer.measured().is_some_and(is_project_missing)
     });
@@ -228,13 +230,9 @@ fn refused_at(case: &Case<'_>, name: FindingName, flows: &[(usize, &Flow)]) -> D
     }
 }
 
-fn component_fails(facts: &BackendFacts, component: &str) -> bool {
-    let components = facts.health.measured();
-    components.is_some_and(|all| all.iter().any(|c| c.component == component && !c.healthy))
-}
-
-fn unhealthy(case: &Case<'_>, component: &str) -> bool {
-    case.round.backends.iter().any(|facts| component_fails(facts, component))
+/// Whether a backend calls its database unhealthy.
+fn database_fails(case: &Case<'_>, backend: &BackendName) -> bool {
+    components::fails(case, "database").contains(backend)
 }
 
 /// Harbor's answer where a project does not exist: an empty challenge that names it

@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use super::case::{Case, Draft, Impact, list};
 use super::connection::token_hangs;
 use crate::model::{
-    Answer, BackendName, Confidence, Family, FindingName, Flow, Reason, Route, Step,
+    Answer, BackendName, Confidence, Family, FindingName, Flow, Reach, Reason, Route, Rung, Step,
 };
 
 /// From here on a token is slow: docker gives up at 15 s, and users complain long before. Harbor's
 /// delay after a wrong secret (1.5 s) is below.
 const SLOW_TOKEN_SECONDS: f64 = 2.0;
+
+/// From here on a rung of the ladder is the slow one.
+const SLOW_RUNG_SECONDS: f64 = 1.0;
 
 pub(super) fn examine(case: &mut Case<'_>) {
     rate_limited(case);
@@ -222,9 +225,18 @@ fn slow_tokens(case: &mut Case<'_>) {
             let quick =
                 flow.step(Step::Challenge).map_or(0.0, |r| r.timeline.total().as_secs_f64());
             let token = seconds(flow);
-            format!("{}: challenge {quick:.2} s, token {token:.2} s", flow.route)
+            let rungs = rungs(case, &flow.route);
+            if rungs.is_empty() {
+                return format!("{}: challenge {quick:.2} s, token {token:.2} s", flow.route);
+            }
+            let words: Vec<String> = rungs
+                .iter()
+                .map(|rung| format!("{} {:.2} s", rung.reach.as_str(), rung.seconds))
+                .collect();
+            format!("{}: {}", flow.route, words.join(", "))
         })
         .collect();
+    let part = slow_part(case, &slow);
     let indexes: Vec<usize> = slow.iter().map(|(index, _)| *index).collect();
     let whose = if backends.is_empty() { "the load balancer".to_owned() } else { list(&backends) };
     case.add(
@@ -233,11 +245,107 @@ fn slow_tokens(case: &mut Case<'_>) {
             confidence: Confidence::Proved,
             impact: if lost { Impact::Balancer } else { Impact::Latent },
             backends,
-            summary: format!("The token endpoint takes seconds at {whose}; docker waits 15 s."),
+            summary: format!(
+                "The token endpoint takes seconds at {whose}; docker waits 15 s.{}",
+                part.map_or("", part_words)
+            ),
             evidence,
-            alternatives: vec![FindingName::DbOutageOrPoolExhaustion],
+            alternatives: match part {
+                Some(Reach::Challenge) => vec![FindingName::RedisOutage],
+                Some(Reach::Signing) => Vec::new(),
+                Some(Reach::Database | Reach::Credential) | None => {
+                    vec![FindingName::DbOutageOrPoolExhaustion]
+                }
+            },
         },
         &[],
         &indexes,
     );
+}
+
+/// The ladder of latencies of a route; empty where none was climbed.
+fn rungs<'a>(case: &Case<'a>, route: &Route) -> &'a [Rung] {
+    let mut ladders = case.round.checks.latency.measured().into_iter().flatten();
+    let ladder = ladders.find(|ladder| ladder.route == *route);
+    ladder.and_then(|ladder| ladder.value.measured()).map_or(&[], Vec::as_slice)
+}
+
+/// The first rung that is slow, if it is the same at all backends that are.
+fn slow_part(case: &Case<'_>, slow: &[(usize, &Flow)]) -> Option<Reach> {
+    let first = |route: &Route| {
+        rungs(case, route).iter().find(|rung| rung.seconds >= SLOW_RUNG_SECONDS).map(|r| r.reach)
+    };
+    let mut parts = slow
+        .iter()
+        .filter(|(_, flow)| flow.route.backend().is_some())
+        .map(|(_, f)| first(&f.route));
+    let part = parts.next()??;
+    parts.all(|other| other == Some(part)).then_some(part)
+}
+
+/// What the first slow rung means.
+fn part_words(part: Reach) -> &'static str {
+    match part {
+        Reach::Challenge => " Already the challenge is slow: core waits, for Redis or for CPU.",
+        Reach::Signing => {
+            " So is a token that asks no database: the way to the endpoint, or core's CPU."
+        }
+        Reach::Database => " The first slow part is the database.",
+        Reach::Credential => " The first slow part is the account: its look-up, or its secret.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::assess;
+    use crate::model::{
+        Checked, FindingName, OfRoute, Outcome, Phase, Reach, Rung, Step, Timeline, sample,
+    };
+
+    /// The summary and the alternatives where these rungs of `b` took so many seconds.
+    fn judged(rungs: &[(Reach, f64)]) -> (String, Vec<FindingName>) {
+        let round = sample::bent(&["a", "b"], |round| {
+            let at_b = round.flows.iter_mut().find(|flow| flow.route == sample::route("b"));
+            for report in &mut at_b.unwrap().steps {
+                if report.step == Step::Token {
+                    let wait = Duration::from_secs(3);
+                    report.timeline = Timeline::default().then(Phase::Wait, wait);
+                }
+            }
+            let rung = |(reach, seconds): &(Reach, f64)| Rung { reach: *reach, seconds: *seconds };
+            let value = Outcome::Measured(rungs.iter().map(rung).collect());
+            let found = Outcome::Measured(vec![OfRoute { route: sample::route("b"), value }]);
+            let at = Some(sample::started());
+            round.checks.latency = Checked { at, requests: 2, found };
+        });
+        let findings = assess(&round).findings;
+        let [finding] = findings.as_slice() else { panic!("{findings:#?}") };
+        assert_eq!(finding.finding, FindingName::TokenEndpointSlow);
+        (finding.summary.clone(), finding.alternatives.clone())
+    }
+
+    #[test]
+    fn the_first_slow_rung_names_the_part() {
+        let ladder = |quick: usize| {
+            [Reach::Challenge, Reach::Signing, Reach::Database, Reach::Credential]
+                .into_iter()
+                .enumerate()
+                .map(|(number, reach)| (reach, if number < quick { 0.01 } else { 3.0 }))
+                .collect::<Vec<_>>()
+        };
+        for (quick, words, alternatives) in [
+            (0, "core waits", vec![FindingName::RedisOutage]),
+            (1, "asks no database", vec![]),
+            (2, "is the database", vec![FindingName::DbOutageOrPoolExhaustion]),
+            (3, "is the account", vec![FindingName::DbOutageOrPoolExhaustion]),
+        ] {
+            let (summary, others) = judged(&ladder(quick));
+            assert!(summary.contains(words), "{summary}");
+            assert_eq!(others, alternatives, "{summary}");
+        }
+        let (summary, _) = judged(&[]);
+        assert!(summary.ends_with("docker waits 15 s."), "{summary}");
+    }
 }

@@ -15,6 +15,7 @@ mod case;
 mod catalogue;
 mod challenge;
 mod columns;
+mod components;
 mod connection;
 mod consequences;
 mod credential;
@@ -23,6 +24,7 @@ mod drift;
 mod gateway;
 #[cfg(test)]
 mod guards;
+mod header;
 mod health_check;
 mod jobs;
 mod keys;
@@ -56,6 +58,7 @@ pub fn assess_after(round: &Round, earlier: &Earlier) -> Assessment {
     health_check::too_strict(&mut case);
     gateway::examine(&mut case);
     challenge::examine(&mut case);
+    header::examine(&mut case);
     credential::examine(&mut case);
     replicas::examine(&mut case);
     time::examine(&mut case);
@@ -65,9 +68,11 @@ pub fn assess_after(round: &Round, earlier: &Earlier) -> Assessment {
     storage::databases(&mut case);
     uploads::examine(&mut case);
     consequences::examine(&mut case);
+    header::deduced(&mut case);
     balancer::examine(&mut case);
     health_check::blind(&mut case);
     dns::examine(&mut case);
+    components::examine(&mut case);
     web_state::examine(&mut case);
     body_size::examine(&mut case);
     drift::examine(&mut case);

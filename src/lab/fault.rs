@@ -119,6 +119,11 @@ pub enum Fault {
     RegistryPassword,
     /// The database cannot be reached.
     DatabaseDown,
+    /// Whatever asks the database waits for it.
+    DatabaseSlow {
+        /// Milliseconds for each request.
+        ms: u64,
+    },
     /// The database takes no writes.
     DatabaseReadOnly,
     /// The node has a database of its own.
@@ -156,6 +161,8 @@ pub enum Fault {
     // Processes and network (H, I).
     /// Core is down.
     CoreDown,
+    /// Harbor's health page calls this component unhealthy, and nothing else is wrong.
+    ComponentUnhealthy(String),
     /// The registry behind core, or distribution itself, is down.
     RegistryDown,
     /// An enabled health check of distribution fails.

@@ -215,6 +215,20 @@ fn clocks(page: &mut Page, snapshot: &Snapshot) {
 /// What the checks beside the flow found last.
 fn checks(page: &mut Page, snapshot: &Snapshot) {
     page.family(
+        &names::COMPONENT_HEALTHY,
+        newest(snapshot).flat_map(|(name, judged)| {
+            let told: BTreeMap<_, bool> = judged
+                .round
+                .checks
+                .components()
+                .map(|(backend, told)| ((backend, told.component.as_str()), told.healthy))
+                .collect();
+            told.into_iter().map(move |((backend, component), healthy)| {
+                Sample::flag([name, backend.as_str(), component], healthy)
+            })
+        }),
+    );
+    page.family(
         &names::CSRF_CROSS_VALID,
         pairs(snapshot, |checks| &checks.csrf, |verdict| verdict.is_accepted()),
     );

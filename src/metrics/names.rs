@@ -121,6 +121,8 @@ metrics! {
         "How far off a clock this verifier forgives; absent if not known.";
     CLOCK_MARGIN = "clock_margin_seconds", Kind::Gauge, ["registry"],
         "The smallest leeway left over all pairs; negative means that tokens are refused.";
+    COMPONENT_HEALTHY = "component_healthy", Kind::Gauge, ["registry", "backend", "component"],
+        "What this backend's own health page says of a component; it does not try passwords and keys.";
     CSRF_CROSS_VALID = "csrf_cross_valid", Kind::Gauge, ["registry", "issuer", "verifier"],
         "Whether the verifier could read the CSRF cookie of the issuer when last asked; absent if nothing was learned.";
     SESSION_CROSS_VALID = "session_cross_valid", Kind::Gauge, ["registry", "issuer", "verifier"],

@@ -11,9 +11,10 @@ use tokio::sync::watch;
 use super::{Counters, Metrics, names, page_of, probe_page};
 use crate::model::sample;
 use crate::model::{
-    BackendName, CellResult, Checked, Content, ContentAt, ContentFound, CsrfVerdict, Failure,
-    FindingName, Judged, Leeway, OfPair, Outcome, Reason, ResponseCount, SessionVerdict, Severity,
-    Share, Skipped, Snapshot, Step, UploadVerdict, Uploads,
+    BackendName, CellResult, Checked, ComponentHealth, Content, ContentAt, ContentFound,
+    CsrfVerdict, Failure, FindingName, Judged, Leeway, OfPair, OfRoute, Outcome, Reason,
+    ResponseCount, SessionVerdict, Severity, Share, Skipped, Snapshot, Step, UploadVerdict,
+    Uploads,
 };
 
 mod counters;
@@ -33,6 +34,7 @@ clock_margin_seconds gauge registry
 clock_offset_lower_bound_seconds gauge registry backend source
 clock_offset_seconds gauge registry backend source
 clock_offset_upper_bound_seconds gauge registry backend source
+component_healthy gauge registry backend component
 config_last_reload_success_timestamp_seconds gauge
 config_last_reload_successful gauge
 content_present gauge registry backend
@@ -155,6 +157,15 @@ fn rich() -> Arc<Judged> {
             authenticated: true,
             count: 2,
         });
+        let component =
+            |component: &str, healthy| ComponentHealth { component: component.to_owned(), healthy };
+        let told = vec![component("database", true), component("redis", false)];
+        let told = OfRoute { route: sample::route("a"), value: Outcome::Measured(told) };
+        round.checks.health = Checked {
+            at: Some(sample::started()),
+            requests: 1,
+            found: Outcome::Measured(vec![told]),
+        };
         round.checks.csrf = pairs(CsrfVerdict::Accepted, CsrfVerdict::UnknownKey);
         round.checks.session = pairs(SessionVerdict::Known, SessionVerdict::Unknown);
         round.checks.upload = checked(Uploads {
@@ -331,6 +342,7 @@ fn a_cell_a_finding_and_a_failure_are_the_same_thing_in_the_metrics() {
         ("csrf_cross_valid{registry=\"main\",issuer=\"a\",verifier=\"b\"}", Some(0.0)),
         ("csrf_cross_valid{registry=\"main\",issuer=\"a\",verifier=\"c\"}", None),
         ("session_cross_valid{registry=\"main\",issuer=\"a\",verifier=\"b\"}", Some(0.0)),
+        ("component_healthy{registry=\"main\",backend=\"a\",component=\"redis\"}", Some(0.0)),
         ("token_keys{registry=\"main\"}", Some(2.0)),
         ("token_lifetime_seconds{registry=\"main\",backend=\"a\"}", Some(1800.0)),
         ("clock_leeway_seconds{registry=\"main\",backend=\"a\"}", Some(60.0)),

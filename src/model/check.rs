@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{BackendName, BodyLimit, DnsReport, Outcome, Route, Skipped};
+use super::{BackendName, BodyLimit, ComponentHealth, DnsReport, Outcome, Route, Skipped};
 
 macro_rules! checks {
     ($($(#[doc = $doc:literal])+ $variant:ident = $text:literal, $privilege:ident, $cadence:ident;)*) => {
@@ -51,6 +51,10 @@ checks! {
     AuthorizationHeader = "authorization_header", Anonymous, Round;
     /// Where does the public name lead, and does every address answer as a backend?
     Dns = "dns", Anonymous, Interval;
+    /// What does each backend say of its own components?
+    Health = "health", Anonymous, Round;
+    /// Which part of a slow token is the slow one?
+    Latency = "latency", Anonymous, Round;
     /// Do the backends take each other's CSRF cookies, as a browser brings them?
     Csrf = "csrf", Anonymous, Interval;
     /// Do the backends know each other's sessions?
@@ -197,6 +201,41 @@ pub enum SessionVerdict {
     Unknown,
 }
 
+/// What a request makes Harbor do, from the least to the most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reach {
+    /// The challenge: core alone, and Redis for the session.
+    Challenge,
+    /// A token for nobody and nothing: it is signed, and no database is asked.
+    Signing,
+    /// A token for nobody and a repository: the database is asked for the project.
+    Database,
+    /// The token of the credential: the account is looked up, and its secret compared.
+    Credential,
+}
+
+impl Reach {
+    /// The words for people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Challenge => "challenge",
+            Self::Signing => "anonymous token",
+            Self::Database => "anonymous token for the repository",
+            Self::Credential => "token of the credential",
+        }
+    }
+}
+
+/// One rung of the ladder of latencies.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Rung {
+    /// What was asked.
+    pub reach: Reach,
+    /// How long the answer took, its connection included, in seconds.
+    pub seconds: f64,
+}
+
 /// Everything that the checks of a round found, or found last.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Checks {
@@ -204,6 +243,10 @@ pub struct Checks {
     pub authorization_header: Checked<Vec<OfRoute<HeaderFate>>>,
     /// [`Check::Dns`].
     pub dns: Checked<DnsReport>,
+    /// [`Check::Health`], of backends.
+    pub health: Checked<Vec<OfRoute<Vec<ComponentHealth>>>>,
+    /// [`Check::Latency`], of backends whose token came late.
+    pub latency: Checked<Vec<OfRoute<Vec<Rung>>>>,
     /// [`Check::Csrf`].
     pub csrf: Checked<Vec<OfPair<CsrfVerdict>>>,
     /// [`Check::Session`].
@@ -234,11 +277,20 @@ pub struct CheckRun {
 }
 
 impl Checks {
+    /// What the backends say of their components, where they were asked with success.
+    pub fn components(&self) -> impl Iterator<Item = (&BackendName, &ComponentHealth)> {
+        let told = self.health.measured().into_iter().flatten();
+        told.filter_map(|told| Some((told.route.backend()?, told.value.measured()?)))
+            .flat_map(|(backend, all)| all.iter().map(move |component| (backend, component)))
+    }
+
     /// Every check with when it was made, or why not, in the order of [`Check::ALL`].
     pub fn runs(&self) -> Vec<CheckRun> {
         let run = |check: &Check| match check {
             Check::AuthorizationHeader => run(*check, &self.authorization_header),
             Check::Dns => run(*check, &self.dns),
+            Check::Health => run(*check, &self.health),
+            Check::Latency => run(*check, &self.latency),
             Check::Csrf => run(*check, &self.csrf),
             Check::Session => run(*check, &self.session),
             Check::BodyLimit => run(*check, &self.body_limit),

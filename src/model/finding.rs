@@ -97,6 +97,8 @@ finding_names! {
     ReadOnlyMode = "read-only-mode",
     /// Job services of another installation take jobs from a shared Redis (G1).
     ForeignJobserviceOnSharedRedis = "foreign-jobservice-on-shared-redis",
+    /// Redis cannot be reached (G2).
+    RedisOutage = "redis-outage",
     /// Nodes have databases of their own (G3).
     ReplicationLagSplitContent = "replication-lag-split-content",
     /// A route presents another or an invalid certificate (H1).
@@ -115,6 +117,8 @@ finding_names! {
     SettingDrift = "setting-drift",
     /// A backend's address does not answer.
     BackendUnreachable = "backend-unreachable",
+    /// Harbor calls a part of itself unhealthy.
+    ComponentUnhealthy = "component-unhealthy",
     /// The balancer led to a signing key or certificate of no configured backend.
     UnknownBackend = "unknown-backend",
     /// Every backend's clock is off by the same amount: the prober's own is.

@@ -33,7 +33,7 @@ pub use balancer::{BalancerRun, KeyCount, Ratio, Share};
 pub use body_limit::{BodyLimit, Bytes};
 pub use check::{
     Cadence, Check, CheckRun, Checked, Checks, CsrfVerdict, HeaderFate, OfPair, OfRoute, Privilege,
-    SessionVerdict,
+    Reach, Rung, SessionVerdict,
 };
 pub use clock::{ClockDrift, ClockInterval, ClockReading, ClockSource, ClockStatus};
 pub use content::{Content, ContentAt, ContentFound};

@@ -20,10 +20,6 @@ pub struct BackendFacts {
     /// The version it tells without credentials. Harbor 2.13 and later tell none; then this is
     /// `Measured(None)`.
     pub version: Outcome<Option<Version>>,
-    /// Harbor's own word on its components; asked for only where the backend's flow failed. It
-    /// can lie: a registry that refuses core's password is called healthy
-    /// (captures/harbor-2.15.2/68-registry-password.http).
-    pub health: Outcome<Vec<ComponentHealth>>,
 }
 
 /// Who the prober is to the registry. Harbor treats the kinds differently: users are locked after

@@ -11,7 +11,7 @@ use super::{
     CellResult, Certificate, Challenge, ClockInterval, ClockReading, ClockSource, Confidence,
     Failure, Family, Finding, FindingName, Flow, FlowResult, Issuer, Judged, KeyCount, KeyId,
     Leeway, Matrix, Outcome, Phase, ProgramFacts, Ratio, Reason, Refusal, RegistryName,
-    RegistryState, ResponseCount, Round, Route, Severity, Share, Skipped, Snapshot, Status, Step,
+    RegistryState, ResponseCount, Round, Route, Severity, Share, Snapshot, Status, Step,
     StepReport, Timeline, TokenFacts, Version,
 };
 
@@ -134,7 +134,6 @@ pub(crate) fn round(backends: &[&str]) -> Round {
                 address: format!("10.0.0.{n}:443"),
                 family: Family::Harbor2,
                 version: Outcome::Measured(Some(Version { major: 2, minor: 10, patch: 3 })),
-                health: Outcome::Skipped(Skipped::NotApplicable),
             })
             .collect(),
         flows: routes.iter().cloned().map(flow).collect(),

@@ -5,8 +5,7 @@ use super::flow;
 use super::matrix;
 use crate::config::Backend;
 use crate::model::{
-    BackendFacts, ComponentHealth, Failure, Family, Flow, Outcome, Reason, Route, Skipped, Step,
-    Version,
+    BackendFacts, Failure, Family, Flow, Outcome, Reason, Route, Skipped, Step, Version,
 };
 use crate::registry;
 
@@ -24,34 +23,23 @@ pub(super) async fn facts(
         }
         Family::Unknown => Outcome::Skipped(Skipped::EarlierStepFailed),
     };
-    let failed =
-        own.is_some_and(|flow| flow.failure().is_some_and(|(step, _)| step >= Step::Token));
-    let health = match family {
-        Family::Harbor2 if failed => health(asker, &Route::Backend(backend.name.clone())).await,
-        _ => Outcome::Skipped(Skipped::NotApplicable),
-    };
     let (name, address) = (backend.name.clone(), backend.address.to_string());
-    BackendFacts { name, address, family, version, health }
-}
-
-async fn health(asker: &Asker<'_>, route: &Route) -> Outcome<Vec<ComponentHealth>> {
-    let body = match api(asker, route, "/api/v2.0/health").await {
-        Ok(body) => body,
-        Err(outcome) => return outcome,
-    };
-    match registry::harbor_health(&body) {
-        Ok(components) => Outcome::Measured(components),
-        Err(found) => Outcome::Failed(Failure::of_answer(
-            Reason::UnexpectedStatus,
-            format!("the health page is {found}"),
-        )),
-    }
+    BackendFacts { name, address, family, version }
 }
 
 async fn harbor(asker: &Asker<'_>, route: &Route) -> Outcome<Option<Version>> {
-    let body = match api(asker, route, "/api/v2.0/systeminfo").await {
-        Ok(body) => body,
-        Err(outcome) => return outcome,
+    if asker.is_over() {
+        return Outcome::Skipped(Skipped::DeadlineReached);
+    }
+    let mut link = asker.link(route);
+    let ask = Ask::get(Step::Check, "/api/v2.0/systeminfo", Auth::None);
+    let asked = asker.ask(link.as_mut(), route, ask).await;
+    let body = match flow::outcome(&asked) {
+        Err(failure) => return Outcome::Failed(failure),
+        Ok(answer) if answer.status != 200 => {
+            return Outcome::Failed(flow::unexpected(answer, "200 from Harbor's API"));
+        }
+        Ok(_) => asked.reply().map(|reply| reply.body.clone()).unwrap_or_default(),
     };
     match registry::harbor_version(&body) {
         Ok(version) => Outcome::Measured(version),
@@ -59,23 +47,5 @@ async fn harbor(asker: &Asker<'_>, route: &Route) -> Outcome<Option<Version>> {
             Reason::UnexpectedStatus,
             format!("system information is {found}"),
         )),
-    }
-}
-
-/// The body of a page of Harbor's API that needs no credentials. No step of
-/// the flow.
-async fn api<T>(asker: &Asker<'_>, route: &Route, path: &str) -> Result<Vec<u8>, Outcome<T>> {
-    if asker.is_over() {
-        return Err(Outcome::Skipped(Skipped::DeadlineReached));
-    }
-    let mut link = asker.link(route);
-    let ask = Ask::get(Step::Check, path, Auth::None);
-    let asked = asker.ask(link.as_mut(), route, ask).await;
-    match flow::outcome(&asked) {
-        Err(failure) => Err(Outcome::Failed(failure)),
-        Ok(answer) if answer.status != 200 => {
-            Err(Outcome::Failed(flow::unexpected(answer, "200 from Harbor's API")))
-        }
-        Ok(_) => Ok(asked.reply().map(|reply| reply.body.clone()).unwrap_or_default()),
     }
 }

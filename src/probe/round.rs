@@ -147,16 +147,19 @@ async fn measure(
     let (flows, tokens): (Vec<Flow>, Vec<_>) = join_all(flows).await.into_iter().unzip();
 
     let clocks = clock::ask(asker, &flows, number == 0);
-    let rest = rest(asker, (held, kept), number, progress, &flows, tokens);
-    let ((), mut measured) = join(flow::boxed(clocks), flow::boxed(rest)).await;
-    measured.flows = flows;
+    // What a node that hangs leaves of the round is little: the checks do not wait for the matrix.
+    let checks = check::due(asker, kept, &flows);
+    let rest = rest(asker, held, number, progress, &flows, tokens);
+    let ((), checks, mut measured) =
+        join3(flow::boxed(clocks), flow::boxed(checks), flow::boxed(rest)).await;
+    (measured.flows, measured.checks) = (flows, checks);
     measured
 }
 
-/// Everything after the flows but the clocks.
+/// Everything after the flows but the clocks and the checks.
 async fn rest(
     asker: &Asker<'_>,
-    (held, kept): (&mut Held, &mut check::Kept),
+    held: &mut Held,
     number: u64,
     progress: &(dyn Fn(Progress) + Sync),
     flows: &[Flow],
@@ -179,14 +182,9 @@ async fn rest(
             None => Outcome::Skipped(Skipped::Disabled),
         }
     };
-    let checks = check::due(asker, kept, flows);
-    let (balancer, (), checks) = join3(
-        flow::boxed(sampling),
-        flow::boxed(matrix::ladder(asker, &mut matrix, refused)),
-        flow::boxed(checks),
-    )
-    .await;
-    let flows = Vec::new();
+    let ladder = flow::boxed(matrix::ladder(asker, &mut matrix, refused));
+    let (balancer, ()) = join(flow::boxed(sampling), ladder).await;
+    let (flows, checks) = (Vec::new(), Checks::default());
     Measured { backends, flows, matrix, balancer, census, borrowed, aged, checks }
 }
 

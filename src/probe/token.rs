@@ -30,6 +30,14 @@ impl Endpoint {
             Issuer::Server(_) => asker.link_to(&self.authority),
         }
     }
+
+    /// What is asked for a token of this scope.
+    pub(super) fn path_for(&self, scope: &str) -> String {
+        let mut url = self.url.clone();
+        let service = self.service.as_deref().map(|service| ("service", service));
+        url.query_pairs_mut().extend_pairs(service.into_iter().chain([("scope", scope)]));
+        path_of(&url)
+    }
 }
 
 /// The token endpoint that a challenge names, if credentials may go there.

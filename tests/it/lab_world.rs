@@ -24,6 +24,8 @@ fn world(name: &str, family: Option<Family>) -> World {
     World::new(&Scenario::named(name).unwrap(), &Options { family, ..options() }).unwrap()
 }
 
+const HEALTH: &str = "/api/v2.0/health";
+
 fn request(uri: &str, authorization: Option<&str>) -> Request<Bytes> {
     let mut request = Request::builder().uri(uri).header("host", PUBLIC_HOST);
     if let Some(value) = authorization {
@@ -222,6 +224,7 @@ fn seen(world: &mut World, entry: Entry, held: Option<&str>, elapsed: Duration) 
     for (uri, authorization) in [
         ("/v2/", None),
         ("/service/token?service=harbor-registry&scope=x:y:z", None),
+        ("/service/token?service=harbor-registry&scope=repository:probe/canary:pull", None),
         ("/v2/", own.as_deref()),
         (TAGS, own.as_deref()),
         ("/v2/", held),
@@ -233,6 +236,14 @@ fn seen(world: &mut World, entry: Entry, held: Option<&str>, elapsed: Duration) 
         if let (Reaction::Answer { response, .. }, true) = (reaction, uri.ends_with("systeminfo")) {
             let info: Value = serde_json::from_slice(response.body()).unwrap_or_default();
             let _ = write!(text, " {}", info["harbor_version"]);
+        }
+    }
+    for (method, path) in [("GET", "/api/v2.0/ping"), ("POST", "/api/v2.0/ping"), ("GET", HEALTH)] {
+        let asked = Request::builder().method(method).uri(path).header("host", PUBLIC_HOST);
+        let asked = asked.header("cookie", "sid=x").body(Bytes::new()).unwrap();
+        if let Reaction::Answer { response, .. } = world.handle(entry, CLIENT, &asked, elapsed) {
+            let cookies: Vec<_> = response.headers().get_all("set-cookie").iter().collect();
+            let _ = write!(text, "\n{method} {path} {cookies:?} {:?}", response.body());
         }
     }
     let large = Request::builder().header("content-length", "1000000000").body(()).unwrap();

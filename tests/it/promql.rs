@@ -166,6 +166,7 @@ const METRICS: &[(&str, Kind, &[&str])] = {
         ("clock_offset_upper_bound_seconds", Gauge, &["registry", "backend", "source"]),
         ("clock_leeway_seconds", Gauge, &["registry", "backend"]),
         ("clock_margin_seconds", Gauge, &["registry"]),
+        ("component_healthy", Gauge, &["registry", "backend", "component"]),
         ("csrf_cross_valid", Gauge, &["registry", "issuer", "verifier"]),
         ("session_cross_valid", Gauge, &["registry", "issuer", "verifier"]),
         ("upload_cross_valid", Gauge, &["registry", "issuer", "verifier"]),

@@ -63,6 +63,9 @@ fn health(call: &Call<'_>) -> Response<Bytes> {
             "failed to check health: Get \"http://registry:5000/\": dial tcp: connection refused"
                 .to_owned(),
         ),
+        name if settings.unhealthy.iter().any(|sick| sick == name) => {
+            Some(format!("failed to check health: Get \"http://{name}:8080/\": EOF"))
+        }
         _ => None,
     };
     let names = ["core", "database", "jobservice", "portal", "redis", "registry", "registryctl"];

@@ -28,11 +28,14 @@ pub(super) fn answer(call: &mut Call<'_>) -> Response<Bytes> {
         let text = format!("Unable to handle service: {service}");
         return with_body(400, "text/plain; charset=utf-8", text);
     }
+    let scopes = call.query("scope");
+    if call.basic().is_some() || scopes.iter().any(|scope| scope.starts_with("repository:")) {
+        call.spend(call.settings.database_slow);
+    }
     let principal = match call.basic() {
         Some((user, password)) => auth::login(call, &user, &password),
         None => Principal::Anonymous,
     };
-    let scopes = call.query("scope");
     if scopes.is_empty() && !principal.known() {
         return bare(401);
     }

@@ -10,6 +10,8 @@ mod body_limit;
 mod content;
 mod csrf;
 mod dns;
+mod health;
+mod latency;
 mod pairs;
 mod push;
 mod session;
@@ -36,7 +38,19 @@ pub(super) struct Kept {
 pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> Checks {
     let Kept { last, found } = kept;
     let before = &*found;
-    let (authorization_header, dns, csrf, session, body_limit, content, upload, push, worker_pools) = tokio::join!(
+    let (
+        authorization_header,
+        dns,
+        health,
+        latency,
+        csrf,
+        session,
+        body_limit,
+        content,
+        upload,
+        push,
+        worker_pools,
+    ) = tokio::join!(
         made(
             asker,
             Check::AuthorizationHeader,
@@ -45,6 +59,8 @@ pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> C
             authorization_header::look(asker, flows),
         ),
         made(asker, Check::Dns, last, &before.dns, dns::look(asker)),
+        made(asker, Check::Health, last, &before.health, health::look(asker, flows)),
+        made(asker, Check::Latency, last, &before.latency, latency::look(asker, flows)),
         made(asker, Check::Csrf, last, &before.csrf, csrf::look(asker, flows)),
         made(asker, Check::Session, last, &before.session, session::look(asker, flows)),
         made(
@@ -74,6 +90,8 @@ pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> C
     *found = Checks {
         authorization_header,
         dns,
+        health,
+        latency,
         csrf,
         session,
         body_limit,

@@ -22,10 +22,11 @@ fn samples(address: &str, query: &str) -> Vec<Value> {
     answer["data"]["result"].as_array().cloned().unwrap_or_default()
 }
 
-/// Whether one of the samples has a number.
+/// Metrics of what only Harbor has.
 const HARBORS_ALONE: [&str; 3] =
     ["_csrf_cross_valid", "_session_cross_valid", "_component_healthy"];
 
+/// Whether one of the samples has a number.
 fn has_data(samples: &[Value]) -> bool {
     let number = |sample: &Value| sample["value"][1].as_str()?.parse::<f64>().ok();
     samples.iter().filter_map(number).any(f64::is_finite)

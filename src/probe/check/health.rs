@@ -1,0 +1,67 @@
+//! What each Harbor says of its own components. Anybody may ask; the answer is up to 10 s old, and
+//! it can lie: a registry that refuses core's password is called healthy
+//! (captures/harbor-2.15.2/68-registry-password.http).
+
+use futures_util::future::join_all;
+use http::Method;
+
+use super::super::ask::{Ask, Asker, Auth};
+use super::super::{flow, matrix};
+use crate::model::{
+    Check, ComponentHealth, Failure, Family, Flow, OfRoute, Outcome, Reason, Route, Skipped, Step,
+};
+use crate::registry;
+
+pub(super) async fn look(
+    asker: &Asker<'_>,
+    flows: &[Flow],
+) -> Outcome<Vec<OfRoute<Vec<ComponentHealth>>>> {
+    let backends = || flows.iter().filter(|flow| flow.route.backend().is_some());
+    let families: Vec<Family> = backends().map(matrix::family).collect();
+    if families.iter().all(|family| !matches!(family, Family::Harbor2 | Family::Unknown)) {
+        return Outcome::Skipped(Skipped::NotApplicable);
+    }
+    if families.iter().all(|family| *family != Family::Harbor2) {
+        return Outcome::Skipped(Skipped::EarlierStepFailed);
+    }
+    let asked = backends().zip(families).map(|(flow, family)| {
+        flow::boxed(async move {
+            let value = match family {
+                Family::Harbor2 => told(asker, flow).await,
+                Family::Unknown => Outcome::Skipped(Skipped::EarlierStepFailed),
+                _ => Outcome::Skipped(Skipped::NotApplicable),
+            };
+            OfRoute { route: flow.route.clone(), value }
+        })
+    });
+    Outcome::Measured(join_all(asked).await)
+}
+
+async fn told(asker: &Asker<'_>, flow: &Flow) -> Outcome<Vec<ComponentHealth>> {
+    let route: &Route = &flow.route;
+    if flow.passed(Step::Challenge) != Some(true) {
+        return Outcome::Skipped(Skipped::EarlierStepFailed);
+    }
+    if asker.holds(route) {
+        return Outcome::Skipped(Skipped::BackingOff);
+    }
+    let mut link = asker.link(route);
+    let ask = Ask::of(Check::Health, Method::GET, "/api/v2.0/health", Auth::None);
+    let asked = asker.ask(link.as_mut(), route, ask).await;
+    match flow::outcome(&asked) {
+        Err(failure) => Outcome::Failed(failure),
+        Ok(answer) if answer.status != 200 => {
+            Outcome::Failed(flow::unexpected(answer, "200 from Harbor's API"))
+        }
+        Ok(_) => {
+            let body = asked.reply().map(|reply| reply.body.as_slice()).unwrap_or_default();
+            registry::harbor_health(body).map_or_else(
+                |found| {
+                    let detail = format!("the health page is {found}");
+                    Outcome::Failed(Failure::of_answer(Reason::UnexpectedStatus, detail))
+                },
+                Outcome::Measured,
+            )
+        }
+    }
+}
