@@ -121,6 +121,8 @@ metrics! {
         "How far off a clock this verifier forgives; absent if not known.";
     CLOCK_MARGIN = "clock_margin_seconds", Kind::Gauge, ["registry"],
         "The smallest leeway left over all pairs; negative means that tokens are refused.";
+    CLOCK_STEPS = "clock_steps_total", Kind::Counter, ["registry"],
+        "Rounds in which the prober's own clock was found to have been set.";
     CSRF_CROSS_VALID = "csrf_cross_valid", Kind::Gauge, ["registry", "issuer", "verifier"],
         "Whether the verifier could read the CSRF cookie of the issuer when last asked; absent if nothing was learned.";
     SESSION_CROSS_VALID = "session_cross_valid", Kind::Gauge, ["registry", "issuer", "verifier"],

@@ -7,12 +7,14 @@
 mod answer;
 mod challenge;
 mod family;
+mod stamp;
 mod token;
 mod web_state;
 
 pub use answer::{answer_of, date_of};
 pub use challenge::challenge_of;
 pub use family::{family_of, harbor_health, harbor_version};
+pub use stamp::{Stamp, csrf_time, systeminfo_time, upload_time};
 pub use token::{MAX_TOKEN, TokenError, TokenResponse, read_token, read_token_response};
 pub use web_state::{
     CSRF_COOKIE, CSRF_TOKEN, CsrfRefusal, SESSION_COOKIE, csrf_refusal, csrf_token, set_cookie,

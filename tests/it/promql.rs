@@ -166,6 +166,7 @@ const METRICS: &[(&str, Kind, &[&str])] = {
         ("clock_offset_upper_bound_seconds", Gauge, &["registry", "backend", "source"]),
         ("clock_leeway_seconds", Gauge, &["registry", "backend"]),
         ("clock_margin_seconds", Gauge, &["registry"]),
+        ("clock_steps_total", Counter, &["registry"]),
         ("csrf_cross_valid", Gauge, &["registry", "issuer", "verifier"]),
         ("session_cross_valid", Gauge, &["registry", "issuer", "verifier"]),
         ("certificate_not_after_timestamp_seconds", Gauge, &["registry", "route"]),
