@@ -11,8 +11,11 @@ use super::bounds::{APART, Bounds, SECOND};
 const ACQUIRE: u32 = 12;
 /// Requests of a round that knows where the tick was in the round before.
 const FOLLOW: u32 = 8;
-/// At most so many at one tick.
-const COMB: u32 = 4;
+/// They are spread over so many ticks, for which there is nearly always the time …
+const TICKS: u32 = 3;
+/// … and at most so many are aimed at one. An answer that shows the second begun saves those
+/// after it.
+const COMB: u32 = 6;
 /// The time between planning a request and sending it.
 const LEAD: i64 = 3_000_000;
 /// Answers keep at least this distance from each other.
@@ -48,6 +51,8 @@ pub(super) struct Aimer {
     round_trips: VecDeque<i64>,
     /// Asked in this round.
     asked: u32,
+    /// Ticks aimed at in this round.
+    ticks: u32,
     /// The aims at the tick that is next, earliest first.
     comb: VecDeque<Aim>,
     look: Look,
@@ -69,6 +74,7 @@ impl Aimer {
     /// Begins a round.
     pub(super) fn begin(&mut self) {
         self.asked = 0;
+        self.ticks = 0;
         self.comb.clear();
         self.look = Look::Not;
     }
@@ -81,8 +87,8 @@ impl Aimer {
         common: Option<Bounds>,
         expected: Option<Expected>,
     ) -> Option<Aim> {
-        if self.asked == 0 {
-            // Opens the connection, and shows the round trip.
+        if self.asked == 0 && (common.is_none() || expected.is_some()) {
+            // Shows the second, or opens the connection before it matters.
             return Some(Aim { send: now, tick: None });
         }
         let common = common.filter(|common| !common.is_empty())?;
@@ -96,6 +102,7 @@ impl Aimer {
                 _ => self.across(common),
             };
             self.comb = self.comb_of(now, &offsets);
+            self.ticks += 1;
         }
         self.comb.front().copied().filter(|_| self.asked < ACQUIRE)
     }
@@ -166,7 +173,8 @@ impl Aimer {
         let left = budget.saturating_sub(self.asked);
         // Answers come one after another: more aims than fit in between would only be late.
         let fit = unknown / (trip + LEAST_SPACING) - 1;
-        let count = i64::from(left.div_ceil(2).min(COMB)).min(fit.max(1));
+        let each = left.div_ceil(TICKS.saturating_sub(self.ticks).max(1));
+        let count = i64::from(each.clamp(1, COMB)).min(fit.max(1));
         if left == 0 {
             return Vec::new();
         }

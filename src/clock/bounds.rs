@@ -96,8 +96,9 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// A stamp in whole seconds; `None` if no clock of this century shows it.
-    pub fn of_seconds(sent: i64, answered: i64, seconds: i64, kept: bool) -> Option<Self> {
+    /// A stamp in whole seconds.
+    #[cfg(test)]
+    pub(super) fn of_seconds(sent: i64, answered: i64, seconds: i64, kept: bool) -> Option<Self> {
         let shown = seconds.checked_mul(SECOND)?;
         Some(Self { sent, answered, shown, resolution: SECOND, kept })
     }

@@ -61,6 +61,26 @@ impl Cycle {
         Some(Outcome { bounds: hull, spread: -common.width(), step: self.step(now) })
     }
 
+    /// What the samples allow now if the clock was moved once since it was where `was` says,
+    /// between the rounds or between any two of the samples: those before may still be of the old
+    /// time, as far as they agree with it.
+    pub(super) fn since(&self, was: Bounds, now: i64) -> Option<Bounds> {
+        let mut samples: Vec<&Sample> = self.samples.iter().collect();
+        samples.sort_by_key(|sample| sample.answered);
+        let mut after = running(samples.iter().rev().copied(), now);
+        after.reverse();
+        let mut possible: Option<Bounds> = None;
+        for (sample, then) in samples.iter().zip(after) {
+            if !then.is_empty() {
+                possible = Some(possible.map_or(then, |known| known.hull(then)));
+            }
+            if sample.bounds_at(now).and(was).is_empty() {
+                break;
+            }
+        }
+        possible
+    }
+
     /// The size of a single step between two groups of samples that agree among themselves. After
     /// it the clock must have gone on: a stamp that merely repeats itself is frozen.
     fn step(&self, now: i64) -> Option<Bounds> {

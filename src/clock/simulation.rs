@@ -270,6 +270,35 @@ fn a_step_between_rounds_is_found_in_the_next_with_its_size() {
 }
 
 #[test]
+fn a_step_in_mid_round_never_leaves_an_interval_far_from_both_truths() {
+    // Answers from before and after a step can agree by chance about a place between the two, or
+    // one of them just beside the old one; no more than this is then wrong, and for one round.
+    const BESIDE: f64 = 0.003;
+    let mut beside = 0;
+    for seed in 0..3_000 {
+        let mut chance = SmallRng::seed_from_u64(seed);
+        let mut world = World::new(chance.random_range(-SECOND..SECOND), 0, Net::lan(), seed);
+        for _ in 0..2 {
+            world.round();
+        }
+        let by = [1, -1, 3].map(|s| s * SECOND)[usize::try_from(seed % 3).unwrap()];
+        let by = if seed % 2 == 0 { by } else { by / chance.random_range(1..1_000) };
+        world.step = Some((world.now + chance.random_range(0..4 * SECOND), by));
+        let reading = world.round();
+        let new = world.seconds();
+        world.step = None;
+        let off = |truth: f64| {
+            let interval = reading.interval;
+            (interval.lower() - truth).max(truth - interval.upper()).max(0.0)
+        };
+        let off = off(world.seconds()).min(off(new));
+        beside += u32::from(off > 0.0);
+        assert!(off < BESIDE, "seed {seed}: {by} {new} {reading:?}");
+    }
+    println!("{beside} of 3000 steps in mid-round left an interval beside both truths");
+}
+
+#[test]
 fn a_drift_is_told_and_is_no_step() {
     for ppb in [50_000, -100_000, 0, 180_000] {
         let mut world = World::new(-1_234_500_000, ppb, Net::lan(), 7);
@@ -302,7 +331,7 @@ fn clocks_that_answer_by_turns_are_told_apart() {
         assert_eq!(statuses[1].0, ClockStatus::Step, "{statuses:?}");
         assert!(statuses[3..].iter().all(|(it, _)| *it == ClockStatus::Multiple), "{statuses:?}");
         let spread = whole(statuses[7].1 * 1e9);
-        assert!(spread <= apart && spread > apart * 7 / 10, "{spread}");
+        assert!(spread <= apart && spread > apart * 6 / 10, "{spread}");
     }
     let mut world = World::new(0, 0, Net::lan(), 3);
     assert!((0..8).all(|_| world.round().spread_seconds == 0.0), "one clock");

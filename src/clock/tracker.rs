@@ -78,7 +78,7 @@ impl Tracker {
         self.aimer.begin();
         let now = cycle.latest()?.max(now);
         let outcome = cycle.outcome(now)?;
-        let (bounds, status, step) = self.compare(now, outcome);
+        let (bounds, status, step) = self.compare(now, &cycle, outcome);
         let spread = outcome.spread.max(self.spread(now));
         let shown = bounds.shifted(ahead);
         Some(ClockReading {
@@ -122,9 +122,14 @@ impl Tracker {
     }
 
     /// Compares a round with the one before.
-    fn compare(&mut self, now: i64, outcome: Outcome) -> (Bounds, ClockStatus, Option<Bounds>) {
+    fn compare(
+        &mut self,
+        now: i64,
+        cycle: &Cycle,
+        outcome: Outcome,
+    ) -> (Bounds, ClockStatus, Option<Bounds>) {
         let before = self.status;
-        let mut bounds = outcome.bounds;
+        let (mut bounds, mut own) = (outcome.bounds, outcome.bounds);
         let natural = self.natural(now);
         let (status, step) = match natural {
             _ if outcome.contradiction() => {
@@ -141,8 +146,10 @@ impl Tracker {
                 (ClockStatus::Ok, None)
             }
             Some(natural) => {
+                bounds = cycle.since(natural, now).unwrap_or(bounds);
+                own = bounds;
                 let step = bounds.minus(natural);
-                let status = self.moved(bounds.lower > natural.upper, before);
+                let status = self.moved(bounds.middle() > natural.middle(), before);
                 if status == ClockStatus::Slewing
                     && let Some((then, _)) = self.last
                 {
@@ -154,12 +161,12 @@ impl Tracker {
         self.status = Some(status);
         self.last = None;
         if !outcome.contradiction() {
-            self.last = Some((now, outcome.bounds));
-            self.drift.add(now, outcome.bounds);
+            self.last = Some((now, own));
+            self.drift.add(now, own);
             if self.window.len() >= WINDOW {
                 self.window.pop_front();
             }
-            self.window.push_back((now, outcome.bounds));
+            self.window.push_back((now, own));
         }
         (bounds, status, step)
     }

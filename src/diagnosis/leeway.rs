@@ -25,11 +25,21 @@ pub(super) fn leeway(backend: &BackendFacts) -> Leeway {
     }
 }
 
-/// The clock by which a backend issues tokens: their `iat`, else its `Date`. A contradicting
-/// reading says nothing.
+/// The clock by which a backend issues tokens: their `iat`, narrowed by its `Date` where the two
+/// agree, for a node's processes share its clock. A contradicting reading says nothing.
 pub(super) fn issuing_clock(round: &Round, backend: &BackendName) -> Option<ClockInterval> {
-    let iat = reading(round, backend, ClockSource::Iat);
-    iat.or_else(|| reading(round, backend, ClockSource::Date))
+    let date = reading(round, backend, ClockSource::Date);
+    let Some(iat) = issued(round, backend) else { return date };
+    Some(date.and_then(|date| iat.intersect(date)).unwrap_or(iat))
+}
+
+/// The issuer's clock by its own word alone: its tokens, and what else Harbor's core tells, where
+/// that does not contradict them.
+pub(super) fn issued(round: &Round, backend: &BackendName) -> Option<ClockInterval> {
+    let iat = reading(round, backend, ClockSource::Iat)?;
+    let others = [ClockSource::Csrf, ClockSource::Systeminfo];
+    let told = others.into_iter().filter_map(|source| reading(round, backend, source));
+    Some(told.fold(iat, |clock, other| clock.intersect(other).unwrap_or(clock)))
 }
 
 /// The clock by which a backend checks tokens. Harbor's core does both, so `iat` shows it; with

@@ -31,6 +31,7 @@ mod keys;
 mod leeway;
 mod replicas;
 mod repository;
+mod skew;
 mod statistics;
 mod storage;
 #[cfg(test)]
@@ -77,6 +78,7 @@ pub fn assess_after(round: &Round, earlier: &Earlier) -> Assessment {
     body_size::examine(&mut case);
     drift::examine(&mut case);
     jobs::examine(&mut case);
+    skew::examine(&mut case);
     unexplained::examine(&mut case);
 
     let (mut findings, shares, expected_unauthorized) = (case.findings, case.shares, case.expected);
@@ -92,5 +94,6 @@ pub fn assess_after(round: &Round, earlier: &Earlier) -> Assessment {
         unauthorized_interval: measured.and_then(|run| wilson(run.pairs)),
         leeways: round.backends.iter().map(|b| (b.name.clone(), leeway::leeway(b))).collect(),
         clock_margin: leeway::margin(round),
+        clock_words: skew::words(round),
     }
 }

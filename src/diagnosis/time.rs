@@ -178,10 +178,10 @@ fn merge_directions(case: &mut Case<'_>) {
 }
 
 /// The clocks of the backends in question against the prober's.
-fn clock_lines(case: &Case<'_>, edges: &[(&BackendName, &BackendName)]) -> Vec<String> {
+pub(super) fn clock_lines(case: &Case<'_>, edges: &[(&BackendName, &BackendName)]) -> Vec<String> {
     let names: BTreeSet<&BackendName> = edges.iter().flat_map(|(a, b)| [*a, *b]).collect();
     let text = |clock: crate::model::ClockInterval| {
-        format!("{:+.2} s ± {:.2} s", clock.middle(), clock.width() / 2.0)
+        format!("{:+.4} s ± {:.1} ms", clock.middle(), clock.width() * 500.0)
     };
     let line = |name: &BackendName| {
         let (issues, checks) =
@@ -202,7 +202,7 @@ fn clock_lines(case: &Case<'_>, edges: &[(&BackendName, &BackendName)]) -> Vec<S
 
 /// The fewest backends that take part in every refusal; among equals those furthest from the
 /// prober's clock. A backend that is merely refused by a wrong one is not among them.
-fn guilty(case: &Case<'_>, edges: &[(&BackendName, &BackendName)]) -> Vec<BackendName> {
+pub(super) fn guilty(case: &Case<'_>, edges: &[(&BackendName, &BackendName)]) -> Vec<BackendName> {
     let names: Vec<&BackendName> =
         edges.iter().flat_map(|(a, b)| [*a, *b]).collect::<BTreeSet<_>>().into_iter().collect();
     let off = |name: &BackendName| {

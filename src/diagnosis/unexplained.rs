@@ -2,6 +2,7 @@
 
 use super::case::{Case, Draft, Impact};
 use super::keys::describe;
+use super::skew;
 use crate::model::{BackendName, CellResult, Confidence, FindingName, Route};
 
 pub(super) fn examine(case: &mut Case<'_>) {
@@ -20,6 +21,7 @@ pub(super) fn examine(case: &mut Case<'_>) {
         let (step, failure) = flow.failure()?;
         Some(format!("{}: {} failed, {failure}", flow.route, step.as_str()))
     }));
+    evidence.extend(skew::contradictions(case.round));
     let failed = case
         .round
         .matrix

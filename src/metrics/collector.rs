@@ -18,7 +18,7 @@ pub(super) fn registries(page: &mut Page, snapshot: &Snapshot, tallies: &Tallies
     flows(page, snapshot, tallies);
     balancer_and_matrix(page, snapshot, tallies);
     keys(page, snapshot, tallies);
-    clocks(page, snapshot);
+    clocks(page, snapshot, tallies);
     checks(page, snapshot);
     verdicts(page, snapshot);
     rounds(page, snapshot, tallies);
@@ -178,7 +178,7 @@ fn keys(page: &mut Page, snapshot: &Snapshot, tallies: &Tallies) {
     );
 }
 
-fn clocks(page: &mut Page, snapshot: &Snapshot) {
+fn clocks(page: &mut Page, snapshot: &Snapshot, tallies: &Tallies) {
     let mut bound = |definition, value: fn(&ClockReading) -> f64| {
         page.family(
             definition,
@@ -209,6 +209,10 @@ fn clocks(page: &mut Page, snapshot: &Snapshot) {
         newest(snapshot).filter_map(|(name, judged)| {
             Some(Sample::number([name], judged.assessment.clock_margin?))
         }),
+    );
+    page.family(
+        &names::CLOCK_STEPS,
+        tallies.iter().map(|(name, tally)| Sample::count([name.as_str()], tally.clock_steps)),
     );
 }
 

@@ -83,6 +83,8 @@ pub(super) struct Tally {
     pub(super) keys: BTreeMap<BackendName, KeyMemory>,
     pub(super) rounds: u64,
     pub(super) overruns: u64,
+    /// Rounds in which the prober's own clock was set.
+    pub(super) clock_steps: u64,
     pub(super) duration: Histogram,
 }
 
@@ -127,6 +129,7 @@ impl Default for Tally {
             keys: BTreeMap::new(),
             rounds: 0,
             overruns: 0,
+            clock_steps: 0,
             duration: empty(names::ROUND_DURATION.kind),
         }
     }
@@ -161,6 +164,7 @@ impl Tally {
 
     fn observe(&mut self, round: &Round) {
         self.rounds += 1;
+        self.clock_steps += u64::from(round.clock_step_seconds.is_some());
         self.duration.observe(round.seconds);
         for flow in &round.flows {
             self.route(&flow.route, round).observe(flow);

@@ -123,6 +123,8 @@ metrics! {
         "The smallest leeway left over all pairs; negative means that tokens are refused.";
     COMPONENT_HEALTHY = "component_healthy", Kind::Gauge, ["registry", "backend", "component"],
         "What this backend's own health page says of a component; it does not try passwords and keys.";
+    CLOCK_STEPS = "clock_steps_total", Kind::Counter, ["registry"],
+        "Rounds in which the prober's own clock was found to have been set.";
     CSRF_CROSS_VALID = "csrf_cross_valid", Kind::Gauge, ["registry", "issuer", "verifier"],
         "Whether the verifier could read the CSRF cookie of the issuer when last asked; absent if nothing was learned.";
     SESSION_CROSS_VALID = "session_cross_valid", Kind::Gauge, ["registry", "issuer", "verifier"],

@@ -34,6 +34,7 @@ clock_margin_seconds gauge registry
 clock_offset_lower_bound_seconds gauge registry backend source
 clock_offset_seconds gauge registry backend source
 clock_offset_upper_bound_seconds gauge registry backend source
+clock_steps_total counter registry
 component_healthy gauge registry backend component
 config_last_reload_success_timestamp_seconds gauge
 config_last_reload_successful gauge

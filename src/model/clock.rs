@@ -12,14 +12,26 @@ pub enum ClockSource {
     Date,
     /// `iat` of a token: the issuer. Whole seconds.
     Iat,
+    /// The time in a new CSRF cookie: Harbor's core. Whole seconds.
+    Csrf,
+    /// `current_time` of Harbor's system information: core, to the millisecond.
+    Systeminfo,
+    /// The begin of an upload: the registry, to the nanosecond.
+    Upload,
 }
 
 impl ClockSource {
+    /// Every source.
+    pub const ALL: [Self; 5] = [Self::Date, Self::Iat, Self::Csrf, Self::Systeminfo, Self::Upload];
+
     /// The label value.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Date => "date",
             Self::Iat => "iat",
+            Self::Csrf => "csrf",
+            Self::Systeminfo => "systeminfo",
+            Self::Upload => "upload",
         }
     }
 }

@@ -263,6 +263,7 @@ pub(crate) fn judged(round: Round, findings: Vec<Finding>) -> Arc<Judged> {
         unauthorized_interval: Some((0.0, 0.16)),
         leeways: names.into_iter().map(|name| (name, Leeway::Seconds(60.0))).collect(),
         clock_margin: Some(59.4),
+        clock_words: vec!["The backends are at most 0.60 s apart.".into()],
     };
     Arc::new(Judged { round, assessment })
 }

@@ -35,6 +35,8 @@ pub struct Assessment {
     pub leeways: Vec<(BackendName, Leeway)>,
     /// The smallest leeway left over all pairs, in seconds; negative means refusals.
     pub clock_margin: Option<f64>,
+    /// What the clocks mean for this family, in sentences.
+    pub clock_words: Vec<String>,
 }
 
 /// A round with what was concluded from it.

@@ -295,6 +295,7 @@ impl<'a> Asker<'a> {
         let limit = ask.within.unwrap_or(self.registry.timeout).min(self.registry.timeout);
         let deadline = (Instant::now() + limit).min(self.deadline);
         let (step, fresh_token) = (ask.step, matches!(ask.auth, Auth::Bearer(_)));
+        let begins_upload = ask.method == Method::POST;
         if let Some(check) = ask.check {
             *self.tally().requests.entry(check).or_default() += 1;
         }
@@ -316,7 +317,7 @@ impl<'a> Asker<'a> {
             }
             answer
         });
-        self.book(route, step, fresh_token, &exchange);
+        self.book(route, step, fresh_token, &exchange, begins_upload);
         Asked { exchange, answer }
     }
 
@@ -399,7 +400,14 @@ impl<'a> Asker<'a> {
         self.tally().requests.get(&check).copied().unwrap_or_default()
     }
 
-    fn book(&self, route: &Route, step: Step, fresh_token: bool, exchange: &Exchange) {
+    fn book(
+        &self,
+        route: &Route,
+        step: Step,
+        fresh_token: bool,
+        exchange: &Exchange,
+        begins_upload: bool,
+    ) {
         let mut tally = self.tally();
         if let Some(peer) = &exchange.certificate
             && !tally.certificates.contains_key(route)
@@ -417,13 +425,13 @@ impl<'a> Asker<'a> {
         }
         let Ok(reply) = &exchange.result else { return };
         *tally.responses.entry((route.clone(), step, reply.status, fresh_token)).or_default() += 1;
-        let date = registry::date_of(&reply.headers);
-        self.clocks.book(route, ClockSource::Date, exchange, date);
+        self.clocks.book_answer(route, exchange, begins_upload);
     }
 
     /// Books the time that a token says it was issued at.
     pub(super) fn book_issued_at(&self, route: &Route, exchange: &Exchange, issued_at: i64) {
-        self.clocks.book(route, ClockSource::Iat, exchange, Some(issued_at));
+        let stamp = registry::Stamp::of_seconds(issued_at);
+        self.clocks.book(route, ClockSource::Iat, exchange, stamp);
     }
 
     /// Ends the round's book-keeping.

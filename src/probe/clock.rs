@@ -9,12 +9,15 @@ use chrono::TimeDelta;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use super::ask::Asker;
+use super::ask::{Ask, Asker, Auth};
 use super::flow::boxed;
+use super::matrix;
 use crate::clock::{Aim, Clock, Sample, Tracker};
-use crate::model::{BackendName, ClockReading, ClockSource, Flow, Outcome, Phase, Route};
-use crate::registry;
-use crate::transport::Exchange;
+use crate::model::{
+    BackendName, ClockReading, ClockSource, Family, Flow, Outcome, Phase, Route, Step,
+};
+use crate::registry::{self, Stamp};
+use crate::transport::{Exchange, Link};
 
 /// Harbor's nginx answers this by itself, with 404; any answer tells the time.
 const PATH: &str = "/v1/";
@@ -90,16 +93,30 @@ impl Clocks {
         Some(work(trackers.entry((backend.clone(), source)).or_default(), scale))
     }
 
-    /// Takes in a stamp in whole seconds, or that an answer had none that can be used.
+    /// Takes in every time that an answer tells. Only where an upload begins is its time that of
+    /// the answer.
+    pub(super) fn book_answer(&self, route: &Route, exchange: &Exchange, begins_upload: bool) {
+        let Ok(reply) = &exchange.result else { return };
+        self.book(route, ClockSource::Date, exchange, date(exchange));
+        let csrf = registry::csrf_time(&reply.headers);
+        let upload = begins_upload.then(|| registry::upload_time(&reply.headers)).flatten();
+        for (source, stamp) in [(ClockSource::Csrf, csrf), (ClockSource::Upload, upload)] {
+            if stamp.is_some() {
+                self.book(route, source, exchange, stamp);
+            }
+        }
+    }
+
+    /// Takes in a stamp, or that an answer had none that can be used.
     pub(super) fn book(
         &self,
         route: &Route,
         source: ClockSource,
         exchange: &Exchange,
-        seconds: Option<i64>,
+        stamp: Option<Stamp>,
     ) {
         let Some(backend) = route.backend() else { return };
-        self.with(backend, source, |tracker, scale| match sample(scale, exchange, seconds) {
+        self.with(backend, source, |tracker, scale| match sample(scale, exchange, stamp) {
             Some(sample) => tracker.observe(sample),
             None => tracker.discard(),
         });
@@ -115,15 +132,13 @@ impl Clocks {
 
     /// Takes in the answer to a planned request; `false` if it told no time.
     fn book_planned(&self, backend: &BackendName, exchange: &Exchange) -> bool {
-        let reply = exchange.result.as_ref().ok();
-        let seconds = reply.and_then(|reply| registry::date_of(&reply.headers));
         let booked = self.with(backend, ClockSource::Date, |tracker, scale| {
-            let sample = sample(scale, exchange, seconds);
+            let sample = sample(scale, exchange, date(exchange));
             if let Some(sample) = sample {
                 tracker.observe_planned(sample);
             } else {
                 tracker.lost();
-                if reply.is_some() {
+                if exchange.result.is_ok() {
                     tracker.discard();
                 }
             }
@@ -133,10 +148,16 @@ impl Clocks {
     }
 }
 
-fn sample(scale: Clock, exchange: &Exchange, seconds: Option<i64>) -> Option<Sample> {
+fn date(exchange: &Exchange) -> Option<Stamp> {
+    let reply = exchange.result.as_ref().ok()?;
+    Stamp::of_seconds(registry::date_of(&reply.headers)?)
+}
+
+fn sample(scale: Clock, exchange: &Exchange, stamp: Option<Stamp>) -> Option<Sample> {
+    let Stamp { shown, resolution } = stamp?;
     let kept = exchange.timeline.phase(Phase::Connect).is_none();
     let (sent, answered) = (scale.nanoseconds(exchange.sent), scale.nanoseconds(exchange.answered));
-    Sample::of_seconds(sent, answered, seconds?, kept)
+    Some(Sample { sent, answered, shown, resolution, kept })
 }
 
 /// Asks every backend that answers for its time.
@@ -146,13 +167,14 @@ pub(super) async fn ask(asker: &Asker<'_>, flows: &[Flow], first: bool) {
         Outcome::Failed(failure) => !failure.reason.is_network(),
         Outcome::Measured(_) | Outcome::Skipped(_) => true,
     };
-    let routes = flows.iter().filter(answer).map(|flow| &flow.route);
+    let flows = flows.iter().filter(answer);
     let asks =
-        routes.filter_map(|route| Some(boxed(of_backend(asker, route, route.backend()?, until))));
+        flows.filter_map(|flow| Some(boxed(of_backend(asker, flow, flow.route.backend()?, until))));
     join_all(asks).await;
 }
 
-async fn of_backend(asker: &Asker<'_>, route: &Route, backend: &BackendName, until: Instant) {
+async fn of_backend(asker: &Asker<'_>, flow: &Flow, backend: &BackendName, until: Instant) {
+    let route = &flow.route;
     let mut link = asker.link(route);
     let mut lost = 0;
     while let Some((_, at)) = asker.clocks.plan(backend) {
@@ -161,5 +183,23 @@ async fn of_backend(asker: &Asker<'_>, route: &Route, backend: &BackendName, unt
         }
         let exchange = asker.ask_at(link.as_mut(), route, PATH, at, until + GRACE).await;
         lost = if asker.clocks.book_planned(backend, &exchange) { 0 } else { lost + 1 };
+    }
+    if lost == 0 && !asker.holds(route) && !asker.is_over() {
+        system_time(asker, link.as_mut(), flow).await;
+    }
+}
+
+/// Harbor's core tells robots its time to the millisecond. People are not logged in for it: that
+/// costs a password hash or a question to a directory.
+async fn system_time(asker: &Asker<'_>, link: &mut dyn Link, flow: &Flow) {
+    let credentials = asker.registry.credentials.as_ref();
+    let robot = credentials.filter(|credentials| credentials.username.starts_with("robot$"));
+    let harbor = matrix::family(flow) == Family::Harbor2;
+    let (Some(robot), true, Some(true)) = (robot, harbor, flow.passed(Step::Token)) else { return };
+    let ask = Ask::get(Step::Challenge, "/api/v2.0/systeminfo", Auth::Basic(robot));
+    let asked = asker.ask(link, &flow.route, ask).await;
+    let stamp = asked.reply().and_then(|reply| registry::systeminfo_time(&reply.body));
+    if stamp.is_some() {
+        asker.clocks.book(&flow.route, ClockSource::Systeminfo, &asked.exchange, stamp);
     }
 }

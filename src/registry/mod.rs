@@ -9,6 +9,7 @@ mod challenge;
 mod content;
 mod family;
 mod pools;
+mod stamp;
 mod token;
 mod upload;
 mod web_state;
@@ -18,6 +19,7 @@ pub use challenge::challenge_of;
 pub use content::{config_of, digest_of, tags_of};
 pub use family::{family_of, harbor_health, harbor_version};
 pub use pools::worker_pools;
+pub use stamp::{Stamp, csrf_time, systeminfo_time, upload_time};
 pub use token::{MAX_TOKEN, TokenError, TokenResponse, read_token, read_token_response};
 pub use upload::{UploadPlace, upload_place, upload_started_at};
 pub use web_state::{

@@ -146,7 +146,8 @@ pub enum PairResult {
 pub struct Clock {
     /// Whose clock.
     pub backend: String,
-    /// Where it was read: the `Date` header, or `iat` of a token.
+    /// Where it was read: the `Date` header, `iat` of a token, the CSRF cookie, system information,
+    /// or the state of an upload.
     #[schemars(schema_with = "source_word")]
     pub source: &'static str,
     /// The middle of the interval, in seconds; positive means ahead of the prober.
@@ -159,6 +160,11 @@ pub struct Clock {
     pub samples: u32,
     /// Whether the samples exclude each other: the clock stepped, or several clocks answer.
     pub contradiction: bool,
+    /// What became of the clock since the round before: `new`, `ok`, `step`, `slewing`, `multiple`
+    /// or `inconsistent`.
+    pub status: &'static str,
+    /// How fast it runs against the prober's, in parts per million; null where that is not known.
+    pub drift_ppm: Option<f64>,
 }
 
 /// A signing key.
@@ -312,6 +318,8 @@ fn clock(reading: &model::ClockReading) -> Clock {
         upper_bound_seconds: micros(reading.interval.upper()),
         samples: reading.samples,
         contradiction: reading.contradiction,
+        status: reading.status.as_str(),
+        drift_ppm: reading.drift.map(|drift| drift.ppm),
     }
 }
 
@@ -362,7 +370,8 @@ fn reason_word(_: &mut SchemaGenerator) -> Schema {
 }
 
 fn source_word(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "string", "enum": [ClockSource::Date.as_str(), ClockSource::Iat.as_str()]})
+    let words = ClockSource::ALL.map(ClockSource::as_str);
+    json_schema!({"type": "string", "enum": words})
 }
 
 fn nullable(words: impl Iterator<Item = &'static str>) -> Schema {

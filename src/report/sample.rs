@@ -130,6 +130,7 @@ pub(super) fn healthy(backends: usize) -> Judged {
             unauthorized_interval: Some((0.0, 0.161_125)),
             leeways: Vec::new(),
             clock_margin: None,
+            clock_words: Vec::new(),
         },
     }
 }

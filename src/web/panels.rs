@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
-use super::text::{offset, percent, seconds};
+use super::text::{milliseconds, offset, percent, seconds};
 use crate::model::{
     BalancerRun, Cell, CellResult, Certificate, Failure, Flow, Issuer, Judged, KeyCount, KeyId,
     Leeway, Matrix, Outcome, Round, Route, Step,
@@ -209,14 +209,16 @@ pub(super) struct Clocks<'a> {
     /// The end of the scale to both sides.
     pub(super) scale: String,
     pub(super) margin: Option<(bool, String)>,
+    /// What it means.
+    pub(super) words: &'a [String],
 }
 
 /// One reading.
 pub(super) struct ClockRow<'a> {
     pub(super) backend: &'a str,
     pub(super) source: &'static str,
-    pub(super) lower: String,
-    pub(super) upper: String,
+    pub(super) offset: String,
+    pub(super) half: String,
     pub(super) leeway: String,
     pub(super) contradiction: bool,
     /// Place and width of the bar on a scale of 0 to 200.
@@ -257,8 +259,8 @@ impl<'a> Clocks<'a> {
         let row = |clock: &'a crate::model::ClockReading| ClockRow {
             backend: clock.backend.as_str(),
             source: clock.source.as_str(),
-            lower: offset(clock.interval.lower()),
-            upper: offset(clock.interval.upper()),
+            offset: milliseconds(clock.interval.middle()),
+            half: milliseconds(clock.interval.width() / 2.0),
             leeway: leeway(&clock.backend),
             contradiction: clock.contradiction,
             bar: Bar::new(place(clock.interval.lower()), place(clock.interval.upper())),
@@ -266,6 +268,7 @@ impl<'a> Clocks<'a> {
         Self {
             rows: clocks.iter().map(row).collect(),
             scale: seconds(widest),
+            words: &judged.assessment.clock_words,
             margin: judged.assessment.clock_margin.map(|margin| (margin < 0.0, offset(margin))),
         }
     }

@@ -33,6 +33,13 @@ pub(super) fn offset(value: f64) -> String {
     format!("{sign}{:.digits$}\u{a0}s", value.abs())
 }
 
+/// A clock's offset in milliseconds, with as many digits as a good network gives.
+pub(super) fn milliseconds(value: f64) -> String {
+    let digits = usize::from(value.abs() < 10.0);
+    let sign = if value < 0.0 { "−" } else { "" };
+    format!("{sign}{:.digits$}\u{a0}ms", value.abs() * 1000.0)
+}
+
 /// A ratio from 0 to 1; small ones keep a digit.
 pub(super) fn percent(ratio: f64) -> String {
     let hundred = ratio * 100.0;

@@ -167,6 +167,7 @@ const METRICS: &[(&str, Kind, &[&str])] = {
         ("clock_leeway_seconds", Gauge, &["registry", "backend"]),
         ("clock_margin_seconds", Gauge, &["registry"]),
         ("component_healthy", Gauge, &["registry", "backend", "component"]),
+        ("clock_steps_total", Counter, &["registry"]),
         ("csrf_cross_valid", Gauge, &["registry", "issuer", "verifier"]),
         ("session_cross_valid", Gauge, &["registry", "issuer", "verifier"]),
         ("upload_cross_valid", Gauge, &["registry", "issuer", "verifier"]),

@@ -69,7 +69,8 @@ fn notes(page: &mut Page, flow: &Flow) {
 }
 
 /// Clock offsets by backend and source. Of many backends, those that are furthest off.
-pub(super) fn clocks(page: &mut Page, round: &Round) {
+pub(super) fn clocks(page: &mut Page, judged: &Judged) {
+    let round = &judged.round;
     let mut backends: Vec<&BackendName> = round.clocks.iter().map(|c| &c.backend).collect();
     backends.dedup();
     if backends.is_empty() {
@@ -89,8 +90,7 @@ pub(super) fn clocks(page: &mut Page, round: &Round) {
         backends.truncate(MOST / 2);
     }
     let has = |source: &ClockSource| round.clocks.iter().any(|clock| clock.source == *source);
-    let sources: Vec<ClockSource> =
-        [ClockSource::Date, ClockSource::Iat].into_iter().filter(has).collect();
+    let sources: Vec<ClockSource> = ClockSource::ALL.into_iter().filter(has).collect();
     let reading = |name: &BackendName, source: ClockSource| {
         round.clocks.iter().find(|clock| clock.backend == *name && clock.source == source)
     };
@@ -113,15 +113,32 @@ pub(super) fn clocks(page: &mut Page, round: &Round) {
         );
         page.paragraph(&format!("  {}: ", clock.backend), PLAIN, &text);
     }
+    for clock in round.clocks.iter().filter(|clock| !clock.contradiction) {
+        if let Some(step) = clock.step {
+            let (from, to) = (step.lower(), step.upper());
+            let text = format!("was set by {from:+.3} to {to:+.3} s since the round before");
+            page.paragraph(
+                &format!("  {} {}: ", clock.backend, clock.source.as_str()),
+                PLAIN,
+                &text,
+            );
+        }
+    }
+    for line in &judged.assessment.clock_words {
+        page.paragraph("  ", PLAIN, line);
+    }
 }
 
 fn offset(reading: Option<&ClockReading>) -> Field {
     let Some(reading) = reading else { return Field::number("-") };
-    // Adding zero turns a rounded -0 into 0.
-    let middle = (reading.interval.middle() * 1000.0).round() + 0.0;
     let half = reading.interval.width() * 500.0;
+    // As many digits as are known.
+    let digits = usize::from(half < 9.95);
+    let unit = if digits == 0 { 1.0 } else { 10.0 };
+    // Adding zero turns a rounded -0 into 0.
+    let middle = (reading.interval.middle() * 1000.0 * unit).round() / unit + 0.0;
     let mark = if reading.contradiction { " (!)" } else { "" };
-    Field::number(&format!("{middle:+.0} ± {half:.0}{mark}"))
+    Field::number(&format!("{middle:+.digits$} ± {half:.digits$}{mark}"))
 }
 
 /// The signing keys, each with the backends whose flows were given its tokens.

@@ -46,7 +46,7 @@ pub(super) fn render(snapshot: &Snapshot) -> String {
         }
         matrix::print(&mut page, &judged.round.matrix);
         measured::routes(&mut page, &judged.round);
-        measured::clocks(&mut page, &judged.round);
+        measured::clocks(&mut page, judged);
         measured::keys(&mut page, &judged.round);
         measured::balancer(&mut page, judged);
         page.gap();
