@@ -334,6 +334,7 @@ pub(super) fn remedies(name: FindingName, family: Family) -> Vec<String> {
 }
 
 /// What would confirm a cause.
+#[expect(clippy::too_many_lines, reason = "one entry for each cause of a closed list")]
 pub(super) fn confirm(name: FindingName) -> &'static str {
     match name {
         FindingName::TokenKeyMismatch => {

@@ -21,7 +21,7 @@ pub use family::{family_of, harbor_health, harbor_version};
 pub use pools::worker_pools;
 pub use stamp::{Stamp, csrf_time, systeminfo_time, upload_time};
 pub use token::{MAX_TOKEN, TokenError, TokenResponse, read_token, read_token_response};
-pub use upload::{UploadPlace, upload_place, upload_started_at};
+pub use upload::{UploadPlace, upload_place};
 pub use web_state::{
     CSRF_COOKIE, CSRF_TOKEN, CsrfRefusal, SESSION_COOKIE, csrf_refusal, csrf_token, set_cookie,
 };

@@ -1,19 +1,11 @@
-//! The place at which an upload goes on (OCI distribution specification, "Push"), and what its
-//! `_state` tells (distribution signs it with `http.secret`: 32 bytes of HMAC-SHA256, then JSON;
+//! The place at which an upload goes on (OCI distribution specification, "Push";
 //! captures/distribution-2.8.2/50-upload-ok.http, captures/harbor-2.15.2/40-upload.http).
 
 use std::fmt;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::DateTime;
 use http::HeaderMap;
 use http::header::LOCATION;
-use serde_json::Value;
 use url::Url;
-
-/// Bytes of the signature before the JSON.
-const SIGNATURE: usize = 32;
 
 /// Where an upload goes on. Path and query hold the signed state, so there is no `Display`, and
 /// `Debug` shows neither.
@@ -34,15 +26,6 @@ impl UploadPlace {
     pub fn with(&self, name: &str, value: &str) -> String {
         let join = if self.target.contains('?') { '&' } else { '?' };
         format!("{}{join}{name}={value}", self.target)
-    }
-
-    /// When the registry says that the upload began, nanoseconds since 1970 by its clock. Whole
-    /// seconds after the first request of an upload.
-    pub fn started_at(&self) -> Option<i64> {
-        let query = self.target.split_once('?')?.1;
-        let state =
-            url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "_state");
-        upload_started_at(&state?.1)
     }
 }
 
@@ -68,16 +51,6 @@ pub fn upload_place(headers: &HeaderMap) -> Option<UploadPlace> {
     fits.then_some(UploadPlace { authority, target })
 }
 
-/// The `StartedAt` of a `_state`, nanoseconds since 1970 by the registry's clock; none if it is no
-/// state.
-pub fn upload_started_at(state: &str) -> Option<i64> {
-    let state = state.trim_end_matches("%3D").trim_end_matches('=');
-    let packed = URL_SAFE_NO_PAD.decode(state).ok()?;
-    let value: Value = serde_json::from_slice(packed.get(SIGNATURE..)?).ok()?;
-    let text = value.get("StartedAt")?.as_str()?;
-    DateTime::parse_from_rfc3339(text).ok()?.timestamp_nanos_opt()
-}
-
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
@@ -97,26 +70,19 @@ mod tests {
     }
 
     #[test]
-    fn captured_uploads_tell_when_they_began_to_the_nanosecond() {
+    fn captured_uploads_name_the_authority_that_clients_will_use() {
         let harbor = places(include_str!("../../tests/captures/harbor-2.15.2/40-upload.http"));
         assert_eq!(harbor[0].authority.as_deref(), Some("https://harbor.test"));
-        let began = "2026-11-21T00:08:09.755389953Z".parse::<DateTime<chrono::Utc>>().unwrap();
-        assert_eq!(harbor[0].started_at(), began.timestamp_nanos_opt());
-        // Later states of the same upload keep the second only.
-        assert_eq!(harbor[1].started_at().unwrap(), began.timestamp() * 1_000_000_000);
-
         let third = places(include_str!(
             "../../tests/captures/distribution-3.1.1/51-upload-other-http-secret.http"
         ));
-        let began = "2026-11-20T08:47:25.729819438Z".parse::<DateTime<chrono::Utc>>().unwrap();
         assert_eq!(third[0].authority.as_deref(), Some("http://127.0.0.1:15030"));
-        assert_eq!(third[0].started_at(), began.timestamp_nanos_opt());
     }
 
     #[test]
     fn a_place_may_be_a_path_and_must_be_one_of_the_registry() {
         let relative = place("/v2/x/blobs/uploads/1?_state=a%3D").unwrap();
-        assert_eq!((relative.authority.clone(), relative.started_at()), (None, None));
+        assert_eq!(relative.authority, None);
         assert_eq!(relative.with("digest", "d"), "/v2/x/blobs/uploads/1?_state=a%3D&digest=d");
         assert_eq!(
             place("/v2/x/blobs/uploads/1").unwrap().with("a", "b"),
@@ -132,8 +98,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_state_and_location_is_read_without_a_panic(text in "[ -~]*") {
-            upload_started_at(&text);
+        fn any_location_is_read_without_a_panic(text in "[ -~]*") {
             place(&text);
         }
     }

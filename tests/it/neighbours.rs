@@ -7,6 +7,7 @@ use tokio::task::spawn_blocking;
 use crate::support::{Bench, program};
 
 /// Findings of every registry, as `registry: finding confidence`.
+#[expect(clippy::expect_used, reason = "a helper of tests")]
 async fn check(scenario: &str) -> (Option<i32>, Vec<String>) {
     let scenario = Scenario::named(scenario).expect("it is embedded");
     let bench = Bench::start(&scenario, &Options::default());
