@@ -71,7 +71,7 @@ pub(crate) struct Arrived {
     pub(crate) entry: Entry,
     pub(crate) method: http::Method,
     pub(crate) path: String,
-    /// Whether it carried a session.
+    /// Whether it carried a session that a node gave.
     pub(crate) session: bool,
     /// Whether the answer gave it a new one.
     pub(crate) new_session: bool,
@@ -409,6 +409,10 @@ impl Connected {
             let mut values = headers.get_all(name).iter();
             values.any(|value| value.to_str().is_ok_and(|text| text.starts_with("sid=")))
         };
+        // What the CSRF check shows where it writes is nobody's session.
+        let made_up = |headers: &http::HeaderMap| {
+            headers.get("cookie").is_some_and(|it| it.as_bytes().starts_with(b"sid=x;"))
+        };
         let new_session = match &reaction {
             Reaction::Answer { response, .. } => sid(response.headers(), "set-cookie"),
             _ => false,
@@ -417,7 +421,7 @@ impl Connected {
             entry,
             method: built.method().clone(),
             path: built.uri().path().to_owned(),
-            session: sid(built.headers(), "cookie"),
+            session: sid(built.headers(), "cookie") && !made_up(built.headers()),
             new_session,
             at: elapsed,
         };
