@@ -14,7 +14,7 @@ use super::wording::{
     checked, count, headline, list, runbook, severity_word, status_word, verdict,
 };
 use crate::model::{
-    Confidence, Finding, Judged, Outcome, RegistryName, RegistryState, Round, Snapshot, Status,
+    BackendFacts, ClockReading, Confidence, Finding, Judged, Outcome, RegistryName, RegistryState, Round, Snapshot, Status,
 };
 
 /// Columns of a label beside a finding's texts.
@@ -108,8 +108,14 @@ fn healthy(page: &mut Page, judged: &Judged) {
         page.paragraph("  Balancer  ", BOLD, &text);
     }
     page.paragraph("  Checks    ", BOLD, &sentence(round));
-    let bounds = round.clocks.iter().flat_map(|c| [c.interval.lower(), c.interval.upper()]);
-    if let Some(furthest) = bounds.map(f64::abs).max_by(f64::total_cmp) {
+    // Of each backend the source that knows best.
+    let bound = |clock: &ClockReading| clock.interval.lower().abs().max(clock.interval.upper().abs());
+    let nearest = |backend: &BackendFacts| {
+        let own = round.clocks.iter().filter(|clock| clock.backend == backend.name);
+        own.map(bound).min_by(f64::total_cmp)
+    };
+    let furthest = round.backends.iter().filter_map(nearest).max_by(f64::total_cmp);
+    if let Some(furthest) = furthest {
         let furthest = (furthest * 1000.0).ceil();
         let text = format!("each backend's clock is within {furthest:.0} ms of the prober's");
         page.paragraph("  Clocks    ", BOLD, &text);

@@ -157,7 +157,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 const OFFSETS: [f64; 9] = [0.0, 0.05, -0.05, 0.3, -0.3, 3.0, -3.0, 90.0, -90.0];
 const LATER_ROUNDS: usize = 6;
-const TRIES: u32 = 3;
+const TRIES: u32 = 2;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn known_offsets_of_real_servers_lie_inside_and_near_the_middle() {
