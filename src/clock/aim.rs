@@ -11,6 +11,9 @@ use super::bounds::{APART, Bounds, SECOND};
 const ACQUIRE: u32 = 12;
 /// Requests of a round that knows where the tick was in the round before.
 const FOLLOW: u32 = 8;
+/// And at its end, one on each side of where the tick is by then: a clock that was set in mid-round
+/// by more than the interval is wide shows itself there.
+const CONFIRM: u32 = 2;
 /// They are spread over so many ticks, for which there is nearly always the time …
 const TICKS: u32 = 3;
 /// … and at most so many are aimed at one. An answer that shows the second begun saves those
@@ -68,6 +71,8 @@ enum Look {
     Close(i64),
     /// Wherever it may be.
     Anywhere,
+    /// On both sides of where it was found.
+    Confirmed,
 }
 
 impl Aimer {
@@ -93,18 +98,23 @@ impl Aimer {
         }
         let common = common.filter(|common| !common.is_empty())?;
         if self.comb.is_empty() {
-            let offsets = match (self.look, expected) {
+            let mut offsets = match (self.look, expected) {
                 (Look::Not, Some(expected)) => self.around(expected, common),
                 (Look::Close(reach), Some(expected)) if !self.found(reach, common) => {
                     self.look = Look::Anywhere;
                     outward(expected.offset, reach, common)
                 }
+                (Look::Confirmed, _) => return None,
                 _ => self.across(common),
             };
+            if offsets.is_empty() {
+                self.look = Look::Confirmed;
+                offsets = self.beside(common);
+            }
             self.comb = self.comb_of(now, &offsets);
             self.ticks += 1;
         }
-        self.comb.front().copied().filter(|_| self.asked < ACQUIRE)
+        self.comb.front().copied().filter(|_| self.asked < ACQUIRE + CONFIRM)
     }
 
     /// Takes in what came of a request that was planned here.
@@ -181,6 +191,13 @@ impl Aimer {
         let part = unknown / (count + 1);
         let first = common.upper.saturating_sub(part).saturating_sub(trip / 2);
         (0..count).map(|index| first.saturating_sub(index * part)).collect()
+    }
+
+    /// Offsets that are certainly too high and too low, but not by much more than the answers may
+    /// be late.
+    fn beside(&self, common: Bounds) -> Vec<i64> {
+        let off = self.usual().max(LEAST_SPACING);
+        vec![common.upper.saturating_add(off), common.lower.saturating_sub(off)]
     }
 
     /// When to send so that requests arrive when a clock with each of these offsets ticks.

