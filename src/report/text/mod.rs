@@ -14,7 +14,8 @@ use super::wording::{
     checked, count, headline, list, runbook, severity_word, status_word, verdict,
 };
 use crate::model::{
-    BackendFacts, ClockReading, Confidence, Finding, Judged, Outcome, RegistryName, RegistryState, Round, Snapshot, Status,
+    BackendFacts, ClockReading, Confidence, Finding, Judged, Outcome, RegistryName, RegistryState,
+    Round, Snapshot, Status,
 };
 
 /// Columns of a label beside a finding's texts.
@@ -109,7 +110,8 @@ fn healthy(page: &mut Page, judged: &Judged) {
     }
     page.paragraph("  Checks    ", BOLD, &sentence(round));
     // Of each backend the source that knows best.
-    let bound = |clock: &ClockReading| clock.interval.lower().abs().max(clock.interval.upper().abs());
+    let bound =
+        |clock: &ClockReading| clock.interval.lower().abs().max(clock.interval.upper().abs());
     let nearest = |backend: &BackendFacts| {
         let own = round.clocks.iter().filter(|clock| clock.backend == backend.name);
         own.map(bound).min_by(f64::total_cmp)
