@@ -13,11 +13,11 @@ pub(super) fn examine(case: &mut Case<'_>) {
     let backends: Vec<BackendName> =
         limited.iter().filter_map(|(route, ..)| route.backend().cloned()).collect();
     let lb = limited.iter().any(|(route, ..)| **route == Route::Balancer);
-    let led_there = case.shares.iter().any(|share| {
-        share.share > 0.0 && share.backend.as_ref().is_some_and(|name| backends.contains(name))
-    });
-    let impact =
-        if smallest <= LARGE && (lb || led_there) { Impact::Balancer } else { Impact::Latent };
+    let impact = if smallest <= LARGE && (lb || case.leads_users_to(&backends)) {
+        Impact::Balancer
+    } else {
+        Impact::Latent
+    };
     let whose = if backends.is_empty() { "The load balancer".to_owned() } else { list(&backends) };
     let verb = if backends.len() > 1 { "refuse" } else { "refuses" };
     let largest = limited.iter().find(|(.., refused)| *refused == smallest);

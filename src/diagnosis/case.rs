@@ -201,6 +201,13 @@ impl<'a> Case<'a> {
         refused || self.lb_fails()
     }
 
+    /// Whether the balancer leads users to one of these.
+    pub(super) fn leads_users_to(&self, backends: &[BackendName]) -> bool {
+        self.shares.iter().any(|share| {
+            share.share > 0.0 && share.backend.as_ref().is_some_and(|name| backends.contains(name))
+        })
+    }
+
     /// Whether the balancer's own flow fails.
     pub(super) fn lb_fails(&self) -> bool {
         self.round.balancer_flow().is_some_and(|flow| !flow.succeeded())

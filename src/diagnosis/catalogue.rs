@@ -245,6 +245,13 @@ pub(super) fn remedies(name: FindingName, family: Family) -> Vec<String> {
              redis-cli -n 1 flushdb",
             "Until then tie clients to one node by source address.",
         ],
+        FindingName::BlobRedirectUnreachable => &[
+            "Let the registry serve blobs itself, and restart it (config.yml; Harbor: storage_service \
+             in harbor.yml, disableredirect in the chart):\n\
+             storage: {redirect: {disable: true}}",
+            "Or give the object store an address and a certificate that clients know \
+             (regionendpoint), and bring its clock and the nodes' together.",
+        ],
         FindingName::ReadOnlyMode => &[
             "Switch it off when the maintenance is over (Harbor: Configuration, System Settings, \
              Repository Read Only; distribution: storage.maintenance.readonly):\n\
@@ -419,6 +426,9 @@ pub(super) fn confirm(name: FindingName) -> &'static str {
         }
         FindingName::StaleCachesOnSharedStorage => {
             "What is missing at one node appears there by itself within seconds or a minute."
+        }
+        FindingName::BlobRedirectUnreachable => {
+            "docker pull stops at the layers, and curl of the redirect fails on a client's machine."
         }
         FindingName::ReadOnlyMode => "A docker push is refused with the same words.",
         FindingName::ForeignJobserviceOnSharedRedis => {

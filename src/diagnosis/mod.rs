@@ -10,6 +10,7 @@
 //! remedies in `catalogue`, its page in `deploy/runbooks`, and a scenario in the lab.
 
 mod balancer;
+mod blob_redirect;
 mod body_size;
 mod case;
 mod catalogue;
@@ -76,6 +77,7 @@ pub fn assess_after(round: &Round, earlier: &Earlier) -> Assessment {
     components::examine(&mut case);
     web_state::examine(&mut case);
     body_size::examine(&mut case);
+    blob_redirect::examine(&mut case);
     drift::examine(&mut case);
     jobs::examine(&mut case);
     skew::examine(&mut case);

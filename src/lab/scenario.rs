@@ -154,6 +154,7 @@ scenarios! {
     "storage-not-shared-push",
     "stale-caches-on-shared-storage",
     "storage-late",
+    "blob-redirect-unreachable",
     "read-only-mode",
     "read-only-at-one-node",
     "foreign-jobservice-on-shared-redis",

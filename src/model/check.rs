@@ -7,7 +7,9 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{BackendName, BodyLimit, ComponentHealth, DnsReport, Outcome, Route, Skipped};
+use super::{
+    BackendName, BlobRedirects, BodyLimit, ComponentHealth, DnsReport, Outcome, Route, Skipped,
+};
 
 macro_rules! checks {
     ($($(#[doc = $doc:literal])+ $variant:ident = $text:literal, $privilege:ident, $cadence:ident;)*) => {
@@ -61,6 +63,8 @@ checks! {
     Session = "session", Anonymous, Interval;
     /// How large a request body does each route let through?
     BodyLimit = "body_limit", Anonymous, Interval;
+    /// Where does each backend send clients for a blob, and is it given there?
+    BlobRedirect = "blob_redirect", Pull, Interval;
     /// Does every backend have the canary's content, and the same?
     Content = "content", Pull, Interval;
     /// Can an upload that was begun at one backend go on at every other?
@@ -253,6 +257,8 @@ pub struct Checks {
     pub session: Checked<Vec<OfPair<SessionVerdict>>>,
     /// [`Check::BodyLimit`].
     pub body_limit: Checked<Vec<OfRoute<BodyLimit>>>,
+    /// [`Check::BlobRedirect`].
+    pub blob_redirect: Checked<BlobRedirects>,
     /// [`Check::Content`].
     pub content: Checked<super::Content>,
     /// [`Check::Upload`].
@@ -294,6 +300,7 @@ impl Checks {
             Check::Csrf => run(*check, &self.csrf),
             Check::Session => run(*check, &self.session),
             Check::BodyLimit => run(*check, &self.body_limit),
+            Check::BlobRedirect => run(*check, &self.blob_redirect),
             Check::Content => run(*check, &self.content),
             Check::Upload => run(*check, &self.upload),
             Check::Push => run(*check, &self.push),

@@ -93,6 +93,8 @@ finding_names! {
     StorageNotShared = "storage-not-shared",
     /// The storage is shared, and what was just written is not seen everywhere (F3).
     StaleCachesOnSharedStorage = "stale-caches-on-shared-storage",
+    /// Blobs are redirected to a place that gives none (F4).
+    BlobRedirectUnreachable = "blob-redirect-unreachable",
     /// The registry takes no writes (F5).
     ReadOnlyMode = "read-only-mode",
     /// Job services of another installation take jobs from a shared Redis (G1).

@@ -20,6 +20,7 @@ mod matrix;
 mod names;
 mod outcome;
 mod pools;
+mod redirect;
 mod round;
 #[cfg(test)]
 pub(crate) mod sample;
@@ -46,6 +47,7 @@ pub use matrix::{Cell, CellResult, Matrix, Refusal};
 pub use names::{BackendName, Issuer, NameError, RegistryName, Route};
 pub use outcome::{Outcome, Skipped};
 pub use pools::{Neighbour, PoolsAt, WorkerPools};
+pub use redirect::{BlobRedirects, BlobWay, Fetched};
 pub use round::{Account, Aged, BackendFacts, Borrowed, Census, Certificate, ComponentHealth};
 pub use round::{ResponseCount, Round};
 pub use snapshot::{Assessment, Judged, Leeway, ProgramFacts, RegistryState, Snapshot};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -270,6 +270,30 @@ impl<'a> Asker<'a> {
         *self.tally().requests.entry(check).or_default() += 1;
         let deadline = (Instant::now() + self.registry.timeout).min(self.deadline);
         self.wire.lookup(host, resolver, deadline).await
+    }
+
+    /// Whether a backend is at an address of this machine.
+    pub(super) fn is_at_loopback(&self) -> bool {
+        let local = |host: &str| host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+        self.backends.iter().any(|backend| local(&backend.address.host))
+    }
+
+    /// A page of somebody who is no part of the registry, at one of his addresses: no credentials,
+    /// no session, and his clock is nobody's.
+    pub(super) async fn fetch_elsewhere(
+        &self,
+        authority: &Authority,
+        at: SocketAddr,
+        path: String,
+        header: (HeaderName, HeaderValue),
+        check: Check,
+    ) -> Exchange {
+        *self.tally().requests.entry(check).or_default() += 1;
+        let named = destination(authority, authority.scheme, &authority.host_port);
+        let mut link = self.wire.open(&Destination { connect: Connect::Address(at), ..named });
+        let headers = vec![(ACCEPT, HeaderValue::from_static("*/*")), header];
+        let deadline = (Instant::now() + self.registry.timeout).min(self.deadline);
+        link.send(Request { method: Method::GET, path, headers, body: Body::Empty, deadline }).await
     }
 
     fn destination(&self, route: &Route) -> Destination {

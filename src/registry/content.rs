@@ -29,6 +29,13 @@ pub fn config_of(body: &[u8]) -> Option<String> {
     is_digest(digest).then(|| digest.to_owned())
 }
 
+/// The digest of the first manifest that an index names; none for anything else.
+pub fn first_of_index(body: &[u8]) -> Option<String> {
+    let value: Value = serde_json::from_slice(body).ok()?;
+    let digest = value.get("manifests")?.get(0)?.get("digest")?.as_str()?;
+    is_digest(digest).then(|| digest.to_owned())
+}
+
 /// The digest of the content that an answer is about.
 pub fn digest_of(headers: &HeaderMap) -> Option<String> {
     let text = headers.get("docker-content-digest")?.to_str().ok()?;
@@ -107,6 +114,16 @@ mod tests {
         }
         let index = br#"{"manifests":[{"digest":"sha256:0"}]}"#;
         assert_eq!(config_of(index), None);
+    }
+
+    #[test]
+    fn an_index_leads_to_its_first_manifest_and_nothing_else_does() {
+        let digest = format!("sha256:{}", "0f".repeat(32));
+        let index = format!(r#"{{"manifests":[{{"digest":"{digest}"}},{{"digest":"x"}}]}}"#);
+        assert_eq!(first_of_index(index.as_bytes()), Some(digest));
+        for other in [r#"{"manifests":[]}"#, r#"{"manifests":[{"digest":"../../x"}]}"#, "{}", ""] {
+            assert_eq!(first_of_index(other.as_bytes()), None, "{other}");
+        }
     }
 
     proptest! {

@@ -16,7 +16,7 @@ mod web_state;
 
 pub use answer::{answer_of, date_of};
 pub use challenge::challenge_of;
-pub use content::{config_of, digest_of, tags_of};
+pub use content::{config_of, digest_of, first_of_index, tags_of};
 pub use family::{family_of, harbor_health, harbor_version};
 pub use pools::worker_pools;
 pub use stamp::{Stamp, csrf_time, systeminfo_time, upload_time};

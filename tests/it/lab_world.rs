@@ -15,6 +15,7 @@ use serde_json::Value;
 
 const CLIENT: Connection = Connection { number: 1, source: 1 };
 const TAGS: &str = "/v2/probe/canary/tags/list";
+const CANARY_BLOB: &str = "sha256:b11a4322217c65a3beb138a051cd7fc810bd1ba8816170424532f0062864e489";
 
 fn options() -> Options {
     Options { keys: KeyKind::Fast, ..Options::default() }
@@ -245,6 +246,11 @@ fn seen(world: &mut World, entry: Entry, held: Option<&str>, elapsed: Duration) 
             let cookies: Vec<_> = response.headers().get_all("set-cookie").iter().collect();
             let _ = write!(text, "\n{method} {path} {cookies:?} {:?}", response.body());
         }
+    }
+    let blobs = TAGS.replace("tags/list", "blobs/");
+    let blob = request(&format!("{blobs}{CANARY_BLOB}"), own.as_deref());
+    if let Reaction::Answer { response, .. } = world.handle(entry, CLIENT, &blob, elapsed) {
+        let _ = write!(text, "\nblob {}", response.status());
     }
     let large = Request::builder().header("content-length", "1000000000").body(()).unwrap();
     let early = world.before_body(entry, &large, elapsed);

@@ -42,6 +42,7 @@ fn families(scenario: &Scenario) -> Vec<Family> {
         | "prober-clock-suspect"
         | "body-size-413"
         | "body-size-413-at-one-node"
+        | "blob-redirect-unreachable"
         | "authorization-header-dropped"
         | "healthy-push"
         | "upload-http-secret-mismatch"

@@ -6,6 +6,7 @@
 
 mod authorization_header;
 mod blob;
+mod blob_redirect;
 mod body_limit;
 mod content;
 mod csrf;
@@ -46,6 +47,7 @@ pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> C
         csrf,
         session,
         body_limit,
+        blob_redirect,
         content,
         upload,
         push,
@@ -72,6 +74,13 @@ pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> C
         ),
         made(
             asker,
+            Check::BlobRedirect,
+            last,
+            &before.blob_redirect,
+            blob_redirect::look(asker, flows, before.blob_redirect.measured()),
+        ),
+        made(
+            asker,
             Check::Content,
             last,
             &before.content,
@@ -95,6 +104,7 @@ pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> C
         csrf,
         session,
         body_limit,
+        blob_redirect,
         content,
         upload,
         push,

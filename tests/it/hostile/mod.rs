@@ -1,6 +1,7 @@
 //! Servers that misbehave: whatever they do, each request ends in exactly one named phase and
 //! reason, each round ends in time, and no credential goes where it does not belong.
 
+mod blobs;
 mod elsewhere;
 mod pinning;
 mod rounds;

@@ -1,0 +1,145 @@
+//! Backends that send clients for a blob to a place where they do not get it (F4).
+
+use super::case::{Case, Draft, Impact, list};
+use crate::model::{BackendName, BlobWay, Confidence, FindingName, Outcome, Reason};
+
+/// What became of one backend's redirect.
+struct Lost<'a> {
+    backend: &'a BackendName,
+    to: &'a str,
+    why: String,
+    /// Somebody answered, so nobody else fares better.
+    answered: bool,
+    about_time: bool,
+}
+
+pub(super) fn examine(case: &mut Case<'_>) {
+    let Some(redirects) = case.round.checks.blob_redirect.measured() else { return };
+    let looked: Vec<(&BackendName, &BlobWay)> = redirects
+        .at
+        .iter()
+        .filter_map(|at| Some((at.route.backend()?, at.value.measured()?)))
+        .collect();
+    let lost: Vec<Lost<'_>> = looked.iter().filter_map(|(name, way)| lost(name, way)).collect();
+    if lost.is_empty() {
+        return;
+    }
+    let backends: Vec<BackendName> = lost.iter().map(|lost| lost.backend.clone()).collect();
+    let everywhere = lost.len() == case.round.backends.len();
+    let felt = everywhere || case.leads_users_to(&backends);
+    let impact = if felt { Impact::Balancer } else { Impact::Latent };
+    let mut evidence: Vec<String> = lost
+        .iter()
+        .map(|lost| format!("{}: blobs are redirected to {}: {}", lost.backend, lost.to, lost.why))
+        .collect();
+    for (name, way) in &looked {
+        if !backends.contains(name) {
+            evidence.push(match way {
+                BlobWay::Served => format!("{name}: serves blobs itself"),
+                BlobWay::Redirected { to, .. } => {
+                    format!("{name}: redirected to {to}, which gives them")
+                }
+            });
+        }
+    }
+    let whose = if everywhere { "Every backend".to_owned() } else { list(&backends) };
+    let verb = if everywhere || backends.len() == 1 { "sends" } else { "send" };
+    let because = if lost.iter().any(|lost| lost.about_time) {
+        ": by the store's clock the signature's time is wrong"
+    } else {
+        ""
+    };
+    let proved = lost.iter().all(|lost| lost.answered);
+    case.add(
+        Draft {
+            name: FindingName::BlobRedirectUnreachable,
+            confidence: if proved { Confidence::Proved } else { Confidence::Suspected },
+            impact,
+            backends: if everywhere { Vec::new() } else { backends },
+            summary: format!(
+                "{whose} {verb} clients for blobs to a place that gives none{because}."
+            ),
+            evidence,
+            alternatives: Vec::new(),
+        },
+        &[],
+        &[],
+    );
+}
+
+fn lost<'a>(backend: &'a BackendName, way: &'a BlobWay) -> Option<Lost<'a>> {
+    let BlobWay::Redirected { to, fetched } = way else { return None };
+    let (why, answered, about_time) = match fetched {
+        Outcome::Measured(fetched) if fetched.is_good() => return None,
+        Outcome::Measured(fetched) => {
+            (format!("status {}", fetched.status), true, fetched.about_time)
+        }
+        Outcome::Failed(failure) if failure.reason == Reason::DeadlineReached => return None,
+        // Clients may know a name or an authority that the prober does not.
+        Outcome::Failed(failure) => (failure.to_string(), false, false),
+        Outcome::Skipped(_) => return None,
+    };
+    Some(Lost { backend, to, why, answered, about_time })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::assess;
+    use crate::model::{
+        BackendName, BlobRedirects, BlobWay, Checked, Confidence, Failure, Fetched, Finding,
+        OfRoute, Outcome, Reason, Round, Severity, sample,
+    };
+
+    fn answered(status: u16, about_time: bool) -> BlobWay {
+        let fetched = Outcome::Measured(Fetched { status, about_time });
+        BlobWay::Redirected { to: "https://store.test".into(), fetched }
+    }
+
+    fn silent() -> BlobWay {
+        let failure = Failure::of_answer(Reason::DnsFailed, "does not resolve");
+        let fetched = Outcome::Failed(failure);
+        BlobWay::Redirected { to: "https://store.test".into(), fetched }
+    }
+
+    fn found(a: BlobWay, b: BlobWay) -> Option<Finding> {
+        let set = |round: &mut Round| {
+            let of =
+                |name, way| OfRoute { route: sample::route(name), value: Outcome::Measured(way) };
+            let at = vec![of("a", a), of("b", b)];
+            let found = Outcome::Measured(BlobRedirects { digest: "sha256:0".into(), at });
+            round.checks.blob_redirect = Checked { found, ..Checked::default() };
+        };
+        let mut findings = assess(&sample::bent(&["a", "b"], set)).findings;
+        assert!(findings.len() <= 1, "{findings:#?}");
+        findings.pop()
+    }
+
+    #[test]
+    fn blobs_that_are_given_somewhere_are_no_finding() {
+        for way in [BlobWay::Served, answered(206, false), answered(200, false)] {
+            assert_eq!(found(way.clone(), BlobWay::Served), None, "{way:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_proves_and_silence_is_suspected() {
+        for (a, b, names, confidence) in [
+            (BlobWay::Served, answered(403, false), vec!["b"], Confidence::Proved),
+            (answered(403, false), answered(500, false), vec![], Confidence::Proved),
+            (silent(), silent(), vec![], Confidence::Suspected),
+            (answered(206, false), silent(), vec!["b"], Confidence::Suspected),
+        ] {
+            let finding = found(a, b).unwrap();
+            let found: Vec<_> = finding.backends.iter().map(BackendName::as_str).collect();
+            assert_eq!((found, finding.confidence), (names, confidence));
+            assert_eq!(finding.severity, Severity::Critical);
+            assert_eq!(finding.evidence.len(), 2);
+        }
+    }
+
+    #[test]
+    fn a_store_that_complains_of_the_time_is_quoted() {
+        let finding = found(BlobWay::Served, answered(403, true)).unwrap();
+        assert!(finding.summary.contains("clock"), "{}", finding.summary);
+    }
+}
