@@ -26,6 +26,7 @@ use std::future::Future;
 use tokio::time::Instant;
 
 use super::ask::Asker;
+use super::flow;
 use crate::model::{Cadence, Check, Checked, Checks, Flow, Outcome, Skipped};
 
 /// What is kept between rounds: when each check was last made, and what the checks found.
@@ -39,6 +40,15 @@ pub(super) struct Kept {
 pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> Checks {
     let Kept { last, found } = kept;
     let before = &*found;
+    // One after the other: what one of them writes must not be what another finds half written.
+    let writing = async {
+        let upload =
+            made(asker, Check::Upload, last, &before.upload, upload::look(asker, flows)).await;
+        let push = made(asker, Check::Push, last, &before.push, push::look(asker, flows)).await;
+        let look = content::look(asker, flows, before.content.measured());
+        let content = made(asker, Check::Content, last, &before.content, look).await;
+        (upload, push, content)
+    };
     let (
         authorization_header,
         dns,
@@ -48,9 +58,7 @@ pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> C
         session,
         body_limit,
         blob_redirect,
-        content,
-        upload,
-        push,
+        (upload, push, content),
         worker_pools,
     ) = tokio::join!(
         made(
@@ -79,15 +87,7 @@ pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> C
             &before.blob_redirect,
             blob_redirect::look(asker, flows, before.blob_redirect.measured()),
         ),
-        made(
-            asker,
-            Check::Content,
-            last,
-            &before.content,
-            content::look(asker, flows, before.content.measured()),
-        ),
-        made(asker, Check::Upload, last, &before.upload, upload::look(asker, flows)),
-        made(asker, Check::Push, last, &before.push, push::look(asker, flows)),
+        flow::boxed(writing),
         made(
             asker,
             Check::WorkerPools,
@@ -145,7 +145,7 @@ async fn made<T: Clone>(
             None => Checked::skipped(Skipped::DeadlineReached),
         };
     }
-    let found = super::flow::boxed(look).await;
+    let found = flow::boxed(look).await;
     // What was asked for in vain is not asked for again before it is due.
     let requests = asker.requests_of(check);
     let tried = requests > 0 || !matches!(found, Outcome::Skipped(_));
