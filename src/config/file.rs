@@ -47,7 +47,8 @@ mapping! {
         discovery: Discovery,
         /// Who the prober is; anonymous without.
         credentials: CredentialsEntry,
-        /// A system robot that may list the worker pools of Harbor's job service. Optional.
+        /// A system robot that may list the worker pools of Harbor's job service, and read its
+        /// replications. Optional.
         system_credentials: CredentialsEntry,
         /// The repository scope to ask for, for instance `repository:probe/canary:pull`.
         #[schemars(extend("pattern" = "^repository:[^:]+:[a-z,]+$"))]

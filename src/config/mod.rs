@@ -62,7 +62,7 @@ pub struct Registry {
     pub backends: BackendSource,
     /// Who the prober is; anonymous without.
     pub credentials: Option<Credentials>,
-    /// A system robot that may list worker pools.
+    /// A system robot that may list worker pools and read replications.
     pub system_credentials: Option<Credentials>,
     /// The repository scope to ask for.
     pub scope: Option<Scope>,

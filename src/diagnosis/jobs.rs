@@ -3,18 +3,25 @@
 use std::collections::BTreeSet;
 
 use super::case::{Case, Draft, Impact, list};
-use crate::model::{BackendName, Confidence, FindingName, Neighbour, WorkerPools};
+use crate::model::{
+    BackendName, Confidence, FailedTask, FindingName, Neighbour, Replications, WorkerPools,
+};
 
 /// What foreign workers do to users.
 const EFFECT: &str = "Replications, scans and garbage collections fail at random with 401, in \
      proportion to the foreign workers; logins, pulls and pushes pass.";
 
 pub(super) fn examine(case: &mut Case<'_>) {
-    let Some(pools) = case.round.checks.worker_pools.measured() else { return };
-    if !shared_with_neighbours(case, pools) {
-        more_than_backends(case, pools);
+    let checks = &case.round.checks;
+    if let Some(pools) = checks.worker_pools.measured() {
+        if !shared_with_neighbours(case, pools) {
+            more_than_backends(case, pools);
+        }
+        split(case, pools);
     }
-    split(case, pools);
+    if let Some(replications) = checks.replications.measured() {
+        logs_elsewhere(case, replications);
+    }
 }
 
 /// The same pool in the lists of registries that are configured apart.
@@ -88,6 +95,63 @@ fn more_than_backends(case: &mut Case<'_>, pools: &WorkerPools) {
     );
 }
 
+/// Failed tasks whose logs no backend has were run by workers that are not here. By itself that is
+/// little: a log goes with the container that wrote it.
+fn logs_elsewhere(case: &mut Case<'_>, replications: &Replications) {
+    let nowhere: Vec<&FailedTask> =
+        replications.tasks.iter().filter(|task| everywhere(case, task)).collect();
+    let known = FindingName::ForeignJobserviceOnSharedRedis;
+    let named = case.findings.iter().position(|finding| finding.finding == known);
+    if named.is_none() && nowhere.len() < 2 {
+        return;
+    }
+    let mut evidence = Vec::new();
+    if replications.failed > 0 {
+        evidence.push(format!(
+            "{} of {} replications that ended within 12 hours failed",
+            replications.failed, replications.ended
+        ));
+    }
+    let looked_for = replications.tasks.len();
+    if !nowhere.is_empty() {
+        let executions: Vec<u64> = nowhere.iter().map(|task| task.execution).collect();
+        evidence.push(format!(
+            "the logs of {} of {looked_for} failed tasks are at no backend (404): executions {}",
+            nowhere.len(),
+            list(&executions)
+        ));
+    }
+    let unauthorized = replications.tasks.iter().filter(|task| task.is_unauthorized()).count();
+    if unauthorized > 0 {
+        evidence.push(format!("{unauthorized} of {looked_for} failed tasks met a 401"));
+    }
+    if let Some(finding) = named.and_then(|at| case.findings.get_mut(at)) {
+        finding.evidence.extend(evidence);
+        return;
+    }
+    case.add(
+        Draft {
+            name: known,
+            confidence: Confidence::Suspected,
+            impact: Impact::Note,
+            backends: Vec::new(),
+            summary: "Replications fail and leave no log at any backend: workers of another \
+                      installation may take their jobs, or the logs went with a container that \
+                      was replaced."
+                .to_owned(),
+            evidence,
+            alternatives: Vec::new(),
+        },
+        &[],
+        &[],
+    );
+}
+
+/// Whether no backend has the log, and every backend of the round was asked.
+fn everywhere(case: &Case<'_>, task: &FailedTask) -> bool {
+    task.is_nowhere() && task.logs.len() == case.round.backends.len()
+}
+
 /// Backends that have no pool in common do not share a job queue.
 fn split(case: &mut Case<'_>, pools: &WorkerPools) {
     let lists: Vec<(&BackendName, &Vec<String>)> = pools
@@ -137,17 +201,21 @@ fn lines(pools: &WorkerPools) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::diagnosis::assess_after;
-    use crate::model::{Checked, Earlier, Outcome, PoolsAt, RegistryName, sample};
+    use crate::model::{Checked, Earlier, LogAt, Outcome, PoolsAt, RegistryName, TaskLog, sample};
 
     type Lists<'a> = [(&'a str, &'a [&'a str])];
 
-    /// Findings of a round in which backends list these pools.
-    fn found(lists: &Lists<'_>, neighbours: &[Neighbour]) -> Vec<String> {
+    fn pools(lists: &Lists<'_>) -> WorkerPools {
         let at = |(backend, ids): &(&str, &[&str])| PoolsAt {
             backend: BackendName::parse(backend).unwrap(),
             ids: Outcome::Measured(ids.iter().map(ToString::to_string).collect()),
         };
-        let pools = WorkerPools { at: lists.iter().map(at).collect() };
+        WorkerPools { at: lists.iter().map(at).collect() }
+    }
+
+    /// Findings of a round in which backends list these pools.
+    fn found(lists: &Lists<'_>, neighbours: &[Neighbour]) -> Vec<String> {
+        let pools = pools(lists);
         let round = sample::bent(&["a", "b"], |round| {
             let found = Outcome::Measured(pools);
             round.checks.worker_pools = Checked { at: None, requests: 2, found };
@@ -158,6 +226,83 @@ mod tests {
             format!("{} {}", finding.finding, finding.confidence.as_str())
         };
         findings.iter().map(line).collect()
+    }
+
+    /// Findings of a round with these lists in which so many replications of ten failed, and the
+    /// logs of the failed tasks that were looked for lie here.
+    fn found_with_logs(
+        lists: Option<&Lists<'_>>,
+        failed: usize,
+        logs: &[&[(&str, TaskLog)]],
+    ) -> Vec<String> {
+        let name = |backend: &str| BackendName::parse(backend).unwrap();
+        let task = |(number, at): (u64, &&[(&str, TaskLog)])| FailedTask {
+            execution: number,
+            task: number,
+            logs: at
+                .iter()
+                .map(|(at, log)| LogAt { backend: name(at), log: Outcome::Measured(*log) })
+                .collect(),
+        };
+        let replications = Replications {
+            told_by: name("a"),
+            ended: 10,
+            failed,
+            tasks: (1..).zip(logs).map(task).collect(),
+        };
+        let round = sample::bent(&["a", "b"], |round| {
+            if let Some(lists) = lists {
+                let found = Outcome::Measured(pools(lists));
+                round.checks.worker_pools = Checked { at: None, requests: 2, found };
+            }
+            let found = Outcome::Measured(replications);
+            round.checks.replications = Checked { at: None, requests: 9, found };
+        });
+        let line = |finding: &crate::model::Finding| {
+            let at = finding.severity.as_str();
+            let last = finding.evidence.iter().rev().take(2).rev().cloned().collect::<Vec<_>>();
+            format!("{} {at}: {}", finding.finding, last.join("; "))
+        };
+        assess_after(&round, &Earlier::default()).findings.iter().map(line).collect()
+    }
+
+    #[test]
+    fn failed_replications_are_no_fault_here_while_their_logs_are() {
+        use TaskLog::{Here, Missing};
+        let refused = Here { unauthorized: true };
+        let nowhere: &[(&str, TaskLog)] = &[("a", Missing), ("b", Missing)];
+        for logs in [
+            &[] as &[&[(&str, TaskLog)]],
+            &[&[("a", refused)], &[("a", Missing), ("b", refused)]],
+            // One lost log says nothing, and no more does one that was not looked for everywhere.
+            &[nowhere],
+            &[nowhere, &[("a", Missing)]],
+        ] {
+            assert_eq!(found_with_logs(None, 3, logs), Vec::<String>::new(), "{logs:?}");
+        }
+    }
+
+    #[test]
+    fn logs_that_are_nowhere_suggest_foreign_workers_and_support_foreign_pools() {
+        use TaskLog::{Here, Missing};
+        let nowhere: &[(&str, TaskLog)] = &[("a", Missing), ("b", Missing)];
+        let refused: &[(&str, TaskLog)] = &[("a", Missing), ("b", Here { unauthorized: true })];
+        let failed = "2 of 10 replications that ended within 12 hours failed";
+        let lost = "the logs of 2 of 2 failed tasks are at no backend (404): executions 1 and 2";
+        let name = "foreign-jobservice-on-shared-redis";
+        assert_eq!(
+            found_with_logs(None, 2, &[nowhere, nowhere]),
+            [format!("{name} info: {failed}; {lost}")]
+        );
+        let more: &Lists<'_> = &[("a", &["1", "2", "3"]), ("b", &["1", "2", "3"])];
+        assert_eq!(
+            found_with_logs(Some(more), 2, &[nowhere, nowhere]),
+            [format!("{name} warning: {failed}; {lost}")]
+        );
+        assert_eq!(
+            found_with_logs(Some(more), 2, &[refused]),
+            [format!("{name} warning: {failed}; 1 of 1 failed tasks met a 401")]
+        );
     }
 
     fn neighbour(url: &str, address: &str, pools: &[&str]) -> Neighbour {

@@ -26,7 +26,7 @@ impl Login {
         Self::new("robot$probe+pusher", "lab-pusher-secret")
     }
 
-    /// The system robot that lists worker pools.
+    /// The system robot that lists worker pools and replications.
     pub fn pools() -> Self {
         Self::new("robot$pools", "lab-pools-secret")
     }

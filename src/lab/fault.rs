@@ -157,6 +157,8 @@ pub enum Fault {
     BlobRedirect(String),
     /// This many worker pools of another installation are on the shared Redis.
     ForeignWorkers(u32),
+    /// The target of replications refuses the account.
+    ReplicationRefused,
 
     // Processes and network (H, I).
     /// Core is down.

@@ -162,6 +162,7 @@ scenarios! {
     "neighbour-with-its-own-redis",
     "redis-outage",
     "replication-lag-split-content",
+    "replication-target-refuses",
     "content-behind",
     "backend-certificate-drift",
     "backend-certificate-drift-passed-on",

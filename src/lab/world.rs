@@ -21,6 +21,9 @@ use super::{LabError, Options};
 /// The key that old robot secrets were signed with.
 const LOST_KEY: u32 = 600_000;
 
+/// The node of the registry next door.
+pub(super) const BESIDE: u32 = 250_000;
+
 /// A fault that is switched on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ActiveFault {
@@ -234,7 +237,7 @@ impl World {
                 Fault::CsrfKey,
             ];
             let faults: Vec<Fault> = own.into_iter().chain(faults.iter().cloned()).collect();
-            nodes.push(self.build_node(250_000, "beside".to_owned(), false, &faults));
+            nodes.push(self.build_node(BESIDE, "beside".to_owned(), false, &faults));
         }
         let mut clock = Settings::healthy(self.scenario.family, 0, "");
         for (fault, since) in &manglers.clock_faults {

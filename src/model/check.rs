@@ -73,6 +73,8 @@ checks! {
     Push = "push", Push, Interval;
     /// Which worker pools of the job service does every backend list?
     WorkerPools = "worker_pools", System, Interval;
+    /// Which replications failed lately, and does any backend have their logs?
+    Replications = "replications", System, Interval;
 }
 
 impl fmt::Display for Check {
@@ -267,6 +269,8 @@ pub struct Checks {
     pub push: Checked<super::Pushed>,
     /// [`Check::WorkerPools`].
     pub worker_pools: Checked<super::WorkerPools>,
+    /// [`Check::Replications`].
+    pub replications: Checked<super::Replications>,
 }
 
 /// One check in a list for people.
@@ -305,6 +309,7 @@ impl Checks {
             Check::Upload => run(*check, &self.upload),
             Check::Push => run(*check, &self.push),
             Check::WorkerPools => run(*check, &self.worker_pools),
+            Check::Replications => run(*check, &self.replications),
         };
         Check::ALL.iter().map(run).collect()
     }

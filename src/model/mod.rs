@@ -21,6 +21,7 @@ mod names;
 mod outcome;
 mod pools;
 mod redirect;
+mod replications;
 mod round;
 #[cfg(test)]
 pub(crate) mod sample;
@@ -48,6 +49,7 @@ pub use names::{BackendName, Issuer, NameError, RegistryName, Route};
 pub use outcome::{Outcome, Skipped};
 pub use pools::{Neighbour, PoolsAt, WorkerPools};
 pub use redirect::{BlobRedirects, BlobWay, Fetched};
+pub use replications::{FailedTask, LogAt, Replications, TaskLog};
 pub use round::{Account, Aged, BackendFacts, Borrowed, Census, Certificate, ComponentHealth};
 pub use round::{ResponseCount, Round};
 pub use snapshot::{Assessment, Judged, Leeway, ProgramFacts, RegistryState, Snapshot};

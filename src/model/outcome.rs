@@ -44,6 +44,8 @@ pub enum Skipped {
     DeadlineReached,
     /// It needs credentials and none are configured.
     NoCredentials,
+    /// The configured account may not see it.
+    NotPermitted,
     /// It needs a repository scope and none is configured.
     NoScope,
     /// This family of servers does not have it.
@@ -65,6 +67,7 @@ impl Skipped {
             Self::BackingOff => "backing_off",
             Self::DeadlineReached => "deadline_reached",
             Self::NoCredentials => "no_credentials",
+            Self::NotPermitted => "not_permitted",
             Self::NoScope => "no_scope",
             Self::NotApplicable => "not_applicable",
             Self::NothingPushed => "nothing_pushed",

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::{BackendName, Outcome, RegistryName, Round};
+use super::{BackendName, Outcome, Reason, RegistryName, Round};
 
 /// What every backend lists.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -23,6 +23,12 @@ pub struct PoolsAt {
 }
 
 impl WorkerPools {
+    /// Whether the account was refused and nowhere accepted.
+    pub fn is_refused(&self) -> bool {
+        let refused = |at: &PoolsAt| matches!(&at.ids, Outcome::Failed(failure) if failure.reason == Reason::Unauthorized);
+        self.at.iter().any(refused) && self.at.iter().all(|at| at.ids.measured().is_none())
+    }
+
     /// Every pool that any backend lists.
     pub fn all(&self) -> BTreeSet<&str> {
         let lists = self.at.iter().filter_map(|at| at.ids.measured());

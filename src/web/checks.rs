@@ -46,6 +46,7 @@ fn why(reason: Skipped) -> &'static str {
         Skipped::BackingOff => "the registry asked for fewer requests",
         Skipped::DeadlineReached => "the round was over",
         Skipped::NoCredentials => "needs credentials",
+        Skipped::NotPermitted => "the account may not see it",
         Skipped::NoScope => "needs a scope",
         Skipped::NothingPushed => "nothing is pushed to the scope's repository",
         Skipped::NotApplicable => "this registry does not have it",

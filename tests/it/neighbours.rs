@@ -6,7 +6,7 @@ use tokio::task::spawn_blocking;
 
 use crate::support::{Bench, program};
 
-/// Findings of every registry, as `registry: finding confidence`.
+/// Findings of every registry, as `registry: finding confidence`, and what is said of logs.
 #[expect(clippy::expect_used, reason = "a helper of tests")]
 async fn check(scenario: &str) -> (Option<i32>, Vec<String>) {
     let scenario = Scenario::named(scenario).expect("it is embedded");
@@ -18,11 +18,14 @@ async fn check(scenario: &str) -> (Option<i32>, Vec<String>) {
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let mut lines = Vec::new();
     for registry in list(&json["registries"]) {
-        for finding in list(&registry["findings"]) {
+        for finding_of in list(&registry["findings"]) {
             let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
             let (name, finding, sure) =
-                (&registry["name"], &finding["finding"], &finding["confidence"]);
+                (&registry["name"], &finding_of["finding"], &finding_of["confidence"]);
             lines.push(format!("{}: {} {}", text(name), text(finding), text(sure)));
+            let evidence = list(&finding_of["evidence"]);
+            let logs = evidence.iter().map(text).find(|line| line.contains("the logs of"));
+            lines.extend(logs);
         }
     }
     (ended.code, lines)
@@ -32,6 +35,18 @@ async fn check(scenario: &str) -> (Option<i32>, Vec<String>) {
 async fn a_queue_that_two_registries_share_is_proved_at_both_and_one_of_its_own_at_none() {
     let shared = check("foreign-jobservice-of-a-neighbour").await;
     let proved = |name: &str| format!("{name}: foreign-jobservice-on-shared-redis proved");
-    assert_eq!(shared, (Some(1), vec![proved("beside"), proved("lab")]));
+    let lost = |found: &str| format!("the logs of {found}");
+    assert_eq!(
+        shared,
+        (
+            Some(1),
+            vec![
+                proved("beside"),
+                lost("3 of 3 failed tasks are at no backend (404): executions 8, 6 and 5"),
+                proved("lab"),
+                lost("2 of 2 failed tasks are at no backend (404): executions 7 and 3"),
+            ]
+        )
+    );
     assert_eq!(check("neighbour-with-its-own-redis").await, (Some(0), Vec::new()));
 }

@@ -1,4 +1,5 @@
-//! Harbor's API as far as a prober asks it: ping, health, version, system information, workers.
+//! Harbor's API as far as a prober asks it: ping, health, version, system information; what the
+//! job service does is in `jobs`.
 
 use http::{Method, Response};
 use hyper::body::Bytes;
@@ -7,10 +8,8 @@ use serde_json::{Map, Value, json};
 use super::super::Family;
 use super::super::answer::{rfc3339, with_body};
 use super::super::call::Call;
-use super::super::mac::hmac_sha256;
-use super::super::stores::hex;
 use super::auth::{Principal, principal};
-use super::{DATABASE_ERROR, json_error};
+use super::{DATABASE_ERROR, jobs, json_error};
 
 pub(super) fn answer(call: &mut Call<'_>) -> Response<Bytes> {
     let base = if call.settings.family == Family::Harbor1 { "/api" } else { "/api/v2.0" };
@@ -32,18 +31,21 @@ pub(super) fn answer(call: &mut Call<'_>) -> Response<Bytes> {
         "/systeminfo" => systeminfo(call, &principal),
         "/systeminfo/volumes" => admins_only(&principal).unwrap_or_else(volumes),
         "/users/current" => current(&principal),
-        "/jobservice/pools" => pools_only(&principal).unwrap_or_else(|| pools(call)),
-        "/jobservice/queues" => pools_only(&principal).unwrap_or_else(queues),
-        _ => not_found(),
+        "/jobservice/pools" => pools_only(&principal).unwrap_or_else(|| jobs::pools(call)),
+        "/jobservice/queues" => pools_only(&principal).unwrap_or_else(jobs::queues),
+        path => match path.strip_prefix("/replication/executions") {
+            Some(rest) => pools_only(&principal).unwrap_or_else(|| jobs::replication(call, rest)),
+            None => not_found(),
+        },
     }
 }
 
-fn not_found() -> Response<Bytes> {
+pub(super) fn not_found() -> Response<Bytes> {
     json_error(404, "NOT_FOUND", "The resource requested is not found")
 }
 
 /// Compact JSON with a line end, as core's encoder writes it.
-fn json_answer(value: &Value) -> Response<Bytes> {
+pub(super) fn json_answer(value: &Value) -> Response<Bytes> {
     with_body(200, "application/json", format!("{value}\n"))
 }
 
@@ -140,42 +142,4 @@ fn refused(principal: &Principal) -> Response<Bytes> {
         Principal::Account(account) => json_error(403, "FORBIDDEN", &account.name),
         _ => json_error(401, "UNAUTHORIZED", "unauthorized"),
     }
-}
-
-/// The worker pools of the Redis that this core uses, whoever runs them.
-fn pools(call: &Call<'_>) -> Response<Bytes> {
-    let redis = call.settings.redis;
-    let own = call.pool_owners.iter().filter(|(_, uses)| *uses == redis).map(|(own, _)| *own);
-    let foreign = (0..call.settings.foreign_workers).map(|number| 900_000 + number);
-    let now = call.true_now;
-    let pool = |owner: u32| {
-        let id = hmac_sha256(b"worker pool", &owner.to_be_bytes());
-        json!({
-            "concurrency": 10,
-            "heartbeat_at": rfc3339(now - now.rem_euclid(5_000_000_000), 0).replace('Z', ".000Z"),
-            "pid": owner + 1,
-            "start_at": rfc3339(call.began, 0).replace('Z', ".000Z"),
-            "worker_pool_id": hex(id.get(..12).unwrap_or_default()),
-        })
-    };
-    json_answer(&own.chain(foreign).map(pool).collect())
-}
-
-fn queues() -> Response<Bytes> {
-    let kinds = [
-        "AUDIT_LOGS_GDPR_COMPLIANT",
-        "EXECUTION_SWEEP",
-        "GARBAGE_COLLECTION",
-        "IMAGE_SCAN",
-        "P2P_PREHEAT",
-        "PURGE_AUDIT_LOG",
-        "REPLICATION",
-        "RETENTION",
-        "SCAN_DATA_EXPORT",
-        "SCHEDULER",
-        "SLACK",
-        "SYSTEM_ARTIFACT_CLEANUP",
-        "WEBHOOK",
-    ];
-    json_answer(&kinds.into_iter().map(|kind| json!({"job_type": kind, "paused": false})).collect())
 }

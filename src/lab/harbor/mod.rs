@@ -12,6 +12,7 @@ use super::{Family, distribution};
 mod api;
 mod auth;
 mod csrf;
+mod jobs;
 mod session;
 mod token;
 mod v2;

@@ -15,6 +15,7 @@ mod health;
 mod latency;
 mod pairs;
 mod push;
+mod replications;
 mod session;
 mod upload;
 mod visit;
@@ -49,6 +50,14 @@ pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> C
         let content = made(asker, Check::Content, last, &before.content, look).await;
         (upload, push, content)
     };
+    // One account, which is not shown again where it was just refused.
+    let system = async {
+        let look = worker_pools::look(asker, flows);
+        let pools = made(asker, Check::WorkerPools, last, &before.worker_pools, look).await;
+        let look = replications::look(asker, flows, pools.measured());
+        let replications = made(asker, Check::Replications, last, &before.replications, look).await;
+        (pools, replications)
+    };
     let (
         authorization_header,
         dns,
@@ -59,7 +68,7 @@ pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> C
         body_limit,
         blob_redirect,
         (upload, push, content),
-        worker_pools,
+        (worker_pools, replications),
     ) = tokio::join!(
         made(
             asker,
@@ -88,13 +97,7 @@ pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> C
             blob_redirect::look(asker, flows, before.blob_redirect.measured()),
         ),
         flow::boxed(writing),
-        made(
-            asker,
-            Check::WorkerPools,
-            last,
-            &before.worker_pools,
-            worker_pools::look(asker, flows),
-        ),
+        flow::boxed(system),
     );
     *found = Checks {
         authorization_header,
@@ -109,6 +112,7 @@ pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> C
         upload,
         push,
         worker_pools,
+        replications,
     };
     let now = Some(asker.clock.at(asker.began));
     for run in found.runs().into_iter().filter(|run| run.at == now) {
