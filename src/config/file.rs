@@ -50,6 +50,9 @@ mapping! {
         /// A system robot that may list the worker pools of Harbor's job service, and read its
         /// replications. Optional.
         system_credentials: CredentialsEntry,
+        /// A person whom a directory (LDAP, OIDC) knows, with no rights at all, to see whether people
+        /// can log in at every backend. Optional.
+        directory_credentials: CredentialsEntry,
         /// The repository scope to ask for, for instance `repository:probe/canary:pull`.
         #[schemars(extend("pattern" = "^repository:[^:]+:[a-z,]+$"))]
         scope: String,
@@ -193,7 +196,8 @@ impl File {
         let entries = self.registries.iter().flat_map(|list| list.value.iter().flatten());
         let mut paths = Vec::new();
         for entry in entries.filter_map(|entry| entry.value.as_ref()) {
-            let credentials = [&entry.credentials, &entry.system_credentials];
+            let credentials =
+                [&entry.credentials, &entry.system_credentials, &entry.directory_credentials];
             for at in credentials.into_iter().flatten() {
                 if let Some(credentials) = &at.value {
                     paths.extend([&credentials.password_file, &credentials.docker_config]);

@@ -64,6 +64,8 @@ pub struct Registry {
     pub credentials: Option<Credentials>,
     /// A system robot that may list worker pools and read replications.
     pub system_credentials: Option<Credentials>,
+    /// A person whom a directory knows.
+    pub directory_credentials: Option<Credentials>,
     /// The repository scope to ask for.
     pub scope: Option<Scope>,
     /// Trust and client certificate.
@@ -100,6 +102,7 @@ impl Registry {
             backends,
             credentials: None,
             system_credentials: None,
+            directory_credentials: None,
             scope: None,
             tls: TlsSettings::default(),
             balancer: BalancerSettings::default(),
@@ -123,6 +126,8 @@ pub struct Sources {
     pub password: Option<PasswordSource>,
     /// Where the system robot's is.
     pub system_password: Option<PasswordSource>,
+    /// Where that of the person whom a directory knows is.
+    pub directory_password: Option<PasswordSource>,
     /// Additional trust.
     pub ca_file: Option<PathBuf>,
     /// Client certificate chain.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::path::Path;
 
-use super::file::{BackendEntry, BalancerEntry, Discovery, File, RegistryEntry};
+use super::file::{BackendEntry, BalancerEntry, CredentialsEntry, Discovery, File, RegistryEntry};
 use super::pace::Pace;
 use super::problem::{Mistake, Place, Problems, quoted};
 use super::read::{At, good};
@@ -75,12 +75,17 @@ pub(super) fn registry(
         let at = entry.credentials.as_ref()?;
         secret::credentials(at, url.as_ref(), directory, &mut sources, problems)
     });
-    let system_credentials = entry.system_credentials.as_ref().and_then(|at| {
-        let mut own = Sources::default();
-        let read = secret::credentials(at, url.as_ref(), directory, &mut own, problems);
-        sources.system_password = own.password;
-        read
-    });
+    let mut further = |at: Option<&At<CredentialsEntry>>| match at {
+        Some(at) => {
+            let mut own = Sources::default();
+            let read = secret::credentials(at, url.as_ref(), directory, &mut own, problems);
+            (read, own.password)
+        }
+        None => (None, None),
+    };
+    let (system_credentials, system_password) = further(entry.system_credentials.as_ref());
+    let (directory_credentials, directory_password) = further(entry.directory_credentials.as_ref());
+    (sources.system_password, sources.directory_password) = (system_password, directory_password);
     let tls = good(entry.tls.as_ref()).map_or_else(TlsSettings::default, |(entry, _)| {
         secret::tls(entry, directory, &mut sources, problems)
     });
@@ -103,8 +108,12 @@ pub(super) fn registry(
     let checks = checks::settings(entry.checks.as_ref(), problems);
     let pace = Pace::of_registry(entry, global, problems);
     let allow_plaintext = good(entry.allow_plaintext.as_ref()).is_some_and(|(allow, _)| *allow);
-    let secrets =
-        [entry.credentials.is_some(), credentials.is_some(), system_credentials.is_some()];
+    let secrets = [
+        entry.credentials.is_some(),
+        credentials.is_some(),
+        system_credentials.is_some(),
+        directory_credentials.is_some(),
+    ];
     if !allow_plaintext && secrets.contains(&true) {
         plaintext(entry, url.as_ref(), problems);
     }
@@ -112,6 +121,7 @@ pub(super) fn registry(
     Some(Registry {
         credentials,
         system_credentials,
+        directory_credentials,
         scope,
         tls,
         balancer,

@@ -42,6 +42,10 @@ fn registry(out: &mut String, registry: &Registry) -> fmt::Result {
     if let Some(system) = &registry.system_credentials {
         credentials(out, "system_credentials", system, registry.sources.system_password.as_ref())?;
     }
+    if let Some(person) = &registry.directory_credentials {
+        let source = registry.sources.directory_password.as_ref();
+        credentials(out, "directory_credentials", person, source)?;
+    }
     if let Some(scope) = &registry.scope {
         writeln!(out, "    scope: {}", text(&scope.text()))?;
     }

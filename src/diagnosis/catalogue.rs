@@ -174,6 +174,21 @@ pub(super) fn remedies(name: FindingName, family: Family) -> Vec<String> {
             &["Find who logs in with an old password in core's log, and use a robot for each \
              consumer."]
         }
+        FindingName::LdapOutageOrSlow => &[
+            "See from the node whether the directory answers, and what core says of it:\n\
+             docker exec harbor-core curl -sm5 telnet://LDAP_HOST:636 </dev/null; echo $?\n\
+             docker logs --since 10m harbor-core 2>&1 | grep -iE 'ldap|oidc'",
+            "Bring the directory back, or give Harbor a second server behind one address; shorten \
+             its timeout (Configuration, Authentication).",
+            "CI goes on with robots, which the database knows.",
+        ],
+        FindingName::SecretkeyMismatch => &[
+            "Compare the key by which the nodes decrypt stored passwords:\n\
+             sha256sum /data/secret/keys/secretkey   # on every node",
+            "Copy the file of the nodes that accept to the others and restart core there (Helm: \
+             secretKey, 16 characters); enter again what was saved at a node with the other key.",
+            "Take the node out of the load balancer until then.",
+        ],
         FindingName::CoreRegistryBasicMismatch => {
             &["Give core and registry the same password again, and restart both (Helm: \
              registry.credentials with htpasswdString):\n\
@@ -400,6 +415,12 @@ pub(super) fn confirm(name: FindingName) -> &'static str {
             "docker login at that node alone fails, and at the others passes."
         }
         FindingName::LoginLockoutCollateral => "Core's log shows failed logins of the account.",
+        FindingName::LdapOutageOrSlow => {
+            "Core's log has an error of LDAP or of the OIDC provider at the time of the login."
+        }
+        FindingName::SecretkeyMismatch => {
+            "The nodes' secretkey files differ; core's log has LDAP code 49 for the search account."
+        }
         FindingName::CoreRegistryBasicMismatch => {
             "The registry's log of that node shows 401 for harbor_registry_user."
         }

@@ -20,6 +20,7 @@ mod components;
 mod connection;
 mod consequences;
 mod credential;
+mod directory;
 mod dns;
 mod drift;
 mod gateway;
@@ -79,6 +80,7 @@ pub fn assess_after(round: &Round, earlier: &Earlier) -> Assessment {
     body_size::examine(&mut case);
     blob_redirect::examine(&mut case);
     drift::examine(&mut case);
+    directory::examine(&mut case);
     jobs::examine(&mut case);
     skew::examine(&mut case);
     unexplained::examine(&mut case);

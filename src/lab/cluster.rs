@@ -192,6 +192,11 @@ impl Cluster {
         self.shared.world().system_login()
     }
 
+    /// The person whom a directory knows, if the prober has the account.
+    pub fn directory_login(&self) -> Option<Login> {
+        self.shared.world().directory_login()
+    }
+
     /// A complete configuration for this lab. Writes the certificate and the password into `dir`,
     /// which must exist.
     ///

@@ -26,13 +26,15 @@ pub(super) fn write(cluster: &Cluster, dir: &Path) -> Result<String, LabError> {
         quoted(&cluster.login().username),
         path(&password)
     );
-    if let Some(system) = cluster.system_login() {
-        let file = dir.join("lab-system-password");
-        std::fs::write(&file, &system.password)
+    let further = [("system", cluster.system_login()), ("directory", cluster.directory_login())];
+    for (kind, login) in further {
+        let Some(login) = login else { continue };
+        let file = dir.join(format!("lab-{kind}-password"));
+        std::fs::write(&file, &login.password)
             .map_err(|source| io(&file.display().to_string(), source))?;
-        let (name, file) = (quoted(&system.username), path(&file));
+        let (name, file) = (quoted(&login.username), path(&file));
         let _ =
-            writeln!(text, "    system_credentials: {{username: {name}, password_file: {file}}}");
+            writeln!(text, "    {kind}_credentials: {{username: {name}, password_file: {file}}}");
     }
     let _ = writeln!(text, "    scope: 'repository:{}:pull'", super::stores::CANARY);
     if let Some(scratch) = cluster.scratch() {
@@ -52,7 +54,13 @@ pub(super) fn write(cluster: &Cluster, dir: &Path) -> Result<String, LabError> {
 
 /// The installation beside, as another registry with the same accounts.
 fn beside(text: &mut String, address: &str) {
-    let kept = ["    credentials:", "    system_credentials:", "    scope:", "    tls:"];
+    let kept = [
+        "    credentials:",
+        "    system_credentials:",
+        "    directory_credentials:",
+        "    scope:",
+        "    tls:",
+    ];
     let same: Vec<String> = text
         .lines()
         .filter(|line| kept.iter().any(|key| line.starts_with(key)))

@@ -115,6 +115,11 @@ pub enum Fault {
         /// Seconds that core tries.
         after_seconds: f64,
     },
+    /// People wait so many seconds for the directory before they are accepted.
+    PeopleSlow {
+        /// Seconds.
+        seconds: f64,
+    },
     /// The registry behind core refuses core's password.
     RegistryPassword,
     /// The database cannot be reached.

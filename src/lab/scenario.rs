@@ -35,6 +35,9 @@ pub struct Scenario {
     /// Whether it may list worker pools (Harbor).
     #[serde(default)]
     pub pools: bool,
+    /// Whether it has the account of a person beside its own (Harbor).
+    #[serde(default)]
+    pub directory: bool,
     /// A second installation of one node stands beside, with everything of its own but Redis; these
     /// are its faults.
     #[serde(default)]
@@ -139,6 +142,10 @@ scenarios! {
     "bad-or-disabled-credential",
     "anonymous-downgrade",
     "login-lockout-collateral",
+    "ldap-outage",
+    "ldap-refused-at-once",
+    "ldap-slow-at-one-node",
+    "secretkey-mismatch",
     "core-registry-basic-mismatch",
     "authz-denied-or-project-missing",
     "project-missing",
@@ -160,9 +167,9 @@ scenarios! {
     "foreign-jobservice-on-shared-redis",
     "foreign-jobservice-of-a-neighbour",
     "neighbour-with-its-own-redis",
+    "replication-target-refuses",
     "redis-outage",
     "replication-lag-split-content",
-    "replication-target-refuses",
     "content-behind",
     "backend-certificate-drift",
     "backend-certificate-drift-passed-on",

@@ -37,6 +37,7 @@ pub(super) struct Settings {
     pub(super) project_missing: bool,
     pub(super) failing_logins: Option<Duration>,
     pub(super) people_refused: Option<Duration>,
+    pub(super) people_slow: Duration,
     pub(super) registry_password: bool,
     pub(super) database: u32,
     pub(super) database_up: bool,
@@ -160,6 +161,7 @@ impl Settings {
             project_missing: false,
             failing_logins: None,
             people_refused: None,
+            people_slow: Duration::ZERO,
             registry_password: true,
             database: 0,
             database_up: true,
@@ -226,6 +228,7 @@ impl Settings {
             Fault::FailingLogins { every_seconds } => {
                 self.failing_logins = Some(duration(every_seconds.max(0.001)));
             }
+            Fault::PeopleSlow { seconds } => self.people_slow = duration(*seconds),
             Fault::PeopleRefused { after_seconds } => {
                 self.people_refused = Some(duration(*after_seconds));
             }

@@ -177,6 +177,11 @@ impl World {
         (self.scenario.pools && self.scenario.family.is_harbor()).then(Login::pools)
     }
 
+    /// The person whom a directory knows, if the prober has the account.
+    pub fn directory_login(&self) -> Option<Login> {
+        (self.scenario.directory && self.scenario.family.is_harbor()).then(Login::person)
+    }
+
     /// The faults that are switched on.
     pub fn faults(&self) -> &[ActiveFault] {
         &self.faults

@@ -71,6 +71,8 @@ checks! {
     Upload = "upload", Push, Interval;
     /// Does a push over every route succeed, and is it seen at every backend?
     Push = "push", Push, Interval;
+    /// Can a person whom a directory knows log in at every backend?
+    DirectoryLogin = "directory_login", Directory, Interval;
     /// Which worker pools of the job service does every backend list?
     WorkerPools = "worker_pools", System, Interval;
     /// Which replications failed lately, and does any backend have their logs?
@@ -93,6 +95,8 @@ pub enum Privilege {
     Pull,
     /// The right to push to the scratch repository; off unless configured.
     Push,
+    /// The configured credentials of a person whom a directory knows.
+    Directory,
     /// The configured system credentials.
     System,
 }
@@ -104,6 +108,7 @@ impl Privilege {
             Self::Anonymous => "anonymous",
             Self::Pull => "pull",
             Self::Push => "push",
+            Self::Directory => "directory",
             Self::System => "system",
         }
     }
@@ -267,6 +272,8 @@ pub struct Checks {
     pub upload: Checked<super::Uploads>,
     /// [`Check::Push`].
     pub push: Checked<super::Pushed>,
+    /// [`Check::DirectoryLogin`], of backends.
+    pub directory_login: Checked<Vec<OfRoute<super::DirectoryLogin>>>,
     /// [`Check::WorkerPools`].
     pub worker_pools: Checked<super::WorkerPools>,
     /// [`Check::Replications`].
@@ -308,6 +315,7 @@ impl Checks {
             Check::Content => run(*check, &self.content),
             Check::Upload => run(*check, &self.upload),
             Check::Push => run(*check, &self.push),
+            Check::DirectoryLogin => run(*check, &self.directory_login),
             Check::WorkerPools => run(*check, &self.worker_pools),
             Check::Replications => run(*check, &self.replications),
         };

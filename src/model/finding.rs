@@ -75,6 +75,10 @@ finding_names! {
     AnonymousDowngrade = "anonymous-downgrade",
     /// A failed login locks the account for 1.5 s (D3).
     LoginLockoutCollateral = "login-lockout-collateral",
+    /// The directory of people (LDAP, OIDC) does not answer, or late (D4).
+    LdapOutageOrSlow = "ldap-outage-or-slow",
+    /// A node cannot decrypt what the others stored (D6).
+    SecretkeyMismatch = "secretkey-mismatch",
     /// The registry behind core refuses core's password (D7).
     CoreRegistryBasicMismatch = "core-registry-basic-mismatch",
     /// The token is good and the permission or project is missing (D8).

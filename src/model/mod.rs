@@ -11,6 +11,7 @@ mod body_limit;
 mod check;
 mod clock;
 mod content;
+mod directory;
 mod dns;
 mod earlier;
 mod failure;
@@ -39,6 +40,7 @@ pub use check::{
 };
 pub use clock::{ClockDrift, ClockInterval, ClockReading, ClockSource, ClockStatus};
 pub use content::{Content, ContentAt, ContentFound};
+pub use directory::{DirectoryLogin, LoginVerdict};
 pub use dns::{DnsAddress, DnsAnswer, DnsRecord, DnsReport, DnsSeen};
 pub use earlier::{Earlier, KeySeen, OpenFinding};
 pub use failure::{Failure, Phase, Reason, Step};

@@ -31,6 +31,14 @@ impl Endpoint {
         }
     }
 
+    /// What is asked for a token without a scope.
+    pub(super) fn path(&self) -> String {
+        let mut url = self.url.clone();
+        url.query_pairs_mut()
+            .extend_pairs(self.service.as_deref().map(|service| ("service", service)));
+        path_of(&url)
+    }
+
     /// What is asked for a token of this scope.
     pub(super) fn path_for(&self, scope: &str) -> String {
         let mut url = self.url.clone();

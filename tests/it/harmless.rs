@@ -76,7 +76,15 @@ fn a_hundred_rounds_with_everything_on_leave_nothing_behind() {
         let skipped = |run: &&CheckRun| !matches!(run.made, Outcome::Measured(()));
         let skipped: Vec<_> =
             played.runs.iter().filter(skipped).map(|r| r.check.as_str()).collect();
-        let harbors = ["health", "latency", "csrf", "session", "worker_pools", "replications"];
+        let harbors = [
+            "health",
+            "latency",
+            "csrf",
+            "session",
+            "directory_login",
+            "worker_pools",
+            "replications",
+        ];
         let expected: &[&str] = if family.is_harbor() { &[] } else { &harbors };
         assert_eq!(skipped, expected, "{family}: everything else is on");
     }

@@ -176,8 +176,10 @@ async fn no_form_of_a_round_holds_a_secret_that_went_over_the_wire() {
         assert_eq!(!record.states.is_empty(), pushes, "{scenario}: uploads were begun");
         let mut secrets = forms(password);
         secrets.extend(record.states.iter().flat_map(|state| forms(state)));
-        let system = bench.registry.system_credentials.as_ref();
-        secrets.extend(system.into_iter().flat_map(|it| forms(it.password.expose_secret())));
+        let registry = &bench.registry;
+        let further = [&registry.system_credentials, &registry.directory_credentials];
+        let further = further.into_iter().flatten();
+        secrets.extend(further.flat_map(|it| forms(it.password.expose_secret())));
         secrets.push(STANDARD.encode(format!("{}:{password}", credentials.username)));
         for token in &record.tokens {
             secrets.extend(forms(token));

@@ -91,7 +91,8 @@ pub(super) fn login(call: &mut Call<'_>, user: &str, password: &str) -> Principa
         Some(account) => {
             // Hashing a person's password: 600,000 rounds from 2.15.2 on.
             let cost = if settings.family == Family::Harbor215 { 105 } else { 2 };
-            call.spend(Duration::from_millis(cost));
+            let directory = if account.admin { Duration::ZERO } else { settings.people_slow };
+            call.spend(Duration::from_millis(cost) + directory);
             Principal::Account(account)
         }
         None => {

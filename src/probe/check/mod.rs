@@ -10,6 +10,7 @@ mod blob_redirect;
 mod body_limit;
 mod content;
 mod csrf;
+mod directory_login;
 mod dns;
 mod health;
 mod latency;
@@ -68,6 +69,7 @@ pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> C
         body_limit,
         blob_redirect,
         (upload, push, content),
+        directory_login,
         (worker_pools, replications),
     ) = tokio::join!(
         made(
@@ -97,6 +99,13 @@ pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> C
             blob_redirect::look(asker, flows, before.blob_redirect.measured()),
         ),
         flow::boxed(writing),
+        made(
+            asker,
+            Check::DirectoryLogin,
+            last,
+            &before.directory_login,
+            directory_login::look(asker, flows, before.directory_login.measured()),
+        ),
         flow::boxed(system),
     );
     *found = Checks {
@@ -111,6 +120,7 @@ pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> C
         content,
         upload,
         push,
+        directory_login,
         worker_pools,
         replications,
     };

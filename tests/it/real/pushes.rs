@@ -11,8 +11,11 @@ use registry_prober::model::{BackendName, Confidence, Outcome, Severity};
 use super::plan::Plan;
 use super::site::{Seen, Site};
 
-/// Rounds after which what is in the storage is counted again.
-const ROUNDS: usize = 20;
+/// Rounds after which what is in the storage is counted again: as many as `ROUNDS` in the
+/// environment says, or twenty.
+fn rounds() -> usize {
+    std::env::var("ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(20)
+}
 
 /// Findings of a round as `name severity confidence [backends]`.
 fn found(seen: &Seen) -> Vec<String> {
@@ -101,7 +104,8 @@ async fn many_rounds_leave_no_upload_and_no_more_than_the_first_behind() {
     assert_eq!(found(&first), Vec::<String>::new(), "{}", evidence(&first));
     assert_eq!(accepted(&first), ALL, "{}", evidence(&first));
     let before = count(&site.folder().join("storage"));
-    for _ in 0..ROUNDS {
+    let rounds = rounds();
+    for _ in 0..rounds {
         tokio::time::sleep(Duration::from_secs(1)).await;
         let seen = site.round(&mut prober).await;
         assert_eq!(found(&seen), Vec::<String>::new(), "{}", evidence(&seen));
@@ -111,7 +115,7 @@ async fn many_rounds_leave_no_upload_and_no_more_than_the_first_behind() {
         assert!(pushed.measured().unwrap().by.iter().all(complete), "{pushed:#?}");
     }
     let after = count(&site.folder().join("storage"));
-    println!("before {before:?}\nafter {ROUNDS} rounds {after:?}");
+    println!("before {before:?}\nafter {rounds} rounds {after:?}");
     assert_eq!(before, after);
     assert_eq!(before.get("uploads").copied().unwrap_or_default(), 0, "uploads are ended");
 }

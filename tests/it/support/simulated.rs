@@ -17,7 +17,7 @@ use registry_prober::config::{
 };
 use registry_prober::diagnosis;
 use registry_prober::lab::{
-    BESIDE_HOST, CertificateFault, Connection, Entry, Gate, KeyKind, Options, PUBLIC_HOST,
+    BESIDE_HOST, CertificateFault, Connection, Entry, Gate, KeyKind, Login, Options, PUBLIC_HOST,
     Reaction, Scenario, World,
 };
 use registry_prober::model::{
@@ -197,9 +197,10 @@ fn registry(
     registry.scope = Scope::parse("repository:probe/canary:pull");
     registry.timeout = Duration::from_secs(4);
     registry.balancer.address = Some(at(&balancer));
-    registry.system_credentials = world
-        .system_login()
-        .map(|login| Credentials { username: login.username, password: login.password.into() });
+    let credentials =
+        |login: Login| Credentials { username: login.username, password: login.password.into() };
+    registry.system_credentials = world.system_login().map(credentials);
+    registry.directory_credentials = world.directory_login().map(credentials);
     if let Some(scratch) = world.scratch() {
         registry.checks.push = Some(PushSettings { repository: scratch.to_owned() });
     }

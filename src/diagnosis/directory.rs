@@ -1,0 +1,224 @@
+//! People whom a directory knows (D4, D6), beside a robot that the database knows. Which of the two
+//! causes it is shows in the node's log alone, so nothing here is more than suspected.
+
+use super::case::{Case, Draft, Impact, list};
+use crate::model::{
+    BackendName, Confidence, DirectoryLogin, FindingName, LoginVerdict, OfRoute, Outcome, Step,
+};
+
+/// From here on a login is slow, in seconds: Harbor hashes a password in a tenth, and delays a
+/// wrong one by 1.5.
+const SLOW: f64 = 2.5;
+
+/// Harbor delays the refusal of a wrong password by so much, in seconds, and no error of the
+/// directory (captures/harbor-2.15.2/04-token-robot.http).
+const DELAY: f64 = 1.4;
+
+pub(super) fn examine(case: &mut Case<'_>) {
+    let Some(logins) = case.round.checks.directory_login.measured() else { return };
+    let told: Vec<(&BackendName, DirectoryLogin)> =
+        logins.iter().filter_map(|login| told(case, login)).collect();
+    let those = |wanted: fn(&DirectoryLogin) -> bool| -> Vec<BackendName> {
+        let those = told.iter().filter(|(_, login)| wanted(login));
+        those.map(|(backend, _)| (*backend).clone()).collect()
+    };
+    let accepting = those(|login| login.verdict == LoginVerdict::Accepted);
+    let late = those(|login| login.verdict == LoginVerdict::TimedOut || login.seconds >= SLOW);
+    let quickly_refused =
+        those(|login| login.verdict == LoginVerdict::Refused && login.seconds < SLOW);
+    let evidence = told.iter().map(|(backend, login)| line(backend, login)).collect::<Vec<_>>();
+    if !late.is_empty() {
+        let alone = told.len() == late.len();
+        let place = if alone { "wherever that was tried: " } else { "" };
+        let summary = format!(
+            "People whom a directory knows wait or fail, {place}at {}; a robot logs in at once.",
+            list(&late)
+        );
+        let backends = if alone { Vec::new() } else { late };
+        directory(case, backends, summary, evidence.clone(), Vec::new());
+    }
+    if quickly_refused.is_empty() {
+        return;
+    }
+    if !accepting.is_empty() {
+        secret_key(case, quickly_refused, evidence);
+        return;
+    }
+    let wrong = |(_, login): &(&BackendName, DirectoryLogin)| {
+        login.verdict == LoginVerdict::Refused && (DELAY..SLOW).contains(&login.seconds)
+    };
+    if told.iter().any(wrong) {
+        account(case, evidence);
+    } else if !case.findings.iter().any(|f| f.finding == FindingName::LdapOutageOrSlow) {
+        let summary = "People whom a directory knows are refused everywhere, at once, as if it \
+                       could not be asked; a robot logs in.";
+        let others = vec![FindingName::SecretkeyMismatch, FindingName::BadOrDisabledCredential];
+        directory(case, Vec::new(), summary.to_owned(), evidence, others);
+    }
+}
+
+/// A login, where the robot's own shows that the node itself is well and quick.
+fn told<'a>(
+    case: &Case<'_>,
+    login: &'a OfRoute<DirectoryLogin>,
+) -> Option<(&'a BackendName, DirectoryLogin)> {
+    let backend = login.route.backend()?;
+    let flow = case.round.backend_flow(backend)?;
+    let took = flow.step(Step::Token)?.timeline.total().as_secs_f64();
+    let well = flow.passed(Step::Token) == Some(true) && took < SLOW / 2.0;
+    match &login.value {
+        Outcome::Measured(measured) if well => Some((backend, *measured)),
+        _ => None,
+    }
+}
+
+fn line(backend: &BackendName, login: &DirectoryLogin) -> String {
+    let ended = match login.verdict {
+        LoginVerdict::Accepted => "accepted",
+        LoginVerdict::Refused => "refused (401)",
+        LoginVerdict::TimedOut => "not answered",
+    };
+    format!("{backend}: the account of the directory is {ended} after {:.2} s", login.seconds)
+}
+
+fn directory(
+    case: &mut Case<'_>,
+    backends: Vec<BackendName>,
+    summary: String,
+    evidence: Vec<String>,
+    alternatives: Vec<FindingName>,
+) {
+    let draft = Draft {
+        name: FindingName::LdapOutageOrSlow,
+        confidence: Confidence::Suspected,
+        impact: Impact::Beside(
+            "People whom a directory knows cannot log in there, or wait for it; robots and local \
+             accounts pass.",
+        ),
+        backends,
+        summary,
+        evidence,
+        alternatives,
+    };
+    case.add(draft, &[], &[]);
+}
+
+/// Refused at once at some and accepted at others: what these nodes take for the directory's
+/// password is not what was stored.
+fn secret_key(case: &mut Case<'_>, backends: Vec<BackendName>, evidence: Vec<String>) {
+    let summary = format!(
+        "{} refuses at once the people whom a directory knows and other nodes accept: it may \
+         decrypt the stored password of the directory with another secretkey.",
+        list(&backends)
+    );
+    let draft = Draft {
+        name: FindingName::SecretkeyMismatch,
+        confidence: Confidence::Suspected,
+        impact: Impact::Beside(
+            "People whom a directory knows are refused at these nodes and pass at the others; \
+             robots and local accounts pass everywhere.",
+        ),
+        backends,
+        summary,
+        evidence,
+        alternatives: vec![FindingName::LdapOutageOrSlow],
+    };
+    case.add(draft, &[], &[]);
+}
+
+/// The prober's own account is the likely cause.
+fn account(case: &mut Case<'_>, evidence: Vec<String>) {
+    let draft = Draft {
+        name: FindingName::BadOrDisabledCredential,
+        confidence: Confidence::Suspected,
+        impact: Impact::Note,
+        backends: Vec::new(),
+        summary: "The account of directory_credentials is refused everywhere, with the delay of a \
+                  wrong password."
+            .to_owned(),
+        evidence,
+        alternatives: vec![FindingName::LdapOutageOrSlow],
+    };
+    case.add(draft, &[], &[]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnosis::assess;
+    use crate::model::{Checked, Failure, Outcome, Reason, Route, sample};
+
+    const ACCEPTED: LoginVerdict = LoginVerdict::Accepted;
+    const REFUSED: LoginVerdict = LoginVerdict::Refused;
+    const TIMED_OUT: LoginVerdict = LoginVerdict::TimedOut;
+
+    /// Findings of a round in which the person's logins at a, b and c ended so.
+    fn found(logins: &[Option<(LoginVerdict, f64)>]) -> Vec<String> {
+        let login = |(name, login): (&str, &Option<(LoginVerdict, f64)>)| {
+            let route = Route::Backend(BackendName::parse(name).unwrap());
+            let lost = Failure::of_answer(Reason::ConnectionReset, "the connection was reset");
+            let value = match login {
+                Some((verdict, seconds)) => {
+                    Outcome::Measured(DirectoryLogin { verdict: *verdict, seconds: *seconds })
+                }
+                None => Outcome::Failed(lost),
+            };
+            OfRoute { route, value }
+        };
+        let logins = ["a", "b", "c"].into_iter().zip(logins).map(login).collect();
+        let round = sample::bent(&["a", "b", "c"], |round| {
+            let found = Outcome::Measured(logins);
+            round.checks.directory_login = Checked { at: None, requests: 3, found };
+        });
+        assess(&round)
+            .findings
+            .iter()
+            .map(|finding| {
+                let at = list(&finding.backends);
+                format!(
+                    "{} {} {} [{at}]",
+                    finding.finding,
+                    finding.severity.as_str(),
+                    finding.confidence.as_str()
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_directory_is_suspected_by_how_people_fare_beside_the_robot() {
+        let quick = Some((ACCEPTED, 0.1));
+        let refused_at_once = Some((REFUSED, 0.02));
+        let wrong_password = Some((REFUSED, 1.52));
+        let late = Some((TIMED_OUT, 5.0));
+        for (logins, expected) in [
+            ([quick, quick, quick], vec![]),
+            // What was lost on its way says nothing.
+            ([quick, None, quick], vec![]),
+            ([late, late, None], vec!["ldap-outage-or-slow warning suspected [no backend]"]),
+            ([quick, late, quick], vec!["ldap-outage-or-slow warning suspected [b]"]),
+            (
+                [quick, Some((ACCEPTED, 4.0)), quick],
+                vec!["ldap-outage-or-slow warning suspected [b]"],
+            ),
+            (
+                [refused_at_once, refused_at_once, None],
+                vec!["ldap-outage-or-slow warning suspected [no backend]"],
+            ),
+            ([quick, quick, refused_at_once], vec!["secretkey-mismatch warning suspected [c]"]),
+            (
+                [wrong_password, wrong_password, None],
+                vec!["bad-or-disabled-credential info suspected [no backend]"],
+            ),
+            (
+                [late, quick, refused_at_once],
+                vec![
+                    "ldap-outage-or-slow warning suspected [a]",
+                    "secretkey-mismatch warning suspected [c]",
+                ],
+            ),
+        ] {
+            assert_eq!(found(&logins), expected, "{logins:?}");
+        }
+    }
+}
