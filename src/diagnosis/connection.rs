@@ -61,7 +61,7 @@ fn unreachable(case: &mut Case<'_>) {
     } else if names.is_empty() {
         "The load balancer's address does not answer, while every backend does.".to_owned()
     } else {
-        format!("{} did not answer, twice in a row.", list(&names))
+        format!("{} did not answer, and not when asked again.", list(&names))
     };
     case.add(
         Draft {

@@ -522,5 +522,5 @@ const DEFAULT_HOLD_SECONDS: u32 = 10;
 /// No answer silences the prober for longer.
 const MAX_HOLD_SECONDS: u32 = 60;
 
-/// The time for which a flow that was lost to the network is tried again.
-pub(super) const SECOND_TRY_AFTER: Duration = Duration::from_millis(100);
+/// How long what was lost to the network is left before it is tried again.
+pub(super) const TRY_AGAIN_AFTER: Duration = Duration::from_millis(100);

@@ -11,7 +11,7 @@ use http::{HeaderValue, Method};
 use tokio::time::Instant;
 use url::Url;
 
-use super::super::ask::{Asker, SECOND_TRY_AFTER};
+use super::super::ask::{Asker, TRY_AGAIN_AFTER};
 use super::super::flow::{boxed, path_of, unexpected};
 use super::visit::{Extra, Got, Pass, Visit, is_there};
 use crate::config::{Authority, Scope};
@@ -113,7 +113,7 @@ async fn way(asker: &Asker<'_>, pass: &Pass<'_>, path: &str) -> Outcome<BlobWay>
         Err(_) => false,
     };
     // Each redirect has a signature of its own, so the second try begins at the registry.
-    let last = if is_well || !asker.sleep_until(Instant::now() + SECOND_TRY_AFTER).await {
+    let last = if is_well || !asker.sleep_until(Instant::now() + TRY_AGAIN_AFTER).await {
         first
     } else {
         once(asker, pass, path).await

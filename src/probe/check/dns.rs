@@ -9,7 +9,7 @@ use http::Method;
 use secrecy::ExposeSecret as _;
 use tokio::time::Instant;
 
-use super::super::ask::{Ask, Asked, Asker, Auth, SECOND_TRY_AFTER};
+use super::super::ask::{Ask, Asked, Asker, Auth, TRY_AGAIN_AFTER};
 use super::super::flow;
 use crate::config::HostPort;
 use crate::model::{
@@ -68,7 +68,7 @@ fn backend_at(asker: &Asker<'_>, address: IpAddr, port: u16) -> Option<BackendNa
 async fn seen(asker: &Asker<'_>, at: SocketAddr) -> Outcome<DnsSeen> {
     match challenge(asker, at).await {
         Err(failure) if failure.reason.is_network() && !asker.is_over() => {
-            asker.sleep_until(Instant::now() + SECOND_TRY_AFTER).await;
+            asker.sleep_until(Instant::now() + TRY_AGAIN_AFTER).await;
             challenge(asker, at).await.map_or_else(Outcome::Failed, Outcome::Measured)
         }
         first => first.map_or_else(Outcome::Failed, Outcome::Measured),
