@@ -2,6 +2,7 @@
 //! step and reason, and the healthy backend beside it stays healthy.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -333,5 +334,34 @@ async fn a_round_of_nothing_but_silence_ends_by_its_deadline() {
     let round = round(registry, None).await;
     for backend in ["a", "b", "c"] {
         assert_eq!(end(&round, backend), Some((Step::Challenge, Reason::Timeout)));
+    }
+}
+
+/// A registry whose challenges come to this after others come to nothing.
+async fn later(lost: Act, times: usize) -> Server {
+    let left = AtomicUsize::new(times);
+    Server::start(None, move |request| match request.map(asks) {
+        None => Vec::new(),
+        Some(Asks::Challenge)
+            if left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() =>
+        {
+            vec![lost.clone()]
+        }
+        Some(asked) => well(asked),
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_breaks_off_is_asked_three_times_and_what_is_silent_twice() {
+    for (lost, times, expected) in [
+        (Act::Reset, 2, None),
+        (Act::Reset, 3, Some((Step::Challenge, Reason::ConnectionReset))),
+        (Act::Hang, 1, None),
+        (Act::Hang, 2, Some((Step::Challenge, Reason::Timeout))),
+    ] {
+        let (well, ill) = (healthy().await, later(lost.clone(), times).await);
+        let round = round(registry(PUBLIC, Scheme::Http, &[&ill, &well]), None).await;
+        assert_eq!(end(&round, "a"), expected, "{lost:?}, {times} times");
     }
 }
