@@ -14,6 +14,7 @@ mod dns;
 mod health;
 mod latency;
 mod pairs;
+mod public_url;
 mod push;
 mod session;
 mod upload;
@@ -51,6 +52,7 @@ pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> C
     };
     let (
         authorization_header,
+        public_url,
         dns,
         health,
         latency,
@@ -68,6 +70,7 @@ pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> C
             &before.authorization_header,
             authorization_header::look(asker, flows),
         ),
+        made(asker, Check::PublicUrl, last, &before.public_url, public_url::look(asker, flows),),
         made(asker, Check::Dns, last, &before.dns, dns::look(asker)),
         made(asker, Check::Health, last, &before.health, health::look(asker, flows)),
         made(asker, Check::Latency, last, &before.latency, latency::look(asker, flows)),
@@ -98,6 +101,7 @@ pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> C
     );
     *found = Checks {
         authorization_header,
+        public_url,
         dns,
         health,
         latency,
