@@ -388,7 +388,9 @@ pub(super) fn confirm(name: FindingName) -> &'static str {
             "Core's log says that the token was issued before the project's creation time."
         }
         FindingName::TokenTtlShorterThanTransfer => "Large layers fail late, small ones never.",
-        FindingName::RealmWrongEndpoint => "curl -si URL/v2/ shows the realm.",
+        FindingName::RealmWrongEndpoint => {
+            "curl -si of URL/v2/ and of URL/v2/REPOSITORY/tags/list shows the realm."
+        }
         FindingName::LocationWrongSchemeOrHost => {
             "docker push retries for ever or is refused, and its debug log shows the other URL."
         }

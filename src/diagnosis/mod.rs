@@ -31,6 +31,7 @@ mod health_check;
 mod jobs;
 mod keys;
 mod leeway;
+mod public_url;
 mod replicas;
 mod repository;
 mod skew;
@@ -41,6 +42,7 @@ mod tests;
 mod time;
 mod unexplained;
 mod uploads;
+mod versions;
 mod web_state;
 
 pub use statistics::wilson;
@@ -79,6 +81,8 @@ pub fn assess_after(round: &Round, earlier: &Earlier) -> Assessment {
     web_state::examine(&mut case);
     body_size::examine(&mut case);
     blob_redirect::examine(&mut case);
+    public_url::examine(&mut case);
+    versions::examine(&mut case);
     drift::examine(&mut case);
     directory::examine(&mut case);
     jobs::examine(&mut case);

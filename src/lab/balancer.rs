@@ -68,7 +68,8 @@ pub(super) struct Manglers {
     pub(super) network: Network,
     pub(super) clock_faults: Vec<(Fault, Duration)>,
     drops_authorization: bool,
-    host: Option<String>,
+    /// The beginning of a path, and the `Host` that nodes get under it.
+    hosts: Vec<(String, String)>,
     loses_proto: bool,
     html_paths: Vec<(String, u16)>,
     redirects: Vec<(String, String, u16)>,
@@ -81,7 +82,10 @@ impl Manglers {
     pub(super) fn suffer(&mut self, fault: &Fault, since: Duration) {
         match fault {
             Fault::DropsAuthorization => self.drops_authorization = true,
-            Fault::RewritesHost(host) => self.host = Some(host.clone()),
+            Fault::RewritesHost(host) => self.hosts.push((String::new(), host.clone())),
+            Fault::RewritesHostUnder { path, host } => {
+                self.hosts.push((path.clone(), host.clone()));
+            }
             Fault::LosesForwardedProto => self.loses_proto = true,
             Fault::HtmlPath { path, status } => self.html_paths.push((path.clone(), *status)),
             Fault::Redirect { path, to, status } => {
@@ -92,6 +96,12 @@ impl Manglers {
             Fault::Clock { .. } => self.clock_faults.push((fault.clone(), since)),
             other => self.network.suffer(other),
         }
+    }
+
+    /// The `Host` that nodes get instead of the client's under this path.
+    fn host(&self, path: &str) -> Option<&str> {
+        let (_, host) = self.hosts.iter().find(|(prefix, _)| path.starts_with(prefix.as_str()))?;
+        Some(host)
     }
 }
 
@@ -280,9 +290,8 @@ impl Balancer {
         if self.manglers.drops_authorization {
             headers.remove("authorization");
         }
-        if let Some(host) =
-            self.manglers.host.as_deref().and_then(|host| HeaderValue::from_str(host).ok())
-        {
+        let host = self.manglers.host(request.uri().path());
+        if let Some(host) = host.and_then(|host| HeaderValue::from_str(host).ok()) {
             headers.insert("host", host);
         }
         let proto = if self.manglers.loses_proto { "http" } else { "https" };
@@ -290,19 +299,21 @@ impl Balancer {
         forwarded
     }
 
-    /// The answer as the client, who asked for `host`, gets it.
+    /// The answer as the client gets it.
     pub(super) fn returned(
         &self,
         response: &mut Response<Bytes>,
         node: &str,
-        host: &str,
+        request: &Request<Bytes>,
         cookie: Option<&str>,
     ) {
+        let host = request.headers().get("host").and_then(|host| host.to_str().ok());
+        let host = host.unwrap_or_default();
         // nginx's proxy_redirect repairs a Location that names the upstream.
         let location = response.headers().get("location").and_then(|value| value.to_str().ok());
-        if let Some(upstream) = &self.manglers.host
+        if let Some(upstream) = self.manglers.host(request.uri().path())
             && let Some((_, place)) = location.and_then(|location| location.split_once("://"))
-            && let Some(rest) = place.strip_prefix(upstream.as_str())
+            && let Some(rest) = place.strip_prefix(upstream)
         {
             let repaired = format!("https://{host}{rest}");
             set(response, "location", &repaired);

@@ -100,9 +100,12 @@ impl Call<'_> {
         self.request.headers().get(name)?.to_str().ok()
     }
 
-    /// The host that the client wrote.
+    /// The host that the client wrote, or what stands in its place.
     pub(super) fn host(&self) -> &str {
-        self.header("host").unwrap_or_default()
+        match &self.settings.host_under {
+            Some((path, host)) if self.path().starts_with(path.as_str()) => host,
+            _ => self.header("host").unwrap_or_default(),
+        }
     }
 
     /// The values of a query parameter, decoded, in their order.

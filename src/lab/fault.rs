@@ -94,6 +94,13 @@ pub enum Fault {
     ForwardedProtoHttp,
     /// The node's nginx holds an old address of core.
     StaleUpstream,
+    /// The node's nginx, or the balancer, sends this `Host` on, for paths that begin so alone.
+    RewritesHostUnder {
+        /// The beginning of the path.
+        path: String,
+        /// The `Host` that is sent instead.
+        host: String,
+    },
 
     // Credentials and the database (D).
     /// The robot's secret was changed; the prober still has the old one.
@@ -229,6 +236,10 @@ pub enum Fault {
     // Drift (J).
     /// Another version.
     Family(Family),
+    /// Another `auth_mode`.
+    AuthMode(String),
+    /// The node's nginx sends `Strict-Transport-Security`.
+    StrictTransportSecurity,
 
     // The balancer alone.
     /// Drops `Authorization`.

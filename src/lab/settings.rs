@@ -31,6 +31,10 @@ pub(super) struct Settings {
     pub(super) realm: Option<String>,
     pub(super) forwarded_http: bool,
     pub(super) stale_upstream: bool,
+    /// The beginning of a path, and the `Host` that core gets under it.
+    pub(super) host_under: Option<(String, String)>,
+    pub(super) auth_mode: String,
+    pub(super) strict_transport: bool,
     pub(super) secret_changed: bool,
     pub(super) robot_disabled: bool,
     pub(super) permission_missing: bool,
@@ -155,6 +159,9 @@ impl Settings {
             realm: None,
             forwarded_http: false,
             stale_upstream: false,
+            host_under: None,
+            auth_mode: "db_auth".to_owned(),
+            strict_transport: false,
             secret_changed: false,
             robot_disabled: false,
             permission_missing: false,
@@ -221,6 +228,11 @@ impl Settings {
             Fault::Realm(url) => self.realm = Some(url.clone()),
             Fault::ForwardedProtoHttp => self.forwarded_http = true,
             Fault::StaleUpstream => self.stale_upstream = true,
+            Fault::RewritesHostUnder { path, host } => {
+                self.host_under = Some((path.clone(), host.clone()));
+            }
+            Fault::AuthMode(mode) => self.auth_mode.clone_from(mode),
+            Fault::StrictTransportSecurity => self.strict_transport = true,
             Fault::SecretChanged => self.secret_changed = true,
             Fault::RobotDisabled => self.robot_disabled = true,
             Fault::PermissionMissing => self.permission_missing = true,

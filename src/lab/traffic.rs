@@ -210,9 +210,7 @@ impl World {
             match reaction {
                 Reaction::Answer { mut response, after } => {
                     self.balancer.busy(index, elapsed + after);
-                    let host = request.headers().get("host").and_then(|host| host.to_str().ok());
-                    let host = host.unwrap_or_default();
-                    self.balancer.returned(&mut response, &node.name, host, cookie.as_deref());
+                    self.balancer.returned(&mut response, &node.name, request, cookie.as_deref());
                     if !self.balancer.plan.transparent {
                         let date = self.balancer_now(elapsed + delay + after);
                         set(&mut response, "date", &http_date(date));

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::{
     BackendName, BlobRedirects, BodyLimit, ComponentHealth, DnsReport, Outcome, Route, Skipped,
+    UrlSaid,
 };
 
 macro_rules! checks {
@@ -51,6 +52,8 @@ macro_rules! checks {
 checks! {
     /// Does a bearer token reach the registry, or does a proxy drop the header?
     AuthorizationHeader = "authorization_header", Anonymous, Round;
+    /// Do the paths that clients meet first send them to the same token endpoint as `/v2/`?
+    PublicUrl = "public_url", Anonymous, Interval;
     /// Where does the public name lead, and does every address answer as a backend?
     Dns = "dns", Anonymous, Interval;
     /// What does each backend say of its own components?
@@ -252,6 +255,8 @@ pub struct Rung {
 pub struct Checks {
     /// [`Check::AuthorizationHeader`].
     pub authorization_header: Checked<Vec<OfRoute<HeaderFate>>>,
+    /// [`Check::PublicUrl`].
+    pub public_url: Checked<Vec<OfRoute<UrlSaid>>>,
     /// [`Check::Dns`].
     pub dns: Checked<DnsReport>,
     /// [`Check::Health`], of backends.
@@ -305,6 +310,7 @@ impl Checks {
     pub fn runs(&self) -> Vec<CheckRun> {
         let run = |check: &Check| match check {
             Check::AuthorizationHeader => run(*check, &self.authorization_header),
+            Check::PublicUrl => run(*check, &self.public_url),
             Check::Dns => run(*check, &self.dns),
             Check::Health => run(*check, &self.health),
             Check::Latency => run(*check, &self.latency),

@@ -20,6 +20,8 @@ pub struct BackendFacts {
     /// The version it tells without credentials. Harbor 2.13 and later tell none; then this is
     /// `Measured(None)`.
     pub version: Outcome<Option<Version>>,
+    /// What its answers of this round told of its settings.
+    pub settings: super::Settings,
 }
 
 /// Who the prober is to the registry. Harbor treats the kinds differently: users are locked after

@@ -134,6 +134,7 @@ pub(crate) fn round(backends: &[&str]) -> Round {
                 address: format!("10.0.0.{n}:443"),
                 family: Family::Harbor2,
                 version: Outcome::Measured(Some(Version { major: 2, minor: 10, patch: 3 })),
+                settings: super::Settings::new(),
             })
             .collect(),
         flows: routes.iter().cloned().map(flow).collect(),

@@ -14,11 +14,12 @@ use tokio::time::Instant;
 
 use super::clock::Clocks;
 use super::pace::Pace;
+use super::settings::Notes;
 use crate::clock::Clock;
 use crate::config::{self, Authority, Backend, Credentials, HostPort, Scheme};
 use crate::model::{
     Answer, Certificate, Check, ClockSource, DnsRecord, Failure, Issuer, ResponseCount, Route,
-    Step, Timeline, TokenFacts,
+    Setting, Step, Timeline, TokenFacts,
 };
 use crate::registry;
 use crate::transport::{Body, Connect, Destination, Exchange, Link, Reply, Request, Wire};
@@ -161,6 +162,8 @@ pub(super) struct Tally {
     pub(super) certificates: BTreeMap<Route, Certificate>,
     /// Requests of checks, answered or not.
     pub(super) requests: BTreeMap<Check, u32>,
+    /// What the backends told of their settings.
+    pub(super) settings: Notes,
 }
 
 /// Asks for one registry during one round.
@@ -446,10 +449,28 @@ impl<'a> Asker<'a> {
                 invalid: peer.invalid.clone(),
             };
             tally.certificates.insert(route.clone(), certificate);
+            if let (Some(backend), Some(version)) = (route.backend(), peer.tls_version) {
+                tally.settings.note(backend, Setting::TlsVersion, version.to_owned());
+            }
         }
         let Ok(reply) = &exchange.result else { return };
+        // A token may come from another server than the route's.
+        if let Some(backend) = route.backend().filter(|_| step != Step::Token)
+            && let Some(secure) = registry::csrf_cookie_secure(&reply.headers)
+        {
+            tally.settings.note(backend, Setting::CsrfCookieSecure, secure);
+        }
         *tally.responses.entry((route.clone(), step, reply.status, fresh_token)).or_default() += 1;
         self.clocks.book_answer(route, exchange, begins_upload);
+    }
+
+    /// Books what an answer along a route told of a backend's settings.
+    pub(super) fn book_settings(&self, route: &Route, told: Vec<(Setting, String)>) {
+        let Some(backend) = route.backend() else { return };
+        let mut tally = self.tally();
+        for (setting, value) in told {
+            tally.settings.note(backend, setting, value);
+        }
     }
 
     /// Books the time that a token says it was issued at.

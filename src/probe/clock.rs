@@ -189,7 +189,7 @@ async fn of_backend(asker: &Asker<'_>, flow: &Flow, backend: &BackendName, until
     }
 }
 
-/// Harbor's core tells robots its time to the millisecond. People are not logged in for it: that
+/// Harbor's core tells robots its time to the millisecond, and its settings. People are not logged in for it: that
 /// costs a password hash or a question to a directory.
 async fn system_time(asker: &Asker<'_>, link: &mut dyn Link, flow: &Flow) {
     let credentials = asker.registry.credentials.as_ref();
@@ -198,7 +198,10 @@ async fn system_time(asker: &Asker<'_>, link: &mut dyn Link, flow: &Flow) {
     let (Some(robot), true, Some(true)) = (robot, harbor, flow.passed(Step::Token)) else { return };
     let ask = Ask::get(Step::Challenge, "/api/v2.0/systeminfo", Auth::Basic(robot));
     let asked = asker.ask(link, &flow.route, ask).await;
-    let stamp = asked.reply().and_then(|reply| registry::systeminfo_time(&reply.body));
+    let reply = asked.reply().filter(|reply| reply.status == 200);
+    let told = reply.map(|reply| registry::system_settings(&reply.body));
+    asker.book_settings(&flow.route, told.unwrap_or_default());
+    let stamp = reply.and_then(|reply| registry::systeminfo_time(&reply.body));
     if stamp.is_some() {
         asker.clocks.book(&flow.route, ClockSource::Systeminfo, &asked.exchange, stamp);
     }

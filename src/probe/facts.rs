@@ -1,11 +1,11 @@
-//! What a backend tells of itself without credentials: family and version.
+//! What a backend tells of itself without credentials: family, version and settings.
 
 use super::ask::{Ask, Asker, Auth};
 use super::flow;
 use super::matrix;
 use crate::config::Backend;
 use crate::model::{
-    BackendFacts, Failure, Family, Flow, Outcome, Reason, Route, Skipped, Step, Version,
+    BackendFacts, Failure, Family, Flow, Outcome, Reason, Route, Settings, Skipped, Step, Version,
 };
 use crate::registry;
 
@@ -24,7 +24,8 @@ pub(super) async fn facts(
         Family::Unknown => Outcome::Skipped(Skipped::EarlierStepFailed),
     };
     let (name, address) = (backend.name.clone(), backend.address.to_string());
-    BackendFacts { name, address, family, version }
+    // What it tells of its settings is noted with the answers, and put here when all are in.
+    BackendFacts { name, address, family, version, settings: Settings::new() }
 }
 
 async fn harbor(asker: &Asker<'_>, route: &Route) -> Outcome<Option<Version>> {
@@ -41,6 +42,7 @@ async fn harbor(asker: &Asker<'_>, route: &Route) -> Outcome<Option<Version>> {
         }
         Ok(_) => asked.reply().map(|reply| reply.body.clone()).unwrap_or_default(),
     };
+    asker.book_settings(route, registry::system_settings(&body));
     match registry::harbor_version(&body) {
         Ok(version) => Outcome::Measured(version),
         Err(found) => Outcome::Failed(Failure::of_answer(

@@ -14,7 +14,7 @@ use super::token;
 use crate::config::Authority;
 use crate::model::{
     Answer, AuthScheme, Challenge, Failure, Family, Flow, FlowResult, Outcome, Reason, Route,
-    Skipped, Step, StepReport,
+    Setting, Skipped, Step, StepReport,
 };
 use crate::registry;
 use crate::transport::Link;
@@ -128,6 +128,11 @@ async fn run(asker: &Asker<'_>, route: &Route, flow: &mut Flow) -> Option<Token>
     }
     let mut link = asker.link(route);
     let (asked, failure) = access(asker, link.as_mut(), route, Step::Access, "/v2/", &token).await;
+    // nginx adds headers to what went well; this is the same request at every node.
+    if let Some(reply) = asked.reply().filter(|_| failure.is_none()) {
+        let told = registry::strict_transport(&reply.headers);
+        asker.book_settings(route, vec![(Setting::StrictTransportSecurity, told)]);
+    }
     flow.steps.push(report(Step::Access, asked, failure.as_ref()));
     if failure.is_none()
         && let Some(scope) = &asker.registry.scope

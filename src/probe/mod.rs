@@ -13,6 +13,7 @@ mod flow;
 mod matrix;
 mod pace;
 mod round;
+mod settings;
 mod suspicion;
 mod token;
 

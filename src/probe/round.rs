@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::ask::{Asker, Memory, Token, remember};
 use super::clock::{self, Clocks};
+use super::settings::Known;
 use super::suspicion::Held;
 use super::{balancer, check, facts, flow, matrix, suspicion};
 use crate::clock::Clock;
@@ -43,6 +44,7 @@ pub struct Prober {
     clocks: Clocks,
     held: Held,
     checks: check::Kept,
+    settings: Known,
     rounds: u64,
     seeds: StdRng,
 }
@@ -63,6 +65,7 @@ impl Prober {
             clocks: Clocks::default(),
             held: Held::default(),
             checks: check::Kept::default(),
+            settings: Known::default(),
             rounds: 0,
             seeds: StdRng::seed_from_u64(seed),
         }
@@ -94,9 +97,14 @@ impl Prober {
         let asker = Asker::new(&registry, backends, &*self.wire, remembered, clock, deadline, seed);
 
         let kept = (&mut self.held, &mut self.checks);
-        let measured = measure(&asker, kept, number, progress).await;
+        let mut measured = measure(&asker, kept, number, progress).await;
         progress(Progress::Done);
-        let tally = asker.finish();
+        let mut tally = asker.finish();
+        self.settings.keep(&names);
+        let mut told = self.settings.learn(std::mem::take(&mut tally.settings), began);
+        for facts in &mut measured.backends {
+            facts.settings = told.remove(&facts.name).unwrap_or_default();
+        }
         let (clocks, stepped) = match self.clocks.end() {
             Ok(clocks) => (clocks, stepped),
             Err(stepped) => (Vec::new(), Some(stepped)),

@@ -63,7 +63,7 @@ pub fn harbor_health(body: &[u8]) -> Result<Vec<ComponentHealth>, &'static str> 
     Ok(list.iter().take(32).filter_map(component).collect())
 }
 
-fn version(text: &str) -> Option<Version> {
+pub(super) fn version(text: &str) -> Option<Version> {
     let core = text.trim_start_matches('v').split(['-', '+']).next()?;
     let mut numbers = core.split('.');
     let major = numbers.next()?.parse().ok()?;

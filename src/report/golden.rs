@@ -9,12 +9,12 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::sample::{
-    add, backend, fail, finding, healthy, key_mismatch, pairs, refused, snapshot, unmeasured,
+    add, backend, fail, finding, healthy, key_mismatch, pairs, refused, snapshot, tell, unmeasured,
 };
 use super::*;
 use crate::model::{
     CellResult, ClockInterval, ClockSource, Confidence, Failure, Finding, FindingName, Issuer,
-    Judged, KeyId, Outcome, Phase, Reason, RegistryName, Route, Severity, Skipped, Step,
+    Judged, KeyId, Outcome, Phase, Reason, RegistryName, Route, Setting, Severity, Skipped, Step,
 };
 
 const SCHEMA: &str = "deploy/schema/check.schema.json";
@@ -34,13 +34,24 @@ fn cases() -> Vec<(&'static str, Snapshot, u8)> {
         ("hostile", snapshot([hostile()]), 2),
         ("hundred-backends", snapshot([key_mismatch(100, 42)]), 2),
         ("twenty-backends", snapshot([two_bad_pairs(20)]), 2),
-        ("two-registries", snapshot([named("alpha", healthy(2)), named("beta", suspected())]), 2),
+        ("two-registries", snapshot([named("alpha", told()), named("beta", suspected())]), 2),
     ]
 }
 
 fn named(name: &str, mut judged: Judged) -> Judged {
     judged.round.registry = RegistryName::parse(name).unwrap();
     judged.round.url = format!("https://{name}.example.com");
+    judged
+}
+
+fn told() -> Judged {
+    let mut judged = healthy(2);
+    let settings = [
+        (Setting::HarborVersion, "2.15.2"),
+        (Setting::AuthMode, "db_auth"),
+        (Setting::ExternalUrl, "https://alpha.example.com"),
+    ];
+    tell(&mut judged, &settings, "https://alpha.example.com/service/token");
     judged
 }
 
@@ -142,6 +153,7 @@ fn two_bad_pairs(backends: usize) -> Judged {
 fn hostile() -> Judged {
     let mut judged = key_mismatch(3, 2);
     judged.round.url = HOSTILE.to_owned();
+    tell(&mut judged, &[(Setting::AuthMode, HOSTILE)], HOSTILE);
     let failure = Failure::of_answer(Reason::Html, HOSTILE);
     fail(&mut judged, &Route::Balancer, Step::Token, failure.clone());
     judged.round.flows[0].lost_before = Some(failure.clone());

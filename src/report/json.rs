@@ -10,6 +10,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, js
 use serde::Serialize;
 use serde_json::Value;
 
+use super::backends::{BackendReport, UrlReport, backends, public_urls};
 use super::checks::{CheckReport, checks};
 use super::wording::{clean, clean_lines, runbook};
 use crate::model::{
@@ -45,12 +46,16 @@ pub struct Registry {
     pub seconds: Option<f64>,
     /// Named causes, worst first. A healthy registry has none.
     pub findings: Vec<Finding>,
+    /// What the backends tell of themselves: family, version, settings.
+    pub backends: Vec<BackendReport>,
     /// One token flow over each route, backends first.
     pub routes: Vec<Route>,
     /// Tokens carried from each issuer to each verifier.
     pub matrix: Vec<Pair>,
     /// The checks beside the token flow, and why any was not made.
     pub checks: Vec<CheckReport>,
+    /// Where the challenges of each route send clients, under `/v2/` and under a repository.
+    pub public_url: Vec<UrlReport>,
     /// Clocks, by backend and source.
     pub clocks: Vec<Clock>,
     /// The key that signed the token which each backend's flow was given.
@@ -240,9 +245,11 @@ fn registry(name: &RegistryName, state: &RegistryState) -> Registry {
         started: None,
         seconds: None,
         findings: Vec::new(),
+        backends: Vec::new(),
         routes: Vec::new(),
         matrix: Vec::new(),
         checks: Vec::new(),
+        public_url: Vec::new(),
         clocks: Vec::new(),
         keys: Vec::new(),
         balancer: None,
@@ -254,9 +261,11 @@ fn registry(name: &RegistryName, state: &RegistryState) -> Registry {
         started: Some(round.started.to_rfc3339_opts(SecondsFormat::Millis, true)),
         seconds: Some(micros(round.seconds)),
         findings: judged.assessment.findings.iter().map(finding).collect(),
+        backends: backends(round),
         routes: round.flows.iter().map(route).collect(),
         matrix: round.matrix.cells.iter().map(pair).collect(),
         checks: checks(round),
+        public_url: public_urls(round),
         clocks: round.clocks.iter().map(clock).collect(),
         keys: round.flows.iter().filter_map(key).collect(),
         balancer: balancer(judged),

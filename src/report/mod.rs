@@ -5,6 +5,7 @@
 //! is written anywhere either, and nobody is asked whether standard output is a terminal. Texts
 //! that servers had a hand in pass through `wording` before they are put into any output.
 
+mod backends;
 mod checks;
 pub mod json;
 mod junit;

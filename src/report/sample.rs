@@ -7,11 +7,12 @@ use std::time::Duration;
 use chrono::DateTime;
 
 use crate::model::{
-    Account, Answer, Assessment, BackendName, BalancerRun, Cell, CellResult, Checked, Checks,
-    ClockInterval, ClockReading, ClockSource, Confidence, Failure, Finding, FindingName, Flow,
-    FlowResult, Issuer, Judged, KeyId, Matrix, Outcome, Phase, ProgramFacts, Ratio, Reason,
-    Refusal, RegistryName, RegistryState, Round, Route, Severity, Share, Skipped, Snapshot, Status,
-    Step, StepReport, Timeline, TokenFacts,
+    Account, Answer, Assessment, BackendFacts, BackendName, BalancerRun, Cell, CellResult, Checked,
+    Checks, ClockInterval, ClockReading, ClockSource, Confidence, Failure, Family, Finding,
+    FindingName, Flow, FlowResult, Issuer, Judged, KeyId, Matrix, Named, OfRoute, Outcome, Phase,
+    ProgramFacts, Ratio, Reason, Refusal, RegistryName, RegistryState, Round, Route, Setting,
+    Severity, Share, Skipped, Snapshot, Status, Step, StepReport, Timeline, TokenFacts, Told,
+    UrlSaid,
 };
 
 const GOOD_KEY: &str = "ROZD:ZLAK:BIJH:7DHL:6KGU:MRHU:CSG3:JQUX:P4QU:EQIE:ABJS:MSDK";
@@ -133,6 +134,39 @@ pub(super) fn healthy(backends: usize) -> Judged {
             clock_words: Vec::new(),
         },
     }
+}
+
+/// Lets the backends tell these settings, and every route these realms.
+pub(super) fn tell(judged: &mut Judged, settings: &[(Setting, &str)], realm: &str) {
+    let told = |(setting, value): &(Setting, &str)| {
+        (*setting, Told { value: (*value).to_owned(), settled: true })
+    };
+    let named = |realm: &str| Named {
+        realm: realm.to_owned(),
+        service: Some("harbor-registry".to_owned()),
+        allowed: true,
+    };
+    let round = &mut judged.round;
+    let names = round.flows.iter().filter_map(|flow| flow.route.backend());
+    round.backends = names
+        .map(|name| BackendFacts {
+            name: name.clone(),
+            address: "10.0.0.1:443".to_owned(),
+            family: Family::Harbor2,
+            version: Outcome::Measured(None),
+            settings: settings.iter().map(told).collect(),
+        })
+        .collect();
+    let said = |flow: &Flow| OfRoute {
+        route: flow.route.clone(),
+        value: Outcome::Measured(UrlSaid {
+            base: named(realm),
+            repository: Outcome::Measured(named(realm)),
+            slash: Outcome::Skipped(Skipped::NotSampled),
+        }),
+    };
+    let found = Outcome::Measured(round.flows.iter().map(said).collect());
+    round.checks.public_url = Checked { at: Some(round.started), requests: 8, found };
 }
 
 /// A finding with every text filled in plainly.

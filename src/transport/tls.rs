@@ -152,6 +152,8 @@ pub struct PeerCertificate {
     pub chain_length: usize,
     /// Nothing if it is valid for the public name, else why not.
     pub invalid: Option<String>,
+    /// The version of TLS, `1.2` or `1.3`; none if the handshake went no further.
+    pub tls_version: Option<&'static str>,
 }
 
 impl PeerCertificate {
@@ -219,6 +221,17 @@ struct Recorder {
     stamps: Stamps,
 }
 
+impl Recorder {
+    /// Each version has its own way to prove the key, which comes after the certificate.
+    fn note_version(&self, version: &'static str) {
+        self.stamps.note(|n| {
+            if let Some(certificate) = &mut n.certificate {
+                Arc::make_mut(certificate).tls_version = Some(version);
+            }
+        });
+    }
+}
+
 impl ServerCertVerifier for Recorder {
     fn verify_server_cert(
         &self,
@@ -244,6 +257,7 @@ impl ServerCertVerifier for Recorder {
                 leaf: end_entity.to_vec(),
                 chain_length: 1 + intermediates.len(),
                 invalid,
+                tls_version: None,
             }));
         });
         if self.accept_invalid { Ok(ServerCertVerified::assertion()) } else { verdict }
@@ -255,6 +269,7 @@ impl ServerCertVerifier for Recorder {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
+        self.note_version("1.2");
         self.inner.verify_tls12_signature(message, cert, dss)
     }
 
@@ -264,6 +279,7 @@ impl ServerCertVerifier for Recorder {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
+        self.note_version("1.3");
         self.inner.verify_tls13_signature(message, cert, dss)
     }
 

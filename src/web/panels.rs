@@ -9,8 +9,8 @@ use chrono::{DateTime, Utc};
 
 use super::text::{milliseconds, offset, percent, seconds};
 use crate::model::{
-    BalancerRun, Cell, CellResult, Certificate, Failure, Flow, Issuer, Judged, KeyCount, KeyId,
-    Leeway, Matrix, Outcome, Round, Route, Step,
+    BackendFacts, BalancerRun, Cell, CellResult, Certificate, Failure, Flow, Issuer, Judged,
+    KeyCount, KeyId, Leeway, Matrix, Outcome, Round, Route, Setting, Step, Told,
 };
 
 /// Above this many verifiers only the pairs that were not accepted are listed.
@@ -25,6 +25,8 @@ pub(super) struct RouteRow<'a> {
     pub(super) route: &'a str,
     pub(super) address: &'a str,
     pub(super) software: String,
+    /// What the backend told of its settings, in a line.
+    pub(super) settings: String,
     pub(super) failure: Option<(&'static str, &'a Failure)>,
     pub(super) steps: Vec<StepMark>,
     pub(super) took: String,
@@ -58,11 +60,16 @@ impl<'a> RouteRow<'a> {
             address: facts.map_or(&round.url, |facts| &facts.address),
             software: facts.map_or_else(
                 || "load balancer".to_owned(),
-                |facts| match facts.version.measured() {
-                    Some(Some(version)) => format!("{} {version}", facts.family),
+                |facts| match (
+                    facts.version.measured(),
+                    facts.settings.get(&Setting::HarborVersion),
+                ) {
+                    (Some(Some(version)), _) => format!("{} {version}", facts.family),
+                    (_, Some(told)) => format!("{} {}", facts.family, told.value),
                     _ => facts.family.to_string(),
                 },
             ),
+            settings: facts.map_or_else(String::new, settings),
             failure: flow.failure().map(|(step, failure)| (step.as_str(), failure)),
             steps: steps.map(|step| StepMark::new(step, flow)).collect(),
             took: seconds(flow.seconds()),
@@ -70,6 +77,15 @@ impl<'a> RouteRow<'a> {
             certificate: certificate.map(|certificate| expiry(certificate, now)),
         }
     }
+}
+
+/// The settings that a backend told; versions stand beside the family.
+fn settings(facts: &BackendFacts) -> String {
+    let told = facts.settings.iter().filter(|(setting, _)| **setting != Setting::HarborVersion);
+    let words = |(setting, told): (&Setting, &Told)| {
+        format!("{} {}", setting.as_str().replace('_', " "), told.value)
+    };
+    told.map(words).collect::<Vec<_>>().join(", ")
 }
 
 impl StepMark {

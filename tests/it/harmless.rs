@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::Method;
 use registry_prober::lab::{Entry, Family, Options, Scenario};
-use registry_prober::model::{CheckRun, Outcome};
+use registry_prober::model::{Check, CheckRun, Outcome};
 
 use crate::support::simulated::{Arrived, Simulation, Weather, paused};
 
@@ -114,6 +114,23 @@ fn a_session_is_sent_back_where_something_is_read_and_never_where_it_is_written(
         assert_eq!(request.session, reads, "{request:?}");
         // A known session is not replaced, so that reading keeps none.
         assert!(!request.new_session || !reads, "{request:?}");
+    }
+}
+
+#[test]
+fn where_paths_lead_is_asked_twice_of_each_route_whatever_they_say() {
+    let odd = ["realm-wrong-on-repository-path", "realm-wrong-endpoint"].map(|scenario| {
+        let scenario = Scenario::named(scenario).expect("it is embedded");
+        let options = Options { nodes: Some(3), ..Options::default() };
+        paused(async {
+            let mut lab = Simulation::new(&scenario, &options, Weather::fair(), |_| {});
+            lab.round().await.0.checks.runs()
+        })
+    });
+    for runs in odd.iter().chain([&HEALTHY.runs]) {
+        let run = runs.iter().find(|run| run.check == Check::PublicUrl).expect("a check");
+        assert!(run.made.measured().is_some(), "{run:?}");
+        assert_eq!(run.requests, 2 * 4, "three nodes and the load balancer");
     }
 }
 

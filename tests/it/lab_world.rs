@@ -228,6 +228,7 @@ fn seen(world: &mut World, entry: Entry, held: Option<&str>, elapsed: Duration) 
         ("/service/token?service=harbor-registry&scope=repository:probe/canary:pull", None),
         ("/v2/", own.as_deref()),
         (TAGS, own.as_deref()),
+        (TAGS, None),
         ("/v2/", held),
         ("/v2/", Some("Bearer garbage")),
         ("/api/v2.0/systeminfo", Some(login.as_str())),
@@ -236,7 +237,9 @@ fn seen(world: &mut World, entry: Entry, held: Option<&str>, elapsed: Duration) 
         let _ = write!(text, "\n{uri} {}", tell(&reaction));
         if let (Reaction::Answer { response, .. }, true) = (reaction, uri.ends_with("systeminfo")) {
             let info: Value = serde_json::from_slice(response.body()).unwrap_or_default();
-            let _ = write!(text, " {}", info["harbor_version"]);
+            for told in ["harbor_version", "auth_mode", "external_url"] {
+                let _ = write!(text, " {}", info[told]);
+            }
         }
     }
     for (method, path) in [("GET", "/api/v2.0/ping"), ("POST", "/api/v2.0/ping"), ("GET", HEALTH)] {

@@ -87,7 +87,7 @@ fn systeminfo(call: &Call<'_>, principal: &Principal) -> Response<Bytes> {
     let settings = call.settings;
     let mut info = Map::new();
     let mut tell = |name: &str, value: Value| info.insert(name.to_owned(), value);
-    tell("auth_mode", json!("db_auth"));
+    tell("auth_mode", json!(settings.auth_mode));
     tell("banner_message", json!(""));
     tell("primary_auth_mode", json!(false));
     tell("self_registration", json!(false));

@@ -26,6 +26,9 @@ pub(super) fn answer(call: &mut Call<'_>) -> Reaction {
     if matches!(status, 200 | 201 | 204 | 206 | 301 | 302 | 303 | 304 | 307 | 308) {
         set(&mut response, "x-frame-options", "DENY");
         set(&mut response, "content-security-policy", "frame-ancestors 'none'");
+        if call.settings.strict_transport {
+            set(&mut response, "strict-transport-security", "max-age=31536000");
+        }
     }
     finish(&mut response, call.method(), call.now);
     Reaction::Answer { response, after: call.spent }

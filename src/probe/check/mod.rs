@@ -15,6 +15,7 @@ mod dns;
 mod health;
 mod latency;
 mod pairs;
+mod public_url;
 mod push;
 mod replications;
 mod session;
@@ -61,6 +62,7 @@ pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> C
     };
     let (
         authorization_header,
+        public_url,
         dns,
         health,
         latency,
@@ -79,6 +81,7 @@ pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> C
             &before.authorization_header,
             authorization_header::look(asker, flows),
         ),
+        made(asker, Check::PublicUrl, last, &before.public_url, public_url::look(asker, flows),),
         made(asker, Check::Dns, last, &before.dns, dns::look(asker)),
         made(asker, Check::Health, last, &before.health, health::look(asker, flows)),
         made(asker, Check::Latency, last, &before.latency, latency::look(asker, flows)),
@@ -110,6 +113,7 @@ pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> C
     );
     *found = Checks {
         authorization_header,
+        public_url,
         dns,
         health,
         latency,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::model::sample;
 use crate::model::{
     CellResult, ClockInterval, Confidence, Failure, FindingName, Judged, Outcome, Ratio, Reason,
-    Round, Severity, Share, Skipped, Snapshot, Step,
+    Round, Setting, Severity, Share, Skipped, Snapshot, Step, Told,
 };
 use crate::web::page::render;
 
@@ -168,6 +168,22 @@ fn a_healthy_registry_says_what_was_seen_to_be_right() {
     {
         assert!(!page.contains(word), "{word}");
     }
+}
+
+#[test]
+fn a_backend_shows_the_version_and_the_settings_that_it_told() {
+    let told = |value: &str| Told { value: value.to_owned(), settled: true };
+    let round = sample::bent(&["a", "b"], |round| {
+        let facts = &mut round.backends[0];
+        facts.version = Outcome::Measured(None);
+        facts.settings.insert(Setting::HarborVersion, told("2.15.2"));
+        facts.settings.insert(Setting::AuthMode, told("<b>ldap_auth"));
+        facts.settings.insert(Setting::TlsVersion, told("1.3"));
+    });
+    let page = squeezed(&page(&sample::snapshot(&[sample::judged(round, Vec::new())])));
+    assert!(page.contains("<small>harbor-2 2.15.2</small>"));
+    assert!(page.contains("<small>auth mode &#60;b&#62;ldap_auth, tls version 1.3</small>"));
+    assert!(page.contains("<small>harbor-2 2.10.3</small></th>"), "b told no setting");
 }
 
 #[test]

@@ -1,0 +1,44 @@
+//! What a route says of the public URL under the paths that clients meet first.
+
+use serde::Serialize;
+
+use super::Outcome;
+
+/// Where the answers of one route send clients.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct UrlSaid {
+    /// The challenge of `/v2/`, as it was when the others were asked for.
+    pub base: Named,
+    /// The challenge of a repository: what a client that begins with a pull meets.
+    pub repository: Outcome<Named>,
+    /// Where `/v2` without its slash leads. A proxy that ends TLS before the node may lose the
+    /// scheme there, which no client minds.
+    pub slash: Outcome<Place>,
+}
+
+impl UrlSaid {
+    /// What the repository's challenge names, where that is not what `/v2/` does.
+    pub fn other(&self) -> Option<&Named> {
+        self.repository.measured().filter(|named| **named != self.base)
+    }
+}
+
+/// Where a challenge sends clients for a token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Named {
+    /// The token endpoint.
+    pub realm: String,
+    /// For whom the token shall be; none if the challenge does not say.
+    pub service: Option<String>,
+    /// Whether the endpoint is at the public authority or at one that is configured as allowed.
+    pub allowed: bool,
+}
+
+/// Where a redirect leads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Place {
+    /// Scheme and authority, or `/` where it names none.
+    pub to: String,
+    /// Whether that is the public URL's, or none.
+    pub public: bool,
+}
