@@ -10,7 +10,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, js
 use serde::Serialize;
 use serde_json::Value;
 
-use super::checks::{CheckReport, checks};
+use super::checks::{CheckMatrices, CheckReport, CheckValues, checks, matrices, values};
 use super::wording::{clean, clean_lines, runbook};
 use crate::model::{
     self, CellResult, ClockSource, Confidence, FindingName, Judged, Reason, RegistryName,
@@ -51,6 +51,11 @@ pub struct Registry {
     pub matrix: Vec<Pair>,
     /// The checks beside the token flow, and why any was not made.
     pub checks: Vec<CheckReport>,
+    /// Cookies, sessions and uploads carried from each issuer to each verifier, by the check that
+    /// did it; empty lists where it was not made.
+    pub check_matrices: CheckMatrices,
+    /// What checks found at each backend or route; empty lists where they were not made.
+    pub check_values: CheckValues,
     /// Clocks, by backend and source.
     pub clocks: Vec<Clock>,
     /// The key that signed the token which each backend's flow was given.
@@ -243,6 +248,8 @@ fn registry(name: &RegistryName, state: &RegistryState) -> Registry {
         routes: Vec::new(),
         matrix: Vec::new(),
         checks: Vec::new(),
+        check_matrices: CheckMatrices::default(),
+        check_values: CheckValues::default(),
         clocks: Vec::new(),
         keys: Vec::new(),
         balancer: None,
@@ -257,6 +264,8 @@ fn registry(name: &RegistryName, state: &RegistryState) -> Registry {
         routes: round.flows.iter().map(route).collect(),
         matrix: round.matrix.cells.iter().map(pair).collect(),
         checks: checks(round),
+        check_matrices: matrices(round),
+        check_values: values(round),
         clocks: round.clocks.iter().map(clock).collect(),
         keys: round.flows.iter().filter_map(key).collect(),
         balancer: balancer(judged),
