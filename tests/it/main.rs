@@ -27,6 +27,8 @@ mod lab_world;
 mod modes;
 mod neighbours;
 #[cfg(test)]
+mod on_demand;
+#[cfg(test)]
 mod operations;
 #[cfg(test)]
 mod pairs;

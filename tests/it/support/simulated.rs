@@ -155,6 +155,15 @@ impl Simulation {
     }
 }
 
+impl Simulation {
+    /// One round on demand, beside the registry's own.
+    pub(crate) async fn round_on_demand(&self) -> Round {
+        let deadline = Instant::now() + Duration::from_secs(13);
+        let mut prober = self.prober.on_demand();
+        prober.round(&self.backends, self.clock, deadline, &|_| {}).await
+    }
+}
+
 /// The registry beside, at this address, with the same accounts.
 fn beside(registry: &Registry, at: SocketAddr) -> (Vec<Backend>, Registry) {
     let name = BackendName::parse("beside").expect("a good name");
