@@ -9,8 +9,8 @@ use super::counters::{RouteTally, StepTally, Tallies, Tally, signing_backend};
 use super::exposition::{Page, Sample};
 use super::names;
 use crate::model::{
-    BackendFacts, Certificate, Checked, Checks, ClockReading, Flow, Judged, KeyId, Leeway, OfPair,
-    Outcome, Route, SessionVerdict, Severity, Snapshot, Step, TokenFacts,
+    BackendFacts, Certificate, Check, ClockReading, Flow, Judged, KeyId, Leeway, Outcome, Route,
+    Severity, Snapshot, Step, TokenFacts,
 };
 
 /// Writes every family of registries, backends and routes.
@@ -232,49 +232,30 @@ fn checks(page: &mut Page, snapshot: &Snapshot) {
             })
         }),
     );
-    page.family(
-        &names::CSRF_CROSS_VALID,
-        pairs(snapshot, |checks| &checks.csrf, |verdict| verdict.is_accepted()),
-    );
-    page.family(
-        &names::SESSION_CROSS_VALID,
-        pairs(snapshot, |checks| &checks.session, |known| *known == SessionVerdict::Known),
-    );
-    page.family(
-        &names::UPLOAD_CROSS_VALID,
-        newest(snapshot).flat_map(|(name, judged)| {
-            let uploads = judged.round.checks.upload.measured();
-            uploads.into_iter().flat_map(|uploads| &uploads.pairs).filter_map(move |pair| {
-                let labels = [name, pair.issuer.as_str(), pair.verifier.as_str()];
-                Some(Sample::flag(labels, pair.value.measured()?.accepted()))
-            })
-        }),
-    );
+    for (definition, check) in [
+        (&names::CSRF_CROSS_VALID, Check::Csrf),
+        (&names::SESSION_CROSS_VALID, Check::Session),
+        (&names::UPLOAD_CROSS_VALID, Check::Upload),
+    ] {
+        page.family(definition, pairs(snapshot, check));
+    }
     page.family(
         &names::CONTENT_PRESENT,
         newest(snapshot).flat_map(|(name, judged)| {
-            let content = judged.round.checks.content.measured();
-            content.into_iter().flat_map(move |content| {
-                content.at.iter().filter_map(move |at| {
-                    let whole = content.is_whole(at.found.measured()?);
-                    Some(Sample::flag([name, at.backend.as_str()], whole))
-                })
+            judged.round.checks.content_present().filter_map(move |(backend, present)| {
+                Some(Sample::flag([name, backend.as_str()], *present.measured()?))
             })
         }),
     );
 }
 
 /// The pairs of a check of which something is known.
-fn pairs<'a, T: 'a>(
-    snapshot: &'a Snapshot,
-    of: impl Fn(&'a Checks) -> &'a Checked<Vec<OfPair<T>>> + 'a,
-    valid: impl Fn(&T) -> bool + Copy + 'a,
-) -> impl Iterator<Item = Sample> + 'a {
+fn pairs(snapshot: &Snapshot, check: Check) -> impl Iterator<Item = Sample> {
     newest(snapshot).flat_map(move |(name, judged)| {
-        let pairs = of(&judged.round.checks).measured().into_iter().flatten();
-        pairs.filter_map(move |pair| {
+        let pairs = judged.round.checks.matrix(check).map_or(Vec::new(), |matrix| matrix.pairs);
+        pairs.into_iter().filter_map(move |pair| {
             let labels = [name, pair.issuer.as_str(), pair.verifier.as_str()];
-            Some(Sample::flag(labels, valid(pair.value.measured()?)))
+            Some(Sample::flag(labels, pair.accepted()?))
         })
     })
 }

@@ -48,7 +48,7 @@ pub enum Step {
     Access,
     /// `GET /v2/<repository>/tags/list` with the token, where a scope is configured.
     Repository,
-    /// Not of the flow: a request of a check beside it.
+    /// Not of the flow: a request of a check beside it, or for a clock.
     Check,
 }
 

@@ -8,6 +8,7 @@
 mod answer;
 mod balancer;
 mod body_limit;
+mod carried;
 mod check;
 mod clock;
 mod content;
@@ -36,6 +37,7 @@ mod upload;
 pub use answer::{Answer, AuthScheme, Challenge, Family, Version};
 pub use balancer::{BalancerRun, KeyCount, Ratio, Share};
 pub use body_limit::{BodyLimit, Bytes};
+pub use carried::{Carried, CheckMatrix, CheckPair};
 pub use check::{
     Cadence, Check, CheckRun, Checked, Checks, CsrfVerdict, HeaderFate, OfPair, OfRoute, Privilege,
     Reach, Rung, SessionVerdict,

@@ -321,7 +321,10 @@ impl<'a> Asker<'a> {
         }
         let limit = ask.within.unwrap_or(self.registry.timeout).min(self.registry.timeout);
         let deadline = (Instant::now() + limit).min(self.deadline);
-        let (step, fresh_token) = (ask.step, matches!(ask.auth, Auth::Bearer(_)));
+        // A token held since an earlier round may be refused for good reasons.
+        let fresh = |token: &Token| token.received >= self.began;
+        let fresh_token = matches!(ask.auth, Auth::Bearer(token) if fresh(token));
+        let step = ask.step;
         let begins_upload = ask.method == Method::POST;
         if let Some(check) = ask.check {
             *self.tally().requests.entry(check).or_default() += 1;
@@ -344,12 +347,13 @@ impl<'a> Asker<'a> {
             }
             answer
         });
-        self.book(route, step, fresh_token, &exchange, begins_upload);
+        self.count(route, step, fresh_token, &exchange);
+        self.clocks.book_answer(route, &exchange, begins_upload);
         Asked { exchange, answer }
     }
 
-    /// Asks for a page at an instant, or as soon after as the route's pace allows. What comes back
-    /// belongs to no step, and nothing but its time is of interest.
+    /// Asks for a page at an instant, or as soon after as the route's pace allows. Nothing but the
+    /// time that comes back is of interest; whoever asked books it.
     pub(super) async fn ask_at(
         &self,
         link: &mut dyn Link,
@@ -362,14 +366,17 @@ impl<'a> Asker<'a> {
         if let Some(memory) = memory {
             memory.pace.wait(self.deadline).await;
         }
-        let ask = Ask::get(Step::Challenge, path, Auth::None);
+        let ask = Ask::get(Step::Check, path, Auth::None);
         let mut headers = self.headers(route, memory, &ask);
         headers.push((CACHE_CONTROL, HeaderValue::from_static("no-cache")));
         let deadline =
             (at.max(Instant::now()) + self.registry.timeout).min(until).min(self.deadline);
         self.wire.wait_until(at.min(deadline)).await;
-        let path = ask.path;
-        link.send(Request { method: Method::GET, path, headers, body: Body::Empty, deadline }).await
+        let (step, path) = (ask.step, ask.path);
+        let request = Request { method: Method::GET, path, headers, body: Body::Empty, deadline };
+        let exchange = link.send(request).await;
+        self.count(route, step, false, &exchange);
+        exchange
     }
 
     fn headers(
@@ -427,14 +434,8 @@ impl<'a> Asker<'a> {
         self.tally().requests.get(&check).copied().unwrap_or_default()
     }
 
-    fn book(
-        &self,
-        route: &Route,
-        step: Step,
-        fresh_token: bool,
-        exchange: &Exchange,
-        begins_upload: bool,
-    ) {
+    /// Counts an answer, and notes the certificate that came with it.
+    fn count(&self, route: &Route, step: Step, fresh_token: bool, exchange: &Exchange) {
         let mut tally = self.tally();
         if let Some(peer) = &exchange.certificate
             && !tally.certificates.contains_key(route)
@@ -461,7 +462,6 @@ impl<'a> Asker<'a> {
             tally.settings.note(backend, Setting::CsrfCookieSecure, secure);
         }
         *tally.responses.entry((route.clone(), step, reply.status, fresh_token)).or_default() += 1;
-        self.clocks.book_answer(route, exchange, begins_upload);
     }
 
     /// Books what an answer along a route told of a backend's settings.

@@ -196,7 +196,7 @@ async fn system_time(asker: &Asker<'_>, link: &mut dyn Link, flow: &Flow) {
     let robot = credentials.filter(|credentials| credentials.username.starts_with("robot$"));
     let harbor = matrix::family(flow) == Family::Harbor2;
     let (Some(robot), true, Some(true)) = (robot, harbor, flow.passed(Step::Token)) else { return };
-    let ask = Ask::get(Step::Challenge, "/api/v2.0/systeminfo", Auth::Basic(robot));
+    let ask = Ask::get(Step::Check, "/api/v2.0/systeminfo", Auth::Basic(robot));
     let asked = asker.ask(link, &flow.route, ask).await;
     let reply = asked.reply().filter(|reply| reply.status == 200);
     let told = reply.map(|reply| registry::system_settings(&reply.body));

@@ -71,6 +71,20 @@ impl Prober {
         }
     }
 
+    /// A prober that begins anew in the place of this one. What the checks found last remains.
+    #[must_use]
+    pub fn twin(&self) -> Self {
+        let anew = Self::new(Arc::clone(&self.registry), Arc::clone(&self.wire));
+        Self { checks: self.checks.twin(), ..anew }
+    }
+
+    /// A prober for rounds on demand beside those of this one and its twins. It makes none of the
+    /// checks that are not made in every round, and tells what they found last.
+    #[must_use]
+    pub fn on_demand(&self) -> Self {
+        Self { checks: self.checks.on_demand(), ..self.twin() }
+    }
+
     /// Measures everything once and always ends by `deadline`: what was not reached by then is
     /// said to be skipped.
     pub async fn round(

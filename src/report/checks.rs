@@ -4,8 +4,9 @@ use chrono::SecondsFormat;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::json::PairResult;
 use super::wording::clean;
-use crate::model::{self, CheckRun, Outcome, Privilege, Round, Skipped};
+use crate::model::{self, Carried, Check, CheckRun, Outcome, Privilege, Round, Skipped};
 
 /// One check beside the token flow.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
@@ -36,6 +37,143 @@ pub enum CheckResult {
     Failed,
     /// It was not made.
     Skipped,
+}
+
+/// What the checks carried from each backend to the others.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, JsonSchema)]
+pub struct CheckMatrices {
+    /// CSRF cookies, as a browser brings them from one backend to another.
+    pub csrf: Vec<CheckPair>,
+    /// Sessions.
+    pub session: Vec<CheckPair>,
+    /// Uploads that were begun at the issuer.
+    pub upload: Vec<CheckPair>,
+}
+
+/// One cell of such a matrix. With many backends not every pair is tried; those that were not are
+/// left out.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct CheckPair {
+    /// The backend that gave it.
+    pub issuer: String,
+    /// The backend that was shown it.
+    pub verifier: String,
+    /// What came of it.
+    pub result: PairResult,
+    /// Why it was refused (`unknown_key`, `foreign_origin`, `unknown_session`, `upload_invalid`:
+    /// signed with another secret, `upload_unknown`), failed (a reason as in `routes`) or skipped;
+    /// null if it was accepted.
+    pub reason: Option<&'static str>,
+}
+
+/// What the checks found at each backend or route.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, JsonSchema)]
+pub struct CheckValues {
+    /// What each backend's health page says of its components.
+    pub components: Vec<ComponentReport>,
+    /// Whether each backend has the canary's content.
+    pub content: Vec<ContentPresent>,
+    /// How large a request body each route lets through.
+    pub body_limits: Vec<RouteLimit>,
+}
+
+/// One component of one backend.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct ComponentReport {
+    /// The backend that tells.
+    pub backend: String,
+    /// `database`, `redis` and so on.
+    pub component: String,
+    /// Whether it is called healthy.
+    pub healthy: bool,
+}
+
+/// Whether a backend has the canary's content, whole and the same as most have.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct ContentPresent {
+    /// The backend.
+    pub backend: String,
+    /// Null if nothing was learned.
+    pub present: Option<bool>,
+    /// Why nothing was learned; else null.
+    pub reason: Option<&'static str>,
+}
+
+/// What a route made of request bodies of which only the length was declared.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct RouteLimit {
+    /// The route.
+    pub route: String,
+    /// The greatest length in bytes that was tried and not refused, below the smallest that was;
+    /// null if nothing was learned.
+    pub passes_bytes: Option<u64>,
+    /// The smallest length in bytes that was refused with 413; null if none was.
+    pub refused_bytes: Option<u64>,
+    /// Why nothing was learned; else null.
+    pub reason: Option<&'static str>,
+}
+
+/// The pairs of every check of a round that has some.
+pub(super) fn matrices(round: &Round) -> CheckMatrices {
+    let pairs = |check| {
+        let matrix = round.checks.matrix(check);
+        matrix.iter().flat_map(|matrix| &matrix.pairs).map(pair).collect()
+    };
+    CheckMatrices {
+        csrf: pairs(Check::Csrf),
+        session: pairs(Check::Session),
+        upload: pairs(Check::Upload),
+    }
+}
+
+fn pair(pair: &model::CheckPair<'_>) -> CheckPair {
+    CheckPair {
+        issuer: pair.issuer.to_string(),
+        verifier: pair.verifier.to_string(),
+        result: match pair.result {
+            Carried::Accepted { .. } => PairResult::Accepted,
+            Carried::Refused(_) => PairResult::Refused,
+            Carried::Failed(_) => PairResult::Failed,
+            Carried::Skipped(_) => PairResult::Skipped,
+        },
+        reason: pair.reason(),
+    }
+}
+
+/// What the checks of a round found at each backend or route.
+pub(super) fn values(round: &Round) -> CheckValues {
+    let checks = &round.checks;
+    let component =
+        |(backend, told): (&model::BackendName, &model::ComponentHealth)| ComponentReport {
+            backend: backend.to_string(),
+            component: clean(&told.component),
+            healthy: told.healthy,
+        };
+    let content = |(backend, present): (&model::BackendName, Outcome<bool>)| ContentPresent {
+        backend: backend.to_string(),
+        present: present.measured().copied(),
+        reason: unknown(&present),
+    };
+    let limit = |of: &model::OfRoute<model::BodyLimit>| RouteLimit {
+        route: of.route.to_string(),
+        passes_bytes: of.value.measured().map(|limit| limit.passes),
+        refused_bytes: of.value.measured().and_then(|limit| limit.refused),
+        reason: unknown(&of.value),
+    };
+    CheckValues {
+        components: checks.components().map(component).collect(),
+        content: checks.content_present().map(content).collect(),
+        body_limits: checks.body_limit.measured().into_iter().flatten().map(limit).collect(),
+    }
+}
+
+/// Why a value is not known.
+fn unknown<T>(value: &Outcome<T>) -> Option<&'static str> {
+    match value {
+        Outcome::Measured(_) => None,
+        Outcome::Failed(failure) => Some(failure.reason.as_str()),
+        Outcome::Skipped(reason) => Some(reason.as_str()),
+    }
 }
 
 /// Every check of a round.

@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::sample::{
-    add, backend, fail, finding, healthy, key_mismatch, pairs, refused, snapshot, tell, unmeasured,
+    add, backend, check_refused, fail, finding, healthy, key_mismatch, pairs, refused, snapshot,
+    tell, unmeasured,
 };
 use super::*;
 use crate::model::{
@@ -29,6 +30,7 @@ fn cases() -> Vec<(&'static str, Snapshot, u8)> {
         ("key-mismatch", snapshot([key_mismatch(3, 2)]), 2),
         ("clock-skew-healed", snapshot([clock_skew()]), 2),
         ("unreachable-backend", snapshot([unreachable()]), 1),
+        ("check-refused", snapshot([check_refused()]), 1),
         ("no-round-yet", unmeasured(), 3),
         ("no-registry", snapshot([]), 3),
         ("hostile", snapshot([hostile()]), 2),
@@ -253,13 +255,15 @@ fn every_document_obeys_the_shipped_schema() {
 fn a_document_that_breaks_the_contract_fails_the_shipped_schema() {
     let schema: Value = serde_json::from_str(&fs::read_to_string(root(SCHEMA)).unwrap()).unwrap();
     let validator = jsonschema::draft202012::new(&schema).unwrap();
-    let good = serde_json::to_value(json::document(&snapshot([key_mismatch(3, 2)]))).unwrap();
-    let breaks: [(&str, Value); 6] = [
+    let snapshot = snapshot([key_mismatch(3, 2), named("other", check_refused())]);
+    let good = serde_json::to_value(json::document(&snapshot)).unwrap();
+    let breaks: [(&str, Value); 7] = [
         ("/status", "fine".into()),
         ("/registries/0/findings/0/finding", "bad-karma".into()),
         ("/registries/0/routes/3/reason", "because".into()),
         ("/registries/0/routes/3/step", "login".into()),
         ("/registries/0/matrix/0/result", "maybe".into()),
+        ("/registries/1/check_matrices/csrf/0/result", "maybe".into()),
         ("/registries/0/balancer/flows", (-1).into()),
     ];
     assert!(validator.is_valid(&good));

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::backends::{BackendReport, UrlReport, backends, public_urls};
-use super::checks::{CheckReport, checks};
+use super::checks::{CheckMatrices, CheckReport, CheckValues, checks, matrices, values};
 use super::wording::{clean, clean_lines, runbook};
 use crate::model::{
     self, CellResult, ClockSource, Confidence, FindingName, Judged, Reason, RegistryName,
@@ -56,6 +56,11 @@ pub struct Registry {
     pub checks: Vec<CheckReport>,
     /// Where the challenges of each route send clients, under `/v2/` and under a repository.
     pub public_url: Vec<UrlReport>,
+    /// Cookies, sessions and uploads carried from each issuer to each verifier, by the check that
+    /// did it; empty lists where it was not made.
+    pub check_matrices: CheckMatrices,
+    /// What checks found at each backend or route; empty lists where they were not made.
+    pub check_values: CheckValues,
     /// Clocks, by backend and source.
     pub clocks: Vec<Clock>,
     /// The key that signed the token which each backend's flow was given.
@@ -250,6 +255,8 @@ fn registry(name: &RegistryName, state: &RegistryState) -> Registry {
         matrix: Vec::new(),
         checks: Vec::new(),
         public_url: Vec::new(),
+        check_matrices: CheckMatrices::default(),
+        check_values: CheckValues::default(),
         clocks: Vec::new(),
         keys: Vec::new(),
         balancer: None,
@@ -266,6 +273,8 @@ fn registry(name: &RegistryName, state: &RegistryState) -> Registry {
         matrix: round.matrix.cells.iter().map(pair).collect(),
         checks: checks(round),
         public_url: public_urls(round),
+        check_matrices: matrices(round),
+        check_values: values(round),
         clocks: round.clocks.iter().map(clock).collect(),
         keys: round.flows.iter().filter_map(key).collect(),
         balancer: balancer(judged),

@@ -7,12 +7,13 @@ use std::time::Duration;
 use chrono::DateTime;
 
 use crate::model::{
-    Account, Answer, Assessment, BackendFacts, BackendName, BalancerRun, Cell, CellResult, Checked,
-    Checks, ClockInterval, ClockReading, ClockSource, Confidence, Failure, Family, Finding,
-    FindingName, Flow, FlowResult, Issuer, Judged, KeyId, Matrix, Named, OfRoute, Outcome, Phase,
-    ProgramFacts, Ratio, Reason, Refusal, RegistryName, RegistryState, Round, Route, Setting,
-    Severity, Share, Skipped, Snapshot, Status, Step, StepReport, Timeline, TokenFacts, Told,
-    UrlSaid,
+    Account, Answer, Assessment, BackendFacts, BackendName, BalancerRun, BodyLimit, Cell,
+    CellResult, Checked, Checks, ClockInterval, ClockReading, ClockSource, ComponentHealth,
+    Confidence, Content, ContentAt, ContentFound, CsrfVerdict, Failure, Family, Finding,
+    FindingName, Flow, FlowResult, Issuer, Judged, KeyId, Matrix, Named, OfPair, OfRoute, Outcome,
+    Phase, ProgramFacts, Ratio, Reason, Refusal, RegistryName, RegistryState, Round, Route,
+    Setting, Severity, Share, Skipped, Snapshot, Status, Step, StepReport, Timeline, TokenFacts,
+    Told, UploadVerdict, Uploads, UrlSaid,
 };
 
 const GOOD_KEY: &str = "ROZD:ZLAK:BIJH:7DHL:6KGU:MRHU:CSG3:JQUX:P4QU:EQIE:ABJS:MSDK";
@@ -278,6 +279,85 @@ pub(super) fn key_mismatch(backends: usize, guilty: usize) -> Judged {
     };
     add(&mut judged, cause);
     judged
+}
+
+/// One backend has a CSRF key of its own, a limit on bodies and a component that is not well; the
+/// check of uploads found nothing wrong.
+pub(super) fn check_refused() -> Judged {
+    let mut judged = healthy(3);
+    let names = [backend(1), backend(2), backend(3)];
+    let odd = &names[1];
+    let csrf = of_pairs(&names, |issuer, verifier| match (issuer == odd, verifier == odd) {
+        (true, true) | (false, false) => Outcome::Measured(CsrfVerdict::Accepted),
+        _ if *verifier == backend(3) => Outcome::Failed(Failure::of_answer(Reason::BadGateway, "")),
+        _ => Outcome::Measured(CsrfVerdict::UnknownKey),
+    });
+    let upload = of_pairs(&names, |_, verifier| {
+        Outcome::Measured(if verifier == odd {
+            UploadVerdict::KnownLate { after_ms: 500 }
+        } else {
+            UploadVerdict::Known
+        })
+    });
+    let told = |name: &BackendName| {
+        let redis = ComponentHealth { component: "redis".to_owned(), healthy: name != odd };
+        let route = Route::Backend(name.clone());
+        OfRoute { route, value: Outcome::Measured(vec![redis]) }
+    };
+    let limit = |name: &BackendName| OfRoute {
+        route: Route::Backend(name.clone()),
+        value: Outcome::Measured(if name == odd {
+            BodyLimit { passes: 1 << 20, refused: Some((1 << 20) + 1) }
+        } else {
+            BodyLimit { passes: 20 << 30, refused: None }
+        }),
+    };
+    let content = Content {
+        repository: "probe/canary".to_owned(),
+        tag: "canary".to_owned(),
+        digest: "sha256:aa".to_owned(),
+        config: None,
+        at: names.iter().map(|name| content_at(name, name != odd)).collect(),
+    };
+    let checks = &mut judged.round.checks;
+    checks.csrf = made(csrf);
+    checks.upload = made(Uploads { pairs: upload, ..Uploads::default() });
+    checks.health = made(names.iter().map(told).collect());
+    checks.body_limit = made(names.iter().map(limit).collect());
+    checks.content = made(content);
+    let cause = Finding {
+        summary: "harbor-02 makes and reads CSRF cookies with another key".to_owned(),
+        ..finding(FindingName::CsrfKeyMismatch, Severity::Warning, Confidence::Proved, &[2])
+    };
+    add(&mut judged, cause);
+    judged
+}
+
+fn of_pairs<T>(
+    names: &[BackendName],
+    value: impl Fn(&BackendName, &BackendName) -> Outcome<T>,
+) -> Vec<OfPair<T>> {
+    let mut pairs = Vec::new();
+    for (issuer, verifier) in names.iter().flat_map(|i| names.iter().map(move |v| (i, v))) {
+        let value = value(issuer, verifier);
+        pairs.push(OfPair { issuer: issuer.clone(), verifier: verifier.clone(), value });
+    }
+    pairs
+}
+
+fn content_at(name: &BackendName, there: bool) -> ContentAt {
+    let found = ContentFound {
+        listed: true,
+        tagged: there.then(|| "sha256:aa".to_owned()),
+        manifest: there,
+        ..ContentFound::default()
+    };
+    ContentAt { backend: name.clone(), found: Outcome::Measured(found) }
+}
+
+fn made<T>(found: T) -> Checked<T> {
+    let at = DateTime::from_timestamp(1_790_000_000, 0);
+    Checked { at, requests: 9, found: Outcome::Measured(found) }
 }
 
 /// A snapshot of judged registries.

@@ -64,7 +64,7 @@ struct Fleet {
 }
 
 struct Member {
-    /// Never turned itself; probes on demand get a twin.
+    /// Never turned itself: its twin is, and those made of it for probes on demand.
     wheel: Wheel,
     stop: CancellationToken,
 }
@@ -144,11 +144,12 @@ impl Daemon {
         taken
     }
 
-    /// One round of a registry now, apart from its timer and its counters. None for a registry
-    /// that is not configured.
+    /// One round of a registry now, apart from its timer and its counters. Checks that are not made
+    /// in every round stay with the registry's own rounds, whose last results are told. None for a
+    /// registry that is not configured.
     pub async fn probe_now(&self, name: &RegistryName, within: Duration) -> Option<Arc<Judged>> {
         let deadline = Instant::now() + within;
-        let mut wheel = self.fleet.lock().await.members.get(name)?.wheel.twin();
+        let mut wheel = self.fleet.lock().await.members.get(name)?.wheel.on_demand();
         let earlier = self.board.past.earlier(name);
         Some(wheel.turn(deadline, &earlier, &|_| ()).await.judged)
     }

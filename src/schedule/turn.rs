@@ -18,7 +18,6 @@ const USER_AGENT: &str = concat!("registry-prober/", env!("CARGO_PKG_VERSION"));
 /// Turns again and again for one registry, and remembers what is needed in between.
 pub struct Wheel {
     registry: Arc<Registry>,
-    wire: Arc<dyn Wire>,
     prober: Prober,
     /// As last found; kept while they cannot be found.
     backends: Vec<Backend>,
@@ -52,15 +51,27 @@ impl Wheel {
 
     /// A wheel over another wire.
     pub fn over(registry: Arc<Registry>, wire: Arc<dyn Wire>) -> Self {
-        let prober = Prober::new(Arc::clone(&registry), Arc::clone(&wire));
-        Self { registry, wire, prober, backends: Vec::new() }
+        let prober = Prober::new(Arc::clone(&registry), wire);
+        Self { registry, prober, backends: Vec::new() }
     }
 
-    /// A second wheel for the same registry: it shares nothing that a round changes.
+    /// A second wheel for the same registry, to turn in the place of this one: of what a round
+    /// changes, it shares only what the checks found last.
     #[must_use]
     pub fn twin(&self) -> Self {
-        let twin = Self::over(Arc::clone(&self.registry), Arc::clone(&self.wire));
-        Self { backends: self.backends.clone(), ..twin }
+        self.with(self.prober.twin())
+    }
+
+    /// A wheel for turns on demand beside those of this one and its twins: it leaves to them the
+    /// checks that are not made in every round, and tells what they found last.
+    #[must_use]
+    pub fn on_demand(&self) -> Self {
+        self.with(self.prober.on_demand())
+    }
+
+    fn with(&self, prober: Prober) -> Self {
+        let (registry, backends) = (Arc::clone(&self.registry), self.backends.clone());
+        Self { registry, prober, backends }
     }
 
     /// The registry.

@@ -3,7 +3,12 @@
 use chrono::{DateTime, Utc};
 
 use super::text::{ago, count};
-use crate::model::{CheckRun, Outcome, Round, Skipped};
+use crate::model::{
+    BackendName, BodyLimit, Bytes, Check, CheckRun, Checks, OfRoute, Outcome, Round, Skipped,
+};
+
+/// Names of a list that people still read.
+const LISTED: usize = 12;
 
 /// One check: what it looks at, and when it was last made or why not.
 pub(super) struct CheckRow {
@@ -13,16 +18,31 @@ pub(super) struct CheckRow {
     pub(super) class: &'static str,
     pub(super) sign: &'static str,
     pub(super) state: String,
+    /// What it found at which backends or routes, where it found values and no pairs.
+    pub(super) found: Vec<Found>,
+}
+
+/// One value, and whose it is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) class: &'static str,
+    pub(super) text: String,
+}
+
+impl Found {
+    fn new(class: &'static str, text: String) -> Self {
+        Self { class, text }
+    }
 }
 
 /// Those that were made first; then those that were not, and why.
 pub(super) fn checks(round: &Round, now: DateTime<Utc>) -> Vec<CheckRow> {
     let mut runs = round.checks.runs();
     runs.sort_by_key(|run| matches!(run.made, Outcome::Skipped(_)));
-    runs.iter().map(|run| row(run, now)).collect()
+    runs.iter().map(|run| row(run, &round.checks, now)).collect()
 }
 
-fn row(run: &CheckRun, now: DateTime<Utc>) -> CheckRow {
+fn row(run: &CheckRun, checks: &Checks, now: DateTime<Utc>) -> CheckRow {
     let (class, sign, state) = match &run.made {
         Outcome::Measured(()) => {
             let requests = usize::try_from(run.requests).unwrap_or(usize::MAX);
@@ -34,7 +54,87 @@ fn row(run: &CheckRun, now: DateTime<Utc>) -> CheckRow {
     };
     let check = run.check;
     let (name, about, needs) = (check.as_str(), check.about(), check.privilege().as_str());
-    CheckRow { name, about, needs, class, sign, state }
+    CheckRow { name, about, needs, class, sign, state, found: found(check, checks) }
+}
+
+fn found(check: Check, checks: &Checks) -> Vec<Found> {
+    match check {
+        Check::Health => components(checks),
+        Check::Content => content(checks),
+        Check::BodyLimit => {
+            let all = checks.body_limit.measured();
+            all.map_or_else(Vec::new, |routes| limits(routes))
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn components(checks: &Checks) -> Vec<Found> {
+    let told: Vec<_> = checks.components().collect();
+    if told.is_empty() {
+        return Vec::new();
+    }
+    let sick = told.iter().filter(|(_, told)| !told.healthy);
+    let sick: Vec<String> =
+        sick.map(|(backend, told)| format!("{} at {backend}", told.component)).collect();
+    if sick.is_empty() {
+        let all = count(told.len(), "component is", "components are");
+        return vec![Found::new("", format!("{all} called healthy"))];
+    }
+    vec![Found::new("critical", format!("✕ not healthy: {}", list(&sick)))]
+}
+
+fn content(checks: &Checks) -> Vec<Found> {
+    let with = |present| -> Vec<&BackendName> {
+        let all = checks.content_present();
+        all.filter(|(_, found)| found.measured() == present).map(|(backend, _)| backend).collect()
+    };
+    let lines = [
+        ("critical", "✕ missing or another at", with(Some(&false))),
+        ("", "not known of", with(None)),
+        ("", "there at", with(Some(&true))),
+    ];
+    let lines = lines.into_iter().filter(|(.., names)| !names.is_empty());
+    lines
+        .map(|(class, what, names)| Found::new(class, format!("{what} {}", list(&names))))
+        .collect()
+}
+
+fn limits(routes: &[OfRoute<BodyLimit>]) -> Vec<Found> {
+    let mut kinds: Vec<(Option<BodyLimit>, Vec<&str>)> = Vec::new();
+    for of in routes {
+        let limit = of.value.measured().copied();
+        match kinds.iter_mut().find(|(kind, _)| *kind == limit) {
+            Some((_, names)) => names.push(of.route.as_str()),
+            None => kinds.push((limit, vec![of.route.as_str()])),
+        }
+    }
+    kinds.sort_by_key(|(kind, _)| kind.map_or(u64::MAX, |kind| kind.refused.unwrap_or(u64::MAX)));
+    let line = |(kind, names): (Option<BodyLimit>, Vec<&str>)| {
+        let names = list(&names);
+        Found::new(
+            "",
+            match kind {
+                None => format!("not known of {names}"),
+                Some(BodyLimit { passes, refused: Some(refused) }) => {
+                    format!("{} passes and {} does not: {names}", Bytes(passes), Bytes(refused))
+                }
+                Some(BodyLimit { passes, .. }) => {
+                    format!("no limit up to {}: {names}", Bytes(passes))
+                }
+            },
+        )
+    };
+    kinds.into_iter().map(line).collect()
+}
+
+/// The first names, and how many more.
+fn list<T: ToString>(names: &[T]) -> String {
+    let mut words: Vec<String> = names.iter().take(LISTED).map(ToString::to_string).collect();
+    if names.len() > LISTED {
+        words.push(format!("{} more", names.len() - LISTED));
+    }
+    words.join(", ")
 }
 
 fn why(reason: Skipped) -> &'static str {

@@ -6,6 +6,7 @@
 
 mod checks;
 mod guard;
+mod matrix;
 mod operate;
 mod page;
 mod panels;

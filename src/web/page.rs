@@ -9,7 +9,8 @@ use axum::response::{Html, IntoResponse, Response};
 use chrono::{DateTime, Utc};
 
 use super::checks::{CheckRow, checks};
-use super::panels::{Balancer, Clocks, MatrixPanel, RouteRow, routes};
+use super::matrix::{MatrixPanel, carried};
+use super::panels::{Balancer, Clocks, RouteRow, routes};
 use super::text::{Span, ago, count, seconds, spans};
 use super::{PATHS, Shared};
 use crate::model::{
@@ -102,6 +103,8 @@ struct RoundView<'a> {
     findings: Vec<FindingView<'a>>,
     routes: Vec<RouteRow<'a>>,
     matrix: MatrixPanel<'a>,
+    /// What the checks carried from backend to backend.
+    carried: Vec<MatrixPanel<'a>>,
     clocks: Clocks<'a>,
     balancer: Balancer<'a>,
     checks: Vec<CheckRow>,
@@ -152,6 +155,7 @@ impl<'a> RoundView<'a> {
                 .collect(),
             routes: routes(round, now),
             matrix: MatrixPanel::new(&round.matrix),
+            carried: carried(round),
             clocks: Clocks::new(judged),
             balancer: Balancer::new(judged),
             checks: checks(round, now),

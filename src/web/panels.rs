@@ -1,22 +1,16 @@
-//! What was measured, arranged for the page: routes, matrix, clocks, balancer.
+//! What was measured, arranged for the page: routes, clocks, balancer.
 //!
 //! Graphics are rectangles whose places are computed here, since the page may have no inline
 //! style. Every one of them repeats what stands beside it in words.
-
-use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
 use super::text::{milliseconds, offset, percent, seconds};
 use crate::model::{
-    BackendFacts, BalancerRun, Cell, CellResult, Certificate, Failure, Flow, Issuer, Judged,
-    KeyCount, KeyId, Leeway, Matrix, Outcome, Round, Route, Setting, Step, Told,
+    BackendFacts, BalancerRun, Certificate, Failure, Flow, Judged, KeyCount, KeyId, Leeway,
+    Outcome, Round, Setting, Step, Told,
 };
 
-/// Above this many verifiers only the pairs that were not accepted are listed.
-const WIDEST_MATRIX: usize = 16;
-/// And of those, so many.
-const LISTED_PAIRS: usize = 100;
 /// A certificate with fewer days left is marked.
 const SOON_DAYS: i64 = 21;
 
@@ -106,116 +100,6 @@ fn expiry(certificate: &Certificate, now: DateTime<Utc>) -> (&'static str, Strin
         None if certificate.not_after <= now => ("critical", "✕ expired".to_owned()),
         None if days < SOON_DAYS => ("warning", format!("▲ {days}\u{a0}d left")),
         None => ("", format!("{days}\u{a0}d left")),
-    }
-}
-
-/// Who accepts whose tokens.
-pub(super) struct MatrixPanel<'a> {
-    pub(super) verifiers: Vec<&'a str>,
-    pub(super) rows: Vec<MatrixRow<'a>>,
-    /// Instead of the rows, where there would be too many columns.
-    pub(super) exceptions: Vec<(&'a str, &'a str, CellMark)>,
-    pub(super) wide: bool,
-    pub(super) unlisted: usize,
-    pub(super) accepted: usize,
-    pub(super) refused: usize,
-    pub(super) unanswered: usize,
-    pub(super) untried: usize,
-    pub(super) keys: usize,
-}
-
-/// The tokens of one issuer.
-pub(super) struct MatrixRow<'a> {
-    pub(super) issuer: &'a str,
-    pub(super) key: Option<&'a str>,
-    pub(super) cells: Vec<CellMark>,
-}
-
-/// One pair.
-pub(super) struct CellMark {
-    pub(super) class: &'static str,
-    pub(super) sign: &'static str,
-    pub(super) word: String,
-    pub(super) detail: String,
-}
-
-impl<'a> MatrixPanel<'a> {
-    pub(super) fn new(matrix: &'a Matrix) -> Self {
-        let verifiers = matrix.verifiers();
-        let wide = verifiers.len() > WIDEST_MATRIX;
-        let number = |word| matrix.cells.iter().filter(|c| c.result.as_str() == word).count();
-        let keys: BTreeSet<&KeyId> = matrix.cells.iter().filter_map(|c| c.key.as_ref()).collect();
-        let odd = |cell: &&Cell| {
-            !matches!(cell.result, CellResult::Accepted | CellResult::Skipped { .. })
-        };
-        let exception = |cell: &'a Cell| {
-            (cell.issuer.as_str(), cell.verifier.as_str(), CellMark::new(Some(cell)))
-        };
-        let odd_cells = matrix.cells.iter().filter(odd);
-        Self {
-            rows: if wide { Vec::new() } else { rows(matrix, &verifiers) },
-            exceptions: odd_cells
-                .clone()
-                .filter(|_| wide)
-                .map(exception)
-                .take(LISTED_PAIRS)
-                .collect(),
-            unlisted: odd_cells.count().saturating_sub(LISTED_PAIRS),
-            verifiers: verifiers.into_iter().map(Route::as_str).collect(),
-            wide,
-            accepted: number("accepted"),
-            refused: number("refused"),
-            unanswered: number("failed"),
-            untried: number("skipped"),
-            keys: keys.len(),
-        }
-    }
-}
-
-fn rows<'a>(matrix: &'a Matrix, verifiers: &[&'a Route]) -> Vec<MatrixRow<'a>> {
-    let row = |issuer: &'a Issuer| {
-        let row: BTreeMap<&Route, &Cell> = matrix
-            .cells
-            .iter()
-            .filter(|cell| cell.issuer == *issuer)
-            .map(|cell| (&cell.verifier, cell))
-            .collect();
-        let key = row.values().find_map(|cell| cell.key.as_ref());
-        MatrixRow {
-            issuer: issuer.as_str(),
-            key: key.map(KeyId::short),
-            cells: verifiers.iter().map(|v| CellMark::new(row.get(v).copied())).collect(),
-        }
-    };
-    matrix.issuers().into_iter().map(row).collect()
-}
-
-impl CellMark {
-    fn new(cell: Option<&Cell>) -> Self {
-        let mark = |class, sign, word: &str, detail: String| Self {
-            class,
-            sign,
-            word: word.to_owned(),
-            detail,
-        };
-        match cell.map(|cell| &cell.result) {
-            None => mark("none", "–", "not tried", String::new()),
-            Some(CellResult::Accepted) => mark("ok", "✓", "accepted", String::new()),
-            Some(CellResult::Refused(refusal)) => {
-                let status = refusal.answer.status;
-                let detail = match refusal.healed_after {
-                    Some(after) => format!("{status}, accepted after {}", seconds(after)),
-                    None => format!("{status}, {}\u{a0}×", refusal.tries),
-                };
-                mark("critical", "✕", "refused", detail)
-            }
-            Some(CellResult::Failed { failure, .. }) => {
-                mark("warning", "!", "no answer", failure.reason.to_string())
-            }
-            Some(CellResult::Skipped { reason }) => {
-                mark("none", "–", "not tried", reason.as_str().replace('_', " "))
-            }
-        }
     }
 }
 

@@ -62,6 +62,29 @@ async fn a_fault_is_found_shown_everywhere_and_cleared_when_it_is_repaired() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_scrape_of_probe_makes_no_check_that_the_daemon_made_lately() {
+    let bench = bench("csrf-key-mismatch");
+    let (_daemon, address) = Running::daemon(&bench.path, &[]);
+    while http("GET", &address, "/-/ready").0 != 200 {
+        std::thread::yield_now();
+    }
+    let scrape = || {
+        let page = get(&address, "/probe?target=lab&debug=true");
+        let (_, rest) = page.split_once("Round and assessment:\n").unwrap();
+        let (round, _) = rest.split_once("\n\nMetrics:").unwrap();
+        serde_json::from_str::<Value>(round).unwrap()["round"].take()
+    };
+    let (first, second) = (scrape(), scrape());
+    for check in ["csrf", "session", "content", "body_limit"] {
+        let run = |round: &Value| round["checks"][check].clone();
+        assert!(run(&first)["at"].is_string(), "{check} was made: {}", run(&first));
+        assert_eq!(run(&first), run(&second), "{check} was made by neither");
+    }
+    assert_ne!(first["checks"]["health"]["at"], second["checks"]["health"]["at"]);
+    assert_eq!(second["checks"]["csrf"]["found"]["measured"].as_array().unwrap().len(), 9);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_bad_file_keeps_the_old_configuration_and_a_good_one_replaces_it() {
     let bench = bench("healthy");
     let (mut daemon, address) = Running::daemon(&bench.path, &["--config.auto-reload-interval=0s"]);

@@ -8,6 +8,8 @@ mod cli;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod counted;
+#[cfg(test)]
 mod daemon;
 #[cfg(test)]
 mod dashboard;
@@ -24,6 +26,8 @@ mod lab_world;
 #[cfg(test)]
 mod modes;
 mod neighbours;
+#[cfg(test)]
+mod on_demand;
 #[cfg(test)]
 mod operations;
 #[cfg(test)]

@@ -25,6 +25,7 @@ mod worker_pools;
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::time::Instant;
 
@@ -33,31 +34,62 @@ use super::flow;
 use crate::model::{Cadence, Check, Checked, Checks, Flow, Outcome, Skipped};
 
 /// What is kept between rounds: when each check was last made, and what the checks found.
+///
+/// The registry's own rounds make every check that is due, and leave what they found to the rounds
+/// on demand, which make none but those of every round. So nobody who asks often makes the registry
+/// work more, one writer alone is at the scratch repository, and a round that is cut short, as those
+/// on demand are when nobody waits for them any longer, spoils no result that stands for minutes.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     last: BTreeMap<Check, Instant>,
-    found: Checks,
+    /// Nothing before the end of the first round. Held to be read or replaced, never while a round
+    /// lasts.
+    found: Arc<Mutex<Option<Arc<Checks>>>>,
+    on_demand: bool,
+}
+
+impl Kept {
+    /// For a prober that begins anew in the place of this one.
+    pub(super) fn twin(&self) -> Self {
+        Self { last: BTreeMap::new(), found: Arc::clone(&self.found), on_demand: self.on_demand }
+    }
+
+    /// For rounds on demand beside those of this one and its twins.
+    pub(super) fn on_demand(&self) -> Self {
+        Self { on_demand: true, ..self.twin() }
+    }
+
+    fn before(&self) -> Option<Arc<Checks>> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn leave(&self, found: &Checks) {
+        let found = Some(Arc::new(found.clone()));
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = found;
+    }
 }
 
 /// Makes every check that is due, side by side, and carries the others' last results along.
 pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> Checks {
-    let Kept { last, found } = kept;
-    let before = &*found;
+    let known = kept.before();
+    let first = known.is_none();
+    let before = &*known.unwrap_or_default();
+    let past = &Past { last: &kept.last, on_demand: kept.on_demand, first };
     // One after the other: what one of them writes must not be what another finds half written.
     let writing = async {
         let upload =
-            made(asker, Check::Upload, last, &before.upload, upload::look(asker, flows)).await;
-        let push = made(asker, Check::Push, last, &before.push, push::look(asker, flows)).await;
+            made(asker, Check::Upload, past, &before.upload, upload::look(asker, flows)).await;
+        let push = made(asker, Check::Push, past, &before.push, push::look(asker, flows)).await;
         let look = content::look(asker, flows, before.content.measured());
-        let content = made(asker, Check::Content, last, &before.content, look).await;
+        let content = made(asker, Check::Content, past, &before.content, look).await;
         (upload, push, content)
     };
     // One account, which is not shown again where it was just refused.
     let system = async {
         let look = worker_pools::look(asker, flows);
-        let pools = made(asker, Check::WorkerPools, last, &before.worker_pools, look).await;
+        let pools = made(asker, Check::WorkerPools, past, &before.worker_pools, look).await;
         let look = replications::look(asker, flows, pools.measured());
-        let replications = made(asker, Check::Replications, last, &before.replications, look).await;
+        let replications = made(asker, Check::Replications, past, &before.replications, look).await;
         (pools, replications)
     };
     let (
@@ -77,27 +109,27 @@ pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> C
         made(
             asker,
             Check::AuthorizationHeader,
-            last,
+            past,
             &before.authorization_header,
             authorization_header::look(asker, flows),
         ),
-        made(asker, Check::PublicUrl, last, &before.public_url, public_url::look(asker, flows),),
-        made(asker, Check::Dns, last, &before.dns, dns::look(asker)),
-        made(asker, Check::Health, last, &before.health, health::look(asker, flows)),
-        made(asker, Check::Latency, last, &before.latency, latency::look(asker, flows)),
-        made(asker, Check::Csrf, last, &before.csrf, csrf::look(asker, flows)),
-        made(asker, Check::Session, last, &before.session, session::look(asker, flows)),
+        made(asker, Check::PublicUrl, past, &before.public_url, public_url::look(asker, flows)),
+        made(asker, Check::Dns, past, &before.dns, dns::look(asker)),
+        made(asker, Check::Health, past, &before.health, health::look(asker, flows)),
+        made(asker, Check::Latency, past, &before.latency, latency::look(asker, flows)),
+        made(asker, Check::Csrf, past, &before.csrf, csrf::look(asker, flows)),
+        made(asker, Check::Session, past, &before.session, session::look(asker, flows)),
         made(
             asker,
             Check::BodyLimit,
-            last,
+            past,
             &before.body_limit,
             body_limit::look(asker, flows, &before.body_limit),
         ),
         made(
             asker,
             Check::BlobRedirect,
-            last,
+            past,
             &before.blob_redirect,
             blob_redirect::look(asker, flows, before.blob_redirect.measured()),
         ),
@@ -105,13 +137,13 @@ pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> C
         made(
             asker,
             Check::DirectoryLogin,
-            last,
+            past,
             &before.directory_login,
             directory_login::look(asker, flows, before.directory_login.measured()),
         ),
         flow::boxed(system),
     );
-    *found = Checks {
+    let found = Checks {
         authorization_header,
         public_url,
         dns,
@@ -128,25 +160,39 @@ pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> C
         worker_pools,
         replications,
     };
-    let now = Some(asker.clock.at(asker.began));
-    for run in found.runs().into_iter().filter(|run| run.at == now) {
-        last.insert(run.check, asker.began);
+    if !kept.on_demand {
+        let now = Some(asker.clock.at(asker.began));
+        for run in found.runs().into_iter().filter(|run| run.at == now) {
+            kept.last.insert(run.check, asker.began);
+        }
+        kept.leave(&found);
     }
-    found.clone()
+    found
+}
+
+/// What decides whether a check is due.
+struct Past<'a> {
+    last: &'a BTreeMap<Check, Instant>,
+    on_demand: bool,
+    /// Whether no round has ended yet.
+    first: bool,
 }
 
 /// One check, if it is due.
 async fn made<T: Clone>(
     asker: &Asker<'_>,
     check: Check,
-    last: &BTreeMap<Check, Instant>,
+    past: &Past<'_>,
     before: &Checked<T>,
     look: impl Future<Output = Outcome<T>> + Send,
 ) -> Checked<T> {
     if !asker.registry.checks.allows(check) {
         return Checked::skipped(Skipped::Disabled);
     }
-    let due = match (check.cadence(), last.get(&check)) {
+    if past.on_demand && check.cadence() == Cadence::Interval {
+        return if past.first { Checked::skipped(Skipped::NotSampled) } else { before.clone() };
+    }
+    let due = match (check.cadence(), past.last.get(&check)) {
         (Cadence::Round, _) | (_, None) => true,
         // A round begins a little early or late; a check must not wait for the next one for that.
         (Cadence::Interval, Some(last)) => {

@@ -34,8 +34,9 @@ pub(super) async fn carried<'a, I: Sync, T: Send + 'a>(
 ) -> Vec<OfPair<T>> {
     let mut found: Vec<OfPair<T>> = Vec::new();
     let mut tried = Vec::new();
+    let gave: Vec<bool> = issued.iter().map(|issued| issued.measured().is_some()).collect();
     loop {
-        let wanted = next(names.len(), &tried);
+        let wanted = next(&gave, &tried);
         if wanted.is_empty() {
             return found;
         }
@@ -62,19 +63,27 @@ pub(super) async fn carried<'a, I: Sync, T: Send + 'a>(
 /// nothing where nothing was learned.
 type Tried = (usize, usize, Option<bool>);
 
-/// The pairs to try next; none when all is known that is asked for.
+/// The pairs to try next; none when all is known that is asked for. `gave` tells of each backend
+/// whether it gave something that can be shown.
 ///
 /// Up to twelve backends every pair is tried. With more, what is accepted is taken to be shared:
-/// everybody is shown its own and the first one's; those that refuse it are shown that of the
-/// first among them, and so on, which costs one request a backend for each distinct secret.
-fn next(count: usize, tried: &[Tried]) -> Vec<(usize, usize)> {
-    if count <= FULL {
-        let all = || (0..count).flat_map(|issuer| (0..count).map(move |at| (issuer, at)));
-        return if tried.is_empty() { all().collect() } else { Vec::new() };
+/// everybody is shown its own and that of a leader, the first who gave something; those that refuse
+/// it are shown that of the first among them, and so on, which costs one request a backend for each
+/// distinct secret.
+fn next(gave: &[bool], tried: &[Tried]) -> Vec<(usize, usize)> {
+    let all = 0..gave.len();
+    if gave.len() <= FULL {
+        let pairs = all.clone().flat_map(|issuer| all.clone().map(move |at| (issuer, at)));
+        return if tried.is_empty() { pairs.collect() } else { Vec::new() };
     }
+    let gives = |at: &usize| gave.get(*at) == Some(&true);
+    let others = |leader: usize, of: Vec<usize>| {
+        of.into_iter().filter(move |at| *at != leader).map(move |at| (leader, at))
+    };
     if tried.is_empty() {
-        let own = (1..count).map(|at| (at, at));
-        return (0..count).map(|at| (0, at)).chain(own).collect();
+        let leader = all.clone().find(gives);
+        let led = leader.into_iter().flat_map(|leader| others(leader, all.clone().collect()));
+        return all.clone().map(|at| (at, at)).chain(led).collect();
     }
     let led = |issuer: usize| tried.iter().any(|(i, at, _)| *i == issuer && at != i);
     let refuses = |at: usize| {
@@ -82,9 +91,9 @@ fn next(count: usize, tried: &[Tried]) -> Vec<(usize, usize)> {
             || tried.iter().filter(|(issuer, verifier, _)| *verifier == at && *issuer != at);
         others().count() > 0 && others().all(|(.., accepted)| *accepted == Some(false))
     };
-    let open: Vec<usize> = (0..count).filter(|at| !led(*at) && refuses(*at)).collect();
-    match open.split_first() {
-        Some((leader, others)) => others.iter().map(|at| (*leader, *at)).collect(),
+    let open: Vec<usize> = all.filter(|at| !led(*at) && refuses(*at)).collect();
+    match open.iter().copied().find(gives) {
+        Some(leader) => others(leader, open).collect(),
         None => Vec::new(),
     }
 }
@@ -93,19 +102,30 @@ fn next(count: usize, tried: &[Tried]) -> Vec<(usize, usize)> {
 mod tests {
     use super::*;
 
-    /// Tries until nothing is left, with backends that have these secrets.
-    fn tried(secrets: &[u32]) -> Vec<Tried> {
+    /// Tries until nothing is left, with backends that have these secrets; some give nothing, and
+    /// what those that are silent are shown is lost.
+    fn tried_with(secrets: &[u32], mute: &[usize], silent: &[usize]) -> Vec<Tried> {
+        let gave: Vec<bool> = (0..secrets.len()).map(|at| !mute.contains(&at)).collect();
         let mut tried = Vec::new();
         loop {
-            let wanted = next(secrets.len(), &tried);
+            let wanted = next(&gave, &tried);
             if wanted.is_empty() {
                 return tried;
             }
             let pair = |(issuer, at): &(usize, usize)| {
-                (*issuer, *at, Some(secrets[*issuer] == secrets[*at]))
+                let lost = mute.contains(issuer) || silent.contains(at);
+                (*issuer, *at, (!lost).then(|| secrets[*issuer] == secrets[*at]))
             };
             tried.extend(wanted.iter().map(pair));
         }
+    }
+
+    fn tried(secrets: &[u32]) -> Vec<Tried> {
+        tried_with(secrets, &[], &[])
+    }
+
+    fn led_by(leader: usize, tried: &[Tried]) -> usize {
+        tried.iter().filter(|(issuer, at, _)| *issuer == leader && *at != leader).count()
     }
 
     #[test]
@@ -128,8 +148,36 @@ mod tests {
     }
 
     #[test]
+    fn who_gave_nothing_does_not_lead() {
+        let mut secrets = [0; 20];
+        (secrets[7], secrets[8], secrets[9]) = (1, 1, 1);
+        // Of the first leader, of the leader after it, and of both.
+        for (mute, leaders) in
+            [(vec![0], [1, 7]), (vec![7], [0, 8]), (vec![0, 1, 7, 8], [2, 9]), (vec![5], [0, 7])]
+        {
+            let tried = tried_with(&secrets, &mute, &[]);
+            assert_eq!(led_by(leaders[0], &tried), 19, "{mute:?}");
+            assert_eq!(led_by(leaders[1], &tried), 2, "{mute:?}");
+            for at in mute.iter().copied() {
+                assert_eq!(led_by(at, &tried), 0, "{mute:?}: {at} has nothing to show");
+                assert!(tried.contains(&(at, at, None)), "{mute:?}: and that is said");
+                let verdict = Some(secrets[leaders[0]] == secrets[at]);
+                assert!(tried.contains(&(leaders[0], at, verdict)), "{mute:?}: it is asked");
+            }
+        }
+    }
+
+    #[test]
+    fn where_nobody_gave_anything_each_is_said_and_nothing_is_asked() {
+        let everybody: Vec<usize> = (0..20).collect();
+        let tried = tried_with(&[0; 20], &everybody, &[]);
+        assert_eq!(tried.len(), 20);
+        assert!(tried.iter().all(|(issuer, at, learned)| issuer == at && learned.is_none()));
+    }
+
+    #[test]
     fn what_was_lost_is_not_asked_again() {
-        let lost: Vec<Tried> = next(20, &[]).into_iter().map(|(i, at)| (i, at, None)).collect();
-        assert_eq!(next(20, &lost), Vec::new());
+        let everybody: Vec<usize> = (0..20).collect();
+        assert_eq!(tried_with(&[0; 20], &[], &everybody).len(), 20 + 19);
     }
 }

@@ -1,10 +1,10 @@
-//! Routes, clocks, keys and the load balancer, as they were measured.
+//! Routes, clocks, keys, the load balancer and single values of checks, as they were measured.
 
 use super::super::wording::{count, list, percent};
 use super::page::{BAD, BOLD, Field, GOOD, PLAIN, Page};
 use crate::model::{
-    BackendName, BalancerRun, ClockReading, ClockSource, Flow, Judged, KeyId, Outcome, Ratio,
-    Round, Route, Share, Step,
+    BackendName, BalancerRun, Bytes, Checks, ClockReading, ClockSource, Flow, Judged, KeyId,
+    Outcome, Ratio, Round, Route, Share, Step,
 };
 
 /// Rows of a table that people still read at a glance.
@@ -161,6 +161,29 @@ pub(super) fn keys(page: &mut Page, round: &Round) {
     for (kid, alg, backends) in &keys {
         let kid = kid.map_or("no key id", KeyId::short);
         page.paragraph(&format!("  {kid:9}  {alg:5}  "), PLAIN, &list(backends));
+    }
+}
+
+/// What the checks found at single backends and routes, as far as it is not well.
+pub(super) fn checks(page: &mut Page, checks: &Checks) {
+    let sick = checks.components().filter(|(_, told)| !told.healthy);
+    let sick: Vec<String> =
+        sick.map(|(backend, told)| format!("{} at {backend}", told.component)).collect();
+    let missing = checks.content_present().filter(|(_, found)| found.measured() == Some(&false));
+    let missing: Vec<&BackendName> = missing.map(|(backend, _)| backend).collect();
+    let limits = checks.body_limit.measured().into_iter().flatten().filter_map(|of| {
+        let limit = of.value.measured()?;
+        let (route, passes, refused) = (&of.route, Bytes(limit.passes), Bytes(limit.refused?));
+        Some(format!("{route} takes {passes} and refuses {refused}"))
+    });
+    for (lead, what, text) in [
+        ("  Components   ", "not healthy: ", list(&sick)),
+        ("  Content      ", "missing or another at ", list(&missing)),
+        ("  Body limits  ", "", list(&limits.collect::<Vec<_>>())),
+    ] {
+        if !text.is_empty() {
+            page.paragraph(lead, PLAIN, &format!("{what}{text}"));
+        }
     }
 }
 

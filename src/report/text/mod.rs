@@ -45,13 +45,15 @@ pub(super) fn render(snapshot: &Snapshot) -> String {
         for finding in &judged.assessment.findings {
             finding_block(&mut page, finding);
         }
-        matrix::print(&mut page, &judged.round.matrix);
+        matrix::tokens(&mut page, &judged.round.matrix);
+        matrix::of_checks(&mut page, &judged.round.checks);
         measured::routes(&mut page, &judged.round);
         measured::clocks(&mut page, judged);
         measured::keys(&mut page, &judged.round);
         measured::balancer(&mut page, judged);
         page.gap();
         page.paragraph("Checks  ", BOLD, &sentence(&judged.round));
+        measured::checks(&mut page, &judged.round.checks);
         page.gap();
         page.paragraph("", PLAIN, &format!("{}: {}", when(&judged.round), checked(judged)));
     }
@@ -80,6 +82,7 @@ fn quiet(judged: &Judged) -> bool {
         && judged.assessment.findings.is_empty()
         && judged.round.flows.iter().all(|flow| flow.succeeded() && flow.lost_before.is_none())
         && !judged.round.matrix.cells.iter().any(matrix::wrong)
+        && !matrix::refuses(&judged.round.checks)
         && !judged.round.clocks.iter().any(|clock| clock.contradiction)
 }
 

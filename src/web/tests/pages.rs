@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use crate::model::sample;
 use crate::model::{
-    CellResult, ClockInterval, Confidence, Failure, FindingName, Judged, Outcome, Ratio, Reason,
-    Round, Setting, Severity, Share, Skipped, Snapshot, Step, Told,
+    BodyLimit, CellResult, Checked, ClockInterval, ComponentHealth, Confidence, Content, ContentAt,
+    ContentFound, CsrfVerdict, Failure, FindingName, Judged, OfPair, OfRoute, Outcome, Ratio,
+    Reason, Round, SessionVerdict, Setting, Severity, Share, Skipped, Snapshot, Step, Told,
+    UploadVerdict, Uploads,
 };
 use crate::web::page::render;
 
@@ -275,6 +277,177 @@ fn many_backends_are_a_list_of_what_is_wrong_instead_of_a_wall() {
     let healthy = sample::judged(sample::round(&names), Vec::new());
     let page = super::pages::page(&sample::snapshot(&[healthy]));
     assert!(page.contains("Every pair that was tried was accepted."));
+}
+
+fn made<T>(found: T) -> Checked<T> {
+    Checked { at: Some(sample::started()), requests: 9, found: Outcome::Measured(found) }
+}
+
+/// Every pair of these backends.
+fn carried<T>(names: &[&str], value: impl Fn(&str, &str) -> Outcome<T>) -> Vec<OfPair<T>> {
+    let mut pairs = Vec::new();
+    for (issuer, verifier) in names.iter().flat_map(|i| names.iter().map(move |v| (i, v))) {
+        let value = value(issuer, verifier);
+        let (issuer, verifier) = (sample::backend(issuer), sample::backend(verifier));
+        pairs.push(OfPair { issuer, verifier, value });
+    }
+    pairs
+}
+
+#[test]
+fn what_the_checks_carried_is_shown_as_the_tokens_are() {
+    let names = ["a", "b", "c"];
+    let round = sample::bent(&names, |round| {
+        let csrf = carried(&names, |issuer, verifier| match (issuer, verifier) {
+            ("a", "b") => Outcome::Measured(CsrfVerdict::UnknownKey),
+            ("b", "a") => Outcome::Failed(Failure::of_answer(Reason::BadGateway, "")),
+            ("c", "a") => Outcome::Skipped(Skipped::BackingOff),
+            _ => Outcome::Measured(CsrfVerdict::Accepted),
+        });
+        round.checks.csrf = made(csrf);
+        let known =
+            |_: &str, _: &str| Outcome::Measured(UploadVerdict::KnownLate { after_ms: 500 });
+        let pairs = carried(&names, known);
+        round.checks.upload = made(Uploads { pairs, ..Uploads::default() });
+    });
+    let page = squeezed(&page(&sample::snapshot(&[sample::judged(round, Vec::new())])));
+    let (_, panel) = page.split_once("What else the backends take from each other").unwrap();
+    for words in [
+        "<h3>CSRF cookies</h3>",
+        "6 accepted, 1 refused, 1 without an answer, 1 not tried",
+        "cookie of ↓ shown to →",
+        "<td class=\"critical\"><span aria-hidden=\"true\">✕</span> refused<small>unknown key</small></td>",
+        "<td class=\"warning\"><span aria-hidden=\"true\">!</span> no answer<small>bad_gateway</small></td>",
+        "<td class=\"none\"><span aria-hidden=\"true\">–</span> not tried<small>backing off</small></td>",
+        "<h3>Uploads</h3>",
+        "<td class=\"ok\"><span aria-hidden=\"true\">✓</span> accepted<small>after 500 ms</small></td>",
+    ] {
+        assert!(panel.contains(words), "{words}");
+    }
+    assert!(!panel.contains("<h3>Sessions</h3>"), "that check was not made");
+    let healthy = sample::judged(sample::round(&names), Vec::new());
+    let page = super::pages::page(&sample::snapshot(&[healthy]));
+    assert!(!page.contains("What else the backends take"), "none of them was made");
+}
+
+#[test]
+fn a_matrix_of_many_backends_waits_for_a_click_unless_something_is_wrong() {
+    let all: Vec<String> = (0..12).map(|n| format!("n{n}")).collect();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    for (count, odd, folded) in
+        [(4, false, false), (5, false, true), (5, true, false), (12, false, true)]
+    {
+        let round = sample::bent(&all[..count], |round| {
+            round.checks.session = made(carried(&all[..count], |_, verifier| {
+                Outcome::Measured(match verifier {
+                    "n1" if odd => SessionVerdict::Unknown,
+                    _ => SessionVerdict::Known,
+                })
+            }));
+        });
+        let page = page(&sample::snapshot(&[sample::judged(round, Vec::new())]));
+        assert_eq!(page.contains("<details>"), folded, "{count} {odd}");
+        assert_eq!(page.contains("matrix signs"), count > 8, "{count}: signs alone");
+        let words =
+            page.matches("accepted</span>").count() + page.matches("</span> accepted").count();
+        let pairs = count * count - if odd { count } else { 0 };
+        // The tokens' matrix has one route more.
+        assert_eq!(words, pairs + (count + 1).pow(2), "{count} {odd}: each in words");
+        assert_eq!(page.matches("session of ↓").count(), 1, "{count} {odd}: it is there");
+    }
+}
+
+#[test]
+fn above_twelve_backends_what_a_check_found_wrong_is_a_list() {
+    let names: Vec<String> = (0..14).map(|n| format!("n{n:02}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let shown = |odd: &str| {
+        let round = sample::bent(&names, |round| {
+            // Everybody's own, and what the first gave.
+            let mut pairs = carried(&names, |issuer, verifier| {
+                let refused = issuer != verifier && verifier == odd;
+                Outcome::Measured(if refused {
+                    CsrfVerdict::UnknownKey
+                } else {
+                    CsrfVerdict::Accepted
+                })
+            });
+            let first = sample::backend("n00");
+            pairs.retain(|pair| pair.issuer == pair.verifier || pair.issuer == first);
+            round.checks.csrf = made(pairs);
+        });
+        let page = squeezed(&page(&sample::snapshot(&[sample::judged(round, Vec::new())])));
+        page.split_once("<h3>CSRF cookies</h3>").unwrap().1.to_owned()
+    };
+    let panel = shown("n07");
+    assert!(panel.contains("26 accepted, 1 refused, 0 without an answer, 169 not tried"));
+    assert!(panel.contains(
+        "<th scope=\"row\">n00</th><td>n07</td><td class=\"critical\">✕ refused <small>unknown key</small></td>"
+    ));
+    assert!(panel.contains("not every pair is tried"));
+    assert!(shown("nobody").contains("Every pair that was tried was accepted."));
+}
+
+#[test]
+fn what_checks_found_at_single_backends_stands_beside_them() {
+    let names = ["a", "b", "c"];
+    let told = |healthy| {
+        let told = ["core", "redis"].map(|name| ComponentHealth {
+            component: name.to_owned(),
+            healthy: healthy || name == "core",
+        });
+        Outcome::Measured(told.to_vec())
+    };
+    let shown = |well: bool| {
+        let round = sample::bent(&names, |round| {
+            let health = names.map(|name| OfRoute {
+                route: sample::route(name),
+                value: told(well || name != "b"),
+            });
+            round.checks.health = made(health.to_vec());
+            let limit = |name| OfRoute {
+                route: sample::route(name),
+                value: match name {
+                    "lb" => Outcome::Skipped(Skipped::BackingOff),
+                    "b" if !well => {
+                        Outcome::Measured(BodyLimit { passes: 1 << 20, refused: Some(2 << 20) })
+                    }
+                    _ => Outcome::Measured(BodyLimit { passes: 20 << 30, refused: None }),
+                },
+            };
+            round.checks.body_limit = made(["a", "b", "c", "lb"].map(limit).to_vec());
+            let at = |name: &str| ContentAt {
+                backend: sample::backend(name),
+                found: Outcome::Measured(ContentFound {
+                    listed: true,
+                    tagged: Some("sha256:aa".to_owned()),
+                    manifest: well || name != "b",
+                    ..ContentFound::default()
+                }),
+            };
+            round.checks.content = made(Content {
+                repository: "probe/canary".to_owned(),
+                tag: "canary".to_owned(),
+                digest: "sha256:aa".to_owned(),
+                config: None,
+                at: names.iter().map(|name| at(name)).collect(),
+            });
+        });
+        squeezed(&page(&sample::snapshot(&[sample::judged(round, Vec::new())])))
+    };
+    for (well, words) in [
+        (true, "6 components are called healthy"),
+        (true, "there at a, b, c"),
+        (true, "no limit up to 20 GiB: a, b, c"),
+        (true, "not known of lb"),
+        (false, "<span class=\"critical\">✕ not healthy: redis at b</span>"),
+        (false, "<span class=\"critical\">✕ missing or another at b</span>"),
+        (false, "there at a, c"),
+        (false, "1 MiB passes and 2 MiB does not: b"),
+        (false, "no limit up to 20 GiB: a, c"),
+    ] {
+        assert!(shown(well).contains(words), "{words}");
+    }
 }
 
 #[test]

@@ -75,6 +75,10 @@ pub(crate) struct Arrived {
     pub(crate) session: bool,
     /// Whether the answer gave it a new one.
     pub(crate) new_session: bool,
+    /// Whether it carried a token.
+    pub(crate) token: bool,
+    /// Of the answer, if there was one.
+    pub(crate) status: Option<u16>,
     /// Since the simulation began.
     pub(crate) at: Duration,
 }
@@ -148,6 +152,15 @@ impl Simulation {
         }
         let assessment = diagnosis::assess_after(&round, &earlier);
         (round, assessment)
+    }
+}
+
+impl Simulation {
+    /// One round on demand, beside the registry's own.
+    pub(crate) async fn round_on_demand(&self) -> Round {
+        let deadline = Instant::now() + Duration::from_secs(13);
+        let mut prober = self.prober.on_demand();
+        prober.round(&self.backends, self.clock, deadline, &|_| {}).await
     }
 }
 
@@ -424,6 +437,13 @@ impl Connected {
             path: built.uri().path().to_owned(),
             session: sid(built.headers(), "cookie") && !made_up(built.headers()),
             new_session,
+            token: built.headers().get("authorization").is_some_and(|value| {
+                value.as_bytes().starts_with(b"Bearer ") && value != "Bearer garbage"
+            }),
+            status: match &reaction {
+                Reaction::Answer { response, .. } => Some(response.status().as_u16()),
+                _ => None,
+            },
             at: elapsed,
         };
         self.shared.arrived.lock().unwrap_or_else(PoisonError::into_inner).push(arrived);
