@@ -226,10 +226,23 @@ impl<'a> Case<'a> {
         };
         let lost = in_matrix
             + usize::from(self.round.matrix.cells.iter().any(no_token))
-            + usize::from(self.round.balancer_flow().is_some_and(|f| f.lost_before.is_some()))
+            + self.lost_at_first()
             + self.sampling().map_or(0, |run| usize::try_from(run.lost).unwrap_or(usize::MAX));
         let misled = |run: &BalancerRun| run.foreign_realms.events > 0;
         self.lb_fails() || lost >= 2 || self.sampling().is_some_and(misled)
+    }
+
+    /// What the first try of the balancer's own flow counts for, if it was lost. Where that left no
+    /// time for samples, and a backend is lost in the same way, it is more than chance.
+    fn lost_at_first(&self) -> usize {
+        let lost = |flow: &'a Flow| flow.lost_before.as_ref().map(|failure| failure.reason);
+        let Some(reason) = self.round.balancer_flow().and_then(lost) else { return 0 };
+        let unsampled = self
+            .sampling()
+            .is_none_or(|run| run.pairs.trials + run.client_flows.trials + run.lost == 0);
+        let mut backends = self.round.flows.iter().filter(|flow| flow.route.backend().is_some());
+        let alike = |flow: &Flow| flow.failure().is_some_and(|(_, why)| why.reason == reason);
+        if unsampled && backends.any(alike) { 2 } else { 1 }
     }
 
     /// Whether the balancer leads its users to one of these backends, as far as is known.

@@ -9,8 +9,8 @@ use crate::model::sample::{
 };
 use crate::model::{
     Answer, AuthScheme, BackendName, CellResult, Challenge, ClockInterval, Confidence, Failure,
-    Family, FindingName, Issuer, KeyId, Outcome, Reason, Refusal, Round, Severity, Skipped, Status,
-    Step,
+    Family, FindingName, Issuer, KeyId, Outcome, Reason, Refusal, Round, Route, Severity, Skipped,
+    Status, Step,
 };
 
 pub(super) const THREE: &[&str] = &["a", "b", "c"];
@@ -233,6 +233,29 @@ fn one_lost_request_is_never_critical() {
         ] {
             assert_eq!(assess(&bent(THREE, bend)).status, Status::Ok, "{what} {reason}");
         }
+    }
+}
+
+#[test]
+fn a_lost_first_try_shows_who_is_led_to_a_lost_backend_only_where_nothing_else_does() {
+    let lost = |reason: Reason| Failure { phase: None, reason, detail: "lost".to_owned() };
+    for (of_the_balancer, sampled, expected) in [
+        (Reason::Timeout, false, Severity::Critical),
+        // What befell the balancer's own flow is another thing.
+        (Reason::ConnectionReset, false, Severity::Warning),
+        (Reason::Timeout, true, Severity::Warning),
+    ] {
+        let round = bent(THREE, |r| {
+            fail(r, "b", Step::Challenge, Reason::Timeout);
+            let lb = r.flows.iter_mut().find(|flow| flow.route == Route::Balancer).unwrap();
+            lb.lost_before = Some(lost(of_the_balancer));
+            if !sampled {
+                r.balancer = Outcome::Skipped(Skipped::DeadlineReached);
+            }
+        });
+        let severities: Vec<Severity> =
+            assess(&round).findings.iter().map(|finding| finding.severity).collect();
+        assert_eq!(severities, [expected], "{of_the_balancer}, sampled: {sampled}");
     }
 }
 

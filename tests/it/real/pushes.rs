@@ -12,9 +12,9 @@ use super::plan::Plan;
 use super::site::{Seen, Site};
 
 /// Rounds after which what is in the storage is counted again: as many as `ROUNDS` in the
-/// environment says, or twenty.
+/// environment says, or ten.
 fn rounds() -> usize {
-    std::env::var("ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(20)
+    std::env::var("ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(10)
 }
 
 /// Findings of a round as `name severity confidence [backends]`.
