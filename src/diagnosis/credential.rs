@@ -26,6 +26,12 @@ pub(super) fn examine(case: &mut Case<'_>) {
         refused.iter().filter_map(|(_, flow)| flow.route.backend().cloned()).collect();
     let asked_backends = asked.iter().filter(|flow| flow.route.backend().is_some()).count();
     let indexes: Vec<usize> = refused.iter().map(|(index, _)| *index).collect();
+    let explained =
+        case.round.flows.iter().any(|f| f.route.backend().is_some() && self::refused(f));
+    if backends.is_empty() && explained {
+        // The balancer met a backend whose refusal has its cause already.
+        return;
+    }
     if backends.len() != asked_backends && !backends.is_empty() {
         at_some(case, &refused);
         return;

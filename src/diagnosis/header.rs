@@ -211,6 +211,21 @@ mod tests {
     }
 
     #[test]
+    fn what_the_balancer_meets_of_a_backends_proxy_is_no_second_cause() {
+        let round = sample::bent(&["a", "b"], |round| {
+            drop_on(round, &["b"]);
+            for route in ["b", "lb"] {
+                sample::fail(round, route, Step::Token, Reason::Unauthorized);
+            }
+        });
+        let judged = assess(&round);
+        let [finding] = judged.findings.as_slice() else { panic!("{judged:#?}") };
+        assert_eq!((finding.finding, finding.confidence), (NAME, Confidence::Proved));
+        assert_eq!((&finding.backends, finding.explains), (&vec![sample::backend("b")], 2));
+        assert_eq!(finding.severity, Severity::Critical);
+    }
+
+    #[test]
     fn a_route_that_takes_a_good_token_drops_nothing() {
         let round = sample::bent(&["a", "b"], |round| drop_on(round, &["a", "b", "lb"]));
         assert_eq!(assess(&round).findings, []);

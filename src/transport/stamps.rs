@@ -2,13 +2,11 @@
 //! remain when it is cut off by a deadline.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tower::{Layer, Service};
 
-use super::{BoxFuture, PeerCertificate};
+use super::PeerCertificate;
 use crate::model::{Phase, Timeline};
 
 /// What was noted of one request.
@@ -55,12 +53,6 @@ impl Noted {
         timeline
     }
 
-    /// The phase that is open: the first that has no end.
-    pub(super) fn open_phase(&self, tls: bool) -> Phase {
-        let now = Instant::now();
-        self.timeline(tls, now, now, false).failed_in().unwrap_or(Phase::Wait)
-    }
-
     /// When the request could first have been sent.
     pub(super) fn ready(&self, began: Instant) -> Instant {
         self.connected.or(self.resolved).unwrap_or(began)
@@ -76,54 +68,8 @@ impl Stamps {
         write(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    pub(super) fn peek(&self) -> Noted {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
     /// Takes the notes, leaving none for the next request.
     pub(super) fn take(&self) -> Noted {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-/// Notes when reqwest's connector starts and has a connection ready, TLS included.
-impl<S> Layer<S> for Stamps {
-    type Service = Stamped<S>;
-
-    fn layer(&self, inner: S) -> Stamped<S> {
-        Stamped { inner, stamps: self.clone() }
-    }
-}
-
-#[derive(Debug, Clone)]
-pub(super) struct Stamped<S> {
-    inner: S,
-    stamps: Stamps,
-}
-
-impl<R, S> Service<R> for Stamped<S>
-where
-    S: Service<R>,
-    S::Future: Send + 'static,
-    S::Response: 'static,
-    S::Error: 'static,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = BoxFuture<'static, Result<S::Response, S::Error>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: R) -> Self::Future {
-        let stamps = self.stamps.clone();
-        stamps.note(|n| n.connecting = Some(Instant::now()));
-        let connection = self.inner.call(request);
-        Box::pin(async move {
-            let connection = connection.await?;
-            stamps.note(|n| n.connected = Some(Instant::now()));
-            Ok(connection)
-        })
     }
 }

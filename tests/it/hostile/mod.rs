@@ -3,6 +3,7 @@
 
 mod blobs;
 mod elsewhere;
+mod kept;
 mod pinning;
 mod rounds;
 mod server;

@@ -11,6 +11,7 @@ mod process;
 mod prometheus;
 mod proxies;
 mod pushes;
+mod redirects;
 mod registries;
 mod servers;
 mod site;

@@ -51,6 +51,10 @@ pub(crate) struct NodePlan {
     pub(crate) own_storage: bool,
     /// It is in read-only maintenance.
     pub(crate) read_only: bool,
+    /// What its front does to every request, as directives of nginx.
+    pub(crate) front: &'static str,
+    /// The store to which it sends clients for blobs.
+    pub(crate) store: Option<SocketAddr>,
 }
 
 /// Where tokens come from.
@@ -101,6 +105,8 @@ impl Plan {
             own_secret: false,
             own_storage: false,
             read_only: false,
+            front: "",
+            store: None,
         };
         Self {
             nodes: [node.clone(), node.clone(), node],

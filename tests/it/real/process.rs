@@ -147,7 +147,7 @@ fn missing(command: &Command, error: &std::io::Error) -> String {
 }
 
 /// An address at which nothing listens; never the same twice in this process.
-fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     static GIVEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
     loop {
         let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");

@@ -22,6 +22,9 @@ pub(crate) async fn registry(
     let (storage, trusted) = (folder.join(storage), trusted.display());
     let secret = if plan.own_secret { name } else { "all" };
     let (realm, read_only) = (&plan.realm, plan.read_only);
+    let redirect = plan.store.map_or_else(String::new, |store| {
+        format!("middleware: {{storage: [{{name: redirect, options: {{baseurl: 'http://{store}'}}}}]}}\n")
+    });
     Process::listening(folder, &format!("registry-{name}"), |address| {
         let text = format!(
             "version: 0.1\n\
@@ -30,7 +33,7 @@ pub(crate) async fn registry(
              maintenance: {{readonly: {{enabled: {read_only}}}}}\n\
              http: {{addr: '{address}', secret: 'of {secret}'}}\n\
              auth:\n  token: {{realm: '{realm}', service: '{SERVICE}', issuer: '{ISSUER}', \
-             rootcertbundle: '{trusted}'}}\n",
+             rootcertbundle: '{trusted}'}}\n{redirect}",
             storage.display()
         );
         let file = folder.join(format!("registry-{name}.yml"));
@@ -59,11 +62,33 @@ pub(crate) async fn nginx_front(
     locations: &[(&str, SocketAddr)],
     certificate: &CertificateFiles,
 ) -> (Process, SocketAddr) {
+    nginx_front_with(folder, name, "", locations, certificate).await
+}
+
+/// The same with more directives in each location.
+pub(crate) async fn nginx_front_with(
+    folder: &Path,
+    name: &str,
+    directives: &str,
+    locations: &[(&str, SocketAddr)],
+    certificate: &CertificateFiles,
+) -> (Process, SocketAddr) {
     let mut text = String::new();
     for (location, to) in locations {
-        let _ = writeln!(text, "location {location} {{ proxy_pass http://{to}; }}");
+        let _ = writeln!(text, "location {location} {{ proxy_pass http://{to}; {directives} }}");
     }
-    nginx(folder, name, "", &text, certificate).await
+    nginx(folder, name, "", &text, &tls(certificate)).await
+}
+
+/// An nginx without TLS that gives the files below `root`.
+pub(crate) async fn nginx_store(
+    folder: &Path,
+    name: &str,
+    directives: &str,
+    root: &Path,
+) -> (Process, SocketAddr) {
+    let location = format!("location / {{ root '{}'; {directives} }}", root.display());
+    nginx(folder, name, "", &location, "").await
 }
 
 /// Strict round robin over requests, which ends TLS and begins it anew towards the nodes.
@@ -90,7 +115,13 @@ pub(crate) async fn nginx_balancer_with(
     upstream.push('}');
     let location =
         format!("location / {{ proxy_pass https://nodes; proxy_next_upstream off; {directives} }}");
-    nginx(folder, name, &upstream, &location, certificate).await
+    nginx(folder, name, &upstream, &location, &tls(certificate)).await
+}
+
+/// What makes a server end TLS.
+fn tls(certificate: &CertificateFiles) -> String {
+    let (leaf, key) = (certificate.certificate.display(), certificate.key.display());
+    format!("ssl_certificate {leaf};\nssl_certificate_key {key};")
 }
 
 async fn nginx(
@@ -98,22 +129,21 @@ async fn nginx(
     name: &str,
     upstream: &str,
     locations: &str,
-    certificate: &CertificateFiles,
+    tls: &str,
 ) -> (Process, SocketAddr) {
     let own = folder.join(name);
     fs::create_dir_all(&own).unwrap();
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|kind| format!("{kind}_temp_path {kind};\n"))
         .concat();
-    let (leaf, key) = (certificate.certificate.display(), certificate.key.display());
+    let ssl = if tls.is_empty() { "" } else { " ssl" };
     Process::listening(folder, name, |address| {
         // One process: whoever knows its id can end it, and round robin is strict.
         let text = format!(
             "daemon off;\nmaster_process off;\npid nginx.pid;\nerror_log stderr;\n\
              events {{ worker_connections 512; }}\n\
              http {{\naccess_log access.log;\n{temporary}{upstream}\n\
-             server {{\nlisten {address} ssl;\n\
-             ssl_certificate {leaf};\nssl_certificate_key {key};\n\
+             server {{\nlisten {address}{ssl};\n{tls}\n\
              proxy_http_version 1.1;\nproxy_set_header Host $http_host;\n\
              proxy_set_header X-Forwarded-Proto https;\nclient_max_body_size 0;\n\
              {locations}\n}}\n}}\n"

@@ -24,7 +24,7 @@ use tokio::task::spawn_blocking;
 use super::pki::{Authority, CertificateFiles};
 use super::plan::{HAPROXY, NGINX, NODES, NodePlan, PAIR, Plan, TokenServer, Way, issuer_settings};
 use super::process::Process;
-use super::servers::{haproxy_balancer, nginx_balancer, nginx_front, registry};
+use super::servers::{haproxy_balancer, nginx_balancer, nginx_front, nginx_front_with, registry};
 use crate::support::{self, program};
 
 /// One node.
@@ -34,6 +34,8 @@ pub(crate) struct Node {
     registry: Option<Process>,
     _front: Process,
     pub(crate) address: SocketAddr,
+    /// Its registry, without TLS, behind its front.
+    pub(crate) behind: SocketAddr,
 }
 
 /// A token server behind a TLS front of its own.
@@ -203,8 +205,9 @@ impl Node {
         let issuer = Issuer::start(settings).await.expect("an issuer");
         let (registry, behind) = registry(folder, name, plan, &trusted).await;
         let locations = [("/v2/", behind), ("= /service/token", issuer.address())];
+        let front = format!("front-{name}");
         let (front, address) =
-            nginx_front(folder, &format!("front-{name}"), &locations, certificate).await;
-        Self { issuer, registry: Some(registry), _front: front, address }
+            nginx_front_with(folder, &front, plan.front, &locations, certificate).await;
+        Self { issuer, registry: Some(registry), _front: front, address, behind }
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use registry_prober::model::BackendName;
+use registry_prober::model::{Assessment, BackendName};
 use serde_json::Value;
 
 use super::plan::{HAPROXY, NGINX};
@@ -25,7 +25,7 @@ pub(crate) async fn expect(site: &Site, nginx: &[&str], haproxy: &[&str]) -> (Ve
         })
         .into();
     let by_library: BTreeMap<String, Found> =
-        seen.iter().map(|seen| (seen.through.clone(), found(seen))).collect();
+        seen.iter().map(|seen| (seen.through.clone(), found_by(&seen.assessment))).collect();
     let sketch: String = seen.iter().map(sketch).collect();
     assert_eq!(by_library, expected, "by the library:\n{sketch}");
     assert_eq!(found_in(&json), expected, "by the program: {json:#}");
@@ -46,8 +46,9 @@ fn line<'a>(
     format!("{name} {severity} {confidence} [{}]", backends.join(" "))
 }
 
-fn found(seen: &Seen) -> Found {
-    let findings = seen.assessment.findings.iter();
+/// Every finding of a verdict.
+pub(crate) fn found_by(assessment: &Assessment) -> Found {
+    let findings = assessment.findings.iter();
     let mut lines: Found = findings
         .map(|one| {
             let backends = one.backends.iter().map(BackendName::as_str);
