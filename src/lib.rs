@@ -42,8 +42,8 @@
 //! `metrics`, `web` and `report` see `model` and nothing else; where the web server needs a probe
 //! or a reload, `cli` hands it a closure. `registry` and `transport` do not know each other, and
 //! the lab shares no parser with `registry`, so that a common mistake cannot hide itself. Some
-//! foreign crates belong to few rooms: the metrics library to `metrics`, YAML to `config`, rustls
-//! to `transport` and `lab`. The test `tests/it/arrows.rs` reads the sources and fails on any other arrow.
+//! foreign crates belong to one room: reqwest to `transport`, the metrics library to `metrics`,
+//! YAML to `config`. The test `tests/it/arrows.rs` reads the sources and fails on any other arrow.
 //!
 //! # The flow
 //!

@@ -9,13 +9,13 @@ use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom as _;
 
-use super::ask::Asker;
+use super::ask::{Asked, Asker};
 use super::flow;
 use super::matrix;
 use super::token::{self, Endpoint};
 use crate::model::{
-    BalancerRun, Challenge, Failure, Family, Flow, KeyCount, KeyId, Outcome, Ratio, Reason, Route,
-    Skipped, Step,
+    BalancerRun, Challenge, Failure, Family, Flow, KeyCount, KeyId, Outcome, Phase, Ratio, Reason,
+    Route, Skipped, Step,
 };
 
 /// Pairs for each client-like flow.
@@ -36,8 +36,18 @@ const MAX_LOSSES: u32 = 3;
 
 /// One sample's result.
 enum Sample {
-    Pair { refused: bool, key: Option<KeyId>, certificate: Option<String>, realms: Ratio },
-    Client { refused: bool },
+    Pair {
+        refused: bool,
+        key: Option<KeyId>,
+        certificate: Option<String>,
+        realms: Ratio,
+    },
+    Client {
+        refused: bool,
+    },
+    /// A client-like flow whose connection changed without a word of the server: no client's flow,
+    /// and through a balancer perhaps another node's.
+    Torn,
     Lost(Failure),
 }
 
@@ -169,32 +179,48 @@ async fn pair(asker: &Asker<'_>, endpoint: &Endpoint, family: Family, dummies: u
 async fn client(asker: &Asker<'_>, family: Family) -> Sample {
     let route = &Route::Balancer;
     let mut link = asker.link(route);
-    let (_, challenge) = flow::challenge(asker, link.as_mut(), route).await;
+    let (first, challenge) = flow::challenge(asker, link.as_mut(), route).await;
     // A client goes where this very challenge sends it, not where the first one did.
     let endpoint = match challenge.and_then(|c| token::endpoint(asker, route, &c)) {
         Ok(endpoint) => endpoint,
         Err(failure) => return Sample::Lost(failure),
     };
     let endpoint = &endpoint;
-    let (_, token) = match &endpoint.issuer {
+    let mut on_link = vec![first];
+    let token = match &endpoint.issuer {
         crate::model::Issuer::Route(_) => {
-            token::token(asker, link.as_mut(), endpoint, family).await
+            let (asked, token) = token::token(asker, link.as_mut(), endpoint, family).await;
+            on_link.push(asked);
+            token
         }
         crate::model::Issuer::Server(_) => {
             let mut server = endpoint.link(asker);
-            token::token(asker, server.as_mut(), endpoint, family).await
+            token::token(asker, server.as_mut(), endpoint, family).await.1
         }
     };
     let token = match token {
         Ok(token) => token,
         Err(unusable) => return Sample::Lost(unusable.failure),
     };
-    let (_, failure) =
+    let (last, failure) =
         flow::access(asker, link.as_mut(), route, Step::Access, "/v2/", &token).await;
+    on_link.push(last);
     match refused(failure) {
+        Ok(_) if is_torn(&on_link) => Sample::Torn,
         Ok(refused) => Sample::Client { refused },
         Err(failure) => Sample::Lost(failure),
     }
+}
+
+/// Whether a later request of a link went over a connection of its own, which the answer before had
+/// not announced: the pool had not yet taken the first one back.
+fn is_torn(on_link: &[Asked]) -> bool {
+    let closes = |asked: &Asked| {
+        let header = asked.reply().and_then(|reply| reply.headers.get(http::header::CONNECTION));
+        header.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"close"))
+    };
+    let anew = |asked: &Asked| asked.timeline().phase(Phase::Connect).is_some();
+    on_link.windows(2).any(|two| matches!(two, [before, after] if anew(after) && !closes(before)))
 }
 
 /// Whether a challenge sends clients where no credentials may go.
@@ -233,6 +259,7 @@ fn sum(samples: impl Iterator<Item = Sample>) -> BalancerRun {
                 run.client_flows.trials += 1;
                 run.client_flows.events += u32::from(refused);
             }
+            Sample::Torn => {}
             Sample::Lost(failure) => {
                 run.lost += 1;
                 run.first_loss.get_or_insert(failure);

@@ -8,8 +8,9 @@ use crate::model::{Failure, Phase, Reason};
 
 use super::tls::certificate_problem;
 
-/// Classifies an error that was met in `phase`.
-pub(super) fn classify(error: &(dyn Error + 'static), phase: Phase) -> Failure {
+/// Classifies an error of reqwest that was met in `phase`. The error's own text may hold a URL
+/// with an account in its query and is never used.
+pub(super) fn classify(error: &reqwest::Error, phase: Phase) -> Failure {
     let failure =
         |reason, detail: &str| Failure { phase: Some(phase), reason, detail: detail.to_owned() };
     if let Some(tls) = find::<rustls::Error>(error) {

@@ -1,28 +1,20 @@
-//! The wire made of real sockets: one connection of hyper for each link.
+//! The wire made of real sockets: reqwest, one client for each link.
 //!
-//! There is no pool. One that has not yet been given a connection back opens another, and through a
-//! balancer that is another node. Nor is anything dialled by the URL's host: the pin says where to
-//! connect, `Host` and the TLS server name stay public.
+//! A client from a prepared TLS configuration costs microseconds, and a client of its own is what
+//! keeps connections of different flows apart. The pin is reqwest's resolver hook; an explicit
+//! port in the URL would beat it, so the URL has none and `Host` is set by hand. Where the public
+//! host is an address the hook is not asked, so the backend's own address is dialled and the
+//! certificate is checked against the public one all the same.
 
-use std::net::SocketAddr;
-use std::pin::pin;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{Either, select};
-use http::header::{CONTENT_ENCODING, HOST, USER_AGENT};
-use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Response, Uri};
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::{Bytes, Incoming};
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout, timeout_at};
-use tokio_rustls::TlsConnector;
+use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, HOST};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::redirect::Policy;
+use tokio::time::{Instant, timeout_at};
 
 use super::classify::classify;
 use super::declared::Declared;
@@ -39,13 +31,13 @@ use crate::model::{DnsRecord, Failure, Phase, Reason};
 #[derive(Debug, Clone)]
 pub struct Client {
     tls: Tls,
-    user_agent: Option<HeaderValue>,
+    user_agent: Arc<str>,
 }
 
 impl Client {
     /// A client that calls itself `user_agent`.
     pub fn new(tls: Tls, user_agent: &str) -> Self {
-        Self { tls, user_agent: HeaderValue::from_str(user_agent).ok() }
+        Self { tls, user_agent: user_agent.into() }
     }
 }
 
@@ -53,10 +45,10 @@ impl Wire for Client {
     fn open(&self, to: &Destination) -> Box<dyn Link> {
         Box::new(Connection {
             tls: self.tls.clone(),
-            user_agent: self.user_agent.clone(),
+            user_agent: Arc::clone(&self.user_agent),
             to: to.clone(),
             stamps: Stamps::default(),
-            open: None,
+            opened: None,
         })
     }
 
@@ -92,33 +84,22 @@ impl Wire for Client {
 /// by a thread.
 const COARSE: Duration = Duration::from_millis(2);
 
-/// How long the addresses of the first one's family are tried alone.
-const FALLBACK: Duration = Duration::from_millis(300);
-
 struct Connection {
     tls: Tls,
-    user_agent: Option<HeaderValue>,
+    user_agent: Arc<str>,
     to: Destination,
     stamps: Stamps,
-    /// The connection, if the last request left it in order.
-    open: Option<Open>,
-}
-
-/// What is sent: all of a body, or nothing of a declared one.
-type Sent = http_body_util::Either<Full<Bytes>, Declared>;
-
-/// An open connection.
-struct Open {
-    sender: SendRequest<Sent>,
-    /// Drives it, and ends with it.
-    driver: JoinHandle<hyper::Result<()>>,
+    /// The client and the base of its URLs, once the address is known.
+    opened: Option<(reqwest::Client, String)>,
 }
 
 impl Link for Connection {
     fn send(&mut self, request: Request) -> BoxFuture<'_, Exchange> {
         Box::pin(async move {
             let began = Instant::now();
-            let outcome = timeout_at(request.deadline, self.attempt(request)).await;
+            let deadline = request.deadline;
+            let half_sent = matches!(request.body, Body::Declared(_));
+            let outcome = timeout_at(deadline, self.attempt(request)).await;
             let ended = Instant::now();
             let noted = self.stamps.take();
             let result = outcome.unwrap_or_else(|_| {
@@ -128,6 +109,10 @@ impl Link for Connection {
                 );
                 Err(Failure { phase: None, reason: Reason::Timeout, detail })
             });
+            if result.is_err() || half_sent {
+                // What is left of a failed or unfinished request must not serve the next one.
+                self.opened = None;
+            }
             self.exchange(&noted, began, ended, result)
         })
     }
@@ -155,116 +140,32 @@ impl Connection {
         }
     }
 
-    /// Sends and reads. The connection is kept only if nothing of this request is left on it.
     async fn attempt(&mut self, request: Request) -> Result<Reply, Failure> {
-        let half_sent = matches!(request.body, Body::Declared(_));
-        let message = self.message(request)?;
-        let (open, response) = self.answered(message).await?;
+        if self.opened.is_none() {
+            let addresses = self.resolve().await?;
+            self.opened = Some(self.build(addresses)?);
+        }
+        let Some((client, base)) = &self.opened else {
+            return Err(at(Phase::Connect, Reason::Unreachable, "no connection"));
+        };
+        let mut builder = client
+            .request(request.method, format!("{base}{}", request.path))
+            .header(HOST, &self.to.host_header);
+        for (name, value) in request.headers {
+            builder = builder.header(name, value);
+        }
+        builder = match request.body {
+            Body::Empty => builder,
+            Body::Text(text) => builder.body(text),
+            Body::Declared(bytes) => builder.body(reqwest::Body::wrap(Declared(bytes))),
+        };
+        let response = builder.send().await.map_err(|error| {
+            let noted = self.stamps.peek();
+            classify(&error, noted.open_phase(self.to.tls))
+        })?;
         bounded(response.headers())?;
         self.stamps.note(|n| n.answered = Some(Instant::now()));
-        let reply = read(response).await?;
-        if half_sent {
-            // The rest of the body never comes, so the connection would not end by itself.
-            open.driver.abort();
-        } else {
-            self.open = Some(open);
-        }
-        Ok(reply)
-    }
-
-    fn message(&self, request: Request) -> Result<http::Request<Sent>, Failure> {
-        let unfit = |what: &str| {
-            at(
-                Phase::Wait,
-                Reason::Unreachable,
-                &format!("no request can be made with this {what}"),
-            )
-        };
-        let path: PathAndQuery = request.path.parse().map_err(|_| unfit("path"))?;
-        let host = HeaderValue::from_str(&self.to.host_header).map_err(|_| unfit("host"))?;
-        let body = match request.body {
-            Body::Empty => Sent::Left(Full::default()),
-            Body::Text(text) => Sent::Left(Full::from(text)),
-            Body::Declared(bytes) => Sent::Right(Declared(bytes)),
-        };
-        let mut message = http::Request::new(body);
-        *message.method_mut() = request.method;
-        *message.uri_mut() = Uri::from(path);
-        let headers = message.headers_mut();
-        headers.insert(HOST, host);
-        headers.extend(self.user_agent.clone().map(|name| (USER_AGENT, name)));
-        for (name, value) in request.headers {
-            headers.append(name, value);
-        }
-        Ok(message)
-    }
-
-    /// The head of the answer. A kept connection that was closed before anything was sent on it
-    /// is opened anew, once.
-    async fn answered(
-        &mut self,
-        mut message: http::Request<Sent>,
-    ) -> Result<(Open, Response<Incoming>), Failure> {
-        if let Some(mut kept) = self.open.take()
-            && kept.sender.ready().await.is_ok()
-        {
-            match kept.sender.try_send_request(message).await {
-                Ok(response) => return Ok((kept, response)),
-                Err(mut error) => match error.take_message() {
-                    Some(unsent) => message = unsent,
-                    None => return Err(classify(error.error(), Phase::Wait)),
-                },
-            }
-        }
-        let mut open = self.open().await?;
-        if let Err(closed) = open.sender.ready().await {
-            // The driver knows better why.
-            let why = open.driver.await.ok().and_then(Result::err).unwrap_or(closed);
-            return Err(classify(&why, Phase::Wait));
-        }
-        match open.sender.send_request(message).await {
-            Ok(response) => Ok((open, response)),
-            Err(error) => Err(classify(&error, Phase::Wait)),
-        }
-    }
-
-    async fn open(&self) -> Result<Open, Failure> {
-        let addresses = self.resolve().await?;
-        self.stamps.note(|n| n.connecting = Some(Instant::now()));
-        let tcp = dial(&addresses).await.map_err(|error| classify(&error, Phase::Connect))?;
-        // Without it the system may hold a small request back; nothing else is lost.
-        let _ = tcp.set_nodelay(true);
-        if self.to.tls {
-            self.stamps.note(|n| n.tls_begun = Some(Instant::now()));
-            let stream = self.secured(tcp).await?;
-            self.spoken(stream).await
-        } else {
-            self.spoken(tcp).await
-        }
-    }
-
-    async fn secured(
-        &self,
-        tcp: TcpStream,
-    ) -> Result<tokio_rustls::client::TlsStream<TcpStream>, Failure> {
-        let broken = |text: String| at(Phase::Tls, Reason::TlsHandshake, &text);
-        let host = &self.to.host;
-        let name = ServerName::try_from(host.clone())
-            .map_err(|_| broken(format!("{host:?} is not a TLS server name")))?;
-        let config = self.tls.config(&self.stamps).map_err(|error| broken(error.to_string()))?;
-        let stream = TlsConnector::from(Arc::new(config)).connect(name, tcp).await;
-        stream.map_err(|error| classify(&error, Phase::Tls))
-    }
-
-    async fn spoken<S>(&self, stream: S) -> Result<Open, Failure>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        self.stamps.note(|n| n.connected = Some(Instant::now()));
-        #[expect(clippy::disallowed_methods, reason = "this is the one room that may")]
-        let hands = handshake(TokioIo::new(stream)).await;
-        let (sender, connection) = hands.map_err(|error| classify(&error, Phase::Wait))?;
-        Ok(Open { sender, driver: tokio::spawn(connection) })
+        read(response).await
     }
 
     async fn resolve(&self) -> Result<Vec<SocketAddr>, Failure> {
@@ -285,29 +186,38 @@ impl Connection {
             }
         }
     }
+
+    fn build(&self, addresses: Vec<SocketAddr>) -> Result<(reqwest::Client, String), Failure> {
+        let scheme = if self.to.tls { "https" } else { "http" };
+        let base = match (self.to.host.parse::<IpAddr>(), addresses.first()) {
+            (Ok(_), Some(address)) => format!("{scheme}://{address}"),
+            _ => format!("{scheme}://{}", self.to.host),
+        };
+        let mut builder = reqwest::Client::builder()
+            .user_agent(&*self.user_agent)
+            .no_proxy()
+            .redirect(Policy::none())
+            .retry(reqwest::retry::never())
+            .pool_max_idle_per_host(1)
+            .referer(false)
+            .dns_resolver(Arc::new(Pin(addresses)))
+            .connector_layer(self.stamps.clone());
+        let config = self.tls.config(&self.to.host, &self.stamps);
+        let broken = |text: String| at(Phase::Tls, Reason::TlsHandshake, &text);
+        builder =
+            builder.tls_backend_preconfigured(config.map_err(|error| broken(error.to_string()))?);
+        let client = builder.build().map_err(|_| broken("no client could be built".to_owned()))?;
+        Ok((client, base))
+    }
 }
 
-/// Connects to the first address that takes it. Where one family leads nowhere the other is tried
-/// beside it after a moment (RFC 8305).
-async fn dial(addresses: &[SocketAddr]) -> std::io::Result<TcpStream> {
-    let of_first = |address: &&SocketAddr| {
-        addresses.first().is_some_and(|first| first.is_ipv4() == address.is_ipv4())
-    };
-    let (first, other): (Vec<SocketAddr>, Vec<SocketAddr>) = addresses.iter().partition(of_first);
-    let mut first = pin!(TcpStream::connect(first.as_slice()));
-    if other.is_empty() {
-        return first.await;
-    }
-    match timeout(FALLBACK, &mut first).await {
-        Ok(Ok(stream)) => return Ok(stream),
-        Ok(Err(_)) => return TcpStream::connect(other.as_slice()).await,
-        Err(_) => {}
-    }
-    let other = pin!(TcpStream::connect(other.as_slice()));
-    match select(first, other).await {
-        Either::Left((Ok(stream), _)) | Either::Right((Ok(stream), _)) => Ok(stream),
-        Either::Left((Err(_), other)) => other.await,
-        Either::Right((Err(_), first)) => first.await,
+/// Answers every name with the pinned addresses.
+struct Pin(Vec<SocketAddr>);
+
+impl Resolve for Pin {
+    fn resolve(&self, _: Name) -> Resolving {
+        let addresses: Addrs = Box::new(self.0.clone().into_iter());
+        Box::pin(std::future::ready(Ok(addresses)))
     }
 }
 
@@ -322,9 +232,9 @@ fn bounded(headers: &HeaderMap) -> Result<(), Failure> {
     Err(at(Phase::Wait, Reason::TooLarge, &detail))
 }
 
-async fn read(response: Response<Incoming>) -> Result<Reply, Failure> {
-    let (head, mut incoming) = response.into_parts();
-    let (status, headers) = (head.status.as_u16(), head.headers);
+async fn read(mut response: reqwest::Response) -> Result<Reply, Failure> {
+    let status = response.status().as_u16();
+    let headers = std::mem::take(response.headers_mut());
     let mut codings = headers.get_all(CONTENT_ENCODING).iter();
     if let Some(coding) = codings.find(|it| !it.as_bytes().eq_ignore_ascii_case(b"identity")) {
         let coding: String = String::from_utf8_lossy(coding.as_bytes()).chars().take(20).collect();
@@ -332,9 +242,9 @@ async fn read(response: Response<Incoming>) -> Result<Reply, Failure> {
         return Err(at(Phase::Transfer, Reason::UnexpectedEncoding, &detail));
     }
     let mut body = Vec::new();
-    while let Some(frame) = incoming.frame().await {
-        let frame = frame.map_err(|error| classify(&error, Phase::Transfer))?;
-        let Ok(chunk) = frame.into_data() else { continue };
+    while let Some(chunk) =
+        response.chunk().await.map_err(|error| classify(&error, Phase::Transfer))?
+    {
         if body.len() + chunk.len() > MAX_BODY {
             let detail = format!("a body of more than {MAX_BODY} bytes");
             return Err(at(Phase::Transfer, Reason::TooLarge, &detail));
@@ -346,38 +256,4 @@ async fn read(response: Response<Incoming>) -> Result<Reply, Failure> {
 
 fn at(phase: Phase, reason: Reason, detail: &str) -> Failure {
     Failure { phase: Some(phase), reason, detail: detail.to_owned() }
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::net::{TcpListener, TcpSocket};
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_family_that_leads_nowhere_does_not_hide_the_other() {
-        let Ok(listener) = TcpListener::bind("[::1]:0").await else {
-            println!("skipped: there is no IPv6 here");
-            return;
-        };
-        let live = listener.local_addr().unwrap();
-        let refusing = {
-            let bound = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            bound.local_addr().unwrap()
-        };
-        // Nobody accepts; once the queue is full, the system no longer answers.
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let silent = socket.listen(1).unwrap();
-        let silent_at = silent.local_addr().unwrap();
-        let mut queued = Vec::new();
-        while let Ok(Ok(stream)) = timeout(FALLBACK, TcpStream::connect(silent_at)).await {
-            queued.push(stream);
-        }
-        for addresses in [vec![live], vec![refusing, live], vec![silent_at, live]] {
-            let dialled = dial(&addresses).await.map(|stream| stream.peer_addr().unwrap());
-            assert_eq!(dialled.ok(), Some(live), "{addresses:?}");
-        }
-        assert!(dial(&[refusing]).await.is_err());
-    }
 }

@@ -2,16 +2,20 @@
 //! remain when it is cut off by a deadline.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tower::{Layer, Service};
 
-use super::PeerCertificate;
+use super::{BoxFuture, PeerCertificate};
 use crate::model::{Phase, Timeline};
 
 /// What was noted of one request.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Noted {
+    /// Which request of its link this is.
+    number: u64,
     pub(super) resolving: Option<Instant>,
     pub(super) resolved: Option<Instant>,
     pub(super) connecting: Option<Instant>,
@@ -31,7 +35,8 @@ impl Noted {
         if let Some(from) = self.resolving {
             phases.push((Phase::Dns, from, between(from, self.resolved)));
         }
-        if let Some(from) = self.connecting {
+        // The pool may give the kept connection back while a new one is being made.
+        if let Some(from) = self.connecting.filter(|_| !ok || self.connected.is_some()) {
             let tcp_end = if tls { self.tls_begun } else { self.connected };
             phases.push((Phase::Connect, from, between(from, tcp_end)));
             if let (true, Some(from)) = (tls, self.tls_begun) {
@@ -53,6 +58,12 @@ impl Noted {
         timeline
     }
 
+    /// The phase that is open: the first that has no end.
+    pub(super) fn open_phase(&self, tls: bool) -> Phase {
+        let now = Instant::now();
+        self.timeline(tls, now, now, false).failed_in().unwrap_or(Phase::Wait)
+    }
+
     /// When the request could first have been sent.
     pub(super) fn ready(&self, began: Instant) -> Instant {
         self.connected.or(self.resolved).unwrap_or(began)
@@ -68,8 +79,82 @@ impl Stamps {
         write(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
+    pub(super) fn peek(&self) -> Noted {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Takes the notes, leaving none for the next request.
     pub(super) fn take(&self) -> Noted {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = Noted { number: noted.number + 1, ..Noted::default() };
+        std::mem::replace(&mut *noted, next)
+    }
+}
+
+/// Notes when reqwest's connector starts and has a connection ready, TLS included.
+impl<S> Layer<S> for Stamps {
+    type Service = Stamped<S>;
+
+    fn layer(&self, inner: S) -> Stamped<S> {
+        Stamped { inner, stamps: self.clone() }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Stamped<S> {
+    inner: S,
+    stamps: Stamps,
+}
+
+impl<R, S> Service<R> for Stamped<S>
+where
+    S: Service<R>,
+    S::Future: Send + 'static,
+    S::Response: 'static,
+    S::Error: 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<S::Response, S::Error>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: R) -> Self::Future {
+        let stamps = self.stamps.clone();
+        let number = stamps.peek().number;
+        stamps.note(|n| n.connecting = Some(Instant::now()));
+        let connection = self.inner.call(request);
+        Box::pin(async move {
+            let connection = connection.await?;
+            // One that nobody waits for any longer is no matter of a later request.
+            stamps.note(|n| {
+                if n.number == number {
+                    n.connected = Some(Instant::now());
+                }
+            });
+            Ok(connection)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_was_begun_and_not_needed_is_no_part_of_a_request_that_succeeded() {
+        let began = Instant::now();
+        let after = |milliseconds| began + Duration::from_millis(milliseconds);
+        let noted =
+            Noted { connecting: Some(after(1)), answered: Some(after(5)), ..Noted::default() };
+        let phases = |ok| {
+            let timeline = noted.timeline(true, began, after(7), ok);
+            (timeline.phases().to_vec(), timeline.failed_in())
+        };
+        let ms = Duration::from_millis;
+        assert_eq!(phases(true), (vec![(Phase::Wait, ms(5)), (Phase::Transfer, ms(2))], None));
+        assert_eq!(phases(false), (vec![(Phase::Connect, ms(6))], Some(Phase::Connect)));
     }
 }

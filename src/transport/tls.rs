@@ -6,14 +6,18 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::client::{ClientSessionStore, Resumption, Tls12ClientSessionValue};
+use rustls::client::{Tls13ClientSessionValue, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, NamedGroup, SignatureScheme,
+};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error as ThisError;
+use tokio::time::Instant;
 
 use super::stamps::Stamps;
 
@@ -77,10 +81,13 @@ impl Tls {
     /// A configuration for one link: HTTP/1.1 only, since the `Host` of a pinned backend may name
     /// another port than the connection, which HTTP/2 cannot say; never a resumed session, which
     /// would hide the handshake and the certificate.
-    pub(super) fn config(&self, stamps: &Stamps) -> Result<ClientConfig, Error> {
+    pub(super) fn config(&self, host: &str, stamps: &Stamps) -> Result<ClientConfig, Error> {
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|_| Error::General(format!("{host:?} is not a TLS server name")))?;
         let recorder = Recorder {
             inner: Arc::clone(&self.verifier),
             accept_invalid: self.accept_invalid,
+            name,
             stamps: stamps.clone(),
         };
         let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
@@ -93,7 +100,7 @@ impl Tls {
             }
             None => builder.with_no_client_auth(),
         };
-        config.resumption = Resumption::disabled();
+        config.resumption = Resumption::store(Arc::new(Forgetful(stamps.clone())));
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(config)
     }
@@ -209,6 +216,8 @@ pub(super) fn certificate_problem(error: &CertificateError) -> String {
 struct Recorder {
     inner: Arc<dyn ServerCertVerifier>,
     accept_invalid: bool,
+    /// The public name, whatever the connection was dialled by.
+    name: ServerName<'static>,
     stamps: Stamps,
 }
 
@@ -228,12 +237,17 @@ impl ServerCertVerifier for Recorder {
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
+        _dialled: &ServerName<'_>,
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let verdict =
-            self.inner.verify_server_cert(end_entity, intermediates, name, ocsp_response, now);
+        let verdict = self.inner.verify_server_cert(
+            end_entity,
+            intermediates,
+            &self.name,
+            ocsp_response,
+            now,
+        );
         let invalid = verdict.as_ref().err().map(|error| match error {
             Error::InvalidCertificate(reason) => certificate_problem(reason),
             other => other.to_string(),
@@ -271,5 +285,33 @@ impl ServerCertVerifier for Recorder {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.inner.supported_verify_schemes()
+    }
+}
+
+/// A session store that remembers nothing. It is asked for a hint while the first TLS message is
+/// made: that is the moment at which TCP is done and TLS begins.
+#[derive(Debug)]
+struct Forgetful(Stamps);
+
+impl ClientSessionStore for Forgetful {
+    fn set_kx_hint(&self, _: ServerName<'static>, _: NamedGroup) {}
+
+    fn kx_hint(&self, _: &ServerName<'_>) -> Option<NamedGroup> {
+        self.0.note(|n| n.tls_begun = Some(Instant::now()));
+        None
+    }
+
+    fn set_tls12_session(&self, _: ServerName<'static>, _: Tls12ClientSessionValue) {}
+
+    fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+        None
+    }
+
+    fn remove_tls12_session(&self, _: &ServerName<'static>) {}
+
+    fn insert_tls13_ticket(&self, _: ServerName<'static>, _: Tls13ClientSessionValue) {}
+
+    fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
+        None
     }
 }

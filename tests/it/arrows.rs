@@ -61,7 +61,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// Crates that belong to some rooms only.
 const FOREIGN: &[(&str, &[&str])] = &[
-    ("hyper", &["lab", "transport", "web"]),
+    ("reqwest", &["transport"]),
     ("rustls", &["lab", "transport"]),
     ("rustls_platform_verifier", &["transport"]),
     ("tokio_rustls", &["lab", "transport"]),
@@ -145,7 +145,7 @@ fn a_planted_arrow_is_found_however_it_is_written() {
         ("web/mod.rs", "use super::config::Config;", Some("web -> config")),
         ("web/page.rs", "mod tests { use super::super::super::config; }", Some("web -> config")),
         ("model/round.rs", "use tokio::time::Instant;", Some("model -> tokio")),
-        ("probe/flow.rs", "fn f() -> hyper::Result<()> {}", Some("probe -> hyper")),
+        ("probe/flow.rs", "fn f() -> reqwest::Result<()> {}", Some("probe -> reqwest")),
         ("lab/serve.rs", "use ::prometheus::Encoder;", Some("lab -> prometheus")),
         ("main.rs", "use registry_prober::probe::Prober;", Some("main -> probe")),
         ("cellar/mod.rs", "use crate::model::Round;", Some("cellar is no room")),

@@ -1,84 +1,39 @@
-//! One link is one connection: through a balancer another connection may be another node, so a
-//! client-like flow that changed it would blame a node for tokens of another.
+//! What a client does goes over one connection: through a balancer another connection may be
+//! another node, so a flow that changed it without the server's word tells nothing of clients.
 
-use std::time::Duration;
+use registry_prober::config::Scheme;
+use registry_prober::model::Outcome;
 
-use futures_util::future::join_all;
-use registry_prober::transport::{Body, Link, Request, Wire as _};
-use tokio::time::Instant;
+use super::rounds::{PUBLIC, asks, registry, round, well};
+use super::server::{Act, Server};
 
-use super::server::{Act, Authority, Server, answer, send};
-use super::{LONG, client, destination};
-
-/// Links that are used at the same time.
-const LINKS: usize = 100;
-/// Requests on each, as many as a client-like flow has.
-const REQUESTS: usize = 3;
-
-fn get() -> Request {
-    Request {
-        method: http::Method::GET,
-        path: "/v2/".to_owned(),
-        headers: Vec::new(),
-        body: Body::Empty,
-        deadline: Instant::now() + LONG,
-    }
-}
-
-async fn ask(link: &mut dyn Link) {
-    let exchange = link.send(get()).await;
-    assert_eq!(exchange.result.as_ref().map(|reply| reply.status), Ok(200), "{exchange:?}");
-    let phases = exchange.timeline.phases().len();
-    assert!(exchange.timeline.failed_in().is_none() && phases >= 2, "{exchange:?}");
-}
-
-/// How many connections a server saw of links that were used side by side.
-async fn connections(tls: bool, acts: Vec<Act>) -> usize {
-    let authority = Authority::new("lab");
-    let config = tls.then(|| authority.server(&["hub.test"], |_| {}));
-    let play = move |request: Option<&str>| request.map(|_| acts.clone()).unwrap_or_default();
-    let server = Server::start(config, play).await;
-    let client = client(Some(&authority.pem()), false);
-    let used = (0..LINKS).map(|_| {
-        let mut link = client.open(&destination(tls, server.address));
-        tokio::spawn(async move {
-            for _ in 0..REQUESTS {
-                ask(link.as_mut()).await;
-            }
-        })
-    });
-    for ended in join_all(used).await {
-        ended.unwrap();
-    }
-    server.connections()
+/// A registry that is well and ends each connection after an answer, with these headers.
+async fn ending(header: &'static str, end: Option<Act>) -> Server {
+    Server::start(None, move |request| {
+        let Some(request) = request else { return Vec::new() };
+        let mut acts = well(asks(request));
+        if let Some(Act::Send(answer)) = acts.first_mut() {
+            let text = String::from_utf8(std::mem::take(answer)).unwrap();
+            *answer = text.replacen("\r\n", &format!("\r\n{header}"), 1).into_bytes();
+        }
+        acts.extend(end.clone());
+        acts
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_request_of_a_link_goes_over_its_one_connection() {
-    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-    for (name, acts) in [
-        ("a body", vec![answer("200 OK", "", "hello")]),
-        ("no body", vec![answer("200 OK", "", "")]),
-        ("chunks", vec![send(chunked), send("2\r\nhm\r\n"), send("0\r\n\r\n")]),
+async fn a_flow_whose_connection_changed_counts_only_where_the_server_said_so() {
+    for (name, header, end, counted) in [
+        ("kept", "", None, true),
+        ("ended with a word", "Connection: close\r\n", Some(Act::Close), true),
+        ("ended without one", "", Some(Act::Close), false),
     ] {
-        for tls in [false, true] {
-            assert_eq!(connections(tls, acts.clone()).await, LINKS, "{name}, tls: {tls}");
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_connection_that_its_server_ended_is_opened_anew() {
-    let client = client(None, false);
-    for (name, headers) in [("with a word", "Connection: close\r\n"), ("without one", "")] {
-        let acts = vec![answer("200 OK", headers, "hello"), Act::Close];
-        let server = Server::saying(acts).await;
-        let mut link = client.open(&destination(false, server.address));
-        for number in 1..=REQUESTS {
-            ask(link.as_mut()).await;
-            assert_eq!(server.connections(), number, "{name}");
-            // The end is seen before the next request.
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        let server = ending(header, end).await;
+        let round = round(registry(PUBLIC, Scheme::Http, &[&server]), None).await;
+        let Outcome::Measured(run) = &round.balancer else { panic!("{name}: {round:?}") };
+        assert_eq!((run.pairs.trials, run.pairs.events), (2, 0), "{name}");
+        assert_eq!(run.client_flows.trials > 0, counted, "{name}: {run:?}");
+        assert_eq!((run.client_flows.events, run.lost), (0, 0), "{name}: {run:?}");
     }
 }
