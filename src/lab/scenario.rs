@@ -10,6 +10,7 @@ use crate::model::{Confidence, FindingName, Severity};
 /// A simulated registry with its faults, and what they ought to be called.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of its file")]
 pub struct Scenario {
     /// Kebab-case name.
     pub name: String,

@@ -44,9 +44,10 @@ pub(super) async fn look(
     let Some((told_by, backend)) =
         harbors.first().and_then(|route| Some((*route, route.backend()?.clone())))
     else {
-        return Outcome::Skipped(match answering.is_empty() {
-            true => Skipped::EarlierStepFailed,
-            false => Skipped::NotApplicable,
+        return Outcome::Skipped(if answering.is_empty() {
+            Skipped::EarlierStepFailed
+        } else {
+            Skipped::NotApplicable
         });
     };
     let list = "/api/v2.0/replication/executions?page=1&page_size=50";
