@@ -3,6 +3,7 @@
 
 mod answers;
 mod balancer;
+mod gateway;
 mod tokens;
 
 use std::time::Duration;
@@ -27,15 +28,34 @@ fn lines(assessment: &Assessment) -> Vec<String> {
     lines
 }
 
+/// The same, each with the other causes that would fit: `…, or this, that`.
+fn with_alternatives(assessment: &Assessment) -> Vec<String> {
+    let mut one = assessment.clone();
+    let mut lines: Vec<String> = Vec::new();
+    for finding in &assessment.findings {
+        one.findings = vec![finding.clone()];
+        let others: Vec<&str> = finding.alternatives.iter().map(|name| name.as_str()).collect();
+        let or =
+            if others.is_empty() { String::new() } else { format!(", or {}", others.join(", ")) };
+        lines.extend(self::lines(&one).into_iter().map(|line| format!("{line}{or}")));
+    }
+    lines.sort();
+    lines
+}
+
 type Bend = fn(&mut Round);
 /// What is special, how, and every finding, separated by `; `.
 type Row = (&'static str, Bend, &'static str);
 
 /// Judges healthy rounds of three backends after they were bent.
 fn expect(rows: &[Row]) {
+    expect_as(rows, lines);
+}
+
+fn expect_as(rows: &[Row], words: fn(&Assessment) -> Vec<String>) {
     let mut wrong = Vec::new();
     for (what, bend, expected) in rows {
-        let found = lines(&assess(&bent(THREE, bend))).join("; ");
+        let found = words(&assess(&bent(THREE, bend))).join("; ");
         if found != *expected {
             wrong.push(format!("{what}:\n  expected {expected}\n     found {found}"));
         }
@@ -89,6 +109,12 @@ fn challenged(scheme: AuthScheme, message: &str) -> Answer {
         error_message: Some(message.to_owned()),
         ..Answer::default()
     }
+}
+
+/// Lets a route fail at a step with an answer.
+fn fail_with(round: &mut Round, at: &str, step: Step, reason: Reason, answer: &Answer) {
+    fail(round, at, step, reason);
+    answer_with(round, at, step, answer);
 }
 
 fn certificate(round: &mut Round, at: &str, fingerprint: &str, invalid: bool) {
