@@ -3,6 +3,7 @@
 
 mod answers;
 mod balancer;
+mod consequences;
 mod gateway;
 mod tokens;
 
@@ -39,6 +40,17 @@ fn with_alternatives(assessment: &Assessment) -> Vec<String> {
             if others.is_empty() { String::new() } else { format!(", or {}", others.join(", ")) };
         lines.extend(self::lines(&one).into_iter().map(|line| format!("{line}{or}")));
     }
+    lines.sort();
+    lines
+}
+
+/// The same without severity and confidence, each with how many refusals and failures it explains.
+fn with_explained(assessment: &Assessment) -> Vec<String> {
+    let line = |finding: &crate::model::Finding| {
+        let names: Vec<&str> = finding.backends.iter().map(BackendName::as_str).collect();
+        format!("{} [{}] {}", finding.finding, names.join(" "), finding.explains)
+    };
+    let mut lines: Vec<String> = assessment.findings.iter().map(line).collect();
     lines.sort();
     lines
 }
