@@ -2,12 +2,12 @@
 
 use super::super::tests::{clock, heal, other_key};
 use super::{
-    at_repository, certificate, challenged, expect_as, fail_with, unsampled, with_explained,
+    at_repository, certificate, challenged, drop_header, expect_as, fail_with, key_of_cell,
+    unsampled, with_explained,
 };
-use crate::model::sample::{backend, fail, refuse, route, set_cell};
+use crate::model::sample::{backend, fail, refuse, set_cell};
 use crate::model::{
-    Answer, AuthScheme, CellResult, Census, Checked, HeaderFate, Issuer, KeyCount, KeyId, OfRoute,
-    Outcome, Reason, Refusal, Round, Skipped, Step,
+    Answer, AuthScheme, CellResult, Census, KeyCount, KeyId, Reason, Refusal, Round, Skipped, Step,
 };
 
 /// A key that no node of these rounds has.
@@ -25,13 +25,6 @@ fn odd_key(round: &mut Round, at: &str, refused: &[(&str, &str)]) {
     }
 }
 
-fn key_of_cell(round: &mut Round, issuer: &str, verifier: &str, key: Option<&str>) {
-    let (issuer, verifier) = (Issuer::Route(route(issuer)), route(verifier));
-    let mut cells = round.matrix.cells.iter_mut();
-    let cell = cells.find(|cell| cell.issuer == issuer && cell.verifier == verifier);
-    cell.expect("a pair of the round").key = key.map(KeyId::from_wire);
-}
-
 fn not_tried(round: &mut Round, issuer: &str, verifier: &str) {
     set_cell(round, issuer, verifier, CellResult::Skipped { reason: Skipped::NotSampled });
 }
@@ -42,16 +35,6 @@ fn replicas(round: &mut Round) {
     other_key(round, "b");
     let keys = vec![KeyCount { key: KeyId::from_wire(SECOND_KEY), tokens: 3 }];
     round.census.push(Census { backend: backend("b"), keys });
-}
-
-fn drop_header(round: &mut Round, at: &str) {
-    let fate = |flow: &crate::model::Flow| {
-        let dropped = flow.route == route(at);
-        let value = if dropped { HeaderFate::Dropped } else { HeaderFate::Arrived };
-        OfRoute { route: flow.route.clone(), value: Outcome::Measured(value) }
-    };
-    let found = Outcome::Measured(round.flows.iter().map(fate).collect());
-    round.checks.authorization_header = Checked { found, ..Checked::default() };
 }
 
 #[test]

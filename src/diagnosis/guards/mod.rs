@@ -13,8 +13,8 @@ use super::assess;
 use super::tests::{THREE, answer_with};
 use crate::model::sample::{bent, fail, refuse, route};
 use crate::model::{
-    Answer, Assessment, AuthScheme, BackendName, Challenge, Outcome, Phase, Reason, Round, Skipped,
-    Step, StepReport, Timeline, Version,
+    Answer, Assessment, AuthScheme, BackendName, Challenge, Checked, HeaderFate, Issuer, KeyId,
+    OfRoute, Outcome, Phase, Reason, Round, Skipped, Step, StepReport, Timeline, Version,
 };
 
 /// Every finding of a judgement, as `name severity confidence [backends]`.
@@ -145,6 +145,25 @@ fn slow_token(round: &mut Round, at: &str, milliseconds: u64) {
             report.timeline = Timeline::default().then(Phase::Wait, took);
         }
     }
+}
+
+/// Gives a pair's token another key, or none.
+fn key_of_cell(round: &mut Round, issuer: &str, verifier: &str, key: Option<&str>) {
+    let (issuer, verifier) = (Issuer::Route(route(issuer)), route(verifier));
+    let mut cells = round.matrix.cells.iter_mut();
+    let cell = cells.find(|cell| cell.issuer == issuer && cell.verifier == verifier);
+    cell.expect("a pair of the round").key = key.map(KeyId::from_wire);
+}
+
+/// Lets a route drop the `Authorization` header, as the check sees it, and the others not.
+fn drop_header(round: &mut Round, at: &str) {
+    let fate = |flow: &crate::model::Flow| {
+        let dropped = flow.route == route(at);
+        let value = if dropped { HeaderFate::Dropped } else { HeaderFate::Arrived };
+        OfRoute { route: flow.route.clone(), value: Outcome::Measured(value) }
+    };
+    let found = Outcome::Measured(round.flows.iter().map(fate).collect());
+    round.checks.authorization_header = Checked { found, ..Checked::default() };
 }
 
 fn everybody_refuses(round: &mut Round) {
