@@ -127,6 +127,14 @@ fn replicas_behind_one_address_explain_what_their_keys_and_flows_meet() {
     let rows: &[super::Row] = &[
         ("nothing is refused", replicas, "token-key-mismatch [b] 0"),
         (
+            "two keys without a count, by the flow and by the pairs",
+            |r| {
+                unsampled(r);
+                key_of_cell(r, "b", "a", Some(SECOND_KEY));
+            },
+            "token-key-mismatch [b] 0",
+        ),
+        (
             "their own tokens, at home and elsewhere, and a foreign one there",
             |r| {
                 replicas(r);

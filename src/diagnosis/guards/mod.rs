@@ -5,6 +5,7 @@ mod answers;
 mod balancer;
 mod consequences;
 mod gateway;
+mod leeway;
 mod tokens;
 
 use std::time::Duration;
