@@ -100,8 +100,8 @@ fn by_elimination(case: &mut Case<'_>) {
         .open_cells()
         .into_iter()
         .filter(|(_, cell, refusal)| {
-            cell.verifier == Route::Balancer
-                && cell.issuer.backend().is_some()
+            // Whom every backend accepts nobody but the balancer can have refused.
+            cell.issuer.backend().is_some()
                 && !looks_unseen(&refusal.answer, family)
                 && accepted(cell)
         })

@@ -186,7 +186,7 @@ fn server_errors(case: &mut Case<'_>) {
 pub(super) fn token_without_key(flow: &Flow) -> bool {
     let Some((Step::Token, failure)) = flow.failure() else { return false };
     failure.reason == Reason::ServerError
-        && flow.answer(Step::Token).is_some_and(|answer| answer.body_bytes == 0 && !answer.html)
+        && flow.answer(Step::Token).is_some_and(|answer| answer.body_bytes == 0)
 }
 
 /// Whether a gateway or the server behind it failed.

@@ -1,10 +1,15 @@
 //! What only the way through the load balancer shows.
 
 use super::super::assess;
-use super::super::tests::{THREE, answer_with, family, other_key};
-use super::{challenged, expect, lines, unsampled};
-use crate::model::sample::{OTHER_KEY, backend, bent, fail, refuse};
-use crate::model::{AuthScheme, Failure, Family, KeyCount, KeyId, Outcome, Reason, Route, Step};
+use super::super::tests::{THREE, answer_with, clock, family, heal, other_key};
+use super::{
+    challenged, drop_header, expect, expect_as, key_of_cell, lines, unsampled, with_explained,
+};
+use crate::model::sample::{OTHER_KEY, backend, bent, fail, refuse, route, set_cell};
+use crate::model::{
+    AuthScheme, CellResult, Failure, Family, KeyCount, KeyId, Outcome, Reason, Refusal, Round,
+    Route, Skipped, Step,
+};
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "one table")]
@@ -133,4 +138,158 @@ fn the_balancer_is_blamed_only_for_what_no_node_does() {
             .all(|cell| { cell.refusal().is_none() || cell.verifier != Route::Balancer })
     );
     assert_eq!(lines(&assess(&own)), ["unexplained-refusal warning suspected []"]);
+}
+
+/// Some tokens through the balancer are of a key that no backend has.
+fn stray_key(round: &mut Round) {
+    if let Outcome::Measured(run) = &mut round.balancer {
+        run.keys.push(KeyCount { key: KeyId::from_wire(OTHER_KEY), tokens: 9 });
+    }
+}
+
+/// A backend does not answer.
+fn gone(round: &mut Round, at: &str) {
+    fail(round, at, Step::Challenge, Reason::ConnectionRefused);
+    let at = route(at);
+    let failure =
+        Failure { phase: None, reason: Reason::ConnectionRefused, detail: "gone".to_owned() };
+    for flow in round.flows.iter_mut().filter(|flow| flow.route == at) {
+        flow.challenge = Outcome::Failed(failure.clone());
+    }
+    round.matrix.cells.retain(|cell| cell.verifier != at && cell.issuer.as_str() != at.as_str());
+}
+
+fn lose(round: &mut Round) {
+    if let Outcome::Measured(run) = &mut round.balancer {
+        run.lost = 3;
+        let reason = Reason::BadGateway;
+        run.first_loss = Some(Failure { phase: None, reason, detail: "502".to_owned() });
+    }
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
+fn an_unknown_backend_is_what_no_known_one_can_be() {
+    let rows: &[super::Row] = &[
+        (
+            "a token that every backend takes is refused through the balancer",
+            |r| refuse(r, "a", "lb"),
+            "unknown-backend [] 1",
+        ),
+        (
+            "beside a refusal between others",
+            |r| {
+                refuse(r, "a", "lb");
+                refuse(r, "b", "c");
+            },
+            "unexplained-refusal [] 1; unknown-backend [] 1",
+        ),
+        ("the balancer's own token", |r| refuse(r, "lb", "lb"), "unexplained-refusal [] 1"),
+        (
+            "a token that was not shown to every backend",
+            |r| {
+                refuse(r, "a", "lb");
+                set_cell(r, "a", "c", CellResult::Skipped { reason: Skipped::NotSampled });
+            },
+            "unexplained-refusal [] 1",
+        ),
+        (
+            "a token that seems not to have been seen, though the header arrives",
+            |r| {
+                drop_header(r, "none");
+                THREE.iter().for_each(|name| family(r, name, Family::Distribution3));
+                let answer = challenged(AuthScheme::Bearer, "unauthorized");
+                let refusal = Refusal { answer, tries: 2, healed_after: None, refused_until: 2.0 };
+                set_cell(r, "a", "lb", CellResult::Refused(refusal));
+            },
+            "unexplained-refusal [] 1",
+        ),
+        (
+            "a stray key, and its token refused by a backend",
+            |r| {
+                stray_key(r);
+                refuse(r, "lb", "a");
+                key_of_cell(r, "lb", "a", Some(OTHER_KEY));
+            },
+            "unknown-backend [] 1",
+        ),
+        (
+            "a stray key, and a known one refused through the balancer",
+            |r| {
+                stray_key(r);
+                refuse(r, "a", "lb");
+                fail(r, "lb", Step::Access, Reason::Unauthorized);
+            },
+            "unknown-backend [] 2",
+        ),
+        (
+            "a stray key, and what a backend does by itself",
+            |r| {
+                stray_key(r);
+                fail(r, "a", Step::Access, Reason::Forbidden);
+            },
+            "unexplained-refusal [a] 1; unknown-backend [] 0",
+        ),
+        (
+            "a stray key, and one that a backend had for a moment",
+            |r| {
+                stray_key(r);
+                clock(r, "c", 2.0);
+                heal(r, "a", "c");
+                key_of_cell(r, "a", "c", Some(OTHER_KEY));
+            },
+            "unexplained-refusal [] 1; unknown-backend [] 0",
+        ),
+        (
+            "a stray key while a backend is gone",
+            |r| {
+                stray_key(r);
+                gone(r, "b");
+            },
+            "backend-unreachable [b] 1; unknown-backend [] 0",
+        ),
+        (
+            "a key while no backend is there to compare with",
+            |r| THREE.iter().for_each(|name| gone(r, name)),
+            "backend-unreachable [a b c] 3",
+        ),
+    ];
+    expect_as(rows, with_explained);
+}
+
+#[test]
+fn what_the_sampling_met_has_no_second_cause() {
+    let rows: &[super::Row] = &[
+        (
+            "samples lost where a backend answers 502 to all",
+            |r| {
+                lose(r);
+                fail(r, "b", Step::Challenge, Reason::BadGateway);
+            },
+            "gateway-5xx-timeouts [b] 1",
+        ),
+        (
+            "refusals that nothing explains and no user meets",
+            |r| {
+                refuse(r, "a", "b");
+                refuse(r, "b", "a");
+            },
+            "unexplained-refusal [] 2",
+        ),
+        (
+            "refusals that users meet",
+            |r| {
+                other_key(r, "c");
+                for (issuer, verifier) in [("c", "a"), ("c", "b"), ("a", "c"), ("b", "c")] {
+                    refuse(r, issuer, verifier);
+                }
+                if let Outcome::Measured(run) = &mut r.balancer {
+                    run.pairs.events = 8;
+                    run.keys.push(KeyCount { key: KeyId::from_wire(OTHER_KEY), tokens: 9 });
+                }
+            },
+            "token-key-mismatch [c] 4",
+        ),
+    ];
+    expect_as(rows, with_explained);
 }

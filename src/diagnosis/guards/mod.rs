@@ -3,6 +3,9 @@
 
 mod answers;
 mod balancer;
+mod consequences;
+mod gateway;
+mod leeway;
 mod tokens;
 
 use std::time::Duration;
@@ -11,8 +14,8 @@ use super::assess;
 use super::tests::{THREE, answer_with};
 use crate::model::sample::{bent, fail, refuse, route};
 use crate::model::{
-    Answer, Assessment, AuthScheme, BackendName, Challenge, Outcome, Phase, Reason, Round, Skipped,
-    Step, StepReport, Timeline, Version,
+    Answer, Assessment, AuthScheme, BackendName, Challenge, Checked, HeaderFate, Issuer, KeyId,
+    OfRoute, Outcome, Phase, Reason, Round, Skipped, Step, StepReport, Timeline, Version,
 };
 
 /// Every finding of a judgement, as `name severity confidence [backends]`.
@@ -27,15 +30,45 @@ fn lines(assessment: &Assessment) -> Vec<String> {
     lines
 }
 
+/// The same, each with the other causes that would fit: `…, or this, that`.
+fn with_alternatives(assessment: &Assessment) -> Vec<String> {
+    let mut one = assessment.clone();
+    let mut lines: Vec<String> = Vec::new();
+    for finding in &assessment.findings {
+        one.findings = vec![finding.clone()];
+        let others: Vec<&str> = finding.alternatives.iter().map(|name| name.as_str()).collect();
+        let or =
+            if others.is_empty() { String::new() } else { format!(", or {}", others.join(", ")) };
+        lines.extend(self::lines(&one).into_iter().map(|line| format!("{line}{or}")));
+    }
+    lines.sort();
+    lines
+}
+
+/// The same without severity and confidence, each with how many refusals and failures it explains.
+fn with_explained(assessment: &Assessment) -> Vec<String> {
+    let line = |finding: &crate::model::Finding| {
+        let names: Vec<&str> = finding.backends.iter().map(BackendName::as_str).collect();
+        format!("{} [{}] {}", finding.finding, names.join(" "), finding.explains)
+    };
+    let mut lines: Vec<String> = assessment.findings.iter().map(line).collect();
+    lines.sort();
+    lines
+}
+
 type Bend = fn(&mut Round);
 /// What is special, how, and every finding, separated by `; `.
 type Row = (&'static str, Bend, &'static str);
 
 /// Judges healthy rounds of three backends after they were bent.
 fn expect(rows: &[Row]) {
+    expect_as(rows, lines);
+}
+
+fn expect_as(rows: &[Row], words: fn(&Assessment) -> Vec<String>) {
     let mut wrong = Vec::new();
     for (what, bend, expected) in rows {
-        let found = lines(&assess(&bent(THREE, bend))).join("; ");
+        let found = words(&assess(&bent(THREE, bend))).join("; ");
         if found != *expected {
             wrong.push(format!("{what}:\n  expected {expected}\n     found {found}"));
         }
@@ -91,6 +124,12 @@ fn challenged(scheme: AuthScheme, message: &str) -> Answer {
     }
 }
 
+/// Lets a route fail at a step with an answer.
+fn fail_with(round: &mut Round, at: &str, step: Step, reason: Reason, answer: &Answer) {
+    fail(round, at, step, reason);
+    answer_with(round, at, step, answer);
+}
+
 fn certificate(round: &mut Round, at: &str, fingerprint: &str, invalid: bool) {
     let at = route(at);
     for certificate in round.certificates.iter_mut().filter(|c| c.route == at) {
@@ -107,6 +146,25 @@ fn slow_token(round: &mut Round, at: &str, milliseconds: u64) {
             report.timeline = Timeline::default().then(Phase::Wait, took);
         }
     }
+}
+
+/// Gives a pair's token another key, or none.
+fn key_of_cell(round: &mut Round, issuer: &str, verifier: &str, key: Option<&str>) {
+    let (issuer, verifier) = (Issuer::Route(route(issuer)), route(verifier));
+    let mut cells = round.matrix.cells.iter_mut();
+    let cell = cells.find(|cell| cell.issuer == issuer && cell.verifier == verifier);
+    cell.expect("a pair of the round").key = key.map(KeyId::from_wire);
+}
+
+/// Lets a route drop the `Authorization` header, as the check sees it, and the others not.
+fn drop_header(round: &mut Round, at: &str) {
+    let fate = |flow: &crate::model::Flow| {
+        let dropped = flow.route == route(at);
+        let value = if dropped { HeaderFate::Dropped } else { HeaderFate::Arrived };
+        OfRoute { route: flow.route.clone(), value: Outcome::Measured(value) }
+    };
+    let found = Outcome::Measured(round.flows.iter().map(fate).collect());
+    round.checks.authorization_header = Checked { found, ..Checked::default() };
 }
 
 fn everybody_refuses(round: &mut Round) {

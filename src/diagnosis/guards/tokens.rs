@@ -9,8 +9,9 @@ use crate::model::sample::{
     KEY, OTHER_KEY, backend, bent, fail, refuse, set_cell, sign_with, started,
 };
 use crate::model::{
-    Aged, Answer, CellResult, ClockInterval, ClockSource, Confidence, Earlier, Failure, Family,
-    FindingName, KeyId, KeySeen, OpenFinding, Outcome, Reason, Refusal, Skipped, Step,
+    Aged, Answer, CellResult, Census, ClockInterval, ClockSource, Confidence, Earlier, Failure,
+    Family, FindingName, KeyCount, KeyId, KeySeen, OpenFinding, Outcome, Reason, Refusal, Skipped,
+    Step,
 };
 
 const THUMBPRINT: &str = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs";
@@ -377,6 +378,19 @@ fn a_change_of_keys_needs_an_old_token_that_should_live_or_a_memory() {
         let round = bent(THREE, |r| r.aged.push(aged));
         assert_eq!(lines(&assess(&round)).join("; "), expected, "{what}");
     }
+
+    // The old key is one of several behind the address, or another node has another: both are worse.
+    let of_replicas = bent(THREE, |r| {
+        r.aged.push(aged(OTHER_KEY, false, 900.0));
+        let keys = vec![KeyCount { key: KeyId::from_wire(OTHER_KEY), tokens: 2 }];
+        r.census.push(Census { backend: backend("b"), keys });
+    });
+    assert_eq!(lines(&assess(&of_replicas)), ["token-key-mismatch warning proved [b]"]);
+    let of_another = bent(THREE, |r| {
+        r.aged.push(aged(OTHER_KEY, false, 900.0));
+        other_key(r, "c");
+    });
+    assert_eq!(lines(&assess(&of_another)), [""; 0]);
 
     let seen = |ago: u64, previous: &str| KeySeen {
         key: KeyId::from_wire(KEY),
