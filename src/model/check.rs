@@ -52,7 +52,7 @@ macro_rules! checks {
 checks! {
     /// Does a bearer token reach the registry, or does a proxy drop the header?
     AuthorizationHeader = "authorization_header", Anonymous, Round;
-    /// Do the paths that clients meet first send them to the same token endpoint as /v2/ does?
+    /// Do the paths that clients meet first send them to the token endpoint that /v2/ names?
     PublicUrl = "public_url", Anonymous, Interval;
     /// Where does the public name lead, and does every address answer as a backend?
     Dns = "dns", Anonymous, Interval;
