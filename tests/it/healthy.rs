@@ -122,3 +122,39 @@ fn healthy_registries_raise_no_alarm_in_any_family() {
         alarms.join("\n")
     );
 }
+
+/// Probers that push to one repository at once move its tag under each other's eyes.
+#[test]
+fn probers_that_push_at_once_take_each_other_for_no_fault() {
+    let scenario = Scenario::named("healthy-push").expect("a scenario");
+    let seeds: Vec<u64> = (1..=u64::from(rounds().div_ceil(2 * ROUNDS_EACH))).collect();
+    let alarms = |seed: &u64| {
+        let weather = Weather { jitter: Duration::from_millis(40), ..Weather::fair() };
+        let options = Options { seed: *seed, ..Options::default() };
+        paused(async {
+            let mut alarms = Vec::new();
+            let mut lab = Simulation::new(&scenario, &options, weather, |registry| {
+                registry.balancer.samples = 0;
+                registry.checks.interval = Duration::from_secs(1);
+            });
+            lab.add_rival(seed + 1_000);
+            lab.add_rival(seed + 2_000);
+            for number in 0..ROUNDS_EACH / 5 {
+                for assessment in lab.rounds(Duration::from_millis(700)).await {
+                    let above =
+                        assessment.findings.into_iter().filter(|f| f.severity > Severity::Info);
+                    alarms.extend(above.map(|finding| {
+                        format!(
+                            "seed {seed} round {number}: {} {:?}",
+                            finding.finding, finding.evidence
+                        )
+                    }));
+                }
+                tokio::time::sleep(Duration::from_secs(10)).await;
+            }
+            alarms
+        })
+    };
+    let alarms: Vec<String> = everywhere(&seeds, alarms).into_iter().flatten().collect();
+    assert!(alarms.is_empty(), "{} alarms:\n{}", alarms.len(), alarms.join("\n"));
+}

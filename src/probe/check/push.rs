@@ -37,6 +37,9 @@ const LAYER: &str = match std::str::from_utf8(&[0; 1024]) {
 const LADDER: [Duration; 3] =
     [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(3)];
 
+/// So often a node shows another manifest while the tag stands, before it is called late.
+const BELIEVED: usize = 3;
+
 /// At most so many routes push in one run, the balancer always among them.
 const MAX_ROUTES: usize = 5;
 
@@ -80,7 +83,8 @@ async fn over(pushers: &Pushers<'_>, pass: &Pass<'_>, late: &mut Vec<BackendName
         let looks = others.filter_map(|other| {
             let name = other.route.backend()?.clone();
             let patient = !late.contains(&name);
-            Some(boxed(see(other.visit(), name, pushers.repository, &digest, patient)))
+            let (by, of) = (Some(pass.visit()), (pushers.repository, digest.as_str()));
+            Some(boxed(see(other.visit(), by, name, of, patient)))
         });
         seen = join_all(looks).await;
     }
@@ -88,12 +92,11 @@ async fn over(pushers: &Pushers<'_>, pass: &Pass<'_>, late: &mut Vec<BackendName
         matches!(seen.value, Outcome::Measured(ReadBack::ManifestUnknown | ReadBack::Other))
     };
     if let Some(own) = pass.route.backend().cloned().filter(|_| seen.iter().any(lacks)) {
-        let own = see(pass.visit(), own, pushers.repository, &digest, false).await;
+        let of = (pushers.repository, digest.as_str());
+        let own = see(pass.visit(), None, own, of, false).await;
         if own.value != Outcome::Measured(ReadBack::There) {
-            let detail = "the tag was moved by somebody else meanwhile";
-            let moved = Failure::of_answer(Reason::UnexpectedStatus, detail);
             for seen in &mut seen {
-                seen.value = Outcome::Failed(moved.clone());
+                seen.value = Outcome::Failed(moved());
             }
         }
     }
@@ -172,12 +175,18 @@ async fn pull(visit: &mut Visit<'_>, repository: &str, digest: &str) -> Result<(
     if is_there(&got)? { Ok(()) } else { Err(unexpected(&got.answer, "the blob just pushed")) }
 }
 
-/// What a backend has under the tag, after a push elsewhere.
+/// Another prober of the registry, or a person, pushed to the same tag.
+fn moved() -> Failure {
+    let detail = "the tag was moved by somebody else meanwhile";
+    Failure::of_answer(Reason::UnexpectedStatus, detail)
+}
+
+/// What a backend has under the tag, after a push elsewhere; `by` visits where it was pushed.
 async fn see(
     mut visit: Visit<'_>,
+    by: Option<Visit<'_>>,
     backend: BackendName,
-    repository: &str,
-    digest: &str,
+    (repository, digest): (&str, &str),
     patient: bool,
 ) -> SeenAt {
     let path = format!("/v2/{repository}/manifests/{TAG}");
@@ -191,6 +200,20 @@ async fn see(
     };
     let began = Instant::now();
     let mut last = visit.ask(&Method::GET, &path, &accept).await.and_then(read);
+    if let Some(mut by) = by {
+        // Whoever moves the tag may move it back, which would look like a late cache. That shows
+        // the old one while the tag stands; three times in a row nobody hits the moment between.
+        for _ in 0..BELIEVED {
+            if last != Ok(ReadBack::Other) {
+                break;
+            }
+            let there = by.ask(&Method::GET, &path, &accept).await.and_then(read);
+            if there != Ok(ReadBack::There) {
+                return SeenAt { backend, value: Outcome::Failed(moved()) };
+            }
+            last = visit.ask(&Method::GET, &path, &accept).await.and_then(read);
+        }
+    }
     for rung in LADDER.into_iter().take(if patient { LADDER.len() } else { 1 }) {
         if !matches!(last, Ok(ReadBack::ManifestUnknown | ReadBack::Other)) {
             break;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::DateTime;
+use futures_util::future::join_all;
 use hyper::body::Bytes;
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -62,6 +63,9 @@ pub(crate) struct Simulation {
     prober: Prober,
     /// The registry beside, if there is one.
     beside: Option<(Vec<Backend>, Prober)>,
+    /// Other probers of the same registry.
+    rivals: Vec<Prober>,
+    registry: Arc<Registry>,
     shared: Arc<Shared>,
 }
 
@@ -125,9 +129,9 @@ impl Simulation {
             let wire = Arc::clone(&wire);
             (backends, Prober::seeded(Arc::new(second), wire, seed))
         });
-        let prober = Prober::seeded(registry, wire, seed);
+        let prober = Prober::seeded(Arc::clone(&registry), wire, seed);
         let clock = Clock::anchored(DateTime::from_timestamp_nanos(BEGAN), began);
-        Self { backends, clock, prober, beside, shared }
+        Self { backends, clock, prober, beside, rivals: Vec::new(), registry, shared }
     }
 
     /// Uploads, blobs, manifests and tags in the storages of the lab.
@@ -138,6 +142,28 @@ impl Simulation {
     /// The requests that arrived since they were last taken.
     pub(crate) fn take_requests(&self) -> Vec<Arrived> {
         std::mem::take(&mut self.shared.arrived.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Adds another prober of the same registry.
+    pub(crate) fn add_rival(&mut self, seed: u64) {
+        let wire = Arc::new(Simulated(Arc::clone(&self.shared)));
+        self.rivals.push(Prober::seeded(Arc::clone(&self.registry), wire, seed));
+    }
+
+    /// One round of each prober, which begin within `apart` of each other, judged.
+    pub(crate) async fn rounds(&mut self, apart: Duration) -> Vec<Assessment> {
+        let mut chance = SmallRng::seed_from_u64(self.shared.began.elapsed().as_secs());
+        let (backends, clock) = (&self.backends, self.clock);
+        let probers = std::iter::once(&mut self.prober).chain(&mut self.rivals);
+        let rounds = probers.map(|prober| {
+            let wait = apart.mul_f64(chance.random_range(0.0..1.0));
+            async move {
+                sleep(wait).await;
+                let deadline = Instant::now() + Duration::from_secs(13);
+                diagnosis::assess(&prober.round(backends, clock, deadline, &|_| {}).await)
+            }
+        });
+        join_all(rounds).await
     }
 
     /// One round, judged.
