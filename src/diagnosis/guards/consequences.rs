@@ -38,7 +38,6 @@ fn replicas(round: &mut Round) {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "one table")]
 fn a_pair_with_the_balancer_belongs_to_the_pair_of_backends_that_it_repeats() {
     let rows: &[super::Row] = &[
         (
@@ -122,7 +121,6 @@ fn a_pair_with_the_balancer_belongs_to_the_pair_of_backends_that_it_repeats() {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "one table")]
 fn replicas_behind_one_address_explain_what_their_keys_and_flows_meet() {
     let rows: &[super::Row] = &[
         ("nothing is refused", replicas, "token-key-mismatch [b] 0"),
@@ -238,7 +236,6 @@ fn lacks_access(round: &mut Round, at: &str) {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "one table")]
 fn the_balancers_flow_belongs_to_the_finding_that_fails_flows_in_its_way() {
     let rows: &[super::Row] = &[
         (

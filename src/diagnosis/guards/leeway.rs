@@ -19,7 +19,9 @@ fn is_silent(round: &mut Round, at: &str, source: ClockSource) {
 }
 
 fn are_plain(round: &mut Round) {
-    THREE.iter().for_each(|name| family(round, name, Family::Distribution2));
+    for name in THREE {
+        family(round, name, Family::Distribution2);
+    }
 }
 
 type Row = (&'static str, fn(&mut Round), Option<f64>);

@@ -9,7 +9,7 @@ use super::super::Family;
 use super::super::answer::{rfc3339, with_body};
 use super::super::call::Call;
 use super::auth::{Principal, principal};
-use super::{DATABASE_ERROR, jobs, json_error};
+use super::{DATABASE_ERROR, jobs, json_answer, json_error, not_found};
 
 pub(super) fn answer(call: &mut Call<'_>) -> Response<Bytes> {
     let base = if call.settings.family == Family::Harbor1 { "/api" } else { "/api/v2.0" };
@@ -38,15 +38,6 @@ pub(super) fn answer(call: &mut Call<'_>) -> Response<Bytes> {
             None => not_found(),
         },
     }
-}
-
-pub(super) fn not_found() -> Response<Bytes> {
-    json_error(404, "NOT_FOUND", "The resource requested is not found")
-}
-
-/// Compact JSON with a line end, as core's encoder writes it.
-pub(super) fn json_answer(value: &Value) -> Response<Bytes> {
-    with_body(200, "application/json", format!("{value}\n"))
 }
 
 fn health(call: &Call<'_>) -> Response<Bytes> {

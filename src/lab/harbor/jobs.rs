@@ -10,8 +10,7 @@ use super::super::call::Call;
 use super::super::mac::hmac_sha256;
 use super::super::stores::hex;
 use super::super::world::BESIDE;
-use super::api::{json_answer, not_found};
-use super::json_error;
+use super::{json_answer, json_error, not_found};
 
 /// The first number of workers whose installation is not in the lab.
 const ELSEWHERE: u32 = 900_000;

@@ -131,6 +131,16 @@ fn wait_for_redis(call: &mut Call<'_>) {
 }
 
 /// An error of core.
+/// What there is not, as the API says it.
+fn not_found() -> Response<Bytes> {
+    json_error(404, "NOT_FOUND", "The resource requested is not found")
+}
+
+/// Compact JSON with a line end, as core's encoder writes it.
+fn json_answer(value: &serde_json::Value) -> Response<Bytes> {
+    with_body(200, "application/json", format!("{value}\n"))
+}
+
 fn json_error(status: u16, code: &str, message: &str) -> Response<Bytes> {
     with_body(status, "application/json; charset=utf-8", error_body(code, message, None))
 }
