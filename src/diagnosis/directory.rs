@@ -3,7 +3,8 @@
 
 use super::case::{Case, Draft, Impact, list};
 use crate::model::{
-    BackendName, Confidence, DirectoryLogin, FindingName, LoginVerdict, OfRoute, Outcome, Step,
+    BackendFacts, BackendName, Confidence, DirectoryLogin, FindingName, LoginVerdict, OfRoute,
+    Setting,
 };
 
 /// From here on a login is slow, in seconds: Harbor hashes a password in a tenth, and delays a
@@ -16,16 +17,17 @@ const DELAY: f64 = 1.4;
 
 pub(super) fn examine(case: &mut Case<'_>) {
     let Some(logins) = case.round.checks.directory_login.measured() else { return };
-    let told: Vec<(&BackendName, DirectoryLogin)> =
-        logins.iter().filter_map(|login| told(case, login)).collect();
+    let told: Vec<(&BackendName, DirectoryLogin)> = logins.iter().filter_map(told).collect();
     let those = |wanted: fn(&DirectoryLogin) -> bool| -> Vec<BackendName> {
         let those = told.iter().filter(|(_, login)| wanted(login));
         those.map(|(backend, _)| (*backend).clone()).collect()
     };
     let accepting = those(|login| login.verdict == LoginVerdict::Accepted);
     let late = those(|login| login.verdict == LoginVerdict::TimedOut || login.seconds >= SLOW);
-    let quickly_refused =
-        those(|login| login.verdict == LoginVerdict::Refused && login.seconds < SLOW);
+    let at_once = those(|login| login.verdict == LoginVerdict::Refused && login.seconds < DELAY);
+    let compared = those(|login| {
+        login.verdict == LoginVerdict::Refused && (DELAY..SLOW).contains(&login.seconds)
+    });
     let evidence = told.iter().map(|(backend, login)| line(backend, login)).collect::<Vec<_>>();
     if !late.is_empty() {
         let alone = told.len() == late.len();
@@ -37,39 +39,46 @@ pub(super) fn examine(case: &mut Case<'_>) {
         let backends = if alone { Vec::new() } else { late };
         directory(case, backends, summary, evidence.clone(), Vec::new());
     }
-    if quickly_refused.is_empty() {
-        return;
-    }
-    if !accepting.is_empty() {
-        secret_key(case, quickly_refused, evidence);
-        return;
-    }
-    let wrong = |(_, login): &(&BackendName, DirectoryLogin)| {
-        login.verdict == LoginVerdict::Refused && (DELAY..SLOW).contains(&login.seconds)
-    };
-    if told.iter().any(wrong) {
-        account(case, evidence);
-    } else if !case.findings.iter().any(|f| f.finding == FindingName::LdapOutageOrSlow) {
-        let summary = "People whom a directory knows are refused everywhere, at once, as if it \
-                       could not be asked; a robot logs in.";
-        let others = vec![FindingName::SecretkeyMismatch, FindingName::BadOrDisabledCredential];
-        directory(case, Vec::new(), summary.to_owned(), evidence, others);
+    let named = case.findings.iter().any(|f| f.finding == FindingName::LdapOutageOrSlow);
+    match (accepting.is_empty(), at_once.is_empty(), compared.is_empty()) {
+        (false, false, _) => secret_key(case, at_once, evidence),
+        (false, true, false) if !named => {
+            let summary = format!(
+                "{} refuses the password of a person whom other nodes accept, with the delay of a \
+                 wrong one: the directory that it asks knows another.",
+                list(&compared)
+            );
+            let others = vec![FindingName::SecretkeyMismatch];
+            directory(case, compared, summary, evidence, others);
+        }
+        (true, _, false) => {
+            account(case, "refused everywhere, with the delay of a wrong password", evidence);
+        }
+        (true, false, true) if is_oidc(case) => {
+            account(case, "refused everywhere: its CLI secret may have gone stale", evidence);
+        }
+        (true, false, true) if !named => {
+            let summary = "People whom a directory knows are refused everywhere, at once, as if \
+                           it could not be asked; a robot logs in.";
+            let others = vec![FindingName::SecretkeyMismatch, FindingName::BadOrDisabledCredential];
+            directory(case, Vec::new(), summary.to_owned(), evidence, others);
+        }
+        _ => {}
     }
 }
 
-/// A login, where the robot's own shows that the node itself is well and quick.
-fn told<'a>(
-    case: &Case<'_>,
-    login: &'a OfRoute<DirectoryLogin>,
-) -> Option<(&'a BackendName, DirectoryLogin)> {
-    let backend = login.route.backend()?;
-    let flow = case.round.backend_flow(backend)?;
-    let took = flow.step(Step::Token)?.timeline.total().as_secs_f64();
-    let well = flow.passed(Step::Token) == Some(true) && took < SLOW / 2.0;
-    match &login.value {
-        Outcome::Measured(measured) if well => Some((backend, *measured)),
-        _ => None,
-    }
+/// Whether people log in by OIDC: the secret that their clients use is each one's own, and goes
+/// stale by itself until he logs in to the web page again (D5).
+fn is_oidc(case: &Case<'_>) -> bool {
+    let mode = |facts: &BackendFacts| facts.settings.get(&Setting::AuthMode).cloned();
+    let mut modes = case.round.backends.iter().filter_map(mode).peekable();
+    modes.peek().is_some() && modes.all(|mode| mode.value == "oidc_auth")
+}
+
+/// A login, where the robot's own, a moment before, shows that the node itself was well and quick.
+fn told(login: &OfRoute<DirectoryLogin>) -> Option<(&BackendName, DirectoryLogin)> {
+    let quick = |login: &&DirectoryLogin| login.robot_seconds < SLOW / 2.0;
+    Some((login.route.backend()?, *login.value.measured().filter(quick)?))
 }
 
 fn line(backend: &BackendName, login: &DirectoryLogin) -> String {
@@ -127,15 +136,13 @@ fn secret_key(case: &mut Case<'_>, backends: Vec<BackendName>, evidence: Vec<Str
 }
 
 /// The prober's own account is the likely cause.
-fn account(case: &mut Case<'_>, evidence: Vec<String>) {
+fn account(case: &mut Case<'_>, how: &str, evidence: Vec<String>) {
     let draft = Draft {
         name: FindingName::BadOrDisabledCredential,
         confidence: Confidence::Suspected,
         impact: Impact::Note,
         backends: Vec::new(),
-        summary: "The account of directory_credentials is refused everywhere, with the delay of a \
-                  wrong password."
-            .to_owned(),
+        summary: format!("The account of directory_credentials is {how}."),
         evidence,
         alternatives: vec![FindingName::LdapOutageOrSlow],
     };
@@ -144,6 +151,8 @@ fn account(case: &mut Case<'_>, evidence: Vec<String>) {
 
 #[cfg(test)]
 mod tests {
+    use chrono::DateTime;
+
     use super::*;
     use crate::diagnosis::assess;
     use crate::model::{Checked, Failure, Outcome, Reason, Route, sample};
@@ -158,9 +167,12 @@ mod tests {
             let route = Route::Backend(BackendName::parse(name).unwrap());
             let lost = Failure::of_answer(Reason::ConnectionReset, "the connection was reset");
             let value = match login {
-                Some((verdict, seconds)) => {
-                    Outcome::Measured(DirectoryLogin { verdict: *verdict, seconds: *seconds })
-                }
+                Some((verdict, seconds)) => Outcome::Measured(DirectoryLogin {
+                    verdict: *verdict,
+                    seconds: *seconds,
+                    robot_seconds: 0.1,
+                    at: DateTime::UNIX_EPOCH,
+                }),
                 None => Outcome::Failed(lost),
             };
             OfRoute { route, value }
@@ -206,6 +218,7 @@ mod tests {
                 vec!["ldap-outage-or-slow warning suspected [no backend]"],
             ),
             ([quick, quick, refused_at_once], vec!["secretkey-mismatch warning suspected [c]"]),
+            ([quick, quick, wrong_password], vec!["ldap-outage-or-slow warning suspected [c]"]),
             (
                 [wrong_password, wrong_password, None],
                 vec!["bad-or-disabled-credential info suspected [no backend]"],

@@ -61,6 +61,7 @@ impl Field {
 fn settings(case: &mut Case<'_>) {
     let (mut odd, mut evidence): (Vec<BackendName>, Vec<String>) = (Vec::new(), Vec::new());
     let (mut fields, mut shared) = (Vec::new(), Vec::new());
+    let (mut majority, mut noticed) = (true, false);
     for field in Field::all() {
         let mut values: BTreeMap<String, Vec<BackendName>> = BTreeMap::new();
         for backend in &case.round.backends {
@@ -75,7 +76,10 @@ fn settings(case: &mut Case<'_>) {
             continue;
         }
         let total = values.values().map(Vec::len).sum();
-        odd.extend(odd_ones(&values, total).0);
+        let (others, most_agree) = odd_ones(&values, total);
+        odd.extend(others);
+        majority &= most_agree;
+        noticed |= !is_unnoticed(field);
         let each = values.iter().map(|(value, names)| format!("{} at {}", value, list(names)));
         evidence.push(format!("{}: {}", field.as_str(), each.collect::<Vec<_>>().join("; ")));
         fields.push(field.as_str());
@@ -101,8 +105,13 @@ fn settings(case: &mut Case<'_>) {
         Draft {
             name: FindingName::SettingDrift,
             confidence: Confidence::Proved,
-            impact: Impact::Latent,
-            summary: format!("{} differs from the other nodes in {}.", list(&odd), list(&fields)),
+            impact: if noticed { Impact::Latent } else { Impact::Note },
+            summary: match odd.as_slice() {
+                [one] if majority => {
+                    format!("{one} differs from the other nodes in {}.", list(&fields))
+                }
+                odd => format!("{} differ in {}.", list(odd), list(&fields)),
+            },
             backends: odd,
             evidence,
             alternatives: Vec::new(),
@@ -112,13 +121,19 @@ fn settings(case: &mut Case<'_>) {
     );
 }
 
+/// Whether no client of the registry fails by a difference in this.
+fn is_unnoticed(field: Field) -> bool {
+    matches!(field, Field::Told(Setting::TlsVersion | Setting::StrictTransportSecurity))
+}
+
 /// Whether a cause that is named already brings the difference of this node about.
 fn is_explained(case: &Case<'_>, field: Field, name: &BackendName) -> bool {
     use Setting::{CsrfCookieSecure, ExternalUrl, StrictTransportSecurity, TlsVersion};
     case.findings.iter().any(|finding| {
         let brings = match (finding.finding, field) {
+            (FindingName::MixedVersions, _)
             // A challenge that leads nowhere is called a drift of settings too.
-            (FindingName::MixedVersions | FindingName::SettingDrift, _)
+            | (FindingName::SettingDrift, Field::Realm | Field::Service | Field::Issuer)
             // Key ids of two forms are of two versions.
             | (FindingName::KidFormatMismatch, Field::Told(_))
             | (

@@ -1,5 +1,6 @@
 //! What becomes of a person's account whose password a directory knows, not the registry.
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 /// A login with the directory's account at one backend.
@@ -9,6 +10,10 @@ pub struct DirectoryLogin {
     pub verdict: LoginVerdict,
     /// How long the answer took, its connection included, in seconds.
     pub seconds: f64,
+    /// How long the token of the robot took there a moment before, in seconds.
+    pub robot_seconds: f64,
+    /// When it was tried. One that was refused stands for an hour.
+    pub at: DateTime<Utc>,
 }
 
 /// How a login ended.

@@ -22,11 +22,22 @@ pub struct PoolsAt {
     pub ids: Outcome<Vec<String>>,
 }
 
+impl PoolsAt {
+    fn is_refused(&self) -> bool {
+        matches!(&self.ids, Outcome::Failed(failure) if failure.reason == Reason::Unauthorized)
+    }
+}
+
 impl WorkerPools {
     /// Whether the account was refused and nowhere accepted.
     pub fn is_refused(&self) -> bool {
-        let refused = |at: &PoolsAt| matches!(&at.ids, Outcome::Failed(failure) if failure.reason == Reason::Unauthorized);
-        self.at.iter().any(refused) && self.at.iter().all(|at| at.ids.measured().is_none())
+        self.at.iter().any(PoolsAt::is_refused)
+            && self.at.iter().all(|at| at.ids.measured().is_none())
+    }
+
+    /// Whether this backend refused the account.
+    pub fn refused_by(&self, backend: &BackendName) -> bool {
+        self.at.iter().any(|at| at.backend == *backend && at.is_refused())
     }
 
     /// Every pool that any backend lists.

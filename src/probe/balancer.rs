@@ -45,9 +45,11 @@ enum Sample {
     Client {
         refused: bool,
     },
-    /// A client-like flow whose connection changed without a word of the server: no client's flow,
-    /// and through a balancer perhaps another node's.
-    Torn,
+    /// A client-like flow whose connection changed without a word of the server: perhaps no
+    /// client's flow, and through a balancer another node's.
+    Torn {
+        refused: bool,
+    },
     Lost(Failure),
 }
 
@@ -206,7 +208,7 @@ async fn client(asker: &Asker<'_>, family: Family) -> Sample {
         flow::access(asker, link.as_mut(), route, Step::Access, "/v2/", &token).await;
     on_link.push(last);
     match refused(failure) {
-        Ok(_) if is_torn(&on_link) => Sample::Torn,
+        Ok(refused) if is_torn(&on_link) => Sample::Torn { refused },
         Ok(refused) => Sample::Client { refused },
         Err(failure) => Sample::Lost(failure),
     }
@@ -217,7 +219,8 @@ async fn client(asker: &Asker<'_>, family: Family) -> Sample {
 fn is_torn(on_link: &[Asked]) -> bool {
     let closes = |asked: &Asked| {
         let header = asked.reply().and_then(|reply| reply.headers.get(http::header::CONNECTION));
-        header.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"close"))
+        let said = header.and_then(|value| value.to_str().ok()).unwrap_or_default();
+        said.split(',').any(|option| option.trim().eq_ignore_ascii_case("close"))
     };
     let anew = |asked: &Asked| asked.timeline().phase(Phase::Connect).is_some();
     on_link.windows(2).any(|two| matches!(two, [before, after] if anew(after) && !closes(before)))
@@ -238,7 +241,7 @@ fn refused(failure: Option<Failure>) -> Result<bool, Failure> {
 }
 
 fn sum(samples: impl Iterator<Item = Sample>) -> BalancerRun {
-    let mut run = BalancerRun::default();
+    let (mut run, mut torn) = (BalancerRun::default(), Ratio::default());
     let mut keys: BTreeMap<KeyId, u32> = BTreeMap::new();
     let mut certificates: BTreeMap<String, u32> = BTreeMap::new();
     for sample in samples {
@@ -259,12 +262,19 @@ fn sum(samples: impl Iterator<Item = Sample>) -> BalancerRun {
                 run.client_flows.trials += 1;
                 run.client_flows.events += u32::from(refused);
             }
-            Sample::Torn => {}
+            Sample::Torn { refused } => {
+                torn.trials += 1;
+                torn.events += u32::from(refused);
+            }
             Sample::Lost(failure) => {
                 run.lost += 1;
                 run.first_loss.get_or_insert(failure);
             }
         }
+    }
+    // Where no flow keeps its connection, the balancer ends them, and a client's as well.
+    if run.client_flows.trials == 0 {
+        run.client_flows = torn;
     }
     run.keys = keys.into_iter().map(|(key, tokens)| KeyCount { key, tokens }).collect();
     run.keys.sort_by_key(|count| std::cmp::Reverse(count.tokens));
@@ -276,6 +286,19 @@ fn sum(samples: impl Iterator<Item = Sample>) -> BalancerRun {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn torn_flows_count_only_where_no_flow_keeps_its_connection() {
+        let (kept, torn) =
+            (|refused| Sample::Client { refused }, |refused| Sample::Torn { refused });
+        for (samples, trials, events) in [
+            (vec![kept(false), torn(true), kept(true)], 2, 1),
+            (vec![torn(true), torn(false), torn(true)], 3, 2),
+            (vec![], 0, 0),
+        ] {
+            assert_eq!(sum(samples.into_iter()).client_flows, Ratio { events, trials });
+        }
+    }
 
     /// What strict round robin makes of a plan: how often each issuer meets each verifier.
     fn round_robin(backends: usize, plan: &[Next], start: usize) -> BTreeMap<(usize, usize), u32> {

@@ -208,6 +208,7 @@ pub(super) fn sentence(round: &Round) -> String {
     for (reason, what) in [
         (Skipped::NoCredentials, "without credentials"),
         (Skipped::NoScope, "without a scope"),
+        (Skipped::NotPermitted, "not permitted"),
         (Skipped::Disabled, "off"),
     ] {
         let names: Vec<&str> = runs

@@ -13,6 +13,7 @@ mod counted;
 mod daemon;
 #[cfg(test)]
 mod dashboard;
+mod directory;
 #[cfg(test)]
 mod harmless;
 #[cfg(test)]

@@ -236,6 +236,7 @@ fn lacks_access(round: &mut Round, at: &str) {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn the_balancers_flow_belongs_to_the_finding_that_fails_flows_in_its_way() {
     let rows: &[super::Row] = &[
         (

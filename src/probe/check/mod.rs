@@ -51,7 +51,7 @@ pub(super) struct Kept {
 impl Kept {
     /// For a prober that begins anew in the place of this one.
     pub(super) fn twin(&self) -> Self {
-        Self { last: BTreeMap::new(), found: Arc::clone(&self.found), on_demand: self.on_demand }
+        Self { last: self.last.clone(), found: Arc::clone(&self.found), on_demand: self.on_demand }
     }
 
     /// For rounds on demand beside those of this one and its twins.

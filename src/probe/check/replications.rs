@@ -40,6 +40,9 @@ pub(super) async fn look(
         .iter()
         .filter(|flow| matrix::family(flow) == Family::Harbor2)
         .map(|flow| &flow.route)
+        .filter(|route| {
+            !pools.zip(route.backend()).is_some_and(|(pools, name)| pools.refused_by(name))
+        })
         .collect();
     let Some((told_by, backend)) =
         harbors.first().and_then(|route| Some((*route, route.backend()?.clone())))

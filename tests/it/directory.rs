@@ -1,0 +1,51 @@
+//! A person's account is not tried where it was refused a moment ago: directories lock accounts.
+
+use std::time::Duration;
+
+use registry_prober::lab::{Options, Scenario};
+
+use crate::support::simulated::{Simulation, Weather, paused};
+
+/// How many logins each of so many rounds tries, so many minutes apart, and what the last finds.
+fn tried(scenario: &str, minutes: u64, rounds: usize) -> (Vec<u32>, Vec<String>) {
+    let scenario = Scenario::named(scenario).unwrap();
+    paused(async {
+        let change = |registry: &mut registry_prober::config::Registry| {
+            registry.checks.interval = Duration::from_secs(60);
+        };
+        let mut lab = Simulation::new(&scenario, &Options::default(), Weather::fair(), change);
+        let (mut tries, mut last) = (Vec::new(), Vec::new());
+        for _ in 0..rounds {
+            let (round, assessment) = lab.round().await;
+            tries.push(round.checks.directory_login.requests);
+            let line = |finding: &registry_prober::model::Finding| {
+                let at: Vec<&str> = finding.backends.iter().map(|name| name.as_str()).collect();
+                format!("{} [{}]", finding.finding, at.join(" "))
+            };
+            last = assessment.findings.iter().map(line).collect();
+            tokio::time::sleep(Duration::from_secs(minutes * 60)).await;
+        }
+        (tries, last)
+    })
+}
+
+#[test]
+fn a_node_that_refuses_is_asked_once_an_hour_and_stays_named() {
+    let (tries, found) = tried("secretkey-mismatch", 10, 8);
+    assert_eq!(tries, [3, 2, 2, 2, 2, 2, 3, 2], "b refuses at the first and the seventh");
+    assert_eq!(found, ["secretkey-mismatch [b]"]);
+}
+
+#[test]
+fn an_account_that_is_refused_everywhere_is_tried_at_two_nodes_an_hour() {
+    let (tries, found) = tried("ldap-refused-at-once", 10, 8);
+    assert_eq!(tries.iter().sum::<u32>(), 4, "{tries:?}");
+    assert_eq!(found, ["ldap-outage-or-slow []"]);
+}
+
+#[test]
+fn while_nobody_answers_every_node_has_its_turn() {
+    let (tries, found) = tried("ldap-outage", 10, 4);
+    assert_eq!(tries, [2, 2, 2, 2]);
+    assert_eq!(found, ["ldap-outage-or-slow []"]);
+}
