@@ -304,19 +304,24 @@ mod tests {
         Checked, FindingName, OfRoute, Outcome, Phase, Reach, Rung, Step, Timeline, sample,
     };
 
-    /// The summary and the alternatives where these rungs of `b` took so many seconds.
-    fn judged(rungs: &[(Reach, f64)]) -> (String, Vec<FindingName>) {
+    /// The summary and the alternatives where these rungs took so many seconds at slow routes.
+    fn judged(ladders: &[(&str, &[(Reach, f64)])]) -> (String, Vec<FindingName>) {
         let round = sample::bent(&["a", "b"], |round| {
-            let at_b = round.flows.iter_mut().find(|flow| flow.route == sample::route("b"));
-            for report in &mut at_b.unwrap().steps {
+            let slow = |flow: &&mut crate::model::Flow| {
+                ladders.iter().any(|(name, _)| flow.route == sample::route(name))
+            };
+            for report in round.flows.iter_mut().filter(slow).flat_map(|flow| &mut flow.steps) {
                 if report.step == Step::Token {
                     let wait = Duration::from_secs(3);
                     report.timeline = Timeline::default().then(Phase::Wait, wait);
                 }
             }
             let rung = |(reach, seconds): &(Reach, f64)| Rung { reach: *reach, seconds: *seconds };
-            let value = Outcome::Measured(rungs.iter().map(rung).collect());
-            let found = Outcome::Measured(vec![OfRoute { route: sample::route("b"), value }]);
+            let of_route = |(name, rungs): &(&str, &[(Reach, f64)])| {
+                let value = Outcome::Measured(rungs.iter().map(rung).collect());
+                OfRoute { route: sample::route(name), value }
+            };
+            let found = Outcome::Measured(ladders.iter().map(of_route).collect());
             let at = Some(sample::started());
             round.checks.latency = Checked { at, requests: 2, found };
         });
@@ -341,11 +346,17 @@ mod tests {
             (2, "is the database", vec![FindingName::DbOutageOrPoolExhaustion]),
             (3, "is the account", vec![FindingName::DbOutageOrPoolExhaustion]),
         ] {
-            let (summary, others) = judged(&ladder(quick));
+            let (summary, others) = judged(&[("b", &ladder(quick))]);
             assert!(summary.contains(words), "{summary}");
             assert_eq!(others, alternatives, "{summary}");
         }
-        let (summary, _) = judged(&[]);
-        assert!(summary.ends_with("docker waits 15 s."), "{summary}");
+        // The balancer's route has no ladder of its own and is slow for what its backends are.
+        let (summary, _) = judged(&[("b", &ladder(2)), ("lb", &[])]);
+        assert!(summary.ends_with("is the database."), "{summary}");
+        // Nothing climbed, or each slow for another part.
+        for ladders in [vec![("b", [].as_slice())], vec![("a", &ladder(1)), ("b", &ladder(2))]] {
+            let (summary, _) = judged(&ladders);
+            assert!(summary.ends_with("docker waits 15 s."), "{summary}");
+        }
     }
 }

@@ -3,7 +3,8 @@
 use super::super::assess;
 use super::super::tests::{THREE, answer_with, clock, family, heal, other_key};
 use super::{
-    challenged, drop_header, expect, expect_as, key_of_cell, lines, unsampled, with_explained,
+    certificate, challenged, drop_header, expect, expect_as, key_of_cell, lifetime, lines,
+    unsampled, with_explained,
 };
 use crate::model::sample::{OTHER_KEY, backend, bent, fail, refuse, route, set_cell};
 use crate::model::{
@@ -274,8 +275,9 @@ fn what_the_sampling_met_has_no_second_cause() {
             |r| {
                 refuse(r, "a", "b");
                 refuse(r, "b", "a");
+                certificate(r, "c", "another", false);
             },
-            "unexplained-refusal [] 2",
+            "backend-certificate-drift [c] 0; unexplained-refusal [] 2",
         ),
         (
             "refusals that users meet",
@@ -288,8 +290,9 @@ fn what_the_sampling_met_has_no_second_cause() {
                     run.pairs.events = 8;
                     run.keys.push(KeyCount { key: KeyId::from_wire(OTHER_KEY), tokens: 9 });
                 }
+                lifetime(r, "b", 120);
             },
-            "token-key-mismatch [c] 4",
+            "token-key-mismatch [c] 4; token-ttl-shorter-than-transfer [b] 0",
         ),
     ];
     expect_as(rows, with_explained);

@@ -151,6 +151,15 @@ fn replicas_behind_one_address_explain_what_their_keys_and_flows_meet() {
             "token-key-mismatch [b] 0; unexplained-refusal [] 1",
         ),
         (
+            "a pair of others, whose key one of them has",
+            |r| {
+                unsampled(r);
+                key_of_cell(r, "b", "a", Some(SECOND_KEY));
+                refuse(r, "a", "c");
+            },
+            "token-key-mismatch [b] 0; unexplained-refusal [] 1",
+        ),
+        (
             "a token that the balancer leads to one of them",
             |r| {
                 replicas(r);
