@@ -1,6 +1,6 @@
 //! One round of one registry, from the first request to the finished [`Round`].
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::TimeDelta;
 use futures_util::future::{join, join_all, join3};
@@ -44,7 +44,8 @@ pub struct Prober {
     clocks: Clocks,
     held: Held,
     checks: check::Kept,
-    settings: Known,
+    /// Shared with twins, so that what has just changed counts for none of them.
+    settings: Arc<Mutex<Known>>,
     rounds: u64,
     seeds: StdRng,
 }
@@ -65,7 +66,7 @@ impl Prober {
             clocks: Clocks::default(),
             held: Held::default(),
             checks: check::Kept::default(),
-            settings: Known::default(),
+            settings: Arc::default(),
             rounds: 0,
             seeds: StdRng::seed_from_u64(seed),
         }
@@ -75,7 +76,8 @@ impl Prober {
     #[must_use]
     pub fn twin(&self) -> Self {
         let anew = Self::new(Arc::clone(&self.registry), Arc::clone(&self.wire));
-        Self { checks: self.checks.twin(), ..anew }
+        let settings = Arc::clone(&self.settings);
+        Self { checks: self.checks.twin(), settings, ..anew }
     }
 
     /// A prober for rounds on demand beside those of this one and its twins. It makes none of the
@@ -114,8 +116,11 @@ impl Prober {
         let mut measured = measure(&asker, kept, number, progress).await;
         progress(Progress::Done);
         let mut tally = asker.finish();
-        self.settings.keep(&names);
-        let mut told = self.settings.learn(std::mem::take(&mut tally.settings), began);
+        let mut told = {
+            let mut known = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+            known.keep(&names);
+            known.learn(std::mem::take(&mut tally.settings), began)
+        };
         for facts in &mut measured.backends {
             facts.settings = told.remove(&facts.name).unwrap_or_default();
         }

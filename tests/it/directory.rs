@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
+use registry_prober::config::Registry;
 use registry_prober::lab::{Options, Scenario};
+use registry_prober::model::{BackendName, Finding};
 
 use crate::support::simulated::{Simulation, Weather, paused};
 
 /// How many logins each of so many rounds tries, so many minutes apart, and what the last finds.
+#[expect(clippy::expect_used, reason = "a helper of tests")]
 fn tried(scenario: &str, minutes: u64, rounds: usize) -> (Vec<u32>, Vec<String>) {
-    let scenario = Scenario::named(scenario).unwrap();
+    let scenario = Scenario::named(scenario).expect("it is embedded");
     paused(async {
-        let change = |registry: &mut registry_prober::config::Registry| {
+        let change = |registry: &mut Registry| {
             registry.checks.interval = Duration::from_secs(60);
         };
         let mut lab = Simulation::new(&scenario, &Options::default(), Weather::fair(), change);
@@ -18,8 +21,8 @@ fn tried(scenario: &str, minutes: u64, rounds: usize) -> (Vec<u32>, Vec<String>)
         for _ in 0..rounds {
             let (round, assessment) = lab.round().await;
             tries.push(round.checks.directory_login.requests);
-            let line = |finding: &registry_prober::model::Finding| {
-                let at: Vec<&str> = finding.backends.iter().map(|name| name.as_str()).collect();
+            let line = |finding: &Finding| {
+                let at: Vec<&str> = finding.backends.iter().map(BackendName::as_str).collect();
                 format!("{} [{}]", finding.finding, at.join(" "))
             };
             last = assessment.findings.iter().map(line).collect();

@@ -121,6 +121,7 @@ fn a_pair_with_the_balancer_belongs_to_the_pair_of_backends_that_it_repeats() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn replicas_behind_one_address_explain_what_their_keys_and_flows_meet() {
     let rows: &[super::Row] = &[
         ("nothing is refused", replicas, "token-key-mismatch [b] 0"),

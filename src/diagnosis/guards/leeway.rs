@@ -59,7 +59,9 @@ fn the_margin_is_what_the_worst_pair_has_left_at_best() {
             "issuers that are behind of those who check have no more than is forgiven",
             |r| {
                 are_plain(r);
-                THREE.iter().for_each(|name| tells(r, name, ClockSource::Iat, -10.3, -9.7));
+                for name in THREE {
+                    tells(r, name, ClockSource::Iat, -10.3, -9.7);
+                }
             },
             Some(60.0),
         ),
