@@ -3,10 +3,12 @@
 
 mod answers;
 mod balancer;
+mod beside;
 mod consequences;
 mod gateway;
 mod leeway;
 mod tokens;
+mod writes;
 
 use std::time::Duration;
 
