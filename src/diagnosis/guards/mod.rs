@@ -6,6 +6,7 @@ mod balancer;
 mod beside;
 mod consequences;
 mod gateway;
+mod header;
 mod leeway;
 mod tokens;
 mod writes;
