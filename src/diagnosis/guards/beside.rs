@@ -25,7 +25,6 @@ fn sicken(round: &mut Round, sick: &[(&str, &str)]) {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "one table")]
 fn a_sick_component_is_told_once() {
     expect(&[
         (
@@ -108,7 +107,7 @@ fn csrf(round: &mut Round, special: &[(&str, &str, Option<CsrfVerdict>)]) {
         let lost = Outcome::Skipped(crate::model::Skipped::BackingOff);
         let value = match found {
             None => Outcome::Measured(CsrfVerdict::Accepted),
-            Some((.., verdict)) => verdict.clone().map_or(lost, Outcome::Measured),
+            Some((.., verdict)) => verdict.map_or(lost, Outcome::Measured),
         };
         OfPair { issuer: backend(issuer), verifier: backend(verifier), value }
     };

@@ -38,7 +38,6 @@ fn replicas(round: &mut Round) {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "one table")]
 fn a_pair_with_the_balancer_belongs_to_the_pair_of_backends_that_it_repeats() {
     let rows: &[super::Row] = &[
         (

@@ -1,7 +1,6 @@
 //! Which failures a dropped `Authorization` header explains, and what only looks like one.
 
-use super::super::tests::{THREE, family};
-use super::{challenged, drop_header, expect, expect_as, unsampled, with_explained};
+use super::{challenged, drop_header, expect, expect_as, families, unsampled, with_explained};
 use crate::model::sample::{fail, set_cell};
 use crate::model::{
     Answer, AuthScheme, CellResult, Family, HeaderFate, Outcome, Reason, Refusal, Round, Step,
@@ -29,14 +28,15 @@ fn dropped_everywhere(round: &mut Round) {
     unsampled(round);
     drop_header(round, "b");
     let Outcome::Measured(fates) = &mut round.checks.authorization_header.found else { return };
-    fates.iter_mut().for_each(|fate| fate.value = Outcome::Measured(HeaderFate::Dropped));
+    for fate in fates {
+        fate.value = Outcome::Measured(HeaderFate::Dropped);
+    }
     for at in ["a", "b", "c", "lb"] {
         fail(round, at, Step::Token, Reason::Unauthorized);
     }
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "one table")]
 fn a_dropped_header_explains_what_fails_for_it_there() {
     let rows: &[super::Row] = &[
         (
@@ -101,7 +101,7 @@ fn a_dropped_header_explains_what_fails_for_it_there() {
         (
             "a server that nobody knows may answer every token so",
             |r| {
-                THREE.iter().for_each(|name| family(r, name, Family::Unknown));
+                families(r, Family::Unknown);
                 dropped_at_b(r, Reason::Unauthorized);
                 refuse_with(r, "a", "b", unseen());
             },
@@ -111,7 +111,7 @@ fn a_dropped_header_explains_what_fails_for_it_there() {
         (
             "everywhere, at servers that nobody knows",
             |r| {
-                THREE.iter().for_each(|name| family(r, name, Family::Unknown));
+                families(r, Family::Unknown);
                 dropped_everywhere(r);
             },
             "bad-or-disabled-credential [] 4",
@@ -134,7 +134,7 @@ fn without_the_check_good_tokens_prove_it_where_no_key_answers_alike() {
         (
             "distribution 3, which answers a wrong signature in the same way",
             |r| {
-                THREE.iter().for_each(|name| family(r, name, Family::Distribution3));
+                families(r, Family::Distribution3);
                 lost_at_the_balancer(r);
             },
             "authorization-header-dropped critical suspected []",

@@ -2,7 +2,7 @@
 
 use super::super::leeway::{ahead, issued, issuing_clock, margin};
 use super::super::tests::{THREE, clock, family};
-use super::harbor;
+use super::{families, harbor};
 use crate::model::sample::{backend, bent};
 use crate::model::{ClockInterval, ClockReading, ClockSource, Family, Round};
 
@@ -19,7 +19,7 @@ fn is_silent(round: &mut Round, at: &str, source: ClockSource) {
 }
 
 fn are_plain(round: &mut Round) {
-    THREE.iter().for_each(|name| family(round, name, Family::Distribution2));
+    families(round, Family::Distribution2);
 }
 
 type Row = (&'static str, fn(&mut Round), Option<f64>);
@@ -57,7 +57,9 @@ fn the_margin_is_what_the_worst_pair_has_left_at_best() {
             "issuers that are behind of those who check have no more than is forgiven",
             |r| {
                 are_plain(r);
-                THREE.iter().for_each(|name| tells(r, name, ClockSource::Iat, -10.3, -9.7));
+                for name in THREE {
+                    tells(r, name, ClockSource::Iat, -10.3, -9.7);
+                }
             },
             Some(60.0),
         ),

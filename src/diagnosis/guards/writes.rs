@@ -1,8 +1,8 @@
 //! Content, uploads and pushes: whose storage, whose database, whose secret, or a late cache.
 
 use super::super::assess;
-use super::super::tests::{THREE, family};
-use super::{expect, unsampled};
+use super::super::tests::THREE;
+use super::{expect, families, unsampled};
 use crate::model::sample::{backend, bent, route};
 use crate::model::{
     Begun, Checked, Content, ContentAt, ContentFound, Failure, Family, OfPair, OfRoute, Outcome,
@@ -74,10 +74,9 @@ fn begun(round: &mut Round, routes: &[(&str, Begun)]) {
 
 /// What a push over a route was to others, or how it failed.
 fn pushed(round: &mut Round, by: &str, seen: &[(&str, ReadBack)], failed: Option<PushFailure>) {
-    let seen = seen.iter().map(|(name, seen)| SeenAt {
-        backend: backend(name),
-        value: Outcome::Measured(seen.clone()),
-    });
+    let seen = seen
+        .iter()
+        .map(|(name, seen)| SeenAt { backend: backend(name), value: Outcome::Measured(*seen) });
     let run = PushRun { digest: DIGEST.to_owned(), failed, seen: seen.collect() };
     let by = vec![OfRoute { route: route(by), value: Outcome::Measured(run) }];
     let pushed =
@@ -85,13 +84,13 @@ fn pushed(round: &mut Round, by: &str, seen: &[(&str, ReadBack)], failed: Option
     round.checks.push = Checked { found: Outcome::Measured(pushed), ..Checked::default() };
 }
 
-fn failed(step: PushStep, read_only: bool) -> Option<PushFailure> {
+fn failed(step: PushStep, read_only: bool) -> PushFailure {
     let failure = Failure::of_answer(Reason::UnexpectedStatus, "as ordered");
-    Some(PushFailure { step, failure, read_only })
+    PushFailure { step, failure, read_only }
 }
 
 fn plain(round: &mut Round) {
-    THREE.iter().for_each(|name| family(round, name, Family::Distribution2));
+    families(round, Family::Distribution2);
 }
 
 const STORAGE: &str = "storage-not-shared critical proved [b]";
@@ -99,7 +98,6 @@ const DATABASE: &str = "replication-lag-split-content critical proved [b]";
 const STALE: &str = "stale-caches-on-shared-storage critical suspected [b]";
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "one table")]
 fn missing_content_is_the_databases_where_there_is_one_and_else_the_storages() {
     expect(&[
         ("all have it", |r| content(r, &["a", "b", "c"].map(|name| (name, whole()))), ""),
@@ -161,7 +159,6 @@ fn missing_content_is_the_databases_where_there_is_one_and_else_the_storages() {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "one table")]
 fn what_a_push_or_an_upload_meets_is_laid_at_the_node_that_lacks_it() {
     use UploadVerdict::{Invalid, Known, KnownLate, Unknown};
     expect(&[
@@ -189,7 +186,7 @@ fn what_a_push_or_an_upload_meets_is_laid_at_the_node_that_lacks_it() {
                 plain(r);
                 content(r, &[("a", whole()), ("b", nothing()), ("c", whole())]);
                 let none = ReadBack::ManifestUnknown;
-                pushed(r, "b", &[("a", none.clone()), ("c", none)], None);
+                pushed(r, "b", &[("a", none), ("c", none)], None);
             },
             STORAGE,
         ),
@@ -236,7 +233,6 @@ fn what_a_push_or_an_upload_meets_is_laid_at_the_node_that_lacks_it() {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "one table")]
 fn where_writes_are_sent_or_refused_is_told_by_every_route_that_tried() {
     expect(&[
         (
@@ -277,7 +273,7 @@ fn where_writes_are_sent_or_refused_is_told_by_every_route_that_tried() {
             "one refuses a push for that",
             |r| {
                 begun(r, &[("a", Begun::At(None))]);
-                pushed(r, "b", &[], failed(PushStep::Begin, true));
+                pushed(r, "b", &[], Some(failed(PushStep::Begin, true)));
             },
             "read-only-mode critical proved [b]",
         ),
@@ -285,7 +281,7 @@ fn where_writes_are_sent_or_refused_is_told_by_every_route_that_tried() {
             "one refuses a push for something else",
             |r| {
                 begun(r, &[("a", Begun::At(None))]);
-                pushed(r, "b", &[], failed(PushStep::Begin, false));
+                pushed(r, "b", &[], Some(failed(PushStep::Begin, false)));
             },
             "",
         ),
@@ -304,7 +300,7 @@ fn a_lost_push_and_a_lost_upload_are_evidence_of_one_cause() {
     {
         let round = bent(THREE, |r| {
             uploads(r, &[("a", "b", Invalid), ("b", "a", Invalid)]);
-            pushed(r, "lb", &[], failed(step, false));
+            pushed(r, "lb", &[], Some(failed(step, false)));
         });
         let findings = assess(&round).findings;
         let [finding] = findings.as_slice() else { panic!("{findings:#?}") };
