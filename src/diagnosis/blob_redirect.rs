@@ -122,11 +122,20 @@ mod tests {
     }
 
     #[test]
+    fn a_store_that_there_was_no_time_for_is_not_lost() {
+        let failure = Failure::of_answer(Reason::DeadlineReached, "the round was over");
+        let fetched = Outcome::Failed(failure);
+        let late = BlobWay::Redirected { to: "https://store.test".into(), fetched };
+        assert_eq!(found(late, BlobWay::Served), None);
+    }
+
+    #[test]
     fn an_answer_proves_and_silence_is_suspected() {
         for (a, b, names, confidence) in [
             (BlobWay::Served, answered(403, false), vec!["b"], Confidence::Proved),
             (answered(403, false), answered(500, false), vec![], Confidence::Proved),
             (silent(), silent(), vec![], Confidence::Suspected),
+            (answered(403, false), silent(), vec![], Confidence::Suspected),
             (answered(206, false), silent(), vec!["b"], Confidence::Suspected),
         ] {
             let finding = found(a, b).unwrap();

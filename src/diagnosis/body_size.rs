@@ -102,6 +102,7 @@ mod tests {
             ([("a", None), ("b", over), ("lb", None)], vec!["b"], Severity::Critical),
             ([("a", over), ("b", over), ("lb", over)], vec!["a", "b"], Severity::Critical),
             ([("a", None), ("b", None), ("lb", Some(5 << 30))], vec![], Severity::Warning),
+            ([("a", None), ("b", over), ("lb", Some(5 << 30))], vec!["b"], Severity::Critical),
         ] {
             let finding = found(&limits).unwrap();
             assert_eq!(finding.finding, FindingName::BodySize413);

@@ -135,8 +135,9 @@ fn told(report: &DnsReport) -> Vec<String> {
 mod tests {
     use super::super::assess;
     use crate::model::{
-        Assessment, Checked, DnsAddress, DnsAnswer, DnsRecord, DnsReport, DnsSeen, Failure,
-        FindingName, KeyId, Outcome, Phase, Reason, Severity, Skipped, sample,
+        Assessment, Census, Checked, DnsAddress, DnsAnswer, DnsRecord, DnsReport, DnsSeen, Failure,
+        FindingName, KeyCount, KeyId, Outcome, Phase, Reason, Round, Severity, Skipped, Step,
+        sample,
     };
 
     fn seen(key: &str) -> Outcome<DnsSeen> {
@@ -149,6 +150,15 @@ mod tests {
 
     /// Judges a healthy round with these addresses behind the name, by these resolvers.
     fn judged(addresses: &[(&str, Outcome<DnsSeen>)], resolvers: &[&[&str]]) -> Assessment {
+        judged_after(addresses, resolvers, |_| {})
+    }
+
+    /// The same where something else is special too.
+    fn judged_after(
+        addresses: &[(&str, Outcome<DnsSeen>)],
+        resolvers: &[&[&str]],
+        bend: impl FnOnce(&mut Round),
+    ) -> Assessment {
         let answers = resolvers.iter().map(|records| DnsAnswer {
             resolver: "10.0.0.53:53".into(),
             records: Outcome::Measured(
@@ -177,6 +187,7 @@ mod tests {
                 requests: 3,
                 found: Outcome::Measured(report),
             };
+            bend(round);
         }))
     }
 
@@ -225,5 +236,63 @@ mod tests {
             (finding.finding, finding.severity),
             (FindingName::DnsSplitBackends, Severity::Info)
         );
+    }
+
+    fn splits(judged: &Assessment) -> bool {
+        judged.findings.iter().any(|f| f.finding == FindingName::DnsSplitBackends)
+    }
+
+    #[test]
+    fn an_address_is_foreign_only_by_what_some_backend_shows() {
+        let at = "10.0.0.8";
+        let late = Failure::of_answer(Reason::DeadlineReached, "the round was over");
+        assert!(!splits(&judged(&[(at, Outcome::Failed(late))], &[&[at]])));
+
+        // No backend answers, so there is nothing to compare with.
+        let gone = |round: &mut Round| {
+            for name in ["a", "b"] {
+                sample::fail(round, name, Step::Challenge, Reason::ConnectionRefused);
+            }
+            let failure = Failure::of_answer(Reason::ConnectionRefused, "gone");
+            for flow in round.flows.iter_mut().filter(|flow| flow.route.backend().is_some()) {
+                flow.challenge = Outcome::Failed(failure.clone());
+            }
+        };
+        assert!(!splits(&judged_after(&[(at, seen(sample::KEY))], &[&[at]], gone)));
+
+        // None gave a token.
+        let tokenless = |round: &mut Round| {
+            for name in ["a", "b"] {
+                sample::fail(round, name, Step::Token, Reason::BadTokenResponse);
+            }
+        };
+        assert!(!splits(&judged_after(&[(at, seen(sample::KEY))], &[&[at]], tokenless)));
+
+        // A key that was met behind a backend's address.
+        let counted = |round: &mut Round| {
+            let key = KeyId::from_wire(sample::OTHER_KEY);
+            let (backend, keys) = (sample::backend("b"), vec![KeyCount { key, tokens: 2 }]);
+            round.census.push(Census { backend, keys });
+        };
+        assert!(!splits(&judged_after(&[(at, seen(sample::OTHER_KEY))], &[&[at]], counted)));
+
+        // What only the balancer shows is no backend's.
+        let mut other = seen(sample::KEY);
+        let Outcome::Measured(shown) = &mut other else { unreachable!() };
+        shown.service = Some("another".to_owned());
+        let by_balancer = |round: &mut Round| {
+            let lb = round.flows.iter_mut().find(|flow| flow.route.backend().is_none());
+            if let Outcome::Measured(challenge) = &mut lb.unwrap().challenge {
+                challenge.service = Some("another".to_owned());
+            }
+        };
+        let judged = judged_after(&[(at, other)], &[&[at]], by_balancer);
+        assert!(splits(&judged), "{judged:#?}");
+    }
+
+    #[test]
+    fn an_address_in_the_other_familys_words_is_the_same() {
+        let a = [("10.0.0.8", seen(sample::KEY))];
+        assert_eq!(judged(&a, &[&["10.0.0.8"], &["::ffff:10.0.0.8"]]).findings, []);
     }
 }

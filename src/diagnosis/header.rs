@@ -85,8 +85,8 @@ fn is_consequence(flow: &Flow, family: Family) -> bool {
         Reason::Unauthorized | Reason::Forbidden | Reason::AnonymousToken | Reason::WrongSubject
     );
     match step {
-        Step::Challenge | Step::Check => false,
         Step::Token => refused,
+        // Nor is a route asked whose challenge failed.
         _ => flow.answer(step).is_some_and(|answer| looks_unseen(answer, family)),
     }
 }

@@ -321,8 +321,11 @@ mod tests {
         let proved = vec!["foreign-jobservice-on-shared-redis proved".to_owned()];
         let apart = "https://elsewhere.example.com";
         let address = here.backends[0].address.as_str();
+        let itself = RegistryName::parse("main").unwrap();
+        let itself = Neighbour { registry: itself, ..neighbour(apart, "10.9.9.9:443", &["2"]) };
         for (neighbour, expected) in [
-            (neighbour(apart, "10.9.9.9:443", &["2"]), proved),
+            (neighbour(apart, "10.9.9.9:443", &["2"]), proved.clone()),
+            (itself, Vec::new()),
             (neighbour(apart, "10.9.9.9:443", &["3"]), Vec::new()),
             // The same site, listed twice.
             (neighbour(&here.url, "10.9.9.9:443", &["2"]), Vec::new()),
@@ -330,6 +333,9 @@ mod tests {
         ] {
             assert_eq!(found(lists, std::slice::from_ref(&neighbour)), expected, "{neighbour:?}");
         }
+        // Whose they are is known, so that there are too many is no news.
+        let many: &Lists<'_> = &[("a", &["1", "2", "3"]), ("b", &["1", "2", "3"])];
+        assert_eq!(found(many, &[neighbour(apart, "10.9.9.9:443", &["3"])]), proved);
     }
 
     #[test]

@@ -188,9 +188,8 @@ impl Split {
     }
 
     fn guilty(&self) -> Vec<BackendName> {
-        let several = self.groups.len() > 1;
-        let odd = self.odd.iter().filter(|_| several);
-        let mut guilty: Vec<BackendName> = odd.chain(&self.own_refused).cloned().collect();
+        let mut guilty: Vec<BackendName> =
+            self.odd.iter().chain(&self.own_refused).cloned().collect();
         guilty.sort();
         guilty.dedup();
         guilty

@@ -1,10 +1,10 @@
 //! What only the way through the load balancer shows.
 
 use super::super::assess;
-use super::super::tests::{THREE, answer_with, clock, family, heal, other_key};
+use super::super::tests::{THREE, answer_with, clock, heal, other_key};
 use super::{
-    certificate, challenged, drop_header, expect, expect_as, key_of_cell, lifetime, lines,
-    unsampled, with_explained,
+    certificate, challenged, drop_header, expect, expect_as, families, key_of_cell, lifetime,
+    lines, unsampled, with_explained,
 };
 use crate::model::sample::{OTHER_KEY, backend, bent, fail, refuse, route, set_cell};
 use crate::model::{
@@ -95,9 +95,7 @@ fn the_balancer_is_blamed_only_for_what_no_node_does() {
         (
             "a good token met as a first contact, at a distribution 3",
             |r| {
-                for name in THREE {
-                    family(r, name, Family::Distribution3);
-                }
+                families(r, Family::Distribution3);
                 fail(r, "lb", Step::Access, Reason::Unauthorized);
                 let answer = challenged(AuthScheme::Bearer, "unauthorized");
                 answer_with(r, "lb", Step::Access, &answer);
@@ -197,9 +195,7 @@ fn an_unknown_backend_is_what_no_known_one_can_be() {
             "a token that seems not to have been seen, though the header arrives",
             |r| {
                 drop_header(r, "none");
-                for name in THREE {
-                    family(r, name, Family::Distribution3);
-                }
+                families(r, Family::Distribution3);
                 let answer = challenged(AuthScheme::Bearer, "unauthorized");
                 let refusal = Refusal { answer, tries: 2, healed_after: None, refused_until: 2.0 };
                 set_cell(r, "a", "lb", CellResult::Refused(refusal));
@@ -252,7 +248,11 @@ fn an_unknown_backend_is_what_no_known_one_can_be() {
         ),
         (
             "a key while no backend is there to compare with",
-            |r| THREE.iter().for_each(|name| gone(r, name)),
+            |r| {
+                for name in THREE {
+                    gone(r, name);
+                }
+            },
             "backend-unreachable [a b c] 3",
         ),
     ];

@@ -1,8 +1,7 @@
 //! Answers that no registry gave, with the other causes that would fit, and slow tokens.
 
 use super::super::assess;
-use super::super::tests::{THREE, family};
-use super::{expect_as, fail_with, slow_token, with_alternatives};
+use super::{expect_as, fail_with, families, slow_token, with_alternatives};
 use crate::model::sample::{bent, fail};
 use crate::model::{Answer, Family, FindingName, Reason, Round, Step};
 
@@ -26,9 +25,7 @@ fn who_wrote_an_error_decides_which_other_causes_fit() {
         (
             "the same where nothing stands between nginx and the registry",
             |r| {
-                for name in THREE {
-                    family(r, name, Family::Distribution2);
-                }
+                families(r, Family::Distribution2);
                 bad_gateway(r, "b", &page(502));
             },
             "gateway-5xx-timeouts warning proved [b]",

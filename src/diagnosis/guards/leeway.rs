@@ -2,7 +2,7 @@
 
 use super::super::leeway::{ahead, issued, issuing_clock, margin};
 use super::super::tests::{THREE, clock, family};
-use super::harbor;
+use super::{families, harbor};
 use crate::model::sample::{backend, bent};
 use crate::model::{ClockInterval, ClockReading, ClockSource, Family, Round};
 
@@ -19,9 +19,7 @@ fn is_silent(round: &mut Round, at: &str, source: ClockSource) {
 }
 
 fn are_plain(round: &mut Round) {
-    for name in THREE {
-        family(round, name, Family::Distribution2);
-    }
+    families(round, Family::Distribution2);
 }
 
 type Row = (&'static str, fn(&mut Round), Option<f64>);

@@ -3,10 +3,13 @@
 
 mod answers;
 mod balancer;
+mod beside;
 mod consequences;
 mod gateway;
+mod header;
 mod leeway;
 mod tokens;
+mod writes;
 
 use std::time::Duration;
 
@@ -14,8 +17,8 @@ use super::assess;
 use super::tests::{THREE, answer_with};
 use crate::model::sample::{bent, fail, refuse, route};
 use crate::model::{
-    Answer, Assessment, AuthScheme, BackendName, Challenge, Checked, HeaderFate, Issuer, KeyId,
-    OfRoute, Outcome, Phase, Reason, Round, Skipped, Step, StepReport, Timeline, Version,
+    Answer, Assessment, AuthScheme, BackendName, Challenge, Checked, Family, HeaderFate, Issuer,
+    KeyId, OfRoute, Outcome, Phase, Reason, Round, Skipped, Step, StepReport, Timeline, Version,
 };
 
 /// Every finding of a judgement, as `name severity confidence [backends]`.
@@ -78,6 +81,13 @@ fn expect_as(rows: &[Row], words: fn(&Assessment) -> Vec<String>) {
 
 fn unsampled(round: &mut Round) {
     round.balancer = Outcome::Skipped(Skipped::Disabled);
+}
+
+/// Tells the family of every backend, and no version.
+fn families(round: &mut Round, family: Family) {
+    for name in THREE {
+        super::tests::family(round, name, family);
+    }
 }
 
 /// Gives every backend this version of Harbor.
