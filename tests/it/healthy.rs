@@ -89,9 +89,9 @@ impl Run {
     }
 }
 
-/// As many rounds of each family as `ROUNDS` in the environment says, or five hundred.
+/// As many rounds of each family as `ROUNDS` in the environment says, or two hundred.
 fn rounds() -> u32 {
-    std::env::var("ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(500)
+    std::env::var("ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(200)
 }
 
 #[test]
