@@ -143,7 +143,7 @@ fn sampled_errors(case: &mut Case<'_>) {
     let evidence = vec![format!("{} samples were lost; the first: {failure}", run.lost)];
     case.add(
         Draft {
-            name: FindingName::Gateway5xxTimeouts,
+            name: FindingName::ServerErrors,
             confidence: Confidence::Proved,
             impact: Impact::Balancer,
             backends: Vec::new(),
@@ -196,7 +196,7 @@ fn affinity(case: &mut Case<'_>) {
     evidence.extend(cookie.map(|name| format!("the balancer sets the cookie {name:?}")));
     case.add(
         Draft {
-            name: FindingName::AffinityMasksInconsistency,
+            name: FindingName::LbAffinityHidesMismatch,
             confidence: Confidence::Proved,
             impact: Impact::Latent,
             backends: Vec::new(),

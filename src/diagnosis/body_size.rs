@@ -24,7 +24,7 @@ pub(super) fn examine(case: &mut Case<'_>) {
     let about = largest.map_or_else(String::new, |(_, limit, refused)| size(*limit, *refused));
     case.add(
         Draft {
-            name: FindingName::BodySize413,
+            name: FindingName::BodySizeLimited,
             confidence: Confidence::Proved,
             impact,
             summary: format!(
@@ -105,7 +105,7 @@ mod tests {
             ([("a", None), ("b", over), ("lb", Some(5 << 30))], vec!["b"], Severity::Critical),
         ] {
             let finding = found(&limits).unwrap();
-            assert_eq!(finding.finding, FindingName::BodySize413);
+            assert_eq!(finding.finding, FindingName::BodySizeLimited);
             let found: Vec<_> = finding.backends.iter().map(ToString::to_string).collect();
             assert_eq!(
                 (found, finding.severity),

@@ -38,7 +38,7 @@ pub(super) fn remedies(name: FindingName, family: Family) -> Vec<String> {
              kubectl rollout restart deployment/harbor-core",
             "Pin the key, so that the next upgrade does not change it (core.secretName).",
         ],
-        FindingName::NodeLocalKeypairBroken if plain => &[
+        FindingName::SigningKeyUnusable if plain => &[
             "Check that the registry's rootcertbundle holds the certificate of the key that the \
              token server signs with, then restart it:\n\
              openssl x509 -in /etc/docker/registry/root.crt -noout -pubkey | sha256sum\n\
@@ -46,7 +46,7 @@ pub(super) fn remedies(name: FindingName, family: Family) -> Vec<String> {
              systemctl restart docker-registry",
             "Take the node out of the load balancer until it accepts its own tokens.",
         ],
-        FindingName::NodeLocalKeypairBroken => &[
+        FindingName::SigningKeyUnusable => &[
             "Check that core can read a whole private key, as uid 10000, and copy it from a good \
              node if not; core reads it again at each request:\n\
              docker exec harbor-core sh -c 'id -u; head -1 /etc/core/private_key.pem'\n\
@@ -56,7 +56,7 @@ pub(super) fn remedies(name: FindingName, family: Family) -> Vec<String> {
              openssl x509 -in root.crt -noout -pubkey | sha256sum",
             "Take the node out of the load balancer until it accepts its own tokens.",
         ],
-        FindingName::KidFormatMismatch => &[
+        FindingName::KeyIdFormatMismatch => &[
             "Make the token server write the key id that the registry looks for: distribution 3 \
              wants the RFC 7638 thumbprint, distribution 2 the libtrust id (docker_auth: \
              disable_legacy_key_id).",
@@ -71,7 +71,7 @@ pub(super) fn remedies(name: FindingName, family: Family) -> Vec<String> {
              systemctl restart docker-registry",
             "Check that the realm leads to the token server of this site and not of another.",
         ],
-        FindingName::RobotJwtBoundToKey => &[
+        FindingName::RobotTokenOfOldKey => &[
             "Create the robot anew: up to Harbor 2.1 its secret is signed with the node's key and \
              dies with it.",
         ],
@@ -90,7 +90,7 @@ pub(super) fn remedies(name: FindingName, family: Family) -> Vec<String> {
              database's:\n\
              psql -h DB -U harbor registry -c 'select now()'; date -u",
         ],
-        FindingName::TokenTtlShorterThanTransfer => {
+        FindingName::TokenLifetimeTooShort => {
             &["Raise the token's lifetime (Harbor: Configuration, System Settings, Token \
              Expiration; 30 minutes is the default)."]
         }
@@ -104,7 +104,7 @@ pub(super) fn remedies(name: FindingName, family: Family) -> Vec<String> {
             "If the token server really has an authority of its own, add it to allowed_realms in \
              the prober's configuration.",
         ],
-        FindingName::LocationWrongSchemeOrHost => &[
+        FindingName::UploadLocationWrong => &[
             "Let every proxy before the registry say scheme and host, and say them as clients wrote \
              them:\n\
              proxy_set_header X-Forwarded-Proto https;\n\
@@ -113,11 +113,11 @@ pub(super) fn remedies(name: FindingName, family: Family) -> Vec<String> {
              X-Forwarded-Proto; comment the line out in every location and reload it.",
             "Plain distribution: http.relativeurls: true makes it independent of headers.",
         ],
-        FindingName::DnsSplitBackends => {
+        FindingName::DnsAddressNotABackend => {
             &["Remove stale A and AAAA records of the public name, or make every node behind them \
              interchangeable."]
         }
-        FindingName::LbPathHoleHtml => &[
+        FindingName::LbMisroutesApiPath => &[
             "Route /v2/, /service/, /api/ and /c/ to Harbor's core and only / to the portal; keep \
              them out of single sign-on and web application firewalls.",
         ],
@@ -127,13 +127,13 @@ pub(super) fn remedies(name: FindingName, family: Family) -> Vec<String> {
              proxy_set_header Authorization $http_authorization;",
             "Look for auth_request, a gateway plugin or a redirect to another host.",
         ],
-        FindingName::LbHealthCheckMisjudges if plain => &[
+        FindingName::LbHealthCheckWrong if plain => &[
             "Let the balancer ask each node for /v2/ and expect 401, then look at what it believes:\n\
              echo 'show servers state' | socat stdio /run/haproxy/admin.sock",
             "Until then take a broken node out by hand, or switch the check off where it refuses \
              sound nodes.",
         ],
-        FindingName::LbHealthCheckMisjudges => &[
+        FindingName::LbHealthCheckWrong => &[
             "Let the balancer ask each node for /api/v2.0/health and look for \"status\":\"healthy\" \
              in the body (its status is 200 always), or for /v2/ expecting 401:\n\
              http-check expect string \"status\":\"healthy\"   # HAProxy\n\
@@ -141,22 +141,22 @@ pub(super) fn remedies(name: FindingName, family: Family) -> Vec<String> {
             "Until then take a broken node out by hand, or switch the check off where it refuses \
              sound nodes.",
         ],
-        FindingName::BodySize413 => &[
+        FindingName::BodySizeLimited => &[
             "Take the limit away where the evidence puts it: the balancer if the nodes have none, \
              else the nodes' own nginx:\n\
              client_max_body_size 0;   # nginx, in the server or location of /v2/\n\
              kubectl -n harbor annotate ingress harbor-ingress nginx.ingress.kubernetes.io/proxy-body-size=0 --overwrite",
             "A limit of a content delivery network belongs to its plan: let pushes go around it.",
         ],
-        FindingName::NginxStaleUpstream => {
+        FindingName::NotARegistry => {
             &["Restart the node's nginx: it holds the address of a container that is gone:\n\
              docker restart nginx"]
         }
-        FindingName::AffinityMasksInconsistency => {
+        FindingName::LbAffinityHidesMismatch => {
             &["Repair the cause that is named beside this; affinity only hides it until a node \
              fails or a client's address changes."]
         }
-        FindingName::BadOrDisabledCredential => &[
+        FindingName::CredentialRefused => &[
             "Check the credential by hand; the robot may be disabled, expired or deleted, or its \
              secret damaged by the shell (quote 'robot$name'):\n\
              curl -su 'USER' 'URL/service/token?service=harbor-registry' -o /dev/null -w '%{http_code}\\n'",
@@ -170,11 +170,11 @@ pub(super) fn remedies(name: FindingName, family: Family) -> Vec<String> {
             "A good account that fails for a second and a half after somebody's wrong password is \
              locked by Harbor: find who uses the old one, and give each consumer its own robot.",
         ],
-        FindingName::LoginLockoutCollateral => {
+        FindingName::LoginLocked => {
             &["Find who logs in with an old password in core's log, and use a robot for each \
              consumer."]
         }
-        FindingName::LdapOutageOrSlow => &[
+        FindingName::DirectoryUnavailable => &[
             "See from the node whether the directory answers, and what core says of it:\n\
              docker exec harbor-core curl -sm5 telnet://LDAP_HOST:636 </dev/null; echo $?\n\
              docker logs --since 10m harbor-core 2>&1 | grep -iE 'ldap|oidc'",
@@ -189,17 +189,17 @@ pub(super) fn remedies(name: FindingName, family: Family) -> Vec<String> {
              secretKey, 16 characters); enter again what was saved at a node with the other key.",
             "Take the node out of the load balancer until then.",
         ],
-        FindingName::CoreRegistryBasicMismatch => {
+        FindingName::CoreRegistryPasswordMismatch => {
             &["Give core and registry the same password again, and restart both (Helm: \
              registry.credentials with htpasswdString):\n\
              grep REGISTRY_CREDENTIAL_PASSWORD common/config/core/env\n\
              docker restart harbor-core registry"]
         }
-        FindingName::AuthzDeniedOrProjectMissing => &[
+        FindingName::RepositoryAccessDenied => &[
             "Create the canary repository, or give the prober's robot the actions of its scope on \
              it; or correct `scope` in the prober's configuration.",
         ],
-        FindingName::DbOutageOrPoolExhaustion => &[
+        FindingName::DatabaseUnavailable => &[
             "Look at PostgreSQL: is it up, is it writable, are there connections left?\n\
              psql -h DB -U postgres -c 'select count(*) from pg_stat_activity'\n\
              curl -s 'URL/api/v2.0/health'",
@@ -215,7 +215,7 @@ pub(super) fn remedies(name: FindingName, family: Family) -> Vec<String> {
              kubectl rollout restart deployment/harbor-core",
             "Until then tie browsers to one node by a cookie of the load balancer.",
         ],
-        FindingName::CsrfOriginOrSecureMismatch => &[
+        FindingName::CsrfOriginRejected => &[
             "Set external_url to exactly what browsers use, scheme and port included; let the load \
              balancer pass Host and X-Forwarded-Proto on:\n\
              proxy_set_header Host $http_host;\n\
@@ -229,14 +229,14 @@ pub(super) fn remedies(name: FindingName, family: Family) -> Vec<String> {
              docker compose up -d --force-recreate core",
             "Until then tie browsers to one node by a cookie of the load balancer.",
         ],
-        FindingName::UploadHttpSecretMismatch if plain => &[
+        FindingName::HttpSecretMismatch if plain => &[
             "Give every node the same http.secret (or REGISTRY_HTTP_SECRET) and restart them; \
              without one each process makes its own at every start:\n\
              grep -A3 '^http:' /etc/docker/registry/config.yml\n\
              systemctl restart docker-registry",
             "Until then tie clients to one node by source address.",
         ],
-        FindingName::UploadHttpSecretMismatch => &[
+        FindingName::HttpSecretMismatch => &[
             "Give the registries behind every core the same secret and restart them (Helm: \
              registry.secret, which an upgrade makes anew unless it is set):\n\
              grep -A3 '^http:' common/config/registry/config.yml   # on every node\n\
@@ -252,7 +252,7 @@ pub(super) fn remedies(name: FindingName, family: Family) -> Vec<String> {
             "Take the node out of the load balancer until it is; then copy what was pushed only \
              there.",
         ],
-        FindingName::StaleCachesOnSharedStorage => &[
+        FindingName::StorageStaleReads => &[
             "NFS: mount without attribute caching on every node, or move to an object store:\n\
              findmnt -t nfs,nfs4 -o TARGET,OPTIONS   # look for actimeo=0 or noac",
             "A blob that is known and cannot be read: flush the registry's descriptor cache, and \
@@ -282,7 +282,7 @@ pub(super) fn remedies(name: FindingName, family: Family) -> Vec<String> {
              prepare:\n\
              grep -E '^(CORE|JOBSERVICE)_SECRET=' common/config/core/env common/config/jobservice/env",
         ],
-        FindingName::RedisOutage => &[
+        FindingName::RedisUnavailable => &[
             "Bring Redis back, or let Sentinel choose another master, and see that all cores reach \
              it and that clients are left:\n\
              redis-cli -h REDIS ping; redis-cli -h REDIS info clients\n\
@@ -290,18 +290,18 @@ pub(super) fn remedies(name: FindingName, family: Family) -> Vec<String> {
             "Restart core where it holds dead connections after a failover:\n\
              docker restart harbor-core harbor-jobservice",
         ],
-        FindingName::ReplicationLagSplitContent => &[
+        FindingName::ContentDiffers => &[
             "Let all nodes use one database and one storage; nodes that replicate content do not \
              share accounts, robots or projects.",
             "Until then do not balance writes or logins over them.",
         ],
-        FindingName::BackendCertificateDrift => &[
+        FindingName::CertificateInvalid => &[
             "Install the same certificate with its whole chain on every node and on the load \
              balancer, and reload:\n\
              openssl s_client -connect NODE:443 -servername HOST </dev/null | openssl x509 -noout -subject -enddate -ext subjectAltName",
             "If it is signed by an authority of your own, give the prober its ca_file.",
         ],
-        FindingName::PlainHttpPortMismatch => {
+        FindingName::HttpHttpsMismatch => {
             &["Use one scheme end to end: the port speaks HTTP where TLS is spoken to it, or the \
              reverse. Check the backend's address in the prober's configuration and the load \
              balancer's mode (TCP or HTTP)."]
@@ -312,11 +312,11 @@ pub(super) fn remedies(name: FindingName, family: Family) -> Vec<String> {
             "From Harbor 2.15.2 on passwords cost much CPU: use robots in pipelines, and more core \
              replicas.",
         ],
-        FindingName::RateLimited429 => {
+        FindingName::RateLimited => {
             &["Exempt the prober's address, or lower balancer.samples in its configuration; see \
              whether users meet the limit too."]
         }
-        FindingName::Gateway5xxTimeouts => &[
+        FindingName::ServerErrors => &[
             "Look at the part that the evidence names: 502 with an empty body is the registry \
              behind core, HTML from nginx is core itself:\n\
              docker ps --filter name=core --filter name=registry\n\
@@ -324,7 +324,7 @@ pub(super) fn remedies(name: FindingName, family: Family) -> Vec<String> {
             "Take the node out of the load balancer if it is the only one.",
         ],
         FindingName::MixedVersions => &["Finish the upgrade, or roll it back, on all nodes."],
-        FindingName::SettingDrift => {
+        FindingName::SettingsDiffer => {
             &["Bring the nodes' configuration from one template; after prepare copy the generated \
              secrets to all nodes:\n\
              diff <(ssh A cat harbor.yml) <(ssh B cat harbor.yml)"]
@@ -364,11 +364,11 @@ pub(super) fn confirm(name: FindingName) -> &'static str {
              signed by untrusted key\"), and the checksums of the key files differ."
         }
         FindingName::TokenKeyRotationWindow => "The key id of a node changed within the hour.",
-        FindingName::NodeLocalKeypairBroken => {
+        FindingName::SigningKeyUnusable => {
             "The node's log names the key file, or the public keys of private_key.pem and root.crt \
              differ."
         }
-        FindingName::KidFormatMismatch => {
+        FindingName::KeyIdFormatMismatch => {
             "The registry's log says \"token signed by untrusted key\" with a key id of the other \
              form."
         }
@@ -376,7 +376,7 @@ pub(super) fn confirm(name: FindingName) -> &'static str {
             "The registry's log says \"token from untrusted issuer\" or \"token intended for \
              another audience\"."
         }
-        FindingName::RobotJwtBoundToKey => "The robot's secret begins with eyJ.",
+        FindingName::RobotTokenOfOldKey => "The robot's secret begins with eyJ.",
         FindingName::ClockSkewNbf => {
             "The refusing node's log says \"token is not valid yet\" or \"used before issued\"; \
              date -u on both nodes differs."
@@ -387,67 +387,67 @@ pub(super) fn confirm(name: FindingName) -> &'static str {
         FindingName::ProjectNewerThanToken => {
             "Core's log says that the token was issued before the project's creation time."
         }
-        FindingName::TokenTtlShorterThanTransfer => "Large layers fail late, small ones never.",
+        FindingName::TokenLifetimeTooShort => "Large layers fail late, small ones never.",
         FindingName::RealmWrongEndpoint => {
             "curl -si of URL/v2/ and of URL/v2/REPOSITORY/tags/list shows the realm."
         }
-        FindingName::LocationWrongSchemeOrHost => {
+        FindingName::UploadLocationWrong => {
             "docker push retries for ever or is refused, and its debug log shows the other URL."
         }
-        FindingName::DnsSplitBackends => "dig +short A and AAAA of the public name.",
-        FindingName::LbPathHoleHtml => "curl -si of the path shows HTML instead of JSON.",
+        FindingName::DnsAddressNotABackend => "dig +short A and AAAA of the public name.",
+        FindingName::LbMisroutesApiPath => "curl -si of the path shows HTML instead of JSON.",
         FindingName::AuthorizationHeaderDropped => {
             "curl -si -H 'Authorization: Bearer x' URL/v2/ answers with the same challenge as \
              without it."
         }
-        FindingName::LbHealthCheckMisjudges => {
+        FindingName::LbHealthCheckWrong => {
             "The balancer's own list of nodes disagrees with this page."
         }
-        FindingName::BodySize413 => {
+        FindingName::BodySizeLimited => {
             "The proxy's error log says \"client intended to send too large body\"."
         }
-        FindingName::NginxStaleUpstream => "The node's nginx log names an upstream that is gone.",
-        FindingName::AffinityMasksInconsistency => {
+        FindingName::NotARegistry => "The node's nginx log names an upstream that is gone.",
+        FindingName::LbAffinityHidesMismatch => {
             "The same check from another address, or without the balancer's cookie, is refused."
         }
-        FindingName::BadOrDisabledCredential => {
+        FindingName::CredentialRefused => {
             "The same credential is refused by docker login, another one is accepted."
         }
         FindingName::AnonymousDowngrade => {
             "docker login at that node alone fails, and at the others passes."
         }
-        FindingName::LoginLockoutCollateral => "Core's log shows failed logins of the account.",
-        FindingName::LdapOutageOrSlow => {
+        FindingName::LoginLocked => "Core's log shows failed logins of the account.",
+        FindingName::DirectoryUnavailable => {
             "Core's log has an error of LDAP or of the OIDC provider at the time of the login."
         }
         FindingName::SecretkeyMismatch => {
             "The nodes' secretkey files differ; core's log has LDAP code 49 for the search account."
         }
-        FindingName::CoreRegistryBasicMismatch => {
+        FindingName::CoreRegistryPasswordMismatch => {
             "The registry's log of that node shows 401 for harbor_registry_user."
         }
-        FindingName::AuthzDeniedOrProjectMissing => {
+        FindingName::RepositoryAccessDenied => {
             "Another robot, or the administrator, reaches the repository."
         }
-        FindingName::DbOutageOrPoolExhaustion => "/api/v2.0/health says database: unhealthy.",
+        FindingName::DatabaseUnavailable => "/api/v2.0/health says database: unhealthy.",
         FindingName::CsrfKeyMismatch => {
             "The checksums of CSRF_KEY in the nodes' core environment differ, or its length is not 32."
         }
-        FindingName::CsrfOriginOrSecureMismatch => {
+        FindingName::CsrfOriginRejected => {
             "The browser's network view shows 403 with \"origin invalid\", or a Secure cookie on \
              plain HTTP."
         }
         FindingName::SessionStoreNotShared => {
             "The nodes' _REDIS_URL_CORE differ, or lead to different servers."
         }
-        FindingName::UploadHttpSecretMismatch => {
+        FindingName::HttpSecretMismatch => {
             "The refusing registry's log says \"invalid secret\", and the checksums of the secrets \
              differ."
         }
         FindingName::StorageNotShared => {
             "The mounts, buckets or prefixes of the nodes differ, and so does what they list."
         }
-        FindingName::StaleCachesOnSharedStorage => {
+        FindingName::StorageStaleReads => {
             "What is missing at one node appears there by itself within seconds or a minute."
         }
         FindingName::BlobRedirectUnreachable => {
@@ -458,17 +458,17 @@ pub(super) fn confirm(name: FindingName) -> &'static str {
             "Failed replications have no log at their own installation; it lies at the other one, \
              with a 401."
         }
-        FindingName::RedisOutage => "redis-cli ping from the node's core container.",
-        FindingName::ReplicationLagSplitContent => {
+        FindingName::RedisUnavailable => "redis-cli ping from the node's core container.",
+        FindingName::ContentDiffers => {
             "The nodes' POSTGRESQL_HOST differ, or the account is missing in one web page."
         }
-        FindingName::BackendCertificateDrift => "openssl s_client against each address.",
-        FindingName::PlainHttpPortMismatch => "curl with http:// and https:// against the port.",
+        FindingName::CertificateInvalid => "openssl s_client against each address.",
+        FindingName::HttpHttpsMismatch => "curl with http:// and https:// against the port.",
         FindingName::TokenEndpointSlow => "curl -w '%{time_total}' of the token endpoint.",
-        FindingName::RateLimited429 => "It ends when the prober's rate is lowered.",
-        FindingName::Gateway5xxTimeouts => "docker ps and the logs of core, registry and nginx.",
+        FindingName::RateLimited => "It ends when the prober's rate is lowered.",
+        FindingName::ServerErrors => "docker ps and the logs of core, registry and nginx.",
         FindingName::MixedVersions => "The version in each node's web page.",
-        FindingName::SettingDrift => "A diff of the nodes' configuration.",
+        FindingName::SettingsDiffer => "A diff of the nodes' configuration.",
         FindingName::BackendUnreachable => "curl against the address from the prober's host.",
         FindingName::ComponentUnhealthy => "The log of the component that is named.",
         FindingName::UnknownBackend => "The load balancer's list of servers.",

@@ -94,13 +94,13 @@ fn bad_challenge(case: &mut Case<'_>) {
     let lb_only = backends.is_empty();
     case.add(
         Draft {
-            name: FindingName::SettingDrift,
+            name: FindingName::SettingsDiffer,
             confidence: Confidence::Suspected,
             impact: if lb_only { Impact::Balancer } else { Impact::BackendLoss },
             summary: format!("The challenge of {whose} is not one that leads to a token."),
             backends,
             evidence,
-            alternatives: vec![FindingName::LbPathHoleHtml],
+            alternatives: vec![FindingName::LbMisroutesApiPath],
         },
         &[],
         &indexes,

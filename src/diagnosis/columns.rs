@@ -76,9 +76,9 @@ fn verifier_cause(family: Family, cells: &[(usize, &Cell)]) -> FindingName {
         cells.iter().all(|(_, cell)| cell.key.as_ref().is_some_and(|key| key.form() == form))
     };
     match family {
-        Family::Distribution3 if shown(KeyForm::Libtrust) => FindingName::KidFormatMismatch,
-        Family::Distribution2 if shown(KeyForm::Thumbprint) => FindingName::KidFormatMismatch,
-        _ => FindingName::NodeLocalKeypairBroken,
+        Family::Distribution3 if shown(KeyForm::Libtrust) => FindingName::KeyIdFormatMismatch,
+        Family::Distribution2 if shown(KeyForm::Thumbprint) => FindingName::KeyIdFormatMismatch,
+        _ => FindingName::SigningKeyUnusable,
     }
 }
 
@@ -103,13 +103,13 @@ fn add_broken_verifiers(
     if elsewhere {
         evidence.push("the same issuers' tokens are accepted by other nodes".to_owned());
     }
-    let (confidence, mut alternatives, mut summary) = if name == FindingName::KidFormatMismatch {
+    let (confidence, mut alternatives, mut summary) = if name == FindingName::KeyIdFormatMismatch {
         let confidence = if elsewhere { Confidence::Proved } else { Confidence::Suspected };
         let summary = format!(
             "{} looks keys up by another kind of key id than the tokens carry.",
             list(&names)
         );
-        (confidence, vec![FindingName::NodeLocalKeypairBroken], summary)
+        (confidence, vec![FindingName::SigningKeyUnusable], summary)
     } else {
         let summary = format!("{} refuses every token, its own included.", list(&names));
         (
@@ -119,9 +119,9 @@ fn add_broken_verifiers(
         )
     };
     let mut found = name;
-    if everywhere && name == FindingName::NodeLocalKeypairBroken {
+    if everywhere && name == FindingName::SigningKeyUnusable {
         found = FindingName::IssuerAudienceMismatch;
-        alternatives = vec![FindingName::TokenKeyMismatch, FindingName::NodeLocalKeypairBroken];
+        alternatives = vec![FindingName::TokenKeyMismatch, FindingName::SigningKeyUnusable];
         summary = String::from(
             "Every node refuses every token: the realm leads to a foreign token server, or issuer \
              or audience differ.",
@@ -197,7 +197,7 @@ fn broken_issuers(case: &mut Case<'_>) {
             summary: format!("No node accepts the tokens that {} issues.", list(&names)),
             backends: names,
             evidence,
-            alternatives: vec![FindingName::NodeLocalKeypairBroken],
+            alternatives: vec![FindingName::SigningKeyUnusable],
         },
         &cells,
         &flows,

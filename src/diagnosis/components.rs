@@ -9,11 +9,11 @@ use crate::model::{BackendName, Confidence, FindingName};
 
 /// Causes by which a component is already accounted for at a backend.
 const ACCOUNTED: [FindingName; 5] = [
-    FindingName::DbOutageOrPoolExhaustion,
-    FindingName::Gateway5xxTimeouts,
-    FindingName::CoreRegistryBasicMismatch,
+    FindingName::DatabaseUnavailable,
+    FindingName::ServerErrors,
+    FindingName::CoreRegistryPasswordMismatch,
     FindingName::BackendUnreachable,
-    FindingName::NginxStaleUpstream,
+    FindingName::NotARegistry,
 ];
 
 /// The backends that call a component unhealthy.
@@ -32,13 +32,13 @@ pub(super) fn examine(case: &mut Case<'_>) {
 /// The database is called unhealthy and nobody has met it yet.
 fn database(case: &mut Case<'_>) {
     let names = fails(case, "database");
-    let known = |f: &crate::model::Finding| f.finding == FindingName::DbOutageOrPoolExhaustion;
+    let known = |f: &crate::model::Finding| f.finding == FindingName::DatabaseUnavailable;
     if names.is_empty() || case.findings.iter().any(known) {
         return;
     }
     case.add(
         Draft {
-            name: FindingName::DbOutageOrPoolExhaustion,
+            name: FindingName::DatabaseUnavailable,
             confidence: Confidence::Suspected,
             impact: Impact::Latent,
             summary: format!("{} calls its database unhealthy.", list(&names)),
@@ -85,7 +85,7 @@ fn redis(case: &mut Case<'_>) {
     );
     let index = case.add(
         Draft {
-            name: FindingName::RedisOutage,
+            name: FindingName::RedisUnavailable,
             confidence: Confidence::Proved,
             impact: Impact::BackendLoss,
             backends: if all { Vec::new() } else { names },
@@ -182,12 +182,12 @@ mod tests {
     fn each_component_is_named_once_by_its_cause() {
         let warning = Severity::Warning;
         assert_eq!(found(&[]), []);
-        let database = FindingName::DbOutageOrPoolExhaustion;
+        let database = FindingName::DatabaseUnavailable;
         assert_eq!(found(&[("b", "database")]), [(database, warning, 1)]);
-        let redis = [(FindingName::RedisOutage, warning, 1)];
+        let redis = [(FindingName::RedisUnavailable, warning, 1)];
         assert_eq!(found(&[("b", "redis"), ("b", "jobservice")]), redis);
         let both = [("a", "redis"), ("b", "redis")];
-        assert_eq!(found(&both), [(FindingName::RedisOutage, warning, 0)]);
+        assert_eq!(found(&both), [(FindingName::RedisUnavailable, warning, 0)]);
         let part = [(FindingName::ComponentUnhealthy, warning, 1)];
         assert_eq!(found(&[("b", "jobservice")]), part);
         assert_eq!(found(&[("b", "registry"), ("b", "core")]), part);
@@ -200,7 +200,7 @@ mod tests {
             sample::fail(round, "b", Step::Access, Reason::BadGateway);
         });
         let findings = assess(&round).findings;
-        assert!(findings.iter().any(|f| f.finding == FindingName::Gateway5xxTimeouts));
+        assert!(findings.iter().any(|f| f.finding == FindingName::ServerErrors));
         assert!(!findings.iter().any(|f| f.finding == FindingName::ComponentUnhealthy));
     }
 }

@@ -124,7 +124,7 @@ fn refused_certificates(case: &mut Case<'_>) {
     };
     case.add(
         Draft {
-            name: FindingName::BackendCertificateDrift,
+            name: FindingName::CertificateInvalid,
             confidence: if everywhere { Confidence::Suspected } else { Confidence::Proved },
             impact: if tolerated.is_empty() { impact(&bad) } else { Impact::Latent },
             backends: if everywhere { Vec::new() } else { names },
@@ -165,7 +165,7 @@ fn wrong_protocol(case: &mut Case<'_>) {
     let whose = if names.is_empty() { "The load balancer".to_owned() } else { list(&names) };
     case.add(
         Draft {
-            name: FindingName::PlainHttpPortMismatch,
+            name: FindingName::HttpHttpsMismatch,
             confidence: if decisive { Confidence::Proved } else { Confidence::Suspected },
             impact: impact(&wrong),
             backends: names,
@@ -174,7 +174,7 @@ fn wrong_protocol(case: &mut Case<'_>) {
             alternatives: if decisive {
                 Vec::new()
             } else {
-                vec![FindingName::Gateway5xxTimeouts, FindingName::BackendUnreachable]
+                vec![FindingName::ServerErrors, FindingName::BackendUnreachable]
             },
         },
         &[],
@@ -213,7 +213,7 @@ fn differing_certificates(case: &mut Case<'_>) {
         .collect();
     case.add(
         Draft {
-            name: FindingName::BackendCertificateDrift,
+            name: FindingName::CertificateInvalid,
             confidence: Confidence::Proved,
             impact: Impact::Note,
             summary: format!(

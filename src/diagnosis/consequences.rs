@@ -53,8 +53,7 @@ pub(super) fn examine(case: &mut Case<'_>) {
     });
     let split = case.findings.iter().position(|finding| {
         let name = finding.finding;
-        name == FindingName::ReplicationLagSplitContent
-            || name == FindingName::DbOutageOrPoolExhaustion
+        name == FindingName::ContentDiffers || name == FindingName::DatabaseUnavailable
     });
     if let Some(finding) = refusing {
         case.explain(finding, &[], &refused);

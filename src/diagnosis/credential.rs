@@ -94,7 +94,7 @@ fn everywhere(case: &Case<'_>, flows: &[(usize, &Flow)]) -> Draft {
     {
         evidence.push("/api/v2.0/health calls the database unhealthy".to_owned());
         (
-            FindingName::DbOutageOrPoolExhaustion,
+            FindingName::DatabaseUnavailable,
             Vec::new(),
             "Core cannot reach the database: accounts cannot be looked up, and everybody is \
              anonymous.",
@@ -102,21 +102,21 @@ fn everywhere(case: &Case<'_>, flows: &[(usize, &Flow)]) -> Draft {
     } else if case.round.account == Account::JwtRobot {
         evidence.push("the robot's secret is itself a token, as Harbor 2.1 made them".to_owned());
         (
-            FindingName::RobotJwtBoundToKey,
-            vec![FindingName::BadOrDisabledCredential],
+            FindingName::RobotTokenOfOldKey,
+            vec![FindingName::CredentialRefused],
             "The robot's secret is a token of a key that the nodes no longer have.",
         )
     } else if !harbor || waited {
         (
-            FindingName::BadOrDisabledCredential,
+            FindingName::CredentialRefused,
             Vec::new(),
             "The credential is refused on every route: wrong, expired, disabled or deleted.",
         )
     } else {
         // At once and everywhere: core did not even compare the secret.
         (
-            FindingName::BadOrDisabledCredential,
-            vec![FindingName::DbOutageOrPoolExhaustion, FindingName::LoginLockoutCollateral],
+            FindingName::CredentialRefused,
+            vec![FindingName::DatabaseUnavailable, FindingName::LoginLocked],
             "The token endpoint refuses the credential everywhere, and at once.",
         )
     };
@@ -165,11 +165,11 @@ fn cause(case: &Case<'_>, flow: &Flow, backend: &BackendName) -> FindingName {
     });
     let waited = wait(flow) >= WRONG_SECRET_SECONDS;
     if database {
-        FindingName::DbOutageOrPoolExhaustion
+        FindingName::DatabaseUnavailable
     } else if project_missing {
-        FindingName::ReplicationLagSplitContent
+        FindingName::ContentDiffers
     } else if !waited && case.round.account == Account::User {
-        FindingName::LoginLockoutCollateral
+        FindingName::LoginLocked
     } else {
         FindingName::AnonymousDowngrade
     }
@@ -189,24 +189,24 @@ fn refused_at(case: &Case<'_>, name: FindingName, flows: &[(usize, &Flow)]) -> D
     let mut evidence = evidence(flows);
     evidence.push(format!("the same credential is accepted by {}", list(&good)));
     let (summary, alternatives) = match name {
-        FindingName::DbOutageOrPoolExhaustion => {
+        FindingName::DatabaseUnavailable => {
             evidence.push(format!("/api/v2.0/health at {names} calls the database unhealthy"));
             let summary =
                 format!("{names} cannot reach the database and treats everybody as anonymous.");
             (summary, Vec::new())
         }
-        FindingName::ReplicationLagSplitContent => {
+        FindingName::ContentDiffers => {
             evidence.push(format!("a good token of another node finds no such project at {names}"));
             let summary = format!(
                 "{names} has neither the account nor the project: its database is its own."
             );
             (summary, vec![FindingName::AnonymousDowngrade])
         }
-        FindingName::LoginLockoutCollateral => {
+        FindingName::LoginLocked => {
             let summary = format!(
                 "{names} refuses the account at once: locked by somebody's wrong password."
             );
-            (summary, vec![FindingName::AnonymousDowngrade, FindingName::DbOutageOrPoolExhaustion])
+            (summary, vec![FindingName::AnonymousDowngrade, FindingName::DatabaseUnavailable])
         }
         _ => {
             let summary = format!(
@@ -220,7 +220,7 @@ fn refused_at(case: &Case<'_>, name: FindingName, flows: &[(usize, &Flow)]) -> D
                 })
             };
             let split = case.round.scope.is_some() && !backends.iter().all(looked);
-            let other = split.then_some(FindingName::ReplicationLagSplitContent);
+            let other = split.then_some(FindingName::ContentDiffers);
             (summary, other.into_iter().collect())
         }
     };

@@ -39,7 +39,7 @@ pub(super) fn examine(case: &mut Case<'_>) {
         let backends = if alone { Vec::new() } else { late };
         directory(case, backends, summary, evidence.clone(), Vec::new());
     }
-    let named = case.findings.iter().any(|f| f.finding == FindingName::LdapOutageOrSlow);
+    let named = case.findings.iter().any(|f| f.finding == FindingName::DirectoryUnavailable);
     match (accepting.is_empty(), at_once.is_empty(), compared.is_empty()) {
         (false, false, _) => secret_key(case, at_once, evidence),
         (false, true, false) if !named => {
@@ -60,7 +60,7 @@ pub(super) fn examine(case: &mut Case<'_>) {
         (true, false, true) if !named => {
             let summary = "People whom a directory knows are refused everywhere, at once, as if \
                            it could not be asked; a robot logs in.";
-            let others = vec![FindingName::SecretkeyMismatch, FindingName::BadOrDisabledCredential];
+            let others = vec![FindingName::SecretkeyMismatch, FindingName::CredentialRefused];
             directory(case, Vec::new(), summary.to_owned(), evidence, others);
         }
         _ => {}
@@ -98,7 +98,7 @@ fn directory(
     alternatives: Vec<FindingName>,
 ) {
     let draft = Draft {
-        name: FindingName::LdapOutageOrSlow,
+        name: FindingName::DirectoryUnavailable,
         confidence: Confidence::Suspected,
         impact: Impact::Beside(
             "People whom a directory knows cannot log in there, or wait for it; robots and local \
@@ -130,7 +130,7 @@ fn secret_key(case: &mut Case<'_>, backends: Vec<BackendName>, evidence: Vec<Str
         backends,
         summary,
         evidence,
-        alternatives: vec![FindingName::LdapOutageOrSlow],
+        alternatives: vec![FindingName::DirectoryUnavailable],
     };
     case.add(draft, &[], &[]);
 }
@@ -138,13 +138,13 @@ fn secret_key(case: &mut Case<'_>, backends: Vec<BackendName>, evidence: Vec<Str
 /// The prober's own account is the likely cause.
 fn account(case: &mut Case<'_>, how: &str, evidence: Vec<String>) {
     let draft = Draft {
-        name: FindingName::BadOrDisabledCredential,
+        name: FindingName::CredentialRefused,
         confidence: Confidence::Suspected,
         impact: Impact::Note,
         backends: Vec::new(),
         summary: format!("The account of directory_credentials is {how}."),
         evidence,
-        alternatives: vec![FindingName::LdapOutageOrSlow],
+        alternatives: vec![FindingName::DirectoryUnavailable],
     };
     case.add(draft, &[], &[]);
 }
@@ -207,26 +207,26 @@ mod tests {
             ([quick, quick, quick], vec![]),
             // What was lost on its way says nothing.
             ([quick, None, quick], vec![]),
-            ([late, late, None], vec!["ldap-outage-or-slow warning suspected [no backend]"]),
-            ([quick, late, quick], vec!["ldap-outage-or-slow warning suspected [b]"]),
+            ([late, late, None], vec!["directory-unavailable warning suspected [no backend]"]),
+            ([quick, late, quick], vec!["directory-unavailable warning suspected [b]"]),
             (
                 [quick, Some((ACCEPTED, 4.0)), quick],
-                vec!["ldap-outage-or-slow warning suspected [b]"],
+                vec!["directory-unavailable warning suspected [b]"],
             ),
             (
                 [refused_at_once, refused_at_once, None],
-                vec!["ldap-outage-or-slow warning suspected [no backend]"],
+                vec!["directory-unavailable warning suspected [no backend]"],
             ),
             ([quick, quick, refused_at_once], vec!["secretkey-mismatch warning suspected [c]"]),
-            ([quick, quick, wrong_password], vec!["ldap-outage-or-slow warning suspected [c]"]),
+            ([quick, quick, wrong_password], vec!["directory-unavailable warning suspected [c]"]),
             (
                 [wrong_password, wrong_password, None],
-                vec!["bad-or-disabled-credential info suspected [no backend]"],
+                vec!["credential-refused info suspected [no backend]"],
             ),
             (
                 [late, quick, refused_at_once],
                 vec![
-                    "ldap-outage-or-slow warning suspected [a]",
+                    "directory-unavailable warning suspected [a]",
                     "secretkey-mismatch warning suspected [c]",
                 ],
             ),

@@ -35,7 +35,7 @@ pub(super) fn examine(case: &mut Case<'_>) {
 
 fn draft(confidence: Confidence, impact: Impact, summary: String, evidence: Vec<String>) -> Draft {
     Draft {
-        name: FindingName::DnsSplitBackends,
+        name: FindingName::DnsAddressNotABackend,
         confidence,
         impact,
         backends: Vec::new(),
@@ -219,7 +219,7 @@ mod tests {
         ] {
             let judged = judged(&[(good, seen(sample::KEY)), (bad, case)], &[&[good, bad]]);
             let [finding] = judged.findings.as_slice() else { panic!("{judged:?}") };
-            assert_eq!(finding.finding, FindingName::DnsSplitBackends);
+            assert_eq!(finding.finding, FindingName::DnsAddressNotABackend);
             assert_eq!(finding.severity, Severity::Warning);
             assert!(finding.summary.ends_with("do not answer as the backends do: 10.0.0.9."));
             assert!(finding.evidence[0].contains(word), "{:?}", finding.evidence);
@@ -234,12 +234,12 @@ mod tests {
         let [finding] = judged.findings.as_slice() else { panic!("{judged:?}") };
         assert_eq!(
             (finding.finding, finding.severity),
-            (FindingName::DnsSplitBackends, Severity::Info)
+            (FindingName::DnsAddressNotABackend, Severity::Info)
         );
     }
 
     fn splits(judged: &Assessment) -> bool {
-        judged.findings.iter().any(|f| f.finding == FindingName::DnsSplitBackends)
+        judged.findings.iter().any(|f| f.finding == FindingName::DnsAddressNotABackend)
     }
 
     #[test]

@@ -103,7 +103,7 @@ fn settings(case: &mut Case<'_>) {
     odd.dedup();
     case.add(
         Draft {
-            name: FindingName::SettingDrift,
+            name: FindingName::SettingsDiffer,
             confidence: Confidence::Proved,
             impact: if noticed { Impact::Latent } else { Impact::Note },
             summary: match odd.as_slice() {
@@ -133,22 +133,22 @@ fn is_explained(case: &Case<'_>, field: Field, name: &BackendName) -> bool {
         let brings = match (finding.finding, field) {
             (FindingName::MixedVersions, _)
             // A challenge that leads nowhere is called a drift of settings too.
-            | (FindingName::SettingDrift, Field::Realm | Field::Service | Field::Issuer)
+            | (FindingName::SettingsDiffer, Field::Realm | Field::Service | Field::Issuer)
             // Key ids of two forms are of two versions.
-            | (FindingName::KidFormatMismatch, Field::Told(_))
+            | (FindingName::KeyIdFormatMismatch, Field::Told(_))
             | (
                 FindingName::RealmWrongEndpoint,
                 Field::Realm | Field::Told(ExternalUrl | CsrfCookieSecure),
             )
-            | (FindingName::TokenTtlShorterThanTransfer, Field::Lifetime)
+            | (FindingName::TokenLifetimeTooShort, Field::Lifetime)
             | (FindingName::IssuerAudienceMismatch, Field::Service | Field::Issuer)
             // Something else ends TLS there.
             | (
-                FindingName::BackendCertificateDrift,
+                FindingName::CertificateInvalid,
                 Field::Told(TlsVersion | StrictTransportSecurity),
             ) => true,
             // Another database has other settings.
-            (FindingName::ReplicationLagSplitContent, Field::Told(setting)) => setting.is_shared(),
+            (FindingName::ContentDiffers, Field::Told(setting)) => setting.is_shared(),
             _ => false,
         };
         brings && (finding.backends.is_empty() || finding.backends.contains(name))
@@ -245,12 +245,12 @@ pub(super) mod tests {
             (
                 "one is odd",
                 |round| tell(round, AUTH, &[("a", "db"), ("b", "db"), ("c", "ldap")]),
-                "setting-drift warning proved [c]",
+                "settings-differ warning proved [c]",
             ),
             (
                 "nobody has a majority",
                 |round| tell(round, AUTH, &[("a", "db"), ("b", "oidc"), ("c", "ldap")]),
-                "setting-drift warning proved [a b c]",
+                "settings-differ warning proved [a b c]",
             ),
             ("one told nothing", |round| tell(round, AUTH, &[("a", "db"), ("b", "db")]), ""),
             (
@@ -259,7 +259,7 @@ pub(super) mod tests {
                     tell(round, AUTH, &[("a", "db"), ("b", "db"), ("c", "ldap")]);
                     tell(round, Setting::TlsVersion, &[("a", "1.3"), ("b", "1.3"), ("c", "1.2")]);
                 },
-                "setting-drift warning proved [c]",
+                "settings-differ warning proved [c]",
             ),
             (
                 "still changing",
@@ -275,7 +275,7 @@ pub(super) mod tests {
                     let secure = [("a", "yes"), ("b", "no"), ("c", "yes")];
                     tell(round, Setting::CsrfCookieSecure, &secure);
                 },
-                "setting-drift warning proved [b]",
+                "settings-differ warning proved [b]",
             ),
             (
                 "all take another URL for the public one",
@@ -298,7 +298,7 @@ pub(super) mod tests {
             tell(round, Setting::ExternalUrl, &urls);
             tell(round, Setting::CsrfCookieSecure, &[("a", "yes"), ("b", "no")]);
         };
-        assert_eq!(lines(&judged(&["a", "b"], url)), "setting-drift warning proved [a b]");
+        assert_eq!(lines(&judged(&["a", "b"], url)), "settings-differ warning proved [a b]");
         let findings = judged(&["a", "b"], |round| {
             url(round);
             realm(round, "b", "http://b.example.com/service/token");

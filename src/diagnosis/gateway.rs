@@ -96,7 +96,7 @@ fn rate_limited(case: &mut Case<'_>) {
     let flows = limited.as_ref().map(Culprits::indexes).unwrap_or_default();
     case.add(
         Draft {
-            name: FindingName::RateLimited429,
+            name: FindingName::RateLimited,
             confidence: Confidence::Proved,
             impact,
             backends,
@@ -125,11 +125,11 @@ fn html(case: &mut Case<'_>) {
     // At a backend this is an nginx that leads to another container, through the balancer a rule
     // that sends the path elsewhere.
     let name =
-        if found.lb_only { FindingName::LbPathHoleHtml } else { FindingName::NginxStaleUpstream };
+        if found.lb_only { FindingName::LbMisroutesApiPath } else { FindingName::NotARegistry };
     let alternatives = if found.lb_only {
         Vec::new()
     } else {
-        vec![FindingName::LbPathHoleHtml, FindingName::Gateway5xxTimeouts]
+        vec![FindingName::LbMisroutesApiPath, FindingName::ServerErrors]
     };
     case.add(
         Draft {
@@ -165,14 +165,14 @@ fn server_errors(case: &mut Case<'_>) {
     });
     case.add(
         Draft {
-            name: FindingName::Gateway5xxTimeouts,
+            name: FindingName::ServerErrors,
             confidence: Confidence::Proved,
             impact: found.impact(),
             backends: found.backends.clone(),
             summary: format!("{} answers with server errors.", found.whose()),
             evidence,
             alternatives: if by_nginx && !found.lb_only {
-                vec![FindingName::NginxStaleUpstream]
+                vec![FindingName::NotARegistry]
             } else {
                 Vec::new()
             },
@@ -251,10 +251,10 @@ fn slow_tokens(case: &mut Case<'_>) {
             ),
             evidence,
             alternatives: match part {
-                Some(Reach::Challenge) => vec![FindingName::RedisOutage],
+                Some(Reach::Challenge) => vec![FindingName::RedisUnavailable],
                 Some(Reach::Signing) => Vec::new(),
                 Some(Reach::Database | Reach::Credential) | None => {
-                    vec![FindingName::DbOutageOrPoolExhaustion]
+                    vec![FindingName::DatabaseUnavailable]
                 }
             },
         },
@@ -341,10 +341,10 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         for (quick, words, alternatives) in [
-            (0, "core waits", vec![FindingName::RedisOutage]),
+            (0, "core waits", vec![FindingName::RedisUnavailable]),
             (1, "asks no database", vec![]),
-            (2, "is the database", vec![FindingName::DbOutageOrPoolExhaustion]),
-            (3, "is the account", vec![FindingName::DbOutageOrPoolExhaustion]),
+            (2, "is the database", vec![FindingName::DatabaseUnavailable]),
+            (3, "is the account", vec![FindingName::DatabaseUnavailable]),
         ] {
             let (summary, others) = judged(&[("b", &ladder(quick))]);
             assert!(summary.contains(words), "{summary}");

@@ -14,10 +14,10 @@ const PATIENCE: TimeDelta = TimeDelta::seconds(60);
 /// Findings by which a backend is lost to whoever is led there.
 const LOST: [FindingName; 5] = [
     FindingName::BackendUnreachable,
-    FindingName::Gateway5xxTimeouts,
-    FindingName::NginxStaleUpstream,
-    FindingName::CoreRegistryBasicMismatch,
-    FindingName::NodeLocalKeypairBroken,
+    FindingName::ServerErrors,
+    FindingName::NotARegistry,
+    FindingName::CoreRegistryPasswordMismatch,
+    FindingName::SigningKeyUnusable,
 ];
 
 /// The balancer says that it has no node, and every node passes its own flow.
@@ -38,7 +38,7 @@ pub(super) fn too_strict(case: &mut Case<'_>) {
     let who = answer.server.as_ref().map_or_else(String::new, |name| format!(" ({name:?})"));
     case.add(
         Draft {
-            name: FindingName::LbHealthCheckMisjudges,
+            name: FindingName::LbHealthCheckWrong,
             confidence: Confidence::Suspected,
             impact: Impact::Balancer,
             backends: Vec::new(),
@@ -53,7 +53,7 @@ pub(super) fn too_strict(case: &mut Case<'_>) {
                     backends().count()
                 ),
             ],
-            alternatives: vec![FindingName::Gateway5xxTimeouts],
+            alternatives: vec![FindingName::ServerErrors],
         },
         &[],
         &[index],
@@ -99,7 +99,7 @@ pub(super) fn blind(case: &mut Case<'_>) {
     }
     case.add(
         Draft {
-            name: FindingName::LbHealthCheckMisjudges,
+            name: FindingName::LbHealthCheckWrong,
             confidence: Confidence::Proved,
             impact: Impact::BackendLoss,
             backends: Vec::new(),
@@ -127,7 +127,7 @@ mod tests {
         Reason, Round, Step, sample,
     };
 
-    const NAME: FindingName = FindingName::LbHealthCheckMisjudges;
+    const NAME: FindingName = FindingName::LbHealthCheckWrong;
 
     fn has(round: &Round, earlier: &Earlier) -> bool {
         assess_after(round, earlier).findings.iter().any(|finding| finding.finding == NAME)
@@ -203,7 +203,7 @@ mod tests {
                 run.keys.push(KeyCount { key, tokens: tokens_of_b });
             }
         });
-        has(&round, &lasting(FindingName::Gateway5xxTimeouts))
+        has(&round, &lasting(FindingName::ServerErrors))
     }
 
     fn lasting(name: FindingName) -> Earlier {
@@ -225,6 +225,6 @@ mod tests {
                 run.first_loss = Some(failure);
             }
         });
-        assert!(!has(&nobodys, &lasting(FindingName::Gateway5xxTimeouts)));
+        assert!(!has(&nobodys, &lasting(FindingName::ServerErrors)));
     }
 }

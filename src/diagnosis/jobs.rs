@@ -169,7 +169,7 @@ fn split(case: &mut Case<'_>, pools: &WorkerPools) {
     }
     let mut evidence = lines(pools);
     evidence.insert(0, "job queues differ: a job waits for the workers of one node".to_owned());
-    let known = FindingName::SettingDrift;
+    let known = FindingName::SettingsDiffer;
     if let Some(finding) = case.findings.iter_mut().find(|finding| finding.finding == known) {
         finding.evidence.extend(evidence);
         return;
@@ -347,7 +347,7 @@ mod tests {
                 &[("a", &["1", "2", "3"]), ("b", &["1", "2", "3"])],
                 Some("foreign-jobservice-on-shared-redis suspected"),
             ),
-            (&[("a", &["1"]), ("b", &["2"])], Some("setting-drift proved")),
+            (&[("a", &["1"]), ("b", &["2"])], Some("settings-differ proved")),
         ] {
             assert_eq!(found(lists, &[]), Vec::from_iter(expected), "{lists:?}");
         }

@@ -42,7 +42,7 @@ fn cannot_sign(case: &mut Case<'_>) {
     let proved = !cells.is_empty() || case.round.backends.len() == names.len();
     case.add(
         Draft {
-            name: FindingName::NodeLocalKeypairBroken,
+            name: FindingName::SigningKeyUnusable,
             confidence: if proved { Confidence::Proved } else { Confidence::Suspected },
             impact: Impact::BackendLoss,
             summary: format!(
@@ -54,7 +54,7 @@ fn cannot_sign(case: &mut Case<'_>) {
             alternatives: if proved {
                 Vec::new()
             } else {
-                vec![FindingName::DbOutageOrPoolExhaustion, FindingName::Gateway5xxTimeouts]
+                vec![FindingName::DatabaseUnavailable, FindingName::ServerErrors]
             },
         },
         &cells,
@@ -100,7 +100,7 @@ fn inner_password(case: &mut Case<'_>) {
     let flows: Vec<usize> = flows.iter().map(|(index, _)| *index).collect();
     case.add(
         Draft {
-            name: FindingName::CoreRegistryBasicMismatch,
+            name: FindingName::CoreRegistryPasswordMismatch,
             confidence: Confidence::Proved,
             impact: Impact::Refusals,
             summary: format!("The registry behind {} refuses core's password.", list(&names)),

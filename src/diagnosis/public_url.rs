@@ -132,7 +132,7 @@ fn differs(case: &mut Case<'_>, said: &[OfRoute<UrlSaid>], odd: &[Odd<'_>]) {
     let backends = backends(odd);
     let drift = !backends.is_empty() && backends.len() < asked(said);
     let (name, confidence, alternatives) = if drift {
-        (FindingName::SettingDrift, Confidence::Proved, Vec::new())
+        (FindingName::SettingsDiffer, Confidence::Proved, Vec::new())
     } else {
         let others = vec![FindingName::IssuerAudienceMismatch];
         (FindingName::RealmWrongEndpoint, Confidence::Suspected, others)
@@ -178,7 +178,7 @@ fn add_evidence(case: &mut Case<'_>, said: &[OfRoute<UrlSaid>]) {
         Some(format!("{}: /v2 without its slash leads to {to}; expected {url}", at.route))
     };
     let lines: Vec<String> = said.iter().filter_map(astray).collect();
-    let concerned = [FindingName::RealmWrongEndpoint, FindingName::LocationWrongSchemeOrHost];
+    let concerned = [FindingName::RealmWrongEndpoint, FindingName::UploadLocationWrong];
     for finding in case.findings.iter_mut().filter(|f| concerned.contains(&f.finding)) {
         finding.evidence.extend(lines.iter().cloned());
     }
@@ -260,7 +260,7 @@ mod tests {
             (
                 "one node, and clients may go there",
                 vec![good("a"), mirror("b"), good("c"), good("lb")],
-                "setting-drift warning proved [b]",
+                "settings-differ warning proved [b]",
             ),
             (
                 "every node, and clients may go there",

@@ -54,7 +54,7 @@ fn database(case: &mut Case<'_>) {
     let names = backends(&found);
     let everywhere = names.len() == reached(case, Step::Repository);
     let indexes: Vec<usize> = found.iter().map(|at| at.index).collect();
-    let known = FindingName::DbOutageOrPoolExhaustion;
+    let known = FindingName::DatabaseUnavailable;
     if let Some(index) = case.findings.iter().position(|finding| finding.finding == known) {
         // The token endpoint, or another node, has told the same already.
         let finding = &mut case.findings[index];
@@ -69,7 +69,7 @@ fn database(case: &mut Case<'_>) {
     }
     case.add(
         Draft {
-            name: FindingName::DbOutageOrPoolExhaustion,
+            name: FindingName::DatabaseUnavailable,
             confidence: Confidence::Proved,
             impact: if everywhere { Impact::Balancer } else { Impact::BackendLoss },
             summary: format!("The database does not answer {}.", list(&names)),
@@ -96,7 +96,7 @@ fn missing_access(case: &mut Case<'_>) {
     let scope = case.round.scope.clone().unwrap_or_default();
     let draft = if everywhere {
         Draft {
-            name: FindingName::AuthzDeniedOrProjectMissing,
+            name: FindingName::RepositoryAccessDenied,
             confidence: Confidence::Proved,
             impact: Impact::Balancer,
             backends: Vec::new(),
@@ -114,7 +114,7 @@ fn missing_access(case: &mut Case<'_>) {
 fn split(names: Vec<BackendName>, mut evidence: Vec<String>, what: &str) -> Draft {
     evidence.push(format!("other nodes have it: one of them {what}"));
     Draft {
-        name: FindingName::ReplicationLagSplitContent,
+        name: FindingName::ContentDiffers,
         confidence: Confidence::Suspected,
         impact: Impact::BackendLoss,
         summary: format!(
@@ -123,10 +123,7 @@ fn split(names: Vec<BackendName>, mut evidence: Vec<String>, what: &str) -> Draf
         ),
         backends: names,
         evidence,
-        alternatives: vec![
-            FindingName::AuthzDeniedOrProjectMissing,
-            FindingName::DbOutageOrPoolExhaustion,
-        ],
+        alternatives: vec![FindingName::RepositoryAccessDenied, FindingName::DatabaseUnavailable],
     }
 }
 
@@ -167,11 +164,11 @@ fn refused(case: &mut Case<'_>) {
             ),
             backends: if everywhere { Vec::new() } else { names },
             evidence,
-            alternatives: vec![FindingName::AuthzDeniedOrProjectMissing],
+            alternatives: vec![FindingName::RepositoryAccessDenied],
         }
     } else if everywhere {
         Draft {
-            name: FindingName::AuthzDeniedOrProjectMissing,
+            name: FindingName::RepositoryAccessDenied,
             confidence: Confidence::Proved,
             impact: Impact::Balancer,
             backends: Vec::new(),

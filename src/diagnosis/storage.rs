@@ -35,7 +35,7 @@ pub(super) fn databases(case: &mut Case<'_>) {
     }
     let names: Vec<BackendName> = against.keys().cloned().collect();
     let lines: Vec<String> = against.into_values().flatten().collect();
-    let known = FindingName::ReplicationLagSplitContent;
+    let known = FindingName::ContentDiffers;
     if let Some(index) = case.findings.iter().position(|finding| finding.finding == known) {
         let finding = &mut case.findings[index];
         finding.confidence = Confidence::Proved;
@@ -297,11 +297,11 @@ fn stale(case: &mut Case<'_>, against: Against, late: bool) {
     let alternatives = if late {
         Vec::new()
     } else {
-        vec![FindingName::ReplicationLagSplitContent, FindingName::StorageNotShared]
+        vec![FindingName::ContentDiffers, FindingName::StorageNotShared]
     };
     case.add(
         Draft {
-            name: FindingName::StaleCachesOnSharedStorage,
+            name: FindingName::StorageStaleReads,
             confidence: if late { Confidence::Proved } else { Confidence::Suspected },
             impact: Impact::Served("What was just pushed"),
             summary: format!(

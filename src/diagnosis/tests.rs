@@ -151,7 +151,7 @@ fn each_cause_is_named_with_its_node_and_its_healthy_twin_is_not() {
                 fail(r, "b", Step::Access, Reason::Unauthorized);
                 answer_with(r, "b", Step::Access, &inner());
             }),
-            Some((FindingName::CoreRegistryBasicMismatch, Proved, "b")),
+            Some((FindingName::CoreRegistryPasswordMismatch, Proved, "b")),
         ),
         (
             "no key to sign with, and every token refused",
@@ -164,12 +164,12 @@ fn each_cause_is_named_with_its_node_and_its_healthy_twin_is_not() {
                     set_cell(r, "b", verifier, skipped.clone());
                 }
             }),
-            Some((FindingName::NodeLocalKeypairBroken, Proved, "b")),
+            Some((FindingName::SigningKeyUnusable, Proved, "b")),
         ),
         (
             "a column refused with the same key everywhere",
             bent(THREE, column),
-            Some((FindingName::NodeLocalKeypairBroken, Suspected, "b")),
+            Some((FindingName::SigningKeyUnusable, Suspected, "b")),
         ),
         (
             "libtrust key ids at a distribution 3",
@@ -179,7 +179,7 @@ fn each_cause_is_named_with_its_node_and_its_healthy_twin_is_not() {
                 family(r, "b", Family::Distribution3);
                 column(r);
             }),
-            Some((FindingName::KidFormatMismatch, Proved, "b")),
+            Some((FindingName::KeyIdFormatMismatch, Proved, "b")),
         ),
         (
             "a realm elsewhere",
@@ -263,11 +263,11 @@ fn a_lost_first_try_shows_who_is_led_to_a_lost_backend_only_where_nothing_else_d
 fn a_network_failure_is_no_evidence_about_keys_or_clocks() {
     let about_tokens = [
         FindingName::TokenKeyMismatch,
-        FindingName::NodeLocalKeypairBroken,
+        FindingName::SigningKeyUnusable,
         FindingName::ClockSkewNbf,
         FindingName::ClockSkewExp,
         FindingName::IssuerAudienceMismatch,
-        FindingName::KidFormatMismatch,
+        FindingName::KeyIdFormatMismatch,
     ];
     for reason in Reason::ALL.iter().filter(|reason| reason.is_network()) {
         let failure = Failure { phase: None, reason: *reason, detail: "lost".to_owned() };

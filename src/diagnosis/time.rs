@@ -270,7 +270,7 @@ fn short_life(case: &mut Case<'_>) {
         lives.iter().map(|(name, life)| format!("{name}: tokens live {life} s")).collect();
     case.add(
         Draft {
-            name: FindingName::TokenTtlShorterThanTransfer,
+            name: FindingName::TokenLifetimeTooShort,
             confidence: Confidence::Proved,
             impact: Impact::Latent,
             summary: format!(

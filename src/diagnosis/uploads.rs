@@ -51,7 +51,7 @@ fn secrets(case: &mut Case<'_>) {
     };
     case.add(
         Draft {
-            name: FindingName::UploadHttpSecretMismatch,
+            name: FindingName::HttpSecretMismatch,
             confidence: Confidence::Proved,
             impact: Impact::Served("A push"),
             backends: odd,
@@ -152,7 +152,7 @@ fn locations(case: &mut Case<'_>) {
     };
     case.add(
         Draft {
-            name: FindingName::LocationWrongSchemeOrHost,
+            name: FindingName::UploadLocationWrong,
             confidence: Confidence::Proved,
             impact,
             backends,
@@ -252,11 +252,11 @@ mod tests {
             (vec![("a", "b", Known), ("b", "c", Known), ("c", "a", Known)], vec![]),
             (
                 vec![("a", "b", Invalid), ("b", "c", Invalid), ("c", "a", Known)],
-                vec!["upload-http-secret-mismatch [b]"],
+                vec!["http-secret-mismatch [b]"],
             ),
             (
                 vec![("a", "b", Invalid), ("b", "c", Invalid), ("c", "a", Invalid)],
-                vec!["upload-http-secret-mismatch [a, b and c]"],
+                vec!["http-secret-mismatch [a, b and c]"],
             ),
             (
                 vec![("a", "b", Unknown), ("b", "c", Unknown), ("c", "a", Known)],
@@ -276,7 +276,7 @@ mod tests {
         let public = round(&[], &[]).url;
         let at = |text: &str| Begun::At(Some(text.to_owned()));
         let [a, b] = ["a", "b"].map(|text| Route::Backend(name(text)));
-        let wrong = "location-wrong-scheme-or-host";
+        let wrong = "upload-location-wrong";
         for (begun, expected) in [
             (vec![(a.clone(), at(&public)), (Route::Balancer, Begun::At(None))], vec![]),
             (

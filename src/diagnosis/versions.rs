@@ -48,7 +48,7 @@ pub(super) fn examine(case: &mut Case<'_>) {
     // One that withheld it may be any of the later versions that others told.
     kinds.extend(withheld.filter(|_| !told_to_us));
     // Where the key id tells the versions apart, the versions are the cause that is named.
-    let named = case.findings.iter().any(|f| f.finding == FindingName::KidFormatMismatch);
+    let named = case.findings.iter().any(|f| f.finding == FindingName::KeyIdFormatMismatch);
     if kinds.len() < 2 || named {
         return;
     }

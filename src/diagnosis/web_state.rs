@@ -53,11 +53,7 @@ fn csrf(case: &mut Case<'_>) {
             backends: guilty,
             summary,
             evidence,
-            alternatives: if proved {
-                Vec::new()
-            } else {
-                vec![FindingName::CsrfOriginOrSecureMismatch]
-            },
+            alternatives: if proved { Vec::new() } else { vec![FindingName::CsrfOriginRejected] },
         },
         &[],
         &[],
@@ -81,7 +77,7 @@ fn foreign_origin(case: &mut Case<'_>, pairs: &[OfPair<CsrfVerdict>]) {
     )];
     case.add(
         Draft {
-            name: FindingName::CsrfOriginOrSecureMismatch,
+            name: FindingName::CsrfOriginRejected,
             confidence: Confidence::Proved,
             impact: Impact::WebPages,
             summary: format!("{} takes its own public URL for a foreign site.", list(&names)),
@@ -273,7 +269,7 @@ mod tests {
     #[test]
     fn a_foreign_origin_is_not_a_key() {
         let own = [("a", "a", FOREIGN), ("b", "b", FOREIGN)];
-        let name = FindingName::CsrfOriginOrSecureMismatch;
+        let name = FindingName::CsrfOriginRejected;
         assert_eq!(found(&["a", "b"], &own), [(name, Confidence::Proved, "a b".into())]);
     }
 

@@ -36,13 +36,13 @@ finding_names! {
     /// A key changed and old tokens or nodes that were not restarted disagree (A2).
     TokenKeyRotationWindow = "token-key-rotation-window",
     /// One node cannot verify its own tokens, or cannot sign (A3).
-    NodeLocalKeypairBroken = "node-local-keypair-broken",
+    SigningKeyUnusable = "signing-key-unusable",
     /// libtrust key ids shown to a verifier that wants RFC 7638 ones, or the reverse (A4).
-    KidFormatMismatch = "kid-format-mismatch",
+    KeyIdFormatMismatch = "key-id-format-mismatch",
     /// The verifier expects another issuer or audience (A5).
     IssuerAudienceMismatch = "issuer-audience-mismatch",
     /// A robot secret that is itself a token of another key (A6).
-    RobotJwtBoundToKey = "robot-jwt-bound-to-key",
+    RobotTokenOfOldKey = "robot-token-of-old-key",
     /// Fresh tokens are not valid yet at a verifier whose clock is behind (B1).
     ClockSkewNbf = "clock-skew-nbf",
     /// Fresh tokens are expired at a verifier whose clock is ahead (B2).
@@ -50,53 +50,53 @@ finding_names! {
     /// The project is younger than the token, by the clocks involved (B3).
     ProjectNewerThanToken = "project-newer-than-token",
     /// Tokens live shorter than a large transfer takes (B4).
-    TokenTtlShorterThanTransfer = "token-ttl-shorter-than-transfer",
+    TokenLifetimeTooShort = "token-lifetime-too-short",
     /// The challenge sends clients to the wrong token endpoint (C1).
     RealmWrongEndpoint = "realm-wrong-endpoint",
     /// Uploads are sent on to another scheme, host or port than the public ones (C2).
-    LocationWrongSchemeOrHost = "location-wrong-scheme-or-host",
+    UploadLocationWrong = "upload-location-wrong",
     /// The public name leads to addresses that do not answer alike (C3).
-    DnsSplitBackends = "dns-split-backends",
+    DnsAddressNotABackend = "dns-address-not-a-backend",
     /// The load balancer routes an API path to something that answers HTML (C4).
-    LbPathHoleHtml = "lb-path-hole-html",
+    LbMisroutesApiPath = "lb-misroutes-api-path",
     /// A proxy drops the `Authorization` header (C5).
     AuthorizationHeaderDropped = "authorization-header-dropped",
     /// The balancer's health check keeps a broken node or refuses sound ones (C6).
-    LbHealthCheckMisjudges = "lb-health-check-misjudges",
+    LbHealthCheckWrong = "lb-health-check-wrong",
     /// A proxy limits the size of request bodies (C7).
-    BodySize413 = "body-size-413",
+    BodySizeLimited = "body-size-limited",
     /// A node's nginx holds an old address of a container (C8).
-    NginxStaleUpstream = "nginx-stale-upstream",
+    NotARegistry = "not-a-registry",
     /// Affinity hides a disagreement until failover (C9).
-    AffinityMasksInconsistency = "affinity-masks-inconsistency",
+    LbAffinityHidesMismatch = "lb-affinity-hides-mismatch",
     /// The configured credential is refused everywhere (D1).
-    BadOrDisabledCredential = "bad-or-disabled-credential",
+    CredentialRefused = "credential-refused",
     /// The token endpoint answers 200 with an anonymous token (D2).
     AnonymousDowngrade = "anonymous-downgrade",
     /// A failed login locks the account for 1.5 s (D3).
-    LoginLockoutCollateral = "login-lockout-collateral",
+    LoginLocked = "login-locked",
     /// The directory of people (LDAP, OIDC) does not answer, or late (D4).
-    LdapOutageOrSlow = "ldap-outage-or-slow",
+    DirectoryUnavailable = "directory-unavailable",
     /// A node cannot decrypt what the others stored (D6).
     SecretkeyMismatch = "secretkey-mismatch",
     /// The registry behind core refuses core's password (D7).
-    CoreRegistryBasicMismatch = "core-registry-basic-mismatch",
+    CoreRegistryPasswordMismatch = "core-registry-password-mismatch",
     /// The token is good and the permission or project is missing (D8).
-    AuthzDeniedOrProjectMissing = "authz-denied-or-project-missing",
+    RepositoryAccessDenied = "repository-access-denied",
     /// The database is down or out of connections (D9).
-    DbOutageOrPoolExhaustion = "db-outage-or-pool-exhaustion",
+    DatabaseUnavailable = "database-unavailable",
     /// Nodes protect browsers' forms with different keys (E1).
     CsrfKeyMismatch = "csrf-key-mismatch",
     /// A node takes the public URL for a foreign site (E2).
-    CsrfOriginOrSecureMismatch = "csrf-origin-or-secure-mismatch",
+    CsrfOriginRejected = "csrf-origin-rejected",
     /// Nodes do not know each other's sessions (E3).
     SessionStoreNotShared = "session-store-not-shared",
     /// Nodes sign the state of uploads with different secrets (F1).
-    UploadHttpSecretMismatch = "upload-http-secret-mismatch",
+    HttpSecretMismatch = "http-secret-mismatch",
     /// Nodes store blobs in different places (F2).
     StorageNotShared = "storage-not-shared",
     /// The storage is shared, and what was just written is not seen everywhere (F3).
-    StaleCachesOnSharedStorage = "stale-caches-on-shared-storage",
+    StorageStaleReads = "storage-stale-reads",
     /// Blobs are redirected to a place that gives none (F4).
     BlobRedirectUnreachable = "blob-redirect-unreachable",
     /// The registry takes no writes (F5).
@@ -104,23 +104,23 @@ finding_names! {
     /// Job services of another installation take jobs from a shared Redis (G1).
     ForeignJobserviceOnSharedRedis = "foreign-jobservice-on-shared-redis",
     /// Redis cannot be reached (G2).
-    RedisOutage = "redis-outage",
+    RedisUnavailable = "redis-unavailable",
     /// Nodes have databases of their own (G3).
-    ReplicationLagSplitContent = "replication-lag-split-content",
+    ContentDiffers = "content-differs",
     /// A route presents another or an invalid certificate (H1).
-    BackendCertificateDrift = "backend-certificate-drift",
+    CertificateInvalid = "certificate-invalid",
     /// Plain HTTP meets an HTTPS port, or the reverse (H2).
-    PlainHttpPortMismatch = "plain-http-port-mismatch",
+    HttpHttpsMismatch = "http-https-mismatch",
     /// The token endpoint answers too slowly for clients (I1).
     TokenEndpointSlow = "token-endpoint-slow",
     /// A limiter answers 429 (I2).
-    RateLimited429 = "rate-limited-429",
+    RateLimited = "rate-limited",
     /// A layer answers 5xx or times out (I3).
-    Gateway5xxTimeouts = "gateway-5xx-timeouts",
+    ServerErrors = "server-errors",
     /// Nodes run different versions (J1).
     MixedVersions = "mixed-versions",
     /// Nodes differ in a setting (J2).
-    SettingDrift = "setting-drift",
+    SettingsDiffer = "settings-differ",
     /// A backend's address does not answer.
     BackendUnreachable = "backend-unreachable",
     /// Harbor calls a part of itself unhealthy.

@@ -49,7 +49,7 @@ fn every_request_that_is_answered_is_counted_once_on_its_route() {
         ("healthy-push", Family::Distribution2),
         ("token-key-mismatch", Family::Harbor215),
         ("csrf-key-mismatch", Family::Harbor215),
-        ("upload-http-secret-mismatch", Family::Distribution3),
+        ("http-secret-mismatch", Family::Distribution3),
     ] {
         for (number, (round, arrived)) in play(scenario, family).iter().enumerate() {
             let mut expected: BTreeMap<(Route, u16), usize> = BTreeMap::new();

@@ -135,7 +135,7 @@ async fn changed_files_are_noticed_secrets_among_them() {
         if taken["stopped"] == 0 { daemon.log("the configuration is taken") } else { taken };
     assert_eq!((&taken["started"], &taken["stopped"]), (&1.into(), &1.into()));
     let appeared = daemon.log("a finding appeared");
-    assert_eq!(appeared["finding"], "bad-or-disabled-credential");
+    assert_eq!(appeared["finding"], "credential-refused");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -174,7 +174,7 @@ async fn a_port_that_is_taken_is_named_with_the_option_that_chooses_another() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_secret_reaches_any_output() {
-    for scenario in ["token-key-mismatch", "bad-or-disabled-credential"] {
+    for scenario in ["token-key-mismatch", "credential-refused"] {
         let bench = bench(scenario);
         let (mut daemon, address) = Running::daemon(&bench.path, &["--log.level=trace"]);
         daemon.log("a round ended");

@@ -41,14 +41,14 @@ fn a_node_that_refuses_is_asked_once_an_hour_and_stays_named() {
 
 #[test]
 fn an_account_that_is_refused_everywhere_is_tried_at_two_nodes_an_hour() {
-    let (tries, found) = tried("ldap-refused-at-once", 10, 8);
+    let (tries, found) = tried("directory-refused-at-once", 10, 8);
     assert_eq!(tries.iter().sum::<u32>(), 4, "{tries:?}");
-    assert_eq!(found, ["ldap-outage-or-slow []"]);
+    assert_eq!(found, ["directory-unavailable []"]);
 }
 
 #[test]
 fn while_nobody_answers_every_node_has_its_turn() {
-    let (tries, found) = tried("ldap-outage", 10, 4);
+    let (tries, found) = tried("directory-unavailable", 10, 4);
     assert_eq!(tries, [2, 2, 2, 2]);
-    assert_eq!(found, ["ldap-outage-or-slow []"]);
+    assert_eq!(found, ["directory-unavailable []"]);
 }

@@ -93,11 +93,11 @@ fn a_hundred_rounds_with_everything_on_leave_nothing_behind() {
 #[test]
 fn uploads_are_ended_whatever_is_wrong() {
     for scenario in [
-        "upload-http-secret-mismatch",
+        "http-secret-mismatch",
         "storage-not-shared-push",
         "storage-late",
         "read-only-at-one-node",
-        "location-wrong-scheme-or-host",
+        "upload-location-wrong",
     ] {
         let Played { before, after, .. } = play(scenario, Family::Distribution2, FAULTY_ROUNDS);
         assert_eq!(after[0], 0, "{scenario}: uploads");

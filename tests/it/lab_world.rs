@@ -145,7 +145,7 @@ fn a_strict_round_robin_takes_another_node_for_each_request() {
 
 #[test]
 fn an_unreadable_key_fails_the_token_endpoint_and_every_token_at_its_node() {
-    let mut world = world("node-local-keypair-broken", None);
+    let mut world = world("signing-key-unusable", None);
     let now = Duration::from_secs(1);
     let uri = "/service/token?service=harbor-registry&scope=x:y:z";
     let answer = ask(&mut world, Entry::Node(1), uri, None, now);
@@ -155,7 +155,7 @@ fn an_unreadable_key_fails_the_token_endpoint_and_every_token_at_its_node() {
 
 #[test]
 fn a_refused_secret_costs_time_and_yields_an_anonymous_token() {
-    let mut world = world("bad-or-disabled-credential", None);
+    let mut world = world("credential-refused", None);
     let login = Login::prober();
     let basic = STANDARD.encode(format!("{}:{}", login.username, login.password));
     for (scope, status) in [("", 401), ("&scope=repository:probe/canary:pull", 200)] {

@@ -31,20 +31,20 @@ fn singles(family: Family) -> Vec<Single> {
     let mut all = vec![
         (Fault::Unreachable, FindingName::BackendUnreachable, 0),
         (Fault::Hang, FindingName::BackendUnreachable, 0),
-        (Fault::PlainHttp, FindingName::PlainHttpPortMismatch, 0),
-        (Fault::Certificate(CertificateFault::Expired), FindingName::BackendCertificateDrift, 0),
-        (Fault::CoreDown, FindingName::Gateway5xxTimeouts, 1),
-        (Fault::StaleUpstream, FindingName::NginxStaleUpstream, 1),
-        (Fault::KeyUnreadable, FindingName::NodeLocalKeypairBroken, 3),
+        (Fault::PlainHttp, FindingName::HttpHttpsMismatch, 0),
+        (Fault::Certificate(CertificateFault::Expired), FindingName::CertificateInvalid, 0),
+        (Fault::CoreDown, FindingName::ServerErrors, 1),
+        (Fault::StaleUpstream, FindingName::NotARegistry, 1),
+        (Fault::KeyUnreadable, FindingName::SigningKeyUnusable, 3),
         (Fault::RobotDisabled, FindingName::AnonymousDowngrade, 3),
-        (Fault::DatabaseDown, FindingName::DbOutageOrPoolExhaustion, 3),
-        (Fault::DatabaseSplit, FindingName::ReplicationLagSplitContent, 3),
+        (Fault::DatabaseDown, FindingName::DatabaseUnavailable, 3),
+        (Fault::DatabaseSplit, FindingName::ContentDiffers, 3),
         (Fault::OtherKey, FindingName::TokenKeyMismatch, 4),
         (clock, FindingName::ClockSkewNbf, 4),
-        (Fault::RegistryPassword, FindingName::CoreRegistryBasicMismatch, 4),
-        (Fault::RegistryDown, FindingName::Gateway5xxTimeouts, 4),
+        (Fault::RegistryPassword, FindingName::CoreRegistryPasswordMismatch, 4),
+        (Fault::RegistryDown, FindingName::ServerErrors, 4),
         (slow, FindingName::TokenEndpointSlow, 3),
-        (Fault::TokenLifetime(600), FindingName::SettingDrift, 5),
+        (Fault::TokenLifetime(600), FindingName::SettingsDiffer, 5),
         (Fault::CsrfKey, FindingName::CsrfKeyMismatch, 5),
         (Fault::RedisSplit, FindingName::SessionStoreNotShared, 5),
         // Another version forgives and answers otherwise: it decides what else is to be seen.
@@ -150,7 +150,7 @@ impl Pair {
             finding.finding,
             FindingName::TokenKeyMismatch
                 | FindingName::MixedVersions
-                | FindingName::SettingDrift
+                | FindingName::SettingsDiffer
                 | FindingName::CsrfKeyMismatch
                 | FindingName::SessionStoreNotShared
         );

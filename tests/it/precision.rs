@@ -33,30 +33,30 @@ fn families(scenario: &Scenario) -> Vec<Family> {
         | "token-key-mismatch"
         | "token-key-mismatch-odd-one"
         | "unknown-backend"
-        | "affinity-masks-inconsistency"
-        | "backend-certificate-drift"
+        | "lb-affinity-hides-mismatch"
+        | "certificate-invalid"
         | "backend-silent"
-        | "backend-certificate-drift-passed-on"
-        | "plain-http-port-mismatch"
+        | "certificate-invalid-passed-on"
+        | "http-https-mismatch"
         | "backend-unreachable"
         | "prober-clock-suspect"
-        | "body-size-413"
-        | "body-size-413-at-one-node"
+        | "body-size-limited"
+        | "body-size-limited-at-one-node"
         | "blob-redirect-unreachable"
         | "authorization-header-dropped"
         | "healthy-push"
-        | "upload-http-secret-mismatch"
-        | "location-wrong-scheme-or-host"
+        | "http-secret-mismatch"
+        | "upload-location-wrong"
         | "storage-not-shared"
         | "storage-not-shared-push"
         | "storage-late"
         | "read-only-mode"
         | "read-only-at-one-node"
-        | "stale-caches-on-shared-storage" => all(),
+        | "storage-stale-reads" => all(),
         // 90 s are beyond the leeway of all that have one.
         "clock-skew-nbf-beyond-leeway" => forgiving(all()),
         // Later ones keep the first clients waiting for 15 s, longer than one round does.
-        "redis-outage" => vec![Family::Harbor210],
+        "redis-unavailable" => vec![Family::Harbor210],
         // 3 s are beyond what is forgiven only where nothing is; the realm is a setting up to 2.14;
         // the others are about one version, or about key ids of two.
         "clock-skew-nbf"
@@ -64,12 +64,12 @@ fn families(scenario: &Scenario) -> Vec<Family> {
         | "realm-host-rewritten"
         | "realm-wrong-on-repository-path"
         | "realm-wrong-on-repository-path-at-one-node"
-        | "setting-drift-external-url"
+        | "settings-differ-external-url"
         | "mixed-versions-told-to-accounts"
         | "project-newer-than-token"
-        | "robot-jwt-bound-to-key"
+        | "robot-token-of-old-key"
         | "root-crt-of-another-key"
-        | "kid-format-mismatch" => {
+        | "key-id-format-mismatch" => {
             vec![scenario.family]
         }
         "realm-wrong-endpoint" => {
@@ -95,7 +95,7 @@ impl Play {
         for scenario in Scenario::all().expect("the embedded scenarios are right") {
             // Affinity is the scenario itself.
             let own = [scenario.balancer.kind];
-            let affine = scenario.name == "affinity-masks-inconsistency";
+            let affine = scenario.name == "lb-affinity-hides-mismatch";
             let balancers: &[BalancerKind] = if affine { &own } else { &BALANCERS };
             for family in families(&scenario) {
                 for nodes in SIZES {
@@ -156,11 +156,11 @@ impl Play {
                 expected.finding,
                 FindingName::TokenKeyMismatch
                     | FindingName::MixedVersions
-                    | FindingName::SettingDrift
+                    | FindingName::SettingsDiffer
                     | FindingName::IssuerAudienceMismatch
                     | FindingName::CsrfKeyMismatch
                     | FindingName::SessionStoreNotShared
-                    | FindingName::UploadHttpSecretMismatch
+                    | FindingName::HttpSecretMismatch
             );
             let compared = compared || self.scenario.name == "content-behind";
             if !compared || replicas || expected.backends.is_empty() {

@@ -11,17 +11,17 @@ fn what_fails_at_the_repository_is_told_apart_by_the_answer() {
         (
             "the database's words at one node",
             |r| at_repository(r, &["b"], &challenged(AuthScheme::Empty, "FATAL: too many clients")),
-            "db-outage-or-pool-exhaustion warning proved [b]",
+            "database-unavailable warning proved [b]",
         ),
         (
             "the database's words at all",
             |r| at_repository(r, THREE, &challenged(AuthScheme::Empty, "FATAL: too many clients")),
-            "db-outage-or-pool-exhaustion critical proved []",
+            "database-unavailable critical proved []",
         ),
         (
             "the same words with another challenge",
             |r| at_repository(r, THREE, &challenged(AuthScheme::Basic, "FATAL: too many clients")),
-            "authz-denied-or-project-missing critical proved []",
+            "repository-access-denied critical proved []",
         ),
         (
             "a project that one node lacks",
@@ -32,12 +32,12 @@ fn what_fails_at_the_repository_is_told_apart_by_the_answer() {
                     &challenged(AuthScheme::Empty, "database probe not found"),
                 );
             },
-            "replication-lag-split-content warning suspected [b]",
+            "content-differs warning suspected [b]",
         ),
         (
             "other words",
             |r| at_repository(r, THREE, &challenged(AuthScheme::Empty, "no such thing")),
-            "authz-denied-or-project-missing critical proved []",
+            "repository-access-denied critical proved []",
         ),
         (
             "a Harbor that compares the project's age",
@@ -53,7 +53,7 @@ fn what_fails_at_the_repository_is_told_apart_by_the_answer() {
                 harbor(r, 15);
                 at_repository(r, THREE, &challenged(AuthScheme::Bearer, "unauthorized"));
             },
-            "authz-denied-or-project-missing critical proved []",
+            "repository-access-denied critical proved []",
         ),
         (
             "one node does not grant the action",
@@ -61,7 +61,7 @@ fn what_fails_at_the_repository_is_told_apart_by_the_answer() {
                 at_repository(r, &[], &Answer::default());
                 fail(r, "b", Step::Token, Reason::MissingAccess);
             },
-            "replication-lag-split-content warning suspected [b]",
+            "content-differs warning suspected [b]",
         ),
     ]);
 }
@@ -76,7 +76,7 @@ fn a_credential_is_judged_by_who_takes_it_and_how_long_it_took() {
                     fail(r, at, Step::Token, Reason::Unauthorized);
                 }
             },
-            "bad-or-disabled-credential critical suspected []",
+            "credential-refused critical suspected []",
         ),
         (
             "a user refused at one node at once",
@@ -84,7 +84,7 @@ fn a_credential_is_judged_by_who_takes_it_and_how_long_it_took() {
                 r.account = Account::User;
                 fail(r, "b", Step::Token, Reason::Unauthorized);
             },
-            "login-lockout-collateral warning suspected [b]",
+            "login-locked warning suspected [b]",
         ),
         (
             "a user refused at one node after the delay of a wrong secret",
@@ -120,17 +120,17 @@ fn challenges_certificates_and_protocols_are_blamed_where_they_are_met() {
         (
             "a challenge that asks for no token",
             |r| fail(r, "b", Step::Challenge, Reason::Unauthorized),
-            "setting-drift warning suspected [b]",
+            "settings-differ warning suspected [b]",
         ),
         (
             "the same through the balancer",
             |r| fail(r, "lb", Step::Challenge, Reason::Unauthorized),
-            "setting-drift critical suspected []",
+            "settings-differ critical suspected []",
         ),
         (
             "one certificate of its own, valid",
             |r| certificate(r, "c", "another", false),
-            "backend-certificate-drift info proved [c]",
+            "certificate-invalid info proved [c]",
         ),
         (
             "each node its own certificate",
@@ -143,7 +143,7 @@ fn challenges_certificates_and_protocols_are_blamed_where_they_are_met() {
         (
             "invalid at one node, and verification is off",
             |r| certificate(r, "b", "another", true),
-            "backend-certificate-drift warning proved [b]",
+            "certificate-invalid warning proved [b]",
         ),
         (
             "invalid everywhere, and verification is off",
@@ -161,7 +161,7 @@ fn challenges_certificates_and_protocols_are_blamed_where_they_are_met() {
                 certificate(r, "b", "another", true);
                 certificate(r, "c", "another", true);
             },
-            "backend-certificate-drift warning proved [b]",
+            "certificate-invalid warning proved [b]",
         ),
         (
             "refused everywhere",
@@ -171,17 +171,17 @@ fn challenges_certificates_and_protocols_are_blamed_where_they_are_met() {
                     fail(r, at, Step::Challenge, Reason::TlsCertificate);
                 }
             },
-            "backend-certificate-drift critical suspected []",
+            "certificate-invalid critical suspected []",
         ),
         (
             "something that is not HTTP",
             |r| fail(r, "b", Step::Challenge, Reason::NotHttp),
-            "plain-http-port-mismatch warning suspected [b]",
+            "http-https-mismatch warning suspected [b]",
         ),
         (
             "a limit met at one node",
             |r| r.responses[0].code = 429,
-            "rate-limited-429 warning proved [a]",
+            "rate-limited warning proved [a]",
         ),
         (
             "a 404 that the registry itself gave",

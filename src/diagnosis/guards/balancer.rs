@@ -47,7 +47,7 @@ fn the_balancer_is_blamed_only_for_what_no_node_does() {
                         Some(Failure { phase: None, reason, detail: "502".to_owned() });
                 }
             },
-            "gateway-5xx-timeouts critical proved []",
+            "server-errors critical proved []",
         ),
         (
             "some samples lost on the way",
@@ -69,7 +69,7 @@ fn the_balancer_is_blamed_only_for_what_no_node_does() {
                     refuse(r, issuer, verifier);
                 }
             },
-            "affinity-masks-inconsistency warning proved []; token-key-mismatch warning proved [c]",
+            "lb-affinity-hides-mismatch warning proved []; token-key-mismatch warning proved [c]",
         ),
         (
             "the same with too few samples to tell it from luck",
@@ -268,7 +268,7 @@ fn what_the_sampling_met_has_no_second_cause() {
                 lose(r);
                 fail(r, "b", Step::Challenge, Reason::BadGateway);
             },
-            "gateway-5xx-timeouts [b] 1",
+            "server-errors [b] 1",
         ),
         (
             "refusals that nothing explains and no user meets",
@@ -277,7 +277,7 @@ fn what_the_sampling_met_has_no_second_cause() {
                 refuse(r, "b", "a");
                 certificate(r, "c", "another", false);
             },
-            "backend-certificate-drift [c] 0; unexplained-refusal [] 2",
+            "certificate-invalid [c] 0; unexplained-refusal [] 2",
         ),
         (
             "refusals that users meet",
@@ -292,7 +292,7 @@ fn what_the_sampling_met_has_no_second_cause() {
                 }
                 lifetime(r, "b", 120);
             },
-            "token-key-mismatch [c] 4; token-ttl-shorter-than-transfer [b] 0",
+            "token-key-mismatch [c] 4; token-lifetime-too-short [b] 0",
         ),
     ];
     expect_as(rows, with_explained);

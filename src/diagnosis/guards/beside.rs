@@ -34,7 +34,7 @@ fn a_sick_component_is_told_once() {
                 let words = challenged(AuthScheme::Empty, "FATAL: too many clients");
                 at_repository(r, &["b"], &words);
             },
-            "db-outage-or-pool-exhaustion warning proved [b]",
+            "database-unavailable warning proved [b]",
         ),
         (
             "Redis, for which tokens are late there",
@@ -42,7 +42,7 @@ fn a_sick_component_is_told_once() {
                 sicken(r, &[("b", "redis")]);
                 slow_token(r, "b", 3_000);
             },
-            "redis-outage warning proved [b]",
+            "redis-unavailable warning proved [b]",
         ),
         (
             "Redis, and tokens late elsewhere",
@@ -50,7 +50,7 @@ fn a_sick_component_is_told_once() {
                 sicken(r, &[("b", "redis")]);
                 slow_token(r, "c", 3_000);
             },
-            "redis-outage warning proved [b]; token-endpoint-slow warning proved [c]",
+            "redis-unavailable warning proved [b]; token-endpoint-slow warning proved [c]",
         ),
         (
             "Redis, and another certificate there",
@@ -58,12 +58,12 @@ fn a_sick_component_is_told_once() {
                 sicken(r, &[("b", "redis")]);
                 certificate(r, "b", "another", false);
             },
-            "backend-certificate-drift info proved [b]; redis-outage warning proved [b]",
+            "certificate-invalid info proved [b]; redis-unavailable warning proved [b]",
         ),
         (
             "Redis with the jobs that wait for it, and a registry besides",
             |r| sicken(r, &[("b", "redis"), ("b", "jobservice"), ("b", "registry")]),
-            "component-unhealthy warning proved [b]; redis-outage warning proved [b]",
+            "component-unhealthy warning proved [b]; redis-unavailable warning proved [b]",
         ),
         (
             "a registry, where core's errors tell the same",
@@ -71,7 +71,7 @@ fn a_sick_component_is_told_once() {
                 sicken(r, &[("b", "registry")]);
                 fail_with(r, "b", Step::Access, Reason::BadGateway, &Answer::default());
             },
-            "gateway-5xx-timeouts warning proved [b]",
+            "server-errors warning proved [b]",
         ),
         (
             "a registry, where the balancer's errors tell the same",
@@ -79,7 +79,7 @@ fn a_sick_component_is_told_once() {
                 sicken(r, &[("b", "registry")]);
                 fail_with(r, "lb", Step::Access, Reason::BadGateway, &Answer::default());
             },
-            "gateway-5xx-timeouts critical proved []",
+            "server-errors critical proved []",
         ),
         (
             "a registry, where another node's errors tell nothing",
@@ -87,7 +87,7 @@ fn a_sick_component_is_told_once() {
                 sicken(r, &[("b", "registry")]);
                 fail_with(r, "a", Step::Access, Reason::BadGateway, &Answer::default());
             },
-            "component-unhealthy warning proved [b]; gateway-5xx-timeouts warning proved [a]",
+            "component-unhealthy warning proved [b]; server-errors warning proved [a]",
         ),
         (
             "a registry, where a certificate tells nothing",
@@ -95,7 +95,7 @@ fn a_sick_component_is_told_once() {
                 sicken(r, &[("b", "registry")]);
                 certificate(r, "b", "another", false);
             },
-            "backend-certificate-drift info proved [b]; component-unhealthy warning proved [b]",
+            "certificate-invalid info proved [b]; component-unhealthy warning proved [b]",
         ),
     ]);
 }

@@ -217,7 +217,7 @@ fn replicas_behind_one_address_explain_what_their_keys_and_flows_meet() {
                 certificate(r, "b", "another", false);
                 refuse(r, "a", "lb");
             },
-            "backend-certificate-drift [b] 0; token-key-mismatch [b] 1",
+            "certificate-invalid [b] 0; token-key-mismatch [b] 1",
         ),
         (
             "another key without replicas does not explain whatever the balancer refuses",
@@ -281,7 +281,7 @@ fn the_balancers_flow_belongs_to_the_finding_that_fails_flows_in_its_way() {
                 lacks_access(r, "b");
                 fail(r, "lb", Step::Repository, Reason::Unauthorized);
             },
-            "replication-lag-split-content [b] 2",
+            "content-differs [b] 2",
         ),
         (
             "the same: 403",
@@ -289,7 +289,7 @@ fn the_balancers_flow_belongs_to_the_finding_that_fails_flows_in_its_way() {
                 lacks_access(r, "b");
                 fail(r, "lb", Step::Repository, Reason::Forbidden);
             },
-            "replication-lag-split-content [b] 2",
+            "content-differs [b] 2",
         ),
         (
             "the same: 404",
@@ -297,7 +297,7 @@ fn the_balancers_flow_belongs_to_the_finding_that_fails_flows_in_its_way() {
                 lacks_access(r, "b");
                 fail_with(r, "lb", Step::Repository, Reason::NotFound, &own());
             },
-            "replication-lag-split-content [b] 2",
+            "content-differs [b] 2",
         ),
         (
             "a status that no repository refuses with",
@@ -305,7 +305,7 @@ fn the_balancers_flow_belongs_to_the_finding_that_fails_flows_in_its_way() {
                 lacks_access(r, "b");
                 fail_with(r, "lb", Step::Repository, Reason::UnexpectedStatus, &own());
             },
-            "replication-lag-split-content [b] 1; unexplained-refusal [] 1",
+            "content-differs [b] 1; unexplained-refusal [] 1",
         ),
         (
             "refused before the repository",
@@ -313,7 +313,7 @@ fn the_balancers_flow_belongs_to_the_finding_that_fails_flows_in_its_way() {
                 lacks_access(r, "b");
                 fail(r, "lb", Step::Access, Reason::Unauthorized);
             },
-            "replication-lag-split-content [b] 1; unexplained-refusal [] 1",
+            "content-differs [b] 1; unexplained-refusal [] 1",
         ),
         (
             "the repository refused where a node's database does not answer",
@@ -323,7 +323,7 @@ fn the_balancers_flow_belongs_to_the_finding_that_fails_flows_in_its_way() {
                 at_repository(r, &["b"], &words);
                 fail(r, "lb", Step::Repository, Reason::Forbidden);
             },
-            "db-outage-or-pool-exhaustion [b] 2",
+            "database-unavailable [b] 2",
         ),
         (
             "as a backend fails",
@@ -334,7 +334,7 @@ fn the_balancers_flow_belongs_to_the_finding_that_fails_flows_in_its_way() {
                 fail(r, "lb", Step::Token, Reason::Unauthorized);
                 certificate(r, "a", "another", false);
             },
-            "authorization-header-dropped [b] 2; backend-certificate-drift [a] 0",
+            "authorization-header-dropped [b] 2; certificate-invalid [a] 0",
         ),
         (
             "at the same step in another way",

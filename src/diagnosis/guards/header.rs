@@ -114,7 +114,7 @@ fn a_dropped_header_explains_what_fails_for_it_there() {
                 families(r, Family::Unknown);
                 dropped_everywhere(r);
             },
-            "bad-or-disabled-credential [] 4",
+            "credential-refused [] 4",
         ),
     ];
     expect_as(rows, with_explained);

@@ -137,12 +137,12 @@ fn time_is_blamed_only_where_clocks_and_keys_allow() {
         (
             "short lives at one node, which is no drift besides",
             |r| lifetime(r, "b", 120),
-            "token-ttl-shorter-than-transfer warning proved [b]",
+            "token-lifetime-too-short warning proved [b]",
         ),
         (
             "a life of nothing is not read as short",
             |r| lifetime(r, "b", 0),
-            "setting-drift warning proved [b]",
+            "settings-differ warning proved [b]",
         ),
         (
             "all clocks alike and far off",
@@ -261,7 +261,7 @@ fn keys_are_blamed_only_where_they_differ_and_nothing_else_explains() {
                     cell.key = Some(KeyId::from_wire(THUMBPRINT));
                 }
             },
-            "node-local-keypair-broken warning suspected [b]",
+            "signing-key-unusable warning suspected [b]",
         ),
         (
             "the wrong kind of key id everywhere",
@@ -272,7 +272,7 @@ fn keys_are_blamed_only_where_they_differ_and_nothing_else_explains() {
                 }
                 everybody_refuses(r);
             },
-            "kid-format-mismatch critical suspected []",
+            "key-id-format-mismatch critical suspected []",
         ),
         (
             "everybody refuses everybody",
@@ -292,7 +292,7 @@ fn keys_are_blamed_only_where_they_differ_and_nothing_else_explains() {
                     }
                 }
             },
-            "node-local-keypair-broken warning suspected [a b]",
+            "signing-key-unusable warning suspected [a b]",
         ),
         (
             "nobody takes the tokens of one, itself included",
@@ -340,12 +340,12 @@ fn keys_are_blamed_only_where_they_differ_and_nothing_else_explains() {
                 refuse(r, "a", "c");
                 refuse(r, "c", "a");
             },
-            "node-local-keypair-broken warning proved [b]; token-key-mismatch warning proved [a c]",
+            "signing-key-unusable warning proved [b]; token-key-mismatch warning proved [a c]",
         ),
         (
             "no key to sign with and yet foreign tokens accepted",
             |r| fail(r, "b", Step::Token, Reason::ServerError),
-            "node-local-keypair-broken warning suspected [b]",
+            "signing-key-unusable warning suspected [b]",
         ),
         (
             "an error with a body is the server's",
@@ -354,7 +354,7 @@ fn keys_are_blamed_only_where_they_differ_and_nothing_else_explains() {
                 let answer = Answer { status: 500, body_bytes: 64, ..Answer::default() };
                 answer_with(r, "b", Step::Token, &answer);
             },
-            "gateway-5xx-timeouts warning proved [b]",
+            "server-errors warning proved [b]",
         ),
     ]);
 }

@@ -94,8 +94,8 @@ fn plain(round: &mut Round) {
 }
 
 const STORAGE: &str = "storage-not-shared critical proved [b]";
-const DATABASE: &str = "replication-lag-split-content critical proved [b]";
-const STALE: &str = "stale-caches-on-shared-storage critical suspected [b]";
+const DATABASE: &str = "content-differs critical proved [b]";
+const STALE: &str = "storage-stale-reads critical suspected [b]";
 
 #[test]
 fn missing_content_is_the_databases_where_there_is_one_and_else_the_storages() {
@@ -152,7 +152,7 @@ fn missing_content_is_the_databases_where_there_is_one_and_else_the_storages() {
         (
             "of two that differ nobody knows which is right",
             |r| content(r, &[("a", whole()), ("b", other())]),
-            "replication-lag-split-content critical proved [a b]",
+            "content-differs critical proved [a b]",
         ),
         ("of two one has nothing", |r| content(r, &[("a", whole()), ("b", nothing())]), DATABASE),
     ]);
@@ -217,7 +217,7 @@ fn what_a_push_or_an_upload_meets_is_laid_at_the_node_that_lacks_it() {
         (
             "an upload that another node knows late",
             |r| uploads(r, &[("a", "b", KnownLate { after_ms: 600 })]),
-            "stale-caches-on-shared-storage critical proved [b]",
+            "storage-stale-reads critical proved [b]",
         ),
         (
             "uploads of one node are refused elsewhere, and it takes those of others",
@@ -227,7 +227,7 @@ fn what_a_push_or_an_upload_meets_is_laid_at_the_node_that_lacks_it() {
                 let bad = [("b", "a", Invalid), ("b", "c", Invalid)];
                 uploads(r, &[good.as_slice(), &bad].concat());
             },
-            "upload-http-secret-mismatch critical proved [b]",
+            "http-secret-mismatch critical proved [b]",
         ),
     ]);
 }
@@ -242,17 +242,17 @@ fn where_writes_are_sent_or_refused_is_told_by_every_route_that_tried() {
                 let at = |text: &str| Begun::At(Some(text.to_owned()));
                 begun(r, &[("a", at(&public)), ("b", at(&wrong)), ("lb", at(&public))]);
             },
-            "location-wrong-scheme-or-host critical proved [b]",
+            "upload-location-wrong critical proved [b]",
         ),
         (
             "every node, and the balancer too",
             |r| begun(r, &["a", "b", "c", "lb"].map(|name| (name, elsewhere()))),
-            "location-wrong-scheme-or-host critical proved []",
+            "upload-location-wrong critical proved []",
         ),
         (
             "every node, and the balancer was not tried",
             |r| begun(r, &["a", "b", "c"].map(|name| (name, elsewhere()))),
-            "location-wrong-scheme-or-host warning proved []",
+            "upload-location-wrong warning proved []",
         ),
         (
             "only a path is named",

@@ -79,10 +79,9 @@ fn broken() -> Arc<Judged> {
         "Until then take harbor-02 out of the load balancer.".into(),
     ];
     mismatch.confirm = "`sha256sum /data/secret/core/private_key.pem` on both nodes".into();
-    let mut gateway =
-        sample::finding(FindingName::Gateway5xxTimeouts, Severity::Warning, &["harbor-03"]);
+    let mut gateway = sample::finding(FindingName::ServerErrors, Severity::Warning, &["harbor-03"]);
     gateway.confidence = Confidence::Suspected;
-    gateway.alternatives = vec![FindingName::DbOutageOrPoolExhaustion];
+    gateway.alternatives = vec![FindingName::DatabaseUnavailable];
     gateway.summary = "harbor-03 answers the token request with 504.".into();
     let judged = sample::judged(round, vec![mismatch, gateway]);
     let mut judged = Arc::unwrap_or_clone(judged);
@@ -110,7 +109,7 @@ fn the_verdict_and_the_cure_come_before_the_figures() {
         "What to do",
         "docker compose restart core registry",
         "deploy/runbooks/token-key-mismatch.md",
-        "gateway-5xx-timeouts",
+        "server-errors",
         "Who accepts whose tokens",
         "Routes",
         "Through the load balancer",
@@ -137,7 +136,7 @@ fn every_state_is_told_in_words_as_well_as_in_colour() {
         "access<span class=\"unseen\"> did not run</span>",
         "<strong>token: gateway_timeout</strong> – as ordered",
         "<span class=\"tag\">suspected</span>",
-        "fits <code>db-outage-or-pool-exhaustion</code> as well",
+        "fits <code>database-unavailable</code> as well",
         "<strong>45 %</strong> <small>9 of 20; true value between 26 % and 66 %</small>",
         "<strong>44 %</strong>",
         "<strong>35 %</strong> <small>7 of 20</small>",

@@ -69,7 +69,7 @@ async fn judged(registry: &Registry) -> Assessment {
 }
 
 fn split(assessment: &Assessment) -> Option<&Finding> {
-    assessment.findings.iter().find(|f| f.finding == FindingName::DnsSplitBackends)
+    assessment.findings.iter().find(|f| f.finding == FindingName::DnsAddressNotABackend)
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use super::verdict::expect;
 async fn a_stopped_registry_is_a_gateway_that_answers_502() {
     let mut site = Site::start(Plan::healthy()).await;
     site.stop_registry(1);
-    let b = "gateway-5xx-timeouts critical proved [b]";
+    let b = "server-errors critical proved [b]";
     expect(&site, &[b], &[b]).await;
 }
 
@@ -38,7 +38,7 @@ async fn a_wrong_password_is_the_credential_and_no_node() {
     let mut plan = Plan::healthy();
     plan.password = "wrong horse".to_owned();
     let site = Site::start(plan).await;
-    let all = "bad-or-disabled-credential critical proved []";
+    let all = "credential-refused critical proved []";
     expect(&site, &[all], &[all]).await;
 }
 
@@ -57,8 +57,8 @@ async fn an_expired_certificate_hurts_only_where_the_balancer_passes_it_on() {
     let site = Site::start(Plan::with_b(|node| node.expired = true)).await;
     expect(
         &site,
-        &["backend-certificate-drift warning proved [b]"],
-        &["backend-certificate-drift critical proved [b]"],
+        &["certificate-invalid warning proved [b]"],
+        &["certificate-invalid critical proved [b]"],
     )
     .await;
 }

@@ -59,7 +59,7 @@ async fn the_body_limits_of_nginx_and_haproxy_are_found_and_named() {
             let unlimited = BodyLimit { passes: 20 << 30, refused: None };
             assert_eq!(limit(&round, &flow.route), Some(unlimited), "{}", flow.route);
         }
-        let expected = refused.map(|_| (FindingName::BodySize413, Severity::Critical));
+        let expected = refused.map(|_| (FindingName::BodySizeLimited, Severity::Critical));
         let found: Vec<_> = assessment.findings.iter().map(|f| (f.finding, f.severity)).collect();
         assert_eq!(found, Vec::from_iter(expected), "{:#?}", assessment.findings);
         assert!(assessment.findings.iter().all(|finding| {
@@ -102,7 +102,7 @@ async fn a_node_whose_proxy_drops_the_authorization_header_is_named() {
     expect(&site, &[], &[]).await;
 }
 
-const LOCATION: &str = "location-wrong-scheme-or-host critical proved";
+const LOCATION: &str = "upload-location-wrong critical proved";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_balancer_that_ends_tls_and_does_not_say_so_is_named() {

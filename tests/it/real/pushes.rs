@@ -61,7 +61,7 @@ const WITHOUT_B: [&str; 5] = ["aa", "ac", "bb", "ca", "cc"];
 #[tokio::test(flavor = "multi_thread")]
 async fn another_upload_secret_at_one_node_is_proved_and_every_pair_is_right() {
     let plan = Plan::with_b(|node| node.own_secret = true);
-    let b = "upload-http-secret-mismatch critical proved [b]";
+    let b = "http-secret-mismatch critical proved [b]";
     expect(plan, &[b], &WITHOUT_B).await;
 }
 

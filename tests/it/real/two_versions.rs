@@ -34,14 +34,14 @@ async fn site(kid_form: KidForm) -> Option<Site> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_id_of_libtrust_fails_the_node_that_wants_thumbprints() {
     let Some(site) = site(KidForm::Libtrust).await else { return };
-    let c = "kid-format-mismatch critical proved [c]";
+    let c = "key-id-format-mismatch critical proved [c]";
     expect(&site, &[c], &[c]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thumbprint_fails_the_nodes_that_want_key_ids_of_libtrust() {
     let Some(site) = site(KidForm::Thumbprint).await else { return };
-    let a_and_b = "kid-format-mismatch critical proved [a b]";
+    let a_and_b = "key-id-format-mismatch critical proved [a b]";
     expect(&site, &[a_and_b], &[a_and_b]).await;
 }
 
