@@ -351,6 +351,13 @@ pub(super) fn remedies(name: FindingName, family: Family) -> Vec<String> {
              that begins with registry-prober-.",
             "Please report it with the output of registry-prober check --output=json.",
         ],
+        FindingName::UnexplainedLoss => &[
+            "See which server the load balancer picks when a request is lost, and whether each of \
+             its servers answers:\n\
+             echo 'show stat' | socat stdio /run/haproxy/admin.sock | cut -d, -f1,2,18,14",
+            "Look for a member of the load balancer that is not listed here, and for a firewall \
+             or proxy that closes connections.",
+        ],
     };
     list.iter().map(|text| (*text).to_owned()).collect()
 }
@@ -474,5 +481,8 @@ pub(super) fn confirm(name: FindingName) -> &'static str {
         FindingName::UnknownBackend => "The load balancer's list of servers.",
         FindingName::ProberClockSuspect => "timedatectl on the prober's host.",
         FindingName::UnexplainedRefusal => "The nodes' logs at the time of the round.",
+        FindingName::UnexplainedLoss => {
+            "The load balancer's own log names the server that each lost request was sent to."
+        }
     }
 }

@@ -62,48 +62,124 @@ fn divide(backends: &[(&BackendName, Option<String>)], seen: &[(String, u32)]) -
         return Vec::new();
     }
     let mut shares = Vec::new();
-    let mut unknown = 0.0;
+    let mut unknown = 0;
     for (kind, count) in seen {
-        let part = f64::from(*count) / f64::from(total);
         let having: Vec<_> =
             backends.iter().filter(|(_, own)| own.as_ref() == Some(kind)).collect();
         if having.is_empty() {
-            unknown += part;
+            unknown += count;
         }
-        let distinct = having.len() == 1;
-        for (name, _) in &having {
-            let share = part / f64::from(u32::try_from(having.len()).unwrap_or(u32::MAX));
-            shares.push(Share { backend: Some((*name).clone()), share, distinct });
-        }
+        let among = u32::try_from(having.len()).unwrap_or(u32::MAX);
+        shares.extend(having.iter().map(|(name, _)| part(Some(name), (*count, total), among)));
     }
-    for (name, _) in backends {
+    // Of one that could be told apart and was not met: a share near zero. Of one that issued no
+    // token nothing can be said.
+    for (name, _) in backends.iter().filter(|(_, kind)| kind.is_some()) {
         if !shares.iter().any(|share| share.backend.as_ref() == Some(name)) {
-            shares.push(Share { backend: Some((*name).clone()), share: 0.0, distinct: true });
+            shares.push(part(Some(name), (0, total), 1));
         }
     }
-    if unknown > 0.0 {
-        shares.push(Share { backend: None, share: unknown, distinct: true });
+    if unknown > 0 {
+        shares.push(part(None, (unknown, total), 1));
     }
     shares.sort_by(|a, b| a.backend.cmp(&b.backend));
     shares
 }
 
-/// The 401 ratio of independent pairs that the matrix and the shares predict: the sum over all
-/// pairs of the issuer's share times the verifier's, where the pair is refused. Pairs of which
-/// nothing is known are left out of both sums. `None` if nothing is known.
+/// An equal part of what so many backends that cannot be told apart answered together.
+fn part(backend: Option<&BackendName>, (count, total): (u32, u32), among: u32) -> Share {
+    let among = f64::from(among.max(1));
+    let interval = wilson(Ratio { events: count, trials: total });
+    Share {
+        backend: backend.cloned(),
+        share: f64::from(count) / f64::from(total) / among,
+        interval: interval.map(|(low, high)| (low / among, high / among)),
+        distinct: among <= 1.0,
+    }
+}
+
+/// The 401 ratio of independent pairs that the matrix, the clocks and the shares predict: the sum
+/// over all pairs of the issuer's share times the verifier's times the part of the tokens that is
+/// refused. Pairs of which nothing is known are left out of both sums. `None` if nothing is known.
 pub(super) fn expected(round: &Round, shares: &[Share]) -> Option<f64> {
     if round.census.iter().any(|census| census.keys.len() > 1) {
         return by_keys(round);
     }
-    let mut sum = 0.0;
-    let mut weight = 0.0;
-    for cell in &round.matrix.cells {
-        let Some(accepted) = cell.accepted() else { continue };
-        let Some(part) = weight_of(cell, shares) else { continue };
+    let (mut sum, mut weight) = (0.0, 0.0);
+    for (part, refused) in weighted(round, shares) {
         weight += part;
-        sum += if accepted { 0.0 } else { part };
+        sum += part * refused;
     }
     (weight > 0.0).then_some(sum / weight)
+}
+
+/// The 95 % interval of that prediction, from how exactly the shares are known.
+pub(super) fn expected_interval(round: &Round, shares: &[Share]) -> Option<(f64, f64)> {
+    const Z: f64 = 1.959_963_984_540_054;
+    let expected = expected(round, shares)?;
+    let counted = round.balancer.measured()?.keys.iter().map(|count| count.tokens).sum::<u32>();
+    let known: Vec<&Share> = shares.iter().filter(|share| share.backend.is_some()).collect();
+    // How much the prediction changes with each share.
+    let slope = |share: &Share| -> f64 {
+        let Some(name) = &share.backend else { return 0.0 };
+        let towards = |other: &Share| {
+            let Some(other_name) = &other.backend else { return 0.0 };
+            let refused = |a, b| refused(round, a, b).unwrap_or(0.0);
+            other.share * (refused(name, other_name) + refused(other_name, name))
+        };
+        known.iter().map(|other| towards(other)).sum()
+    };
+    let (mut mean, mut square) = (0.0, 0.0);
+    for share in &known {
+        let slope = slope(share);
+        mean += share.share * slope;
+        square += share.share * slope * slope;
+    }
+    let half = Z * ((square - mean * mean).max(0.0) / f64::from(counted.max(1))).sqrt();
+    Some(((expected - half).max(0.0), (expected + half).min(1.0)))
+}
+
+/// The weight of every pair of which something is known, and the part of its tokens refused.
+fn weighted(round: &Round, shares: &[Share]) -> Vec<(f64, f64)> {
+    let servers = round.matrix.cells.iter().filter_map(|cell| {
+        let Issuer::Server(_) = &cell.issuer else { return None };
+        let verifier = share_of(shares, cell.verifier.backend()?)?;
+        Some((verifier, if cell.accepted()? { 0.0 } else { 1.0 }))
+    });
+    let mut all: Vec<(f64, f64)> = servers.collect();
+    for issuer in shares.iter().filter_map(|share| share.backend.as_ref()) {
+        for verifier in shares.iter().filter_map(|share| share.backend.as_ref()) {
+            let weight = share_of(shares, issuer).zip(share_of(shares, verifier));
+            let Some(refused) = refused(round, issuer, verifier) else { continue };
+            all.extend(weight.map(|(issuer, verifier)| (issuer * verifier, refused)));
+        }
+    }
+    all
+}
+
+fn share_of(shares: &[Share], name: &BackendName) -> Option<f64> {
+    shares.iter().find(|share| share.backend.as_ref() == Some(name)).map(|share| share.share)
+}
+
+/// The part of an issuer's fresh tokens that a verifier refuses. A pair that was not tried is as
+/// one whose token has the same key; one token says little where the clocks refuse a part of them.
+fn refused(round: &Round, issuer: &BackendName, verifier: &BackendName) -> Option<f64> {
+    let by_clock = super::clocks::refused_part(round, issuer, verifier).unwrap_or(0.0);
+    let at_verifier = || {
+        let cells = round.matrix.cells.iter();
+        cells.filter(|cell| cell.verifier.backend() == Some(verifier))
+    };
+    let own = at_verifier().find(|cell| cell.issuer.backend() == Some(issuer));
+    let key = round.backend_flow(issuer).and_then(|flow| flow.token.measured()?.kid.as_ref());
+    let alike = || {
+        let same = |cell: &&Cell| key.is_some() && cell.key.as_ref() == key;
+        at_verifier().filter(same).find_map(Cell::accepted)
+    };
+    let accepted = own.and_then(Cell::accepted).or_else(alike)?;
+    if by_clock > 0.0 && by_clock < 1.0 {
+        return Some(by_clock);
+    }
+    Some(if accepted { 0.0 } else { 1.0 })
 }
 
 /// Where one address hides replicas, its cells are a matter of luck; then the keys decide: a token
@@ -115,17 +191,6 @@ fn by_keys(round: &Round) -> Option<f64> {
     let share = |tokens: u32| f64::from(tokens) / f64::from(total);
     let same: f64 = run.keys.iter().map(|count| share(count.tokens).powi(2)).sum();
     (total > 0).then_some(1.0 - same)
-}
-
-fn weight_of(cell: &Cell, shares: &[Share]) -> Option<f64> {
-    let share = |name: &BackendName| {
-        shares.iter().find(|share| share.backend.as_ref() == Some(name)).map(|share| share.share)
-    };
-    let verifier = share(cell.verifier.backend()?)?;
-    match &cell.issuer {
-        Issuer::Route(route) => Some(share(route.backend()?)? * verifier),
-        Issuer::Server(_) => Some(verifier),
-    }
 }
 
 #[cfg(test)]

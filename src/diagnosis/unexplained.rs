@@ -1,60 +1,87 @@
-//! What no rule explains is said, with its evidence: nothing is swept away.
+//! What no cause explains is said, with its evidence: nothing is swept away.
 
-use super::case::{Case, Draft, Impact};
-use super::keys::describe;
-use super::skew;
-use crate::model::{BackendName, CellResult, Confidence, FindingName, Route};
+use super::facts::{Facts, ObservationId, list};
+use super::hypothesis::{Hits, Hypothesis};
+use crate::model::{BackendName, FindingName, Observation, ObservationKind as Kind, Place, Route};
 
-pub(super) fn examine(case: &mut Case<'_>) {
-    let cells: Vec<usize> = case.open_cells().iter().map(|(index, ..)| *index).collect();
-    let flows: Vec<usize> = case.open_flows().iter().map(|(index, _)| *index).collect();
-    if cells.is_empty() && flows.is_empty() {
-        return;
+/// At most so many lines of evidence.
+const LINES: usize = 8;
+
+/// Findings for these observations: one for refusals, one for losses.
+pub(super) fn explain(
+    facts: &Facts<'_>,
+    open: &[ObservationId],
+) -> Vec<(Hypothesis, Vec<ObservationId>)> {
+    let (losses, refusals): (Vec<_>, Vec<_>) =
+        open.iter().copied().partition(|id| facts.observation(*id).reason().is_network());
+    [(FindingName::UnexplainedRefusal, refusals), (FindingName::UnexplainedLoss, losses)]
+        .into_iter()
+        .filter(|(_, ids)| !ids.is_empty())
+        .map(|(name, ids)| (hypothesis(facts, name, &ids), ids))
+        .collect()
+}
+
+fn hypothesis(facts: &Facts<'_>, name: FindingName, ids: &[ObservationId]) -> Hypothesis {
+    let seen: Vec<&Observation> = ids.iter().map(|id| facts.observation(*id)).collect();
+    let mut backends: Vec<BackendName> =
+        seen.iter().filter(|o| accuses(o)).filter_map(|o| o.place.backend().cloned()).collect();
+    backends.sort();
+    backends.dedup();
+    let by_users: Vec<&&Observation> =
+        seen.iter().filter(|o| o.place.involves_balancer()).collect();
+    let only_users = by_users.len() == seen.len();
+    let what = if name == FindingName::UnexplainedLoss { "lost" } else { "refused or failed" };
+    let summary = if only_users {
+        format!(
+            "Requests through the load balancer are {what}, and no node that was asked directly \
+             shows it: what answers there is not among the nodes, or differs from time to time."
+        )
+    } else {
+        let at: Vec<String> = places(&seen);
+        format!("Requests are {what} at {} for no known cause.", list(&at))
+    };
+    let mut evidence: Vec<String> = seen.iter().take(LINES).map(|o| line(o)).collect();
+    if seen.len() > LINES {
+        evidence.push(format!("and {} more observations", seen.len() - LINES));
     }
-    let mut evidence: Vec<String> = cells
-        .iter()
-        .take(6)
-        .filter_map(|index| describe(&case.round.matrix.cells[*index]))
-        .collect();
-    evidence.extend(flows.iter().take(6).filter_map(|index| {
-        let flow = &case.round.flows[*index];
-        let (step, failure) = flow.failure()?;
-        Some(format!("{}: {} failed, {failure}", flow.route, step.as_str()))
-    }));
-    evidence.extend(skew::contradictions(case.round));
-    let failed = case
-        .round
-        .matrix
-        .cells
-        .iter()
-        .filter(|cell| matches!(cell.result, CellResult::Failed { .. }));
-    match failed.count() {
-        0 => {}
-        count => evidence.push(format!("{count} pairs gave no answer about the token")),
-    }
-    let lb = cells.iter().any(|index| case.round.matrix.cells[*index].verifier == Route::Balancer)
-        || flows.iter().any(|index| case.round.flows[*index].route == Route::Balancer);
-    let mut places: Vec<BackendName> = flows
-        .iter()
-        .filter_map(|index| case.round.flows[*index].route.backend().cloned())
-        .collect();
-    places.sort();
-    places.dedup();
-    case.add(
-        Draft {
-            name: FindingName::UnexplainedRefusal,
-            confidence: Confidence::Suspected,
-            impact: if lb { Impact::Refusals } else { Impact::Latent },
-            backends: places,
-            summary: format!(
-                "{} refused pairs and {} failed flows fit no known cause.",
-                cells.len(),
-                flows.len()
-            ),
-            evidence,
-            alternatives: Vec::new(),
-        },
-        &cells,
-        &flows,
-    );
+    evidence.extend(super::clocks::contradictions(facts.round));
+    let hits = if by_users.is_empty() { Hits::Later } else { Hits::Requests };
+    let backends = if only_users { Vec::new() } else { backends };
+    Hypothesis::new(name, backends, summary).suspected(&[]).hits(hits).evidence(evidence)
+}
+
+/// Whether an observation says something of the backend that answered: of a refused pair nobody
+/// knows which of the two is at fault.
+fn accuses(observed: &Observation) -> bool {
+    !matches!(observed.kind, Kind::PairRefused) && matches!(observed.place, Place::Route { .. })
+}
+
+fn places(seen: &[&Observation]) -> Vec<String> {
+    let name = |route: &Route| match route.backend() {
+        Some(name) => name.to_string(),
+        None => "the load balancer".to_owned(),
+    };
+    let mut all: Vec<String> = seen.iter().map(|o| name(o.place.answering())).collect();
+    all.sort();
+    all.dedup();
+    all
+}
+
+/// One observation in words.
+fn line(observed: &Observation) -> String {
+    let place = match &observed.place {
+        Place::Route { route } => route.to_string(),
+        Place::Pair { issuer, verifier } => format!("{issuer} → {verifier}"),
+    };
+    let what = observed
+        .check
+        .map(|check| check.as_str())
+        .or_else(|| observed.step.map(crate::model::Step::as_str))
+        .unwrap_or("request");
+    let numbers = if observed.of > 1 {
+        format!("{} of {} {what} requests: ", observed.count, observed.of)
+    } else {
+        format!("{what}: ")
+    };
+    format!("{place}: {numbers}{}", observed.failure)
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{BackendName, Failure, KeyId};
+use super::{Answer, BackendName, Failure, KeyId, Reason, Step};
 
 /// Events among trials.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -29,16 +29,55 @@ pub struct KeyCount {
     pub tokens: u32,
 }
 
-/// The share of the balancer's answers that one backend gave.
+/// The share of the balancer's answers that one backend gave. A backend whose answers cannot be
+/// told from others' by anything has none: its share is unknown, not zero.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Share {
     /// The backend; none for answers of no backend that is configured.
     pub backend: Option<BackendName>,
     /// 0 to 1.
     pub share: f64,
+    /// The 95 % interval of the share, from how many answers it was counted on.
+    pub interval: Option<(f64, f64)>,
     /// Whether the share was seen (fingerprints tell this backend apart) or is an equal part of
     /// what several indistinguishable backends answered together.
     pub distinct: bool,
+}
+
+/// Which of the two kinds of sampled flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SampledFlow {
+    /// Token and access on connections of their own.
+    Pair,
+    /// As a client makes it.
+    Client,
+}
+
+/// How often a step was tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct StepCount {
+    /// In which kind of flow.
+    pub flow: SampledFlow,
+    /// Which step.
+    pub step: Step,
+    /// How often.
+    pub tried: u32,
+}
+
+/// Sampled requests that failed alike.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SampleFailure {
+    /// In which kind of flow.
+    pub flow: SampledFlow,
+    /// At which step.
+    pub step: Step,
+    /// The first of these failures.
+    pub failure: Failure,
+    /// The answer to the first, if one arrived.
+    pub answer: Option<Answer>,
+    /// How many failed at this step for this reason.
+    pub count: u32,
 }
 
 /// The sampling of one round. The two kinds of flow are never mixed in one figure.
@@ -52,14 +91,67 @@ pub struct BalancerRun {
     pub client_flows: Ratio,
     /// Challenges that name a token endpoint elsewhere than the registry and `allowed_realms`.
     pub foreign_realms: Ratio,
-    /// Flows of either kind that failed otherwise; they count in neither ratio.
-    pub lost: u32,
-    /// The first of those failures.
-    pub first_loss: Option<Failure>,
+    /// How often each step was tried, in each kind of flow.
+    pub tried: Vec<StepCount>,
+    /// What failed in flows of either kind, but for tokens refused with 401 at the access step,
+    /// which are the events of the two ratios above.
+    pub failures: Vec<SampleFailure>,
+    /// The answer to the first token that was refused.
+    pub first_refusal: Option<Answer>,
     /// The signing keys of the tokens that were issued, most frequent first.
     pub keys: Vec<KeyCount>,
     /// The certificates that were presented (SHA-256 of the leaf), with how many connections.
     pub certificates: Vec<(String, u32)>,
     /// The cookie by which the balancer ties a client to a backend, if it sets one.
     pub affinity_cookie: Option<String>,
+}
+
+impl BalancerRun {
+    /// Requests that failed otherwise than by a refused token; they count in neither ratio.
+    pub fn lost(&self) -> u32 {
+        self.failures.iter().map(|failure| failure.count).sum()
+    }
+
+    /// The first of those failures.
+    pub fn first_loss(&self) -> Option<&Failure> {
+        self.failures.first().map(|failure| &failure.failure)
+    }
+
+    /// How often a step was tried in flows of a kind.
+    pub fn tried(&self, flow: SampledFlow, step: Step) -> u32 {
+        let counts = self.tried.iter().filter(|count| count.flow == flow && count.step == step);
+        counts.map(|count| count.tried).sum()
+    }
+
+    /// Requests in all.
+    pub fn requests(&self) -> u32 {
+        self.tried.iter().map(|count| count.tried).sum()
+    }
+
+    /// Requests that the network lost, in flows of either kind.
+    pub fn lost_to_network(&self) -> u32 {
+        let lost = self.failures.iter().filter(|failed| failed.failure.reason.is_network());
+        lost.map(|failed| failed.count).sum()
+    }
+
+    /// Counts a request.
+    pub fn try_step(&mut self, flow: SampledFlow, step: Step, times: u32) {
+        match self.tried.iter_mut().find(|count| count.flow == flow && count.step == step) {
+            Some(count) => count.tried += times,
+            None if times > 0 => self.tried.push(StepCount { flow, step, tried: times }),
+            None => {}
+        }
+    }
+
+    /// Counts a failure with those that are like it.
+    pub fn fail(&mut self, flow: SampledFlow, step: Step, failure: Failure, answer: Option<Answer>) {
+        let alike = |known: &&mut SampleFailure| {
+            let same: Reason = known.failure.reason;
+            (known.flow, known.step, same) == (flow, step, failure.reason)
+        };
+        match self.failures.iter_mut().find(alike) {
+            Some(known) => known.count += 1,
+            None => self.failures.push(SampleFailure { flow, step, failure, answer, count: 1 }),
+        }
+    }
 }

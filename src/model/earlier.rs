@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{BackendName, Confidence, FindingName, KeyId, Neighbour};
+use super::{BackendName, BalancerRun, Confidence, FindingName, KeyId, Neighbour};
 
 /// The memory between the rounds of one registry.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -16,6 +16,27 @@ pub struct Earlier {
     pub open: BTreeMap<FindingName, OpenFinding>,
     /// The other registries, by their newest rounds.
     pub neighbours: Vec<Neighbour>,
+    /// What was sampled through the load balancer over the last [`WINDOW_SECONDS`], oldest first.
+    pub window: Vec<Sampled>,
+}
+
+impl Earlier {
+    /// Since when a finding at these backends lasts; `None` if the round before was free of it.
+    pub fn since(&self, name: FindingName, _backends: &[BackendName]) -> Option<DateTime<Utc>> {
+        self.open.get(&name).map(|open| open.since)
+    }
+}
+
+/// For how long samples are kept: rare failures need more of them than one round takes.
+pub const WINDOW_SECONDS: i64 = 300;
+
+/// The sampling of an earlier round.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sampled {
+    /// When that round began.
+    pub at: DateTime<Utc>,
+    /// What it met.
+    pub run: BalancerRun,
 }
 
 /// A signing key with its history.

@@ -153,6 +153,8 @@ reasons! {
     MissingAccess = "missing_access",
     /// The time of the round was over.
     DeadlineReached = "deadline_reached",
+    /// The prober's own host has no descriptor, port or memory left for a connection.
+    ProberLimit = "prober_limit",
 }
 
 impl fmt::Display for Reason {
@@ -179,6 +181,21 @@ impl Reason {
                 | Self::TooLarge
                 | Self::UnexpectedEncoding
                 | Self::DeadlineReached
+                | Self::ProberLimit
+        )
+    }
+
+    /// Whether the prober itself could not ask, for reasons of its own host: nothing is learned of
+    /// the registry.
+    pub fn is_own(self) -> bool {
+        matches!(self, Self::DeadlineReached | Self::ProberLimit | Self::DnsFailed)
+    }
+
+    /// Whether a gateway or the server behind it failed: 5xx.
+    pub fn is_server_error(self) -> bool {
+        matches!(
+            self,
+            Self::ServerError | Self::BadGateway | Self::Unavailable | Self::GatewayTimeout
         )
     }
 

@@ -131,6 +131,8 @@ finding_names! {
     ProberClockSuspect = "prober-clock-suspect",
     /// A refusal that no other finding explains.
     UnexplainedRefusal = "unexplained-refusal",
+    /// Lost requests or connections that no other finding explains.
+    UnexplainedLoss = "unexplained-loss",
 }
 
 impl fmt::Display for FindingName {
@@ -186,14 +188,17 @@ impl Confidence {
 }
 
 /// The state of a registry or of everything. Ordered: `Critical` is greatest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// No finding above `info`.
+    /// Everything essential was measured, and no finding is above `info`.
     Ok,
     /// A finding of severity `warning`.
     Warning,
-    /// Nothing was measured.
+    /// Too little was measured to say more.
+    #[default]
     Unknown,
     /// A finding of severity `critical`.
     Critical,

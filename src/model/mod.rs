@@ -20,6 +20,7 @@ mod finding;
 mod flow;
 mod matrix;
 mod names;
+mod observation;
 mod outcome;
 mod pools;
 mod public_url;
@@ -35,7 +36,7 @@ mod token;
 mod upload;
 
 pub use answer::{Answer, AuthScheme, Challenge, Family, Version};
-pub use balancer::{BalancerRun, KeyCount, Ratio, Share};
+pub use balancer::{BalancerRun, KeyCount, Ratio, SampleFailure, SampledFlow, Share, StepCount};
 pub use body_limit::{BodyLimit, Bytes};
 pub use carried::{Carried, CheckMatrix, CheckPair};
 pub use check::{
@@ -46,15 +47,16 @@ pub use clock::{ClockDrift, ClockInterval, ClockReading, ClockSource, ClockStatu
 pub use content::{Content, ContentAt, ContentFound};
 pub use directory::{DirectoryLogin, LoginVerdict};
 pub use dns::{DnsAddress, DnsAnswer, DnsRecord, DnsReport, DnsSeen};
-pub use earlier::{Earlier, KeySeen, OpenFinding};
+pub use earlier::{Earlier, KeySeen, OpenFinding, Sampled, WINDOW_SECONDS};
 pub use failure::{Failure, Phase, Reason, Step};
 pub use finding::{Confidence, Finding, FindingName, Severity, Status};
 pub use flow::{Flow, FlowResult, StepReport};
 pub use matrix::{Cell, CellResult, Matrix, Refusal};
 pub use names::{BackendName, Issuer, NameError, RegistryName, Route};
+pub use observation::{Fate, MetBy, Observation, ObservationKind, Place, TraceEntry, Unmeasured};
 pub use outcome::{Outcome, Skipped};
 pub use pools::{Neighbour, PoolsAt, WorkerPools};
-pub use public_url::{Named, Place, UrlSaid};
+pub use public_url::{Named, RedirectTarget, UrlSaid};
 pub use redirect::{BlobRedirects, BlobWay, Fetched};
 pub use replications::{FailedTask, LogAt, Replications, TaskLog};
 pub use round::{Account, Aged, BackendFacts, Borrowed, Census, Certificate, ComponentHealth};

@@ -13,7 +13,7 @@ pub struct UrlSaid {
     pub repository: Outcome<Named>,
     /// Where `/v2` without its slash leads. A proxy that ends TLS before the node may lose the
     /// scheme there, which no client minds.
-    pub slash: Outcome<Place>,
+    pub slash: Outcome<RedirectTarget>,
 }
 
 impl UrlSaid {
@@ -36,7 +36,7 @@ pub struct Named {
 
 /// Where a redirect leads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Place {
+pub struct RedirectTarget {
     /// Scheme and authority, or `/` where it names none.
     pub to: String,
     /// Whether that is the public URL's, or none.

@@ -11,7 +11,7 @@ use super::{
     CellResult, Certificate, Challenge, ClockInterval, ClockReading, ClockSource, Confidence,
     Failure, Family, Finding, FindingName, Flow, FlowResult, Issuer, Judged, KeyCount, KeyId,
     Leeway, Matrix, Outcome, Phase, ProgramFacts, Ratio, Reason, Refusal, RegistryName,
-    RegistryState, ResponseCount, Round, Route, Severity, Share, Snapshot, Status, Step,
+    RegistryState, ResponseCount, Round, Route, SampledFlow, Severity, Share, Snapshot, Status, Step,
     StepReport, Timeline, TokenFacts, Version,
 };
 
@@ -217,6 +217,14 @@ pub(crate) fn fail(round: &mut Round, at: &str, step: Step, reason: Reason) {
     flow.result = FlowResult::Failed { step, failure };
 }
 
+/// Lets so many sampled requests through the balancer fail.
+pub(crate) fn lose(run: &mut BalancerRun, times: u32, reason: Reason) {
+    for _ in 0..times {
+        let failure = Failure { phase: None, reason, detail: "as ordered".into() };
+        run.fail(SampledFlow::Pair, Step::Access, failure, None);
+    }
+}
+
 /// Lets a route sign with another key.
 pub(crate) fn sign_with(round: &mut Round, at: &str, key: &str) {
     let at = route(at);
@@ -257,6 +265,7 @@ pub(crate) fn judged(round: Round, findings: Vec<Finding>) -> Arc<Judged> {
             .map(|name| Share {
                 backend: Some(name.clone()),
                 share: 1.0 / f64::from(count),
+                interval: None,
                 distinct: true,
             })
             .collect(),
@@ -265,6 +274,7 @@ pub(crate) fn judged(round: Round, findings: Vec<Finding>) -> Arc<Judged> {
         leeways: names.into_iter().map(|name| (name, Leeway::Seconds(60.0))).collect(),
         clock_margin: Some(59.4),
         clock_words: vec!["The backends are at most 0.60 s apart.".into()],
+        ..Assessment::default()
     };
     Arc::new(Judged { round, assessment })
 }

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{BackendName, Finding, RegistryName, Round, Route, Share, Status};
+use super::{
+    BackendName, Finding, Observation, RegistryName, Round, Route, Share, Status, TraceEntry,
+    Unmeasured,
+};
 
 /// What a verifier forgives of a clock that is off, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -19,16 +22,24 @@ pub enum Leeway {
 }
 
 /// What was concluded from a round, computed once with it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Assessment {
-    /// The worst severity, as a status.
+    /// The worst severity, or that too little was measured to say `ok`.
     pub status: Status,
     /// Every finding, worst first.
     pub findings: Vec<Finding>,
+    /// Everything unexpected, each with the finding that explains it, as an index of `findings`.
+    pub observations: Vec<(Observation, usize)>,
+    /// What had to be measured and was not.
+    pub unmeasured: Vec<Unmeasured>,
+    /// What became of every hypothesis.
+    pub trace: Vec<TraceEntry>,
     /// The balancer's shares; empty if it was not sampled.
     pub shares: Vec<Share>,
     /// The 401 ratio that the matrix and the shares predict for independent pairs.
     pub expected_unauthorized: Option<f64>,
+    /// The interval of that prediction, from the 95 % intervals of the shares.
+    pub expected_interval: Option<(f64, f64)>,
     /// The 95 % Wilson interval of the measured ratio.
     pub unauthorized_interval: Option<(f64, f64)>,
     /// What each backend forgives.

@@ -18,7 +18,7 @@ use super::settings::Notes;
 use crate::clock::Clock;
 use crate::config::{self, Authority, Backend, Credentials, HostPort, Scheme};
 use crate::model::{
-    Answer, Certificate, Check, ClockSource, DnsRecord, Failure, Issuer, ResponseCount, Route,
+    Answer, Certificate, Check, ClockSource, DnsRecord, Failure, Issuer, Reason, ResponseCount, Route,
     Setting, Step, Timeline, TokenFacts,
 };
 use crate::registry;
@@ -336,7 +336,10 @@ impl<'a> Asker<'a> {
             body: ask.body,
             deadline,
         };
-        let exchange = link.send(request).await;
+        let mut exchange = link.send(request).await;
+        if deadline == self.deadline {
+            own_deadline(&mut exchange);
+        }
         let answer = exchange.result.as_ref().ok().map(|reply| {
             if let Some(memory) = memory {
                 keep_session(memory, &reply.headers);
@@ -495,6 +498,16 @@ impl Tally {
             count: *count,
         };
         self.responses.iter().map(count).collect()
+    }
+}
+
+/// A request that the end of the round cut off says nothing of whoever was asked.
+fn own_deadline(exchange: &mut Exchange) {
+    if let Err(failure) = &mut exchange.result
+        && failure.reason == Reason::Timeout
+    {
+        failure.reason = Reason::DeadlineReached;
+        failure.detail = "the time of this round was over before an answer came".to_owned();
     }
 }
 

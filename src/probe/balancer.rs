@@ -14,8 +14,8 @@ use super::flow;
 use super::matrix;
 use super::token::{self, Endpoint};
 use crate::model::{
-    BalancerRun, Challenge, Failure, Family, Flow, KeyCount, KeyId, Outcome, Phase, Ratio, Reason,
-    Route, Skipped, Step,
+    Answer, BalancerRun, Challenge, Failure, Family, Flow, KeyCount, KeyId, Outcome, Phase, Ratio,
+    Reason, Route, SampledFlow, Skipped, Step,
 };
 
 /// Pairs for each client-like flow.
@@ -34,43 +34,96 @@ const FAR: Duration = Duration::from_millis(300);
 /// only add to its trouble.
 const MAX_LOSSES: u32 = 3;
 
-/// One sample's result.
-enum Sample {
-    Pair {
-        refused: bool,
+/// So many requests that the network lost make the sampling go on: one or two of a hundred may be
+/// chance, and twice as many requests tell.
+const WORTH_A_SECOND_LOOK: u32 = 2;
+
+/// One sample's result, with what its requests met on the way.
+struct Sample {
+    flow: SampledFlow,
+    /// The steps that were tried, each with how often.
+    tried: Vec<(Step, u32)>,
+    failures: Vec<Unexpected>,
+    end: End,
+}
+
+/// A request of a sample that failed.
+struct Unexpected {
+    step: Step,
+    failure: Failure,
+    answer: Option<Answer>,
+}
+
+/// How a sample ended.
+enum End {
+    /// The token was shown, and accepted or refused.
+    Answered {
+        refusal: Option<Box<Answer>>,
         key: Option<KeyId>,
         certificate: Option<String>,
         realms: Ratio,
     },
-    Client {
-        refused: bool,
-    },
     /// A client-like flow whose connection changed without a word of the server: perhaps no
     /// client's flow, and through a balancer another node's.
-    Torn {
-        refused: bool,
-    },
-    Lost(Failure),
+    Torn { refused: bool },
+    /// A step failed otherwise.
+    Lost,
 }
 
-/// Samples the balancer, if its own flow showed a way to a token at all.
-pub(super) async fn sample(asker: &Asker<'_>, lb: &Flow) -> Outcome<BalancerRun> {
+impl Sample {
+    fn new(flow: SampledFlow) -> Self {
+        Self { flow, tried: Vec::new(), failures: Vec::new(), end: End::Lost }
+    }
+
+    fn step(&mut self, step: Step) {
+        self.tried.push((step, 1));
+    }
+
+    fn fail(&mut self, step: Step, failure: Failure, answer: Option<Answer>) {
+        self.failures.push(Unexpected { step, failure, answer });
+    }
+
+    fn ended(mut self, end: End) -> Self {
+        self.end = end;
+        self
+    }
+
+    fn is_lost(&self) -> bool {
+        matches!(self.end, End::Lost)
+    }
+
+    /// Whether something failed for reasons of the prober's own.
+    fn is_own(&self) -> bool {
+        self.failures.iter().any(|failed| failed.failure.reason.is_own())
+    }
+}
+
+/// Samples the balancer. Where its own flow failed and a backend's did not, it is sampled all the
+/// same: one flow through a balancer tells little of the next.
+pub(super) async fn sample(asker: &Asker<'_>, flows: &[Flow]) -> Outcome<BalancerRun> {
     let pairs = asker.registry.balancer.samples;
+    let Some(lb) = flows.iter().find(|flow| flow.route == Route::Balancer) else {
+        return Outcome::Skipped(Skipped::Disabled);
+    };
     if pairs == 0 {
         return Outcome::Skipped(Skipped::Disabled);
     }
     if asker.holds(&Route::Balancer) {
         return Outcome::Skipped(Skipped::BackingOff);
     }
-    let challenge = match &lb.challenge {
-        Outcome::Measured(challenge) => challenge,
-        Outcome::Failed(failure) => return Outcome::Failed(failure.clone()),
-        Outcome::Skipped(reason) => return Outcome::Skipped(*reason),
+    let by_backend = || flows.iter().find(|flow| flow.passed(Step::Token) == Some(true));
+    let challenge = match (&lb.challenge, by_backend().and_then(|flow| flow.challenge.measured())) {
+        (Outcome::Measured(challenge), _) | (_, Some(challenge)) => challenge,
+        (Outcome::Failed(failure), None) => return Outcome::Failed(failure.clone()),
+        (Outcome::Skipped(reason), None) => return Outcome::Skipped(*reason),
     };
-    let family = matrix::family(lb);
     let endpoint = match token::endpoint(asker, &Route::Balancer, challenge) {
         Ok(endpoint) => endpoint,
         Err(failure) => return Outcome::Failed(failure),
+    };
+    let family = match matrix::family(lb) {
+        Family::Unknown => by_backend().map_or(Family::Unknown, matrix::family),
+        family => family,
     };
     let anonymous = lb.token.measured().is_some_and(crate::model::TokenFacts::is_anonymous);
     if anonymous && family == Family::Harbor2 && asker.registry.credentials.is_none() {
@@ -79,16 +132,33 @@ pub(super) async fn sample(asker: &Asker<'_>, lb: &Flow) -> Outcome<BalancerRun>
     // A credential that is refused makes every sample wait for Harbor's 1.5 s and tells nothing.
     if let Some((Step::Token, failure)) = lb.failure()
         && matches!(failure.reason, Reason::Unauthorized | Reason::AnonymousToken)
+        && by_backend().is_none()
     {
         return Outcome::Failed(failure.clone());
     }
     let lanes = if lb.seconds() > FAR.as_secs_f64() { FAR_LANES } else { 1 };
+    let batch = |seed| flow::boxed(batch(asker, &endpoint, family, (lanes, pairs, seed)));
+    let mut samples = batch(asker.seed).await;
+    let run = sum(&samples);
+    if run.lost_to_network() >= WORTH_A_SECOND_LOOK && !asker.is_over() {
+        samples.extend(batch(asker.seed.rotate_left(17)).await);
+    }
+    Outcome::Measured(sum(&samples))
+}
+
+/// Takes so many pairs, and the client-like flows that belong to them, in so many lanes at once.
+async fn batch(
+    asker: &Asker<'_>,
+    endpoint: &Endpoint,
+    family: Family,
+    (lanes, pairs, seed): (usize, u32, u64),
+) -> Vec<Sample> {
     let mut plans = vec![Vec::new(); lanes];
-    for (index, plan) in plan(asker.backends.len(), pairs, asker.seed).into_iter().enumerate() {
+    for (index, plan) in plan(asker.backends.len(), pairs, seed).into_iter().enumerate() {
         plans[index % lanes].push(plan);
     }
-    let lanes = plans.into_iter().map(|plan| flow::boxed(lane(asker, &endpoint, family, plan)));
-    Outcome::Measured(sum(join_all(lanes).await.into_iter().flatten()))
+    let lanes = plans.into_iter().map(|plan| flow::boxed(lane(asker, endpoint, family, plan)));
+    join_all(lanes).await.into_iter().flatten().collect()
 }
 
 /// What a lane does next.
@@ -143,9 +213,9 @@ async fn lane(
             Next::Pair { dummies } => pair(asker, endpoint, family, dummies).await,
             Next::Client => client(asker, family).await,
         };
-        losses = if matches!(sample, Sample::Lost(_)) { losses + 1 } else { 0 };
-        // Time's end is nobody's failure.
-        if matches!(&sample, Sample::Lost(_)) && asker.is_over() {
+        losses = if sample.is_lost() { losses + 1 } else { 0 };
+        // Time's end, or a limit of this host, is nobody's failure.
+        if sample.is_own() || (sample.is_lost() && asker.is_over()) {
             break;
         }
         samples.push(sample);
@@ -155,74 +225,98 @@ async fn lane(
 
 async fn pair(asker: &Asker<'_>, endpoint: &Endpoint, family: Family, dummies: usize) -> Sample {
     let route = &Route::Balancer;
+    let mut sample = Sample::new(SampledFlow::Pair);
     let mut link = endpoint.link(asker);
+    sample.step(Step::Token);
     let (asked, token) = token::token(asker, link.as_mut(), endpoint, family).await;
     let token = match token {
         Ok(token) => token,
-        Err(unusable) => return Sample::Lost(unusable.failure),
+        Err(unusable) => {
+            sample.fail(Step::Token, unusable.failure, asked.answer);
+            return sample;
+        }
     };
     let certificate = asked.exchange.certificate.map(|peer| peer.fingerprint());
     let mut realms = Ratio::default();
     for _ in 0..dummies {
         let mut link = asker.link(route);
-        let (_, challenge) = flow::challenge(asker, link.as_mut(), route).await;
-        realms.trials += u32::from(challenge.is_ok());
-        realms.events += u32::from(challenge.is_ok_and(|c| is_foreign(asker, &c)));
+        sample.step(Step::Challenge);
+        match flow::challenge(asker, link.as_mut(), route).await {
+            (_, Ok(challenge)) => {
+                realms.trials += 1;
+                realms.events += u32::from(is_foreign(asker, &challenge));
+            }
+            (asked, Err(failure)) => sample.fail(Step::Challenge, failure, asked.answer),
+        }
     }
     let mut link = asker.link(route);
-    let (_, failure) =
+    sample.step(Step::Access);
+    let (asked, failure) =
         flow::access(asker, link.as_mut(), route, Step::Access, "/v2/", &token).await;
-    match refused(failure) {
-        Ok(refused) => Sample::Pair { refused, key: token.facts.kid.clone(), certificate, realms },
-        Err(failure) => Sample::Lost(failure),
+    let key = token.facts.kid.clone();
+    match refusal(asked, failure) {
+        Ok(refusal) => sample.ended(End::Answered { refusal, key, certificate, realms }),
+        Err((failure, answer)) => {
+            sample.fail(Step::Access, failure, answer);
+            sample
+        }
     }
 }
 
 async fn client(asker: &Asker<'_>, family: Family) -> Sample {
     let route = &Route::Balancer;
+    let mut sample = Sample::new(SampledFlow::Client);
     let mut link = asker.link(route);
+    sample.step(Step::Challenge);
     let (first, challenge) = flow::challenge(asker, link.as_mut(), route).await;
     // A client goes where this very challenge sends it, not where the first one did.
     let endpoint = match challenge.and_then(|c| token::endpoint(asker, route, &c)) {
         Ok(endpoint) => endpoint,
-        Err(failure) => return Sample::Lost(failure),
+        Err(failure) => {
+            sample.fail(Step::Challenge, failure, first.answer);
+            return sample;
+        }
     };
     let endpoint = &endpoint;
-    let mut on_link = vec![first];
-    let token = match &endpoint.issuer {
-        crate::model::Issuer::Route(_) => {
-            let (asked, token) = token::token(asker, link.as_mut(), endpoint, family).await;
-            on_link.push(asked);
-            token
-        }
-        crate::model::Issuer::Server(_) => {
-            let mut server = endpoint.link(asker);
-            token::token(asker, server.as_mut(), endpoint, family).await.1
-        }
+    sample.step(Step::Token);
+    let on_route = matches!(endpoint.issuer, crate::model::Issuer::Route(_));
+    let (second, token) = if on_route {
+        token::token(asker, link.as_mut(), endpoint, family).await
+    } else {
+        let mut server = endpoint.link(asker);
+        token::token(asker, server.as_mut(), endpoint, family).await
     };
     let token = match token {
         Ok(token) => token,
-        Err(unusable) => return Sample::Lost(unusable.failure),
+        Err(unusable) => {
+            sample.fail(Step::Token, unusable.failure, second.answer);
+            return sample;
+        }
     };
+    sample.step(Step::Access);
     let (last, failure) =
         flow::access(asker, link.as_mut(), route, Step::Access, "/v2/", &token).await;
-    on_link.push(last);
-    match refused(failure) {
-        Ok(refused) if is_torn(&on_link) => Sample::Torn { refused },
-        Ok(refused) => Sample::Client { refused },
-        Err(failure) => Sample::Lost(failure),
+    let torn = if on_route { is_torn(&[&first, &second, &last]) } else { is_torn(&[&first, &last]) };
+    let (key, certificate, realms) = (None, None, Ratio::default());
+    match refusal(last, failure) {
+        Ok(refusal) if torn => sample.ended(End::Torn { refused: refusal.is_some() }),
+        Ok(refusal) => sample.ended(End::Answered { refusal, key, certificate, realms }),
+        Err((failure, answer)) => {
+            sample.fail(Step::Access, failure, answer);
+            sample
+        }
     }
 }
 
 /// Whether a later request of a link went over a connection of its own, which the answer before had
 /// not announced: the pool had not yet taken the first one back.
-fn is_torn(on_link: &[Asked]) -> bool {
-    let closes = |asked: &Asked| {
+fn is_torn(on_link: &[&Asked]) -> bool {
+    let closes = |asked: &&Asked| {
         let header = asked.reply().and_then(|reply| reply.headers.get(http::header::CONNECTION));
         let said = header.and_then(|value| value.to_str().ok()).unwrap_or_default();
         said.split(',').any(|option| option.trim().eq_ignore_ascii_case("close"))
     };
-    let anew = |asked: &Asked| asked.timeline().phase(Phase::Connect).is_some();
+    let anew = |asked: &&Asked| asked.timeline().phase(Phase::Connect).is_some();
     on_link.windows(2).any(|two| matches!(two, [before, after] if anew(after) && !closes(before)))
 }
 
@@ -232,44 +326,56 @@ fn is_foreign(asker: &Asker<'_>, challenge: &Challenge) -> bool {
     endpoint.is_err_and(|failure| failure.reason == Reason::RealmNotAllowed)
 }
 
-fn refused(failure: Option<Failure>) -> Result<bool, Failure> {
+/// The answer that refused the token, none if it was accepted; else what was met instead.
+fn refusal(
+    asked: Asked,
+    failure: Option<Failure>,
+) -> Result<Option<Box<Answer>>, (Failure, Option<Answer>)> {
     match failure {
-        None => Ok(false),
-        Some(failure) if failure.reason == Reason::Unauthorized => Ok(true),
-        Some(failure) => Err(failure),
+        None => Ok(None),
+        Some(failure) if failure.reason == Reason::Unauthorized => {
+            Ok(Some(Box::new(asked.answer.unwrap_or_default())))
+        }
+        Some(failure) => Err((failure, asked.answer)),
     }
 }
 
-fn sum(samples: impl Iterator<Item = Sample>) -> BalancerRun {
+fn sum(samples: &[Sample]) -> BalancerRun {
     let (mut run, mut torn) = (BalancerRun::default(), Ratio::default());
     let mut keys: BTreeMap<KeyId, u32> = BTreeMap::new();
     let mut certificates: BTreeMap<String, u32> = BTreeMap::new();
     for sample in samples {
-        match sample {
-            Sample::Pair { refused, key, certificate, realms } => {
+        for (step, times) in &sample.tried {
+            run.try_step(sample.flow, *step, *times);
+        }
+        for failed in &sample.failures {
+            run.fail(sample.flow, failed.step, failed.failure.clone(), failed.answer.clone());
+        }
+        match &sample.end {
+            End::Answered { refusal, key, certificate, realms } => {
                 run.foreign_realms.events += realms.events;
                 run.foreign_realms.trials += realms.trials;
-                run.pairs.trials += 1;
-                run.pairs.events += u32::from(refused);
-                if let Some(key) = key {
-                    *keys.entry(key).or_default() += 1;
+                let ratio = match sample.flow {
+                    SampledFlow::Pair => &mut run.pairs,
+                    SampledFlow::Client => &mut run.client_flows,
+                };
+                ratio.trials += 1;
+                ratio.events += u32::from(refusal.is_some());
+                if run.first_refusal.is_none() {
+                    run.first_refusal = refusal.as_deref().cloned();
                 }
-                if let Some(certificate) = certificate {
-                    *certificates.entry(certificate).or_default() += 1;
+                for key in key.iter() {
+                    *keys.entry(key.clone()).or_default() += 1;
+                }
+                for certificate in certificate.iter() {
+                    *certificates.entry(certificate.clone()).or_default() += 1;
                 }
             }
-            Sample::Client { refused } => {
-                run.client_flows.trials += 1;
-                run.client_flows.events += u32::from(refused);
-            }
-            Sample::Torn { refused } => {
+            End::Torn { refused } => {
                 torn.trials += 1;
-                torn.events += u32::from(refused);
+                torn.events += u32::from(*refused);
             }
-            Sample::Lost(failure) => {
-                run.lost += 1;
-                run.first_loss.get_or_insert(failure);
-            }
+            End::Lost => {}
         }
     }
     // Where no flow keeps its connection, the balancer ends them, and a client's as well.
@@ -289,14 +395,19 @@ mod tests {
 
     #[test]
     fn torn_flows_count_only_where_no_flow_keeps_its_connection() {
-        let (kept, torn) =
-            (|refused| Sample::Client { refused }, |refused| Sample::Torn { refused });
+        let of = |end| Sample { end, ..Sample::new(SampledFlow::Client) };
+        let kept = |refused: bool| {
+            let refusal = refused.then(Box::default);
+            let (key, certificate, realms) = (None, None, Ratio::default());
+            of(End::Answered { refusal, key, certificate, realms })
+        };
+        let torn = |refused| of(End::Torn { refused });
         for (samples, trials, events) in [
             (vec![kept(false), torn(true), kept(true)], 2, 1),
             (vec![torn(true), torn(false), torn(true)], 3, 2),
             (vec![], 0, 0),
         ] {
-            assert_eq!(sum(samples.into_iter()).client_flows, Ratio { events, trials });
+            assert_eq!(sum(&samples).client_flows, Ratio { events, trials });
         }
     }
 

@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::config::{self, Backend};
 use crate::model::{
     Account, Aged, BackendFacts, BackendName, BalancerRun, Borrowed, Census, Checks, Flow, Matrix,
-    Outcome, Round, Route, Skipped,
+    Outcome, Round, Route,
 };
 use crate::transport::Wire;
 
@@ -203,12 +203,7 @@ async fn rest(
     let census = suspicion::census(asker, &rows, &matrix).await;
 
     progress(Progress::Ladder(refused.len()));
-    let sampling = async {
-        match flows.iter().find(|flow| flow.route == Route::Balancer) {
-            Some(lb) => balancer::sample(asker, lb).await,
-            None => Outcome::Skipped(Skipped::Disabled),
-        }
-    };
+    let sampling = balancer::sample(asker, flows);
     let ladder = flow::boxed(matrix::ladder(asker, &mut matrix, refused));
     let (balancer, ()) = join(flow::boxed(sampling), ladder).await;
     let (flows, checks) = (Vec::new(), Checks::default());

@@ -164,7 +164,7 @@ fn hostile() -> Judged {
         token.kid = Some(KeyId::from_wire(HOSTILE));
     }
     if let Outcome::Measured(run) = &mut judged.round.balancer {
-        run.first_loss = Some(failure.clone());
+        run.fail(SampledFlow::Pair, Step::Token, failure.clone(), None);
         run.affinity_cookie = Some(HOSTILE.to_owned());
     }
     for cell in &mut judged.round.matrix.cells {

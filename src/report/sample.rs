@@ -91,7 +91,7 @@ pub(super) fn healthy(backends: usize) -> Judged {
     #[expect(clippy::cast_precision_loss, reason = "a handful of backends")]
     let share = 1.0 / backends as f64;
     let shares =
-        names.iter().map(|name| Share { backend: Some(name.clone()), share, distinct: true });
+        names.iter().map(|name| Share { backend: Some(name.clone()), share, interval: None, distinct: true });
     Judged {
         round: Round {
             registry: RegistryName::parse("main").unwrap(),
@@ -246,12 +246,17 @@ pub(super) fn key_mismatch(backends: usize, guilty: usize) -> Judged {
     judged.round.balancer = Outcome::Measured(BalancerRun {
         pairs: Ratio { events: 9, trials: 20 },
         client_flows: Ratio { events: 6, trials: 10 },
-        lost: 1,
-        first_loss: Some(Failure {
-            phase: Some(Phase::Wait),
-            reason: Reason::ConnectionReset,
-            detail: "closed after 0 bytes".to_owned(),
-        }),
+        failures: vec![SampleFailure {
+            flow: SampledFlow::Pair,
+            step: Step::Access,
+            failure: Failure {
+                phase: Some(Phase::Wait),
+                reason: Reason::ConnectionReset,
+                detail: "closed after 0 bytes".to_owned(),
+            },
+            answer: None,
+            count: 1,
+        }],
         ..BalancerRun::default()
     });
     judged.assessment.expected_unauthorized = Some(0.444_444_4);

@@ -14,7 +14,7 @@ use super::super::ask::{Ask, Asked, Asker, Auth};
 use super::super::{flow, token};
 use crate::config::Authority;
 use crate::model::{
-    Answer, AuthScheme, Challenge, Check, Failure, Flow, Named, OfRoute, Outcome, Place, Skipped,
+    Answer, AuthScheme, Challenge, Check, Failure, Flow, Named, OfRoute, Outcome, RedirectTarget, Skipped,
     UrlSaid,
 };
 use crate::transport::Link;
@@ -81,7 +81,7 @@ async fn challenge(
 }
 
 /// Where `/v2` leads.
-async fn slash(asker: &Asker<'_>, link: &mut dyn Link, own: &Flow) -> Outcome<Place> {
+async fn slash(asker: &Asker<'_>, link: &mut dyn Link, own: &Flow) -> Outcome<RedirectTarget> {
     let asked = get(asker, link, own, "/v2").await;
     match flow::outcome(&asked).and_then(|answer| place(asker, answer)) {
         Ok(place) => Outcome::Measured(place),
@@ -89,12 +89,12 @@ async fn slash(asker: &Asker<'_>, link: &mut dyn Link, own: &Flow) -> Outcome<Pl
     }
 }
 
-fn place(asker: &Asker<'_>, answer: &Answer) -> Result<Place, Failure> {
+fn place(asker: &Asker<'_>, answer: &Answer) -> Result<RedirectTarget, Failure> {
     match &answer.location {
         Some(to) if (300..400).contains(&answer.status) => {
             let is_home = |at: Authority| at == *asker.registry.url.authority();
             let public = to == "/" || Authority::of_url(to).is_ok_and(is_home);
-            Ok(Place { to: to.clone(), public })
+            Ok(RedirectTarget { to: to.clone(), public })
         }
         // A proxy may know a shorter way than its servers do.
         _ => Err(flow::unexpected(answer, "a redirect to /v2/")),

@@ -59,8 +59,7 @@ fn broken() -> Arc<Judged> {
         if let Outcome::Measured(run) = &mut round.balancer {
             run.pairs = Ratio { events: 9, trials: 20 };
             run.client_flows = Ratio { events: 7, trials: 20 };
-            run.lost = 2;
-            run.first_loss = Some(Failure::of_answer(Reason::GatewayTimeout, ""));
+            sample::lose(run, 2, Reason::GatewayTimeout);
             run.affinity_cookie = Some("SERVERID".into());
         }
     });
@@ -87,7 +86,7 @@ fn broken() -> Arc<Judged> {
     let mut judged = Arc::unwrap_or_clone(judged);
     judged.assessment.expected_unauthorized = Some(0.444);
     judged.assessment.unauthorized_interval = Some((0.258, 0.658));
-    judged.assessment.shares.push(Share { backend: None, share: 0.05, distinct: true });
+    judged.assessment.shares.push(Share { backend: None, share: 0.05, interval: None, distinct: true });
     judged.assessment.shares[1].distinct = false;
     judged.assessment.clock_margin = Some(-3.1);
     Arc::new(judged)

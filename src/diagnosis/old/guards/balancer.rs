@@ -42,7 +42,7 @@ fn the_balancer_is_blamed_only_for_what_no_node_does() {
             |r| {
                 if let Outcome::Measured(run) = &mut r.balancer {
                     let reason = Reason::BadGateway;
-                    run.lost = 3;
+                    sample::lose(run, 3, Reason::ConnectionReset);
                     run.first_loss =
                         Some(Failure { phase: None, reason, detail: "502".to_owned() });
                 }
@@ -54,7 +54,7 @@ fn the_balancer_is_blamed_only_for_what_no_node_does() {
             |r| {
                 if let Outcome::Measured(run) = &mut r.balancer {
                     let reason = Reason::Timeout;
-                    run.lost = 3;
+                    sample::lose(run, 3, Reason::ConnectionReset);
                     run.first_loss =
                         Some(Failure { phase: None, reason, detail: "late".to_owned() });
                 }
@@ -160,7 +160,7 @@ fn gone(round: &mut Round, at: &str) {
 
 fn lose(round: &mut Round) {
     if let Outcome::Measured(run) = &mut round.balancer {
-        run.lost = 3;
+        sample::lose(run, 3, Reason::ConnectionReset);
         let reason = Reason::BadGateway;
         run.first_loss = Some(Failure { phase: None, reason, detail: "502".to_owned() });
     }

@@ -81,7 +81,7 @@ pub(super) fn blind(case: &mut Case<'_>) {
     let led = |backend: &BackendName| {
         case.shares.iter().any(|share| share.backend.as_ref() == Some(backend) && share.share > 0.0)
     };
-    let lost = case.sampling().map_or(0, |run| run.lost);
+    let lost = case.sampling().map_or(0, |run| run.lost());
     let led_to: Vec<BackendName> = backends.iter().filter(|name| led(name)).cloned().collect();
     if case.lb_fails() || (lost < 2 && led_to.is_empty()) {
         return;
@@ -170,7 +170,7 @@ mod tests {
         let round = sample::bent(&["a", "b"], |round| {
             sample::fail(round, "b", Step::Challenge, Reason::ConnectionRefused);
             if let Outcome::Measured(run) = &mut round.balancer {
-                run.lost = 9;
+                sample::lose(run, 9, Reason::ConnectionReset);
             }
         });
         let open = |seconds| {
@@ -184,7 +184,7 @@ mod tests {
         assert!(!has(&round, &Earlier::default()));
         let mut spared = round.clone();
         if let Outcome::Measured(run) = &mut spared.balancer {
-            run.lost = 0;
+            sample::lose(run, 0, Reason::ConnectionReset);
         }
         assert!(!has(&spared, &open(75)), "nobody is led there any more");
         let mut failing = round.clone();
@@ -220,7 +220,7 @@ mod tests {
         // Errors of no known node are no node's that a check should have seen.
         let nobodys = sample::bent(&["a", "b"], |round| {
             if let Outcome::Measured(run) = &mut round.balancer {
-                run.lost = 9;
+                sample::lose(run, 9, Reason::ConnectionReset);
                 let failure = Failure::of_answer(Reason::BadGateway, "502");
                 run.first_loss = Some(failure);
             }

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use super::catalogue;
-use super::statistics;
+use super::super::catalogue;
+use super::super::statistics;
 use crate::model::{
     BackendFacts, BackendName, BalancerRun, Cell, CellResult, Confidence, Earlier, Family, Finding,
     FindingName, Flow, KeyId, Outcome, Refusal, Round, Route, Severity, Share, Skipped,
@@ -227,7 +227,7 @@ impl<'a> Case<'a> {
         let lost = in_matrix
             + usize::from(self.round.matrix.cells.iter().any(no_token))
             + self.lost_at_first()
-            + self.sampling().map_or(0, |run| usize::try_from(run.lost).unwrap_or(usize::MAX));
+            + self.sampling().map_or(0, |run| usize::try_from(run.lost()).unwrap_or(usize::MAX));
         let misled = |run: &BalancerRun| run.foreign_realms.events > 0;
         self.lb_fails() || lost >= 2 || self.sampling().is_some_and(misled)
     }
@@ -239,7 +239,7 @@ impl<'a> Case<'a> {
         let Some(reason) = self.round.balancer_flow().and_then(lost) else { return 0 };
         let unsampled = self
             .sampling()
-            .is_none_or(|run| run.pairs.trials + run.client_flows.trials + run.lost == 0);
+            .is_none_or(|run| run.pairs.trials + run.client_flows.trials + run.lost() == 0);
         let mut backends = self.round.flows.iter().filter(|flow| flow.route.backend().is_some());
         let alike = |flow: &Flow| flow.failure().is_some_and(|(_, why)| why.reason == reason);
         if unsampled && backends.any(alike) { 2 } else { 1 }
@@ -289,10 +289,10 @@ impl<'a> Case<'a> {
                  endpoint.",
                 run.foreign_realms.events, run.foreign_realms.trials
             ),
-            (Impact::BackendLoss, Some(run)) if run.lost > 0 => format!(
+            (Impact::BackendLoss, Some(run)) if run.lost() > 0 => format!(
                 "Through the load balancer {} of {} flows were lost: it still sends users there.",
-                run.lost,
-                run.lost + run.pairs.trials + run.client_flows.trials
+                run.lost(),
+                run.lost() + run.pairs.trials + run.client_flows.trials
             ),
             (Impact::Refusals, _) if self.users_are_refused() => {
                 "Logins, pulls and pushes through the load balancer are refused with 401."

@@ -3,7 +3,7 @@
 
 use super::case::{Case, Draft, Impact, list};
 use crate::model::{
-    BackendName, Confidence, FindingName, Named, OfRoute, Outcome, Place, Route, UrlSaid,
+    BackendName, Confidence, FindingName, Named, OfRoute, Outcome, RedirectTarget, Route, UrlSaid,
 };
 
 pub(super) fn examine(case: &mut Case<'_>) {
@@ -172,7 +172,7 @@ fn evidence(case: &Case<'_>, odd: &[Odd<'_>]) -> Vec<String> {
 fn add_evidence(case: &mut Case<'_>, said: &[OfRoute<UrlSaid>]) {
     let url = &case.round.url;
     let astray = |at: &OfRoute<UrlSaid>| {
-        let Outcome::Measured(Place { to, public: false }) = &at.value.measured()?.slash else {
+        let Outcome::Measured(RedirectTarget { to, public: false }) = &at.value.measured()?.slash else {
             return None;
         };
         Some(format!("{}: /v2 without its slash leads to {to}; expected {url}", at.route))
@@ -189,7 +189,7 @@ mod tests {
     use super::super::assess;
     use crate::model::sample::{bent, route};
     use crate::model::{
-        BackendName, Checked, Failure, Finding, Named, OfRoute, Outcome, Place, Reason, Round,
+        BackendName, Checked, Failure, Finding, Named, OfRoute, Outcome, RedirectTarget, Reason, Round,
         Skipped, UrlSaid,
     };
 
@@ -204,7 +204,7 @@ mod tests {
 
     /// What every route says, given as `/v2/` and repository of it.
     fn said(round: &mut Round, routes: &[(&str, &str, &str)]) {
-        let slash = Place { to: "https://hub.example.com".into(), public: true };
+        let slash = RedirectTarget { to: "https://hub.example.com".into(), public: true };
         let of = |(at, base, repository): &(&str, &str, &str)| OfRoute {
             route: route(at),
             value: Outcome::Measured(UrlSaid {
@@ -313,7 +313,7 @@ mod tests {
                 for at in all {
                     if let Outcome::Measured(said) = &mut at.value {
                         let to = "http://hub.example.com".to_owned();
-                        said.slash = Outcome::Measured(Place { to, public: false });
+                        said.slash = Outcome::Measured(RedirectTarget { to, public: false });
                     }
                 }
             }

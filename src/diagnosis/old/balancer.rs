@@ -132,15 +132,15 @@ fn by_elimination(case: &mut Case<'_>) {
 
 /// Samples that ended in server errors although every route's own flow passed.
 fn sampled_errors(case: &mut Case<'_>) {
-    let Some(run) = case.sampling().filter(|run| run.lost >= 2) else { return };
-    let Some(failure) = run.first_loss.as_ref().filter(|failure| is_5xx(failure.reason)) else {
+    let Some(run) = case.sampling().filter(|run| run.lost() >= 2) else { return };
+    let Some(failure) = run.first_loss().filter(|failure| is_5xx(failure.reason)) else {
         return;
     };
     // A backend that fails by itself is the cause of what the sampling meets of it.
     if case.findings.iter().any(|finding| finding.severity == Severity::Critical) {
         return;
     }
-    let evidence = vec![format!("{} samples were lost; the first: {failure}", run.lost)];
+    let evidence = vec![format!("{} samples were lost; the first: {failure}", run.lost())];
     case.add(
         Draft {
             name: FindingName::ServerErrors,

@@ -346,7 +346,7 @@ fn any_round() -> impl Strategy<Value = Round> {
                     family(r, name, kinds[kind]);
                 }
                 if let Outcome::Measured(run) = &mut r.balancer {
-                    (run.pairs.events, run.lost) = (refused, lost);
+                    (run.pairs.events, run.lost()) = (refused, lost);
                     run.keys[0].key = KeyId::from_wire(if known { KEY } else { "stray" });
                 }
             })

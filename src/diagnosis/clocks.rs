@@ -1,0 +1,331 @@
+//! What the measured clocks mean for tokens: how many of an issuer's fresh ones a verifier will
+//! refuse, and when a drift will have used up what is forgiven.
+//!
+//! A token says the second it was issued in, cut to whole seconds. An issuer that is ahead of a
+//! verifier by s, beyond what is forgiven and the way from one to the other, makes tokens of which
+//! that part of a second is not valid yet.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::facts::{Facts, list};
+use super::leeway::{ahead, checking_clock, issued, issuing_clock, leeway};
+use crate::model::{
+    BackendFacts, BackendName, Cell, CellResult, ClockInterval, ClockSource, Family, Leeway,
+    Outcome, Round,
+};
+
+/// Clocks that nobody would call wrong differ by so much, and a token's way from issuer to
+/// verifier hides as much: less than one refusal in a hundred follows.
+const HARMLESS_SECONDS: f64 = 0.015;
+
+/// A drift that uses up what is forgiven within so many days is said.
+const SOON_DAYS: f64 = 60.0;
+
+/// How many of an issuer's fresh tokens a verifier will refuse, by their clocks.
+pub(super) struct Prediction<'a> {
+    pub(super) issuer: &'a BackendName,
+    pub(super) verifier: &'a BackendName,
+    /// How far the issuer is ahead.
+    pub(super) ahead: ClockInterval,
+    /// What is forgiven of it, in seconds.
+    forgiven: f64,
+}
+
+impl Prediction<'_> {
+    /// The least part of the tokens that is refused.
+    pub(super) fn least(&self) -> f64 {
+        (self.ahead.lower() - self.forgiven - HARMLESS_SECONDS).clamp(0.0, 1.0)
+    }
+
+    /// The greatest part that is refused, if a token arrives in no time.
+    pub(super) fn most(&self) -> f64 {
+        (self.ahead.upper() - self.forgiven).clamp(0.0, 1.0)
+    }
+}
+
+/// The prediction for every pair of different backends whose clocks and leeway are known.
+pub(super) fn predictions(round: &Round) -> Vec<Prediction<'_>> {
+    let mut all = Vec::new();
+    for verifier in &round.backends {
+        let Leeway::Seconds(seconds) = leeway(verifier) else { continue };
+        for issuer in round.backends.iter().filter(|issuer| issuer.name != verifier.name) {
+            let Some(ahead) = ahead(round, &issuer.name, &verifier.name) else { continue };
+            let forgiven = seconds + early(round, &issuer.name);
+            let (issuer, verifier) = (&issuer.name, &verifier.name);
+            all.push(Prediction { issuer, verifier, ahead, forgiven });
+        }
+    }
+    all
+}
+
+/// How long before its issue a token is valid already; some token servers grant that.
+fn early(round: &Round, issuer: &BackendName) -> f64 {
+    let token = round.backend_flow(issuer).and_then(|flow| flow.token.measured());
+    let early = token.and_then(|token| token.issued_at?.checked_sub(token.not_before?));
+    early.and_then(|seconds| i32::try_from(seconds).ok()).map_or(0.0, |s| f64::from(s.max(0)))
+}
+
+/// The pairs whose tokens will be refused, by the clocks alone.
+pub(super) fn refusing(round: &Round) -> Vec<Prediction<'_>> {
+    let all = predictions(round).into_iter();
+    // Where all tokens would be refused and one passed, the verifier forgives more than known.
+    all.filter(|it| it.least() > 0.0 && !(it.least() >= 1.0 && passed(round, it))).collect()
+}
+
+/// Whether that follows from the issuers' own word of their time, without any proxy's `Date`.
+pub(super) fn is_certain(round: &Round, refusing: &[Prediction<'_>]) -> bool {
+    refusing.iter().all(|it| {
+        let (issues, checks) = (issued(round, it.issuer), issued(round, it.verifier));
+        issues.zip(checks).is_some_and(|(issues, checks)| {
+            issues.minus(checks).lower() > it.forgiven + HARMLESS_SECONDS
+        })
+    })
+}
+
+/// The part of an issuer's fresh tokens that a verifier refuses for their time, as the clocks'
+/// middles have it; `None` where they are not known.
+pub(super) fn refused_part(
+    round: &Round,
+    issuer: &BackendName,
+    verifier: &BackendName,
+) -> Option<f64> {
+    let all = predictions(round);
+    let it = all.iter().find(|it| (it.issuer, it.verifier) == (issuer, verifier))?;
+    if it.least() <= 0.0 {
+        return Some(0.0);
+    }
+    Some((it.ahead.middle() - it.forgiven).clamp(0.0, 1.0))
+}
+
+/// How far the issuer of a pair of backends is ahead of its verifier beyond what that forgives, as
+/// an interval in seconds; `None` where a clock or the leeway is not known.
+pub(super) fn beyond(facts: &Facts<'_>, cell: &Cell) -> Option<ClockInterval> {
+    let (issuer, verifier) = (cell.issuer.backend()?, cell.verifier.backend()?);
+    let Leeway::Seconds(seconds) = leeway(facts.round.backend(verifier)?) else { return None };
+    let forgiven = seconds + early(facts.round, issuer);
+    let ahead = ahead(facts.round, issuer, verifier)?;
+    Some(ClockInterval::between(ahead.lower() - forgiven, ahead.upper() - forgiven))
+}
+
+/// The clocks of these backends against the prober's, a line each.
+pub(super) fn lines(facts: &Facts<'_>, edges: &[(&BackendName, &BackendName)]) -> Vec<String> {
+    let names: BTreeSet<&BackendName> = edges.iter().flat_map(|(a, b)| [*a, *b]).collect();
+    let text = |clock: ClockInterval| {
+        format!("{:+.4} s ± {:.1} ms", clock.middle(), clock.width() * 500.0)
+    };
+    let line = |name: &BackendName| {
+        let issues = issuing_clock(facts.round, name)?;
+        let checks = checking_clock(facts.round, name)?;
+        let tolerates = match facts.round.backend(name).map(leeway) {
+            Some(Leeway::Seconds(seconds)) if seconds > 0.0 => format!("tolerates {seconds:.0} s"),
+            Some(Leeway::Seconds(_)) => "tolerates no clock difference".to_owned(),
+            _ => "tolerates an unknown difference".to_owned(),
+        };
+        let clocks = if issues == checks {
+            format!("clock {}", text(issues))
+        } else {
+            format!("issues at {}, checks at {}", text(issues), text(checks))
+        };
+        Some(format!("{name}: {clocks} against the prober, {tolerates}"))
+    };
+    names.into_iter().filter_map(line).collect()
+}
+
+fn passed(round: &Round, it: &Prediction<'_>) -> bool {
+    round.matrix.cells.iter().any(|cell| {
+        let pair = (cell.issuer.backend(), cell.verifier.backend());
+        pair == (Some(it.issuer), Some(it.verifier)) && cell.result == CellResult::Accepted
+    })
+}
+
+/// What the clocks of a round mean, in words: who refuses how much of whose tokens, or how near
+/// to each other all are, and what a drift will do.
+pub(super) fn words(round: &Round) -> Vec<String> {
+    let all = predictions(round);
+    let refusing: Vec<Prediction<'_>> =
+        predictions(round).into_iter().filter(|it| it.least() > 0.0).collect();
+    let mut words = refusals(round, &refusing);
+    if refusing.is_empty() && !all.is_empty() {
+        let apart = all.iter().map(|it| it.ahead.upper()).fold(0.0, f64::max);
+        let least = all.iter().map(|it| it.forgiven).fold(f64::INFINITY, f64::min);
+        let forgiven = if least > 0.0 { span(least) } else { "nothing".to_owned() };
+        words.push(format!(
+            "The backends are at most {} apart; the strictest of them forgives {forgiven}.",
+            span(apart)
+        ));
+    }
+    words.extend(all.iter().filter_map(|it| drifting(round, it)));
+    if let Some(step) = round.clock_step_seconds {
+        words.push(format!("The prober's own clock was set by {step:+.3} s."));
+    }
+    words
+}
+
+/// One line for each issuer: how far it is ahead, and what that costs.
+pub(super) fn refusals(round: &Round, refusing: &[Prediction<'_>]) -> Vec<String> {
+    let mut by_issuer: BTreeMap<&BackendName, Vec<&Prediction<'_>>> = BTreeMap::new();
+    for it in refusing {
+        by_issuer.entry(it.issuer).or_default().push(it);
+    }
+    let line = |(issuer, of_it): (&BackendName, Vec<&Prediction<'_>>)| {
+        let verifiers: Vec<&BackendName> =
+            of_it.iter().map(|it| it.verifier).collect::<BTreeSet<_>>().into_iter().collect();
+        let first = of_it.first()?;
+        let family = family(round.backend(first.verifier)?);
+        let forgives =
+            if first.forgiven > 0.0 { span(first.forgiven) } else { "nothing".to_owned() };
+        let middle = (first.ahead.middle() - first.forgiven).clamp(0.0, 1.0);
+        Some(format!(
+            "{issuer} is {} ahead of {}: {family} forgives {forgives}, {} tokens of {issuer} used \
+             at once are refused there",
+            span(first.ahead.middle()),
+            list(&verifiers),
+            share(middle),
+        ))
+    };
+    by_issuer.into_iter().filter_map(line).collect()
+}
+
+/// A verifier's family as people call it.
+fn family(facts: &BackendFacts) -> String {
+    match (facts.family, &facts.version) {
+        (Family::Harbor2, Outcome::Measured(Some(version))) => format!("Harbor {version}"),
+        _ => facts.family.to_string(),
+    }
+}
+
+/// When an issuer that gains on a verifier will be further ahead than is forgiven.
+fn drifting(round: &Round, it: &Prediction<'_>) -> Option<String> {
+    let drift = |backend: &BackendName| {
+        let mut clocks = round.clocks.iter();
+        let found = clocks.find(|c| c.backend == *backend && c.source == ClockSource::Date)?;
+        found.drift
+    };
+    let (issuer, verifier) = (drift(it.issuer)?, drift(it.verifier)?);
+    let (gains, error) = (issuer.ppm - verifier.ppm, issuer.error_ppm + verifier.error_ppm);
+    let left = it.forgiven + HARMLESS_SECONDS - it.ahead.middle();
+    let days = left / (gains * 0.0864);
+    let soon = gains > 2.0 * error && left > 0.0 && days < SOON_DAYS;
+    soon.then(|| {
+        let when = if days < 2.0 { format!("{:.0} hours", days * 24.0) } else { format!("{days:.0} days") };
+        format!(
+            "{} gains {gains:.1} ± {error:.1} ppm on {} and will exceed what it forgives in {when}.",
+            it.issuer, it.verifier
+        )
+    })
+}
+
+/// `about 3 of 10`, `about 4 of 100`, `all`.
+fn share(part: f64) -> String {
+    match part {
+        p if p >= 0.995 => "all".to_owned(),
+        p if p >= 0.095 => format!("about {:.0} of 10", p * 10.0),
+        p => format!("about {:.0} of 100", (p * 100.0).max(1.0)),
+    }
+}
+
+/// A time in milliseconds or seconds.
+fn span(seconds: f64) -> String {
+    match seconds.abs() {
+        s if s < 0.0995 => format!("{:.1} ms", seconds * 1e3),
+        s if s < 10.0 => format!("{seconds:.2} s"),
+        _ => format!("{seconds:.0} s"),
+    }
+}
+
+/// What the clocks say against the matrix: refusals that they exclude, and tokens that passed
+/// where none can.
+pub(super) fn contradictions(round: &Round) -> Vec<String> {
+    let line = |it: Prediction<'_>| {
+        let pair = (Some(it.issuer), Some(it.verifier));
+        let mut cells = round.matrix.cells.iter();
+        let cell = cells.find(|cell| (cell.issuer.backend(), cell.verifier.backend()) == pair)?;
+        let (issuer, verifier) = (it.issuer, it.verifier);
+        if cell.refusal().is_some() && it.most() <= 0.0 {
+            let ahead = span(it.ahead.upper());
+            return Some(format!(
+                "{issuer} → {verifier}: refused, but not for its time: {issuer} is ahead by at most \
+                 {ahead}"
+            ));
+        }
+        (cell.accepted() == Some(true) && it.least() >= 1.0).then(|| {
+            format!("{issuer} → {verifier}: accepted, though by the clocks it must be refused")
+        })
+    };
+    predictions(round).into_iter().filter_map(line).take(4).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnosis::assess;
+    use crate::model::{ClockDrift, Severity, sample};
+
+    /// Three nodes of Harbor 2.10 or 2.12, of which `b` is ahead by so much, known to ±5 ms.
+    fn skewed(ahead: f64, minor: u64) -> Round {
+        sample::bent(&["a", "b", "c"], |round| {
+            for facts in &mut round.backends {
+                if let Outcome::Measured(Some(version)) = &mut facts.version {
+                    version.minor = minor.try_into().unwrap();
+                }
+            }
+            for clock in &mut round.clocks {
+                let at = if clock.backend.as_str() == "b" { ahead } else { 0.0 };
+                clock.interval = ClockInterval::between(at - 0.005, at + 0.005);
+            }
+        })
+    }
+
+    #[test]
+    fn a_skew_that_will_refuse_tokens_is_a_warning_before_any_is_refused() {
+        for (ahead, minor, warned) in [
+            (0.0, 10, false),
+            (0.012, 10, false),
+            (-0.012, 10, false),
+            (0.05, 10, true),
+            (-0.05, 10, true),
+            (0.31, 10, true),
+            (0.31, 12, false),
+            (-30.0, 12, false),
+        ] {
+            let assessment = assess(&skewed(ahead, minor));
+            let found: Vec<_> =
+                assessment.findings.iter().map(|f| (f.finding, f.severity)).collect();
+            let expected = if warned {
+                vec![(FindingName::ClockSkewNbf, Severity::Warning)]
+            } else {
+                Vec::new()
+            };
+            assert_eq!(found, expected, "{ahead} s, 2.{minor}");
+            for finding in &assessment.findings {
+                assert_eq!(finding.backends, [sample::backend("b")], "{ahead} s, 2.{minor}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_words_say_what_a_skew_means_for_the_family() {
+        assert_eq!(
+            words(&skewed(0.31, 10)),
+            ["b is 0.31 s ahead of a and c: Harbor 2.10.3 forgives nothing, about 3 of 10 tokens \
+              of b used at once are refused there"]
+        );
+        assert_eq!(
+            words(&skewed(0.31, 12)),
+            ["The backends are at most 0.32 s apart; the strictest of them forgives 60 s."]
+        );
+    }
+
+    #[test]
+    fn a_drift_says_when_it_will_have_used_up_what_is_forgiven() {
+        let mut round = skewed(1.0, 12);
+        for clock in &mut round.clocks {
+            let ppm = if clock.backend.as_str() == "b" { 76.0 } else { 0.0 };
+            clock.drift = Some(ClockDrift { ppm, error_ppm: 1.0 });
+        }
+        let said = words(&round);
+        let expected = "b gains 76.0 ± 2.0 ppm on a and will exceed what it forgives in 9 days.";
+        assert!(said.iter().any(|line| line == expected), "{said:?}");
+        assert_eq!(said.len(), 3, "nobody gains on b: {said:?}");
+    }
+}

@@ -1,0 +1,172 @@
+//! What follows from a fault that was seen directly: what users meet of it through the load
+//! balancer, and what else fails at the same backend. One table, each row with its reason.
+
+use super::facts::{Facts, is_lb};
+use crate::model::{
+    Cell, Issuer, Observation, ObservationKind as Kind, Place, Reason, Route, Step,
+};
+
+/// Whether `effect` follows from `cause`, which a hypothesis explains.
+type Follows = fn(&Facts<'_>, &Observation, &Observation) -> bool;
+
+/// Every way in which one observation follows from another.
+const CONSEQUENCES: &[Follows] = &[
+    pair_through_balancer,
+    refused_through_balancer,
+    same_failure_through_balancer,
+    lost_through_balancer,
+    credential_through_balancer,
+    missing_through_balancer,
+    realm_through_balancer,
+    same_check_elsewhere,
+    at_a_backend_that_fails,
+];
+
+/// Whether an observation follows from another by any rule.
+pub(super) fn follows(facts: &Facts<'_>, effect: &Observation, cause: &Observation) -> bool {
+    CONSEQUENCES.iter().any(|rule| rule(facts, effect, cause))
+}
+
+fn is_users(observed: &Observation) -> bool {
+    observed.place.involves_balancer()
+}
+
+fn cell<'a>(facts: &Facts<'a>, observed: &Observation) -> Option<&'a Cell> {
+    let Place::Pair { issuer, verifier } = &observed.place else { return None };
+    facts.round.matrix.cell(issuer, verifier)
+}
+
+/// A pair with the balancer in it is refused as the pair of backends behind it is.
+fn pair_through_balancer(facts: &Facts<'_>, effect: &Observation, cause: &Observation) -> bool {
+    let between = |one: &Observation| one.kind == Kind::PairRefused;
+    if !between(effect) || !between(cause) || !is_users(effect) || is_users(cause) {
+        return false;
+    }
+    let (Some(met), Some(seen)) = (cell(facts, effect), cell(facts, cause)) else { return false };
+    debug_assert!(is_lb(met), "the balancer takes part");
+    let verifier = met.verifier == Route::Balancer || seen.verifier == met.verifier;
+    let issuer = match met.issuer.backend() {
+        // In a sampled matrix another token of the same key stands for this one.
+        Some(issuer) => {
+            seen.issuer.backend() == Some(issuer) || (met.key.is_some() && met.key == seen.key)
+        }
+        None => match (&met.key, seen.issuer.backend()) {
+            (Some(key), Some(issuer)) => facts.key_of(issuer) == Some(key),
+            _ => true,
+        },
+    };
+    verifier && issuer
+}
+
+/// Fresh tokens are refused through the balancer where backends refuse each other's, or one of them
+/// everybody's.
+fn refused_through_balancer(_: &Facts<'_>, effect: &Observation, cause: &Observation) -> bool {
+    let sampled = matches!(effect.kind, Kind::SampleRefused | Kind::ClientRefused);
+    let own_flow = effect.kind == Kind::FlowFailed
+        && *effect.place.answering() == Route::Balancer
+        && effect.step >= Some(Step::Access)
+        && effect.reason() == Reason::Unauthorized;
+    let at_backend = cause.kind == Kind::FlowFailed
+        && cause.step >= Some(Step::Access)
+        && cause.reason() == Reason::Unauthorized;
+    let refusal = cause.kind == Kind::PairRefused || at_backend;
+    (sampled || own_flow) && refusal
+}
+
+/// The balancer's flow, or a sample, fails at the same step for the same reason as a backend's flow.
+fn same_failure_through_balancer(_: &Facts<'_>, effect: &Observation, cause: &Observation) -> bool {
+    let flow = |one: &Observation| {
+        matches!(one.kind, Kind::FlowFailed | Kind::SampleFailed | Kind::ClientFailed)
+    };
+    let at_backend = cause.kind == Kind::FlowFailed && !is_users(cause);
+    flow(effect)
+        && is_users(effect)
+        && at_backend
+        && effect.step == cause.step
+        && effect.reason() == cause.reason()
+}
+
+/// Requests are lost through the balancer where a backend does not answer, or fails: what the
+/// client sees is the balancer's own way to say so.
+fn lost_through_balancer(_: &Facts<'_>, effect: &Observation, cause: &Observation) -> bool {
+    let by_backend = matches!(cause.kind, Kind::FlowFailed | Kind::PairFailed) && !is_users(cause);
+    let through = matches!(
+        effect.kind,
+        Kind::FlowFailed | Kind::PairFailed | Kind::SampleFailed | Kind::ClientFailed
+    );
+    through && is_users(effect) && by_backend && effect.is_loss() && cause.is_loss()
+}
+
+fn refuses_credential(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::Unauthorized | Reason::Forbidden | Reason::AnonymousToken | Reason::WrongSubject
+    )
+}
+
+/// The token endpoint refuses through the balancer what it refuses at a backend.
+fn credential_through_balancer(_: &Facts<'_>, effect: &Observation, cause: &Observation) -> bool {
+    let at_token = |one: &Observation| {
+        matches!(one.kind, Kind::FlowFailed | Kind::SampleFailed | Kind::ClientFailed)
+            && one.step == Some(Step::Token)
+            && refuses_credential(one.reason())
+    };
+    at_token(effect) && is_users(effect) && at_token(cause) && !is_users(cause)
+}
+
+/// The repository is missing or refused through the balancer as at a backend that shares neither
+/// accounts nor content.
+fn missing_through_balancer(_: &Facts<'_>, effect: &Observation, cause: &Observation) -> bool {
+    let missing = |one: &Observation| {
+        matches!(one.reason(), Reason::Unauthorized | Reason::Forbidden | Reason::NotFound)
+    };
+    let at_repository = |one: &Observation| one.step == Some(Step::Repository);
+    let other_content = |one: &Observation| {
+        at_repository(one)
+            || one.check == Some(crate::model::Check::Content)
+            || (one.step == Some(Step::Token) && refuses_credential(one.reason()))
+    };
+    is_users(effect)
+        && effect.kind == Kind::FlowFailed
+        && at_repository(effect)
+        && missing(effect)
+        && !is_users(cause)
+        && other_content(cause)
+}
+
+/// Challenges through the balancer name the realm that a backend names.
+fn realm_through_balancer(_: &Facts<'_>, effect: &Observation, cause: &Observation) -> bool {
+    let foreign = effect.reason() == Reason::RealmNotAllowed && is_users(effect);
+    foreign && cause.reason() == Reason::RealmNotAllowed && !is_users(cause)
+}
+
+/// A check meets on one route, or from one backend to another, what it meets of the same fault
+/// elsewhere.
+fn same_check_elsewhere(_: &Facts<'_>, effect: &Observation, cause: &Observation) -> bool {
+    let same = effect.check.is_some() && effect.check == cause.check;
+    let from_cause = || {
+        let Place::Pair { issuer, .. } = &effect.place else { return false };
+        issuer.backend().is_some() && issuer.backend() == cause.place.backend()
+    };
+    let here = effect.place.backend().is_some() && effect.place.backend() == cause.place.backend();
+    same && effect.reason() == cause.reason() && (is_users(effect) || here || from_cause())
+}
+
+/// Whatever else is asked of a backend whose flow or pairs fail, or of its tokens, fails as well.
+fn at_a_backend_that_fails(_: &Facts<'_>, effect: &Observation, cause: &Observation) -> bool {
+    let Some(failing) = cause.place.backend() else { return false };
+    let fails = match cause.kind {
+        Kind::FlowFailed => true,
+        Kind::PairFailed => effect.is_loss() || effect.check.is_some(),
+        _ => false,
+    };
+    let issued_there = match &effect.place {
+        Place::Pair { issuer: Issuer::Route(Route::Backend(name)), .. } => name == failing,
+        _ => false,
+    };
+    let there = effect.place.backend() == Some(failing);
+    // A refused token is about tokens: a backend that is merely lost refuses nothing.
+    let about_tokens = effect.kind == Kind::PairRefused || effect.kind == Kind::HeldTokenRefused;
+    let fits = !about_tokens || refuses_credential(cause.reason());
+    fails && fits && (there || (issued_there && effect.check.is_some()))
+}

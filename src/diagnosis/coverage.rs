@@ -1,0 +1,153 @@
+//! What had to be measured and was not. Without it nobody can say that all is well: what is
+//! essential makes the status `unknown`, and each entry says why and what to do.
+
+use super::facts::list;
+use crate::model::{
+    CellResult, Check, CheckRun, Failure, Flow, Outcome, Reason, Round, Route, Skipped, Step,
+    Unmeasured,
+};
+
+/// A sampling that took less than this share of what it would take says too little.
+const ENOUGH: f64 = 0.5;
+
+/// Everything that was not measured.
+pub(super) fn unmeasured(round: &Round) -> Vec<Unmeasured> {
+    let mut all: Vec<Unmeasured> = round.flows.iter().filter_map(flow).collect();
+    all.extend(matrix(round));
+    all.extend(samples(round));
+    all.extend(round.checks.runs().iter().filter_map(check));
+    all
+}
+
+fn entry(what: &str, route: Option<&Route>, why: String) -> Unmeasured {
+    let route = route.map(ToString::to_string);
+    Unmeasured { what: what.to_owned(), route, why, essential: true }
+}
+
+/// Why the prober could not ask, and what helps.
+fn own(failure: &Failure) -> String {
+    match failure.reason {
+        Reason::DeadlineReached => {
+            "the time of this check ran out; allow more with --timeout, or a longer interval"
+                .to_owned()
+        }
+        Reason::ProberLimit => format!(
+            "this host has no descriptor, port or memory left for a connection ({}); raise the \
+             limit (LimitNOFILE, ulimit -n)",
+            failure.detail
+        ),
+        Reason::DnsFailed => format!(
+            "this host's resolver does not know the name ({}); check its DNS, or give an address",
+            failure.detail
+        ),
+        _ => failure.to_string(),
+    }
+}
+
+fn flow(flow: &Flow) -> Option<Unmeasured> {
+    let (step, failure) = flow.failure().filter(|(_, failure)| failure.reason.is_own())?;
+    let what = if step == Step::Challenge { "flow" } else { "tokens" };
+    Some(entry(what, Some(&flow.route), own(failure)))
+}
+
+/// Pairs that nobody tried although there was a token and a verifier.
+fn matrix(round: &Round) -> Option<Unmeasured> {
+    if !is_token_flow(round) {
+        return None;
+    }
+    let cells = &round.matrix.cells;
+    let tried = cells.iter().filter(|cell| cell.accepted().is_some()).count();
+    let skipped = |wanted: fn(Skipped) -> bool| {
+        cells.iter().filter(move |cell| match &cell.result {
+            CellResult::Skipped { reason } => wanted(*reason),
+            CellResult::Failed { failure, .. } => {
+                failure.reason.is_own() && wanted(Skipped::DeadlineReached)
+            }
+            _ => false,
+        })
+    };
+    let late = skipped(|reason| reason == Skipped::DeadlineReached).count();
+    if late > 0 {
+        let own_limit = cells.iter().find_map(|cell| match &cell.result {
+            CellResult::Failed { failure, .. } if failure.reason == Reason::ProberLimit => {
+                Some(own(failure))
+            }
+            _ => None,
+        });
+        let why = own_limit.unwrap_or_else(|| {
+            "the time of this check ran out; allow more with a longer interval".to_owned()
+        });
+        let why = format!("{late} of {} pairs were not tried: {why}", cells.len());
+        return Some(entry("matrix", None, why));
+    }
+    if tried > 0 || cells.is_empty() && round.backends.is_empty() {
+        return None;
+    }
+    let why = if skipped(|reason| reason == Skipped::NoCredentials).next().is_some() {
+        "no credentials were given: add --username, or credentials in the configuration".to_owned()
+    } else if let Some((_, failure)) =
+        round.flows.iter().filter_map(Flow::failure).find(|(step, _)| *step <= Step::Token)
+    {
+        format!("no node issued a token ({})", failure.reason)
+    } else {
+        "no token was shown to any node".to_owned()
+    };
+    Some(entry("tokens", None, why))
+}
+
+/// Whether any route asks for a token at all. One that asks for nothing, or for Basic, on every
+/// route has no pairs.
+fn is_token_flow(round: &Round) -> bool {
+    round.flows.iter().any(|flow| flow.challenge.measured().is_some())
+        || round.flows.iter().all(|flow| flow.failure().is_some())
+}
+
+fn samples(round: &Round) -> Option<Unmeasured> {
+    match &round.balancer {
+        Outcome::Measured(run) => {
+            let flows = run.pairs.trials + run.client_flows.trials;
+            let enough = run.pairs.trials > 0 || run.lost() > 0;
+            if enough && f64::from(flows + run.lost()) >= ENOUGH {
+                return None;
+            }
+            let why = "the time of this check ran out before a flow through the load balancer \
+                       ended";
+            Some(entry("samples", Some(&Route::Balancer), why.to_owned()))
+        }
+        Outcome::Failed(failure) => {
+            Some(entry("samples", Some(&Route::Balancer), own(failure)))
+        }
+        Outcome::Skipped(Skipped::Disabled) => None,
+        Outcome::Skipped(Skipped::NoCredentials) => {
+            let why = "no credentials were given: add --username, or credentials in the \
+                       configuration";
+            Some(entry("samples", Some(&Route::Balancer), why.to_owned()))
+        }
+        Outcome::Skipped(reason) => {
+            let why = format!("skipped: {}", reason.as_str().replace('_', " "));
+            Some(entry("samples", Some(&Route::Balancer), why))
+        }
+    }
+}
+
+/// A check that never fits into a round. One that the configuration does not ask for, or that this
+/// family does not have, is not missed.
+fn check(run: &CheckRun) -> Option<Unmeasured> {
+    let late = run.made == Outcome::Skipped(Skipped::DeadlineReached);
+    if !late || run.at.is_some() {
+        return None;
+    }
+    let asked_for = matches!(run.check, Check::Upload | Check::Push | Check::Content);
+    let why = "it does not fit into the time of a round; allow a longer interval".to_owned();
+    Some(Unmeasured { essential: asked_for, ..entry(run.check.as_str(), None, why) })
+}
+
+/// What is essential and missing, in one line for people; nothing if nothing is.
+pub(super) fn headline(unmeasured: &[Unmeasured]) -> Option<String> {
+    let mut essential = unmeasured.iter().filter(|missing| missing.essential);
+    let first = essential.next()?;
+    let same = unmeasured.iter().filter(|other| other.essential && other.why == first.why);
+    let mut what: Vec<&str> = same.map(|other| other.what.as_str()).collect();
+    what.dedup();
+    Some(format!("{}: {}", list(&what), first.why))
+}

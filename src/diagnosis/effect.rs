@@ -1,0 +1,187 @@
+//! What a finding does to users: its severity, and the sentence that says so. Both follow from the
+//! observations that it explains, never from its name; what was not measured is said to be so.
+
+use super::facts::{Facts, ObservationId, list};
+use super::hypothesis::{Hits, Hypothesis};
+use super::statistics::wilson;
+use crate::model::{
+    Observation, ObservationKind as Kind, Ratio, Route, SampledFlow, Severity, Step,
+};
+
+/// How bad it is.
+pub(super) fn severity(facts: &Facts<'_>, h: &Hypothesis, won: &[ObservationId]) -> Severity {
+    match h.hits {
+        Hits::Nothing => return Severity::Info,
+        // What only the prober meets fails nobody else, unless users are seen to fail.
+        Hits::Prober | Hits::WebPages | Hits::Background(_) => return Severity::Warning,
+        Hits::Tokens | Hits::Requests | Hits::Some(_) | Hits::Later => {}
+    }
+    let felt = of_users(facts, won).next().is_some();
+    let certain = matches!(h.hits, Hits::Some(_)) && facts.may_lead_users_to(&h.backends);
+    if felt || certain { Severity::Critical } else { Severity::Warning }
+}
+
+fn of_users<'f>(
+    facts: &'f Facts<'_>,
+    won: &'f [ObservationId],
+) -> impl Iterator<Item = &'f Observation> {
+    won.iter().map(|id| facts.observation(*id)).filter(|seen| seen.place.involves_balancer())
+}
+
+/// The sentence about users.
+pub(super) fn sentence(facts: &Facts<'_>, h: &Hypothesis, won: &[ObservationId]) -> String {
+    match h.hits {
+        Hits::Nothing => return "No user feels it.".to_owned(),
+        Hits::Background(what) => return what.to_owned(),
+        Hits::WebPages => {
+            return "Web logins, and changes made on web pages, fail when the load balancer changes \
+                    the node. docker login, pull and push work."
+                .to_owned();
+        }
+        Hits::Prober => {
+            return "Not measured: the prober itself cannot see what users see.".to_owned();
+        }
+        Hits::Tokens | Hits::Requests | Hits::Some(_) | Hits::Later => {}
+    }
+    let felt: Vec<&Observation> = of_users(facts, won).collect();
+    if felt.is_empty() {
+        return unfelt(facts, h);
+    }
+    let mut parts = Vec::new();
+    parts.extend(sampled(facts, &felt));
+    parts.extend(own_flow(&felt));
+    parts.extend(pairs(&felt));
+    parts.extend(checks(&felt));
+    format!("Through the load balancer {}.", join(&parts))
+}
+
+fn join(parts: &[String]) -> String {
+    match parts {
+        [] => "requests fail".to_owned(),
+        [first, rest @ ..] => rest.iter().fold(first.clone(), |all, part| format!("{all}; {part}")),
+    }
+}
+
+fn percent(part: f64) -> String {
+    match part * 100.0 {
+        p if p > 0.0 && p < 1.0 => format!("{p:.1} %"),
+        p => format!("{p:.0} %"),
+    }
+}
+
+/// `10 of 20 (50 %, between 30 and 70 %)`.
+fn share(events: u32, trials: u32) -> String {
+    let Some((low, high)) = wilson(Ratio { events, trials }) else {
+        return format!("{events} of {trials}");
+    };
+    let part = f64::from(events) / f64::from(trials);
+    format!(
+        "{events} of {trials} ({}, 95 % interval {} to {})",
+        percent(part),
+        percent(low),
+        percent(high)
+    )
+}
+
+fn sampled(facts: &Facts<'_>, felt: &[&Observation]) -> Vec<String> {
+    let line = |seen: &&Observation| {
+        let numbers = share(seen.count, seen.of);
+        let when = if seen.windowed { " over the last five minutes" } else { "" };
+        match seen.kind {
+            Kind::SampleRefused => Some(format!("{numbers} fresh tokens were refused{when}")),
+            Kind::ClientRefused => Some(format!("{numbers} logins failed{when}")),
+            Kind::RealmForeign => Some(format!(
+                "{numbers} challenges sent clients to a wrong token endpoint{when}"
+            )),
+            Kind::SampleFailed | Kind::ClientFailed => {
+                let step = seen.step.map_or("", Step::as_str);
+                Some(format!("{numbers} {step} requests failed ({}){when}", seen.reason()))
+            }
+            _ => None,
+        }
+    };
+    let mut lines: Vec<String> = felt.iter().filter_map(line).collect();
+    let refused = felt.iter().any(|seen| seen.kind == Kind::SampleRefused);
+    if refused && let Some(expected) = super::statistics::expected(facts.round, &facts.shares) {
+        lines.push(format!("expected from matrix and shares: {}", percent(expected)));
+    }
+    lines
+}
+
+fn own_flow(felt: &[&Observation]) -> Option<String> {
+    let flow = felt.iter().find(|seen| seen.kind == Kind::FlowFailed)?;
+    let step = flow.step.map_or("", Step::as_str);
+    Some(format!("the prober's own login failed at the {step} step ({})", flow.reason()))
+}
+
+fn pairs(felt: &[&Observation]) -> Option<String> {
+    // The samples say the same in figures that mean something.
+    if felt.iter().any(|seen| matches!(seen.kind, Kind::SampleRefused | Kind::FlowFailed)) {
+        return None;
+    }
+    let of = |kind| felt.iter().filter(|seen| seen.kind == kind).count();
+    let (refused, failed) = (of(Kind::PairRefused), of(Kind::PairFailed));
+    match (refused, failed) {
+        (0, 0) => None,
+        (0, failed) => Some(format!("{failed} tokens got no answer")),
+        (refused, _) => Some(format!("{refused} tokens of single nodes were refused")),
+    }
+}
+
+fn checks(felt: &[&Observation]) -> Option<String> {
+    let mut names: Vec<&str> = felt
+        .iter()
+        .filter_map(|seen| seen.check)
+        .map(|check| match check {
+            crate::model::Check::Push | crate::model::Check::Upload => "a push",
+            crate::model::Check::Content | crate::model::Check::BlobRedirect => "a pull",
+            crate::model::Check::BodyLimit => "an upload of a large layer",
+            other => other.as_str(),
+        })
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    (!names.is_empty()).then(|| format!("{} failed", list(&names)))
+}
+
+/// Nothing of it was met through the balancer: what was looked at there, and what would fail.
+fn unfelt(facts: &Facts<'_>, h: &Hypothesis) -> String {
+    let what = match h.hits {
+        Hits::Later => return format!("{} It will fail users after a failover, or soon.", seen(facts)),
+        Hits::Some(what) => {
+            let fails = format!("{what} that reach {} fail; logins work.", place(h));
+            let share: f64 = h.backends.iter().filter_map(|name| facts.share_of(name)).sum();
+            return if share > 0.0 {
+                format!("{fails} It gets {} of the requests through the load balancer.", percent(share))
+            } else {
+                fails
+            };
+        }
+        _ => format!("Requests that reach {} would fail.", place(h)),
+    };
+    format!("{} {what}", seen(facts))
+}
+
+fn place(h: &Hypothesis) -> String {
+    if h.backends.is_empty() { "the load balancer".to_owned() } else { list(&h.backends) }
+}
+
+/// What the samples through the balancer showed, and how much could hide in them.
+fn seen(facts: &Facts<'_>) -> String {
+    let trials = facts.sampling().map_or(0, |run| {
+        run.pairs.trials + run.client_flows.trials + run.tried(SampledFlow::Pair, Step::Challenge)
+    });
+    let flow_failed = facts.round.flow(&Route::Balancer).is_some_and(|flow| !flow.succeeded());
+    if flow_failed || facts.observed(|seen| seen.place.involves_balancer()).next().is_some() {
+        return "No user request failed because of this in this check.".to_owned();
+    }
+    if trials == 0 {
+        return "Not measured: no request was sampled through the load balancer.".to_owned();
+    }
+    let hidden = wilson(Ratio { events: 0, trials }).map_or(1.0, |(_, high)| high);
+    format!(
+        "No user request failed in this check: 0 of {trials} through the load balancer, in which up \
+         to {} could hide.",
+        percent(hidden)
+    )
+}

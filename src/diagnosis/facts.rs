@@ -1,0 +1,233 @@
+//! What the rules look at: a round, what earlier rounds left, the observations made of both, and
+//! what follows from the measurements alone. Nothing here knows a cause.
+
+use std::collections::BTreeMap;
+
+use super::{observe, statistics};
+use crate::model::{
+    BackendFacts, BackendName, BalancerRun, Cell, Check, Earlier, Family, Flow, KeyId,
+    Observation, ObservationKind, Outcome, Place, Reason, Refusal, Round, Route, Share, Step,
+};
+
+/// The number of an observation within its round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct ObservationId(pub(super) usize);
+
+/// Everything that a rule may look at.
+pub(super) struct Facts<'a> {
+    /// The round that is judged.
+    pub(super) round: &'a Round,
+    /// What earlier rounds left behind.
+    pub(super) earlier: &'a Earlier,
+    /// Everything unexpected in the round.
+    pub(super) observations: Vec<Observation>,
+    /// How the balancer divides requests among the backends.
+    pub(super) shares: Vec<Share>,
+    flows: BTreeMap<Route, ObservationId>,
+    pairs: BTreeMap<Place, ObservationId>,
+}
+
+impl<'a> Facts<'a> {
+    pub(super) fn new(round: &'a Round, earlier: &'a Earlier) -> Self {
+        let observations = observe::observe(round, earlier);
+        let of_kind = |kind: ObservationKind| {
+            let all = observations.iter().enumerate();
+            all.filter(move |(_, observed)| observed.kind == kind)
+                .map(|(id, observed)| (ObservationId(id), &observed.place))
+        };
+        let flows = of_kind(ObservationKind::FlowFailed)
+            .map(|(id, place)| (place.answering().clone(), id))
+            .collect();
+        let pairs = of_kind(ObservationKind::PairRefused)
+            .chain(of_kind(ObservationKind::PairFailed))
+            .map(|(id, place)| (place.clone(), id))
+            .collect();
+        let shares = statistics::shares(round);
+        Self { round, earlier, observations, shares, flows, pairs }
+    }
+
+    /// An observation by its number.
+    pub(super) fn observation(&self, id: ObservationId) -> &Observation {
+        &self.observations[id.0]
+    }
+
+    /// The observations that fit.
+    pub(super) fn observed(
+        &self,
+        fits: impl Fn(&Observation) -> bool,
+    ) -> impl Iterator<Item = (ObservationId, &Observation)> {
+        let all = self.observations.iter().enumerate();
+        all.filter(move |(_, observed)| fits(observed)).map(|(id, o)| (ObservationId(id), o))
+    }
+
+    /// What a check met.
+    pub(super) fn of_check(
+        &self,
+        check: Check,
+    ) -> impl Iterator<Item = (ObservationId, &Observation)> {
+        self.observed(move |observed| observed.check == Some(check))
+    }
+
+    /// Refused pairs.
+    pub(super) fn refused_pairs(&self) -> Vec<(ObservationId, &'a Cell, &'a Refusal)> {
+        let refused = |cell: &'a Cell| {
+            let (issuer, verifier) = (cell.issuer.clone(), cell.verifier.clone());
+            let id = self.pairs.get(&Place::Pair { issuer, verifier })?;
+            Some((*id, cell, cell.refusal()?))
+        };
+        self.round.matrix.cells.iter().filter_map(refused).collect()
+    }
+
+    /// Failed flows. One that only the prober's own limits ended is none.
+    pub(super) fn failed_flows(&self) -> Vec<(ObservationId, &'a Flow)> {
+        let failed = |flow: &'a Flow| Some((*self.flows.get(&flow.route)?, flow));
+        self.round.flows.iter().filter_map(failed).collect()
+    }
+
+    /// Failed flows whose step and reason fit.
+    pub(super) fn flows_that(
+        &self,
+        fits: impl Fn(&Flow, Step, Reason) -> bool,
+    ) -> Vec<(ObservationId, &'a Flow)> {
+        let mut failed = self.failed_flows();
+        failed.retain(|(_, flow)| flow.failure().is_some_and(|(s, f)| fits(flow, s, f.reason)));
+        failed
+    }
+
+    /// The sampling through the balancer, if there was one.
+    pub(super) fn sampling(&self) -> Option<&'a BalancerRun> {
+        self.round.balancer.measured()
+    }
+
+    /// The signing key of the token that a backend issued.
+    pub(super) fn key_of(&self, backend: &BackendName) -> Option<&'a KeyId> {
+        self.round.backend_flow(backend)?.token.measured()?.kid.as_ref()
+    }
+
+    /// The key that a backend is known to verify with: the one that it signs with, or if it issued
+    /// no token that of a token which it accepted.
+    pub(super) fn verifies(&self, backend: &BackendName) -> Option<&'a KeyId> {
+        let took = |cell: &&Cell| {
+            cell.verifier.backend() == Some(backend) && cell.accepted() == Some(true)
+        };
+        let shown = || self.round.matrix.cells.iter().find(took)?.key.as_ref();
+        self.key_of(backend).or_else(shown)
+    }
+
+    /// What is known of the backend of a route.
+    pub(super) fn facts_of(&self, route: &Route) -> Option<&'a BackendFacts> {
+        self.round.backend(route.backend()?)
+    }
+
+    /// The family of a route: the backend's, or for the balancer that of all.
+    pub(super) fn family_of(&self, route: &Route) -> Family {
+        self.facts_of(route).map_or_else(|| self.common_family(), |facts| facts.family)
+    }
+
+    /// The family that the backends share, if they do.
+    pub(super) fn common_family(&self) -> Family {
+        let mut known =
+            self.round.backends.iter().map(|b| b.family).filter(|f| *f != Family::Unknown);
+        match known.next() {
+            Some(first) if known.all(|family| family == first) => first,
+            _ => Family::Unknown,
+        }
+    }
+
+    /// The share of the balancer's requests that a backend gets, where it is known.
+    pub(super) fn share_of(&self, backend: &BackendName) -> Option<f64> {
+        let mut shares = self.shares.iter();
+        shares.find(|share| share.backend.as_ref() == Some(backend)).map(|share| share.share)
+    }
+
+    /// Whether the balancer was seen to lead users to one of these.
+    pub(super) fn leads_users_to(&self, backends: &[BackendName]) -> bool {
+        backends.iter().any(|name| self.share_of(name).is_some_and(|share| share > 0.0))
+    }
+
+    /// Whether the balancer may lead users to one of these, as far as is known.
+    pub(super) fn may_lead_users_to(&self, backends: &[BackendName]) -> bool {
+        backends.is_empty()
+            || self.shares.is_empty()
+            || backends.iter().any(|name| self.share_of(name).is_none_or(|share| share > 0.0))
+    }
+
+    /// Whether the balancer's own flow fails.
+    pub(super) fn lb_fails(&self) -> bool {
+        self.round.balancer_flow().is_some_and(|flow| !flow.succeeded())
+    }
+
+    /// Backends whose own flow and own pair contradict each other: something began or ended there
+    /// while the round was measured, so that nothing about them is proved by it.
+    pub(super) fn changed_meanwhile(&self, backend: &BackendName) -> bool {
+        let Some(flow) = self.round.backend_flow(backend) else { return false };
+        let mut cells = self.round.matrix.cells.iter();
+        let own = cells.find(|cell| {
+            cell.issuer.backend() == Some(backend) && cell.verifier.backend() == Some(backend)
+        });
+        let passed = flow.passed(Step::Access);
+        match (passed, own.and_then(Cell::accepted)) {
+            (Some(passed), Some(accepted)) => passed != accepted,
+            _ => false,
+        }
+    }
+}
+
+/// The backends among routes of flows, in their order.
+pub(super) fn backends_of<'f>(flows: impl IntoIterator<Item = &'f Flow>) -> Vec<BackendName> {
+    flows.into_iter().filter_map(|flow| flow.route.backend().cloned()).collect()
+}
+
+/// `a`, `a and b`, `a, b and c`.
+pub(super) fn list<T: ToString>(items: &[T]) -> String {
+    let words: Vec<String> = items.iter().map(ToString::to_string).collect();
+    match words.split_last() {
+        None => "no backend".to_owned(),
+        Some((only, [])) => only.clone(),
+        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+    }
+}
+
+/// The version of a backend, in words.
+pub(super) fn version_text(facts: &BackendFacts) -> String {
+    match &facts.version {
+        Outcome::Measured(Some(version)) => format!("{} {version}", facts.family),
+        Outcome::Measured(None) => format!("{} 2.13 or later", facts.family),
+        Outcome::Failed(_) | Outcome::Skipped(_) => facts.family.to_string(),
+    }
+}
+
+/// Those outside the majority, and whether there is one; all, if there is none.
+pub(super) fn odd_ones<K: Ord>(
+    groups: &BTreeMap<K, Vec<BackendName>>,
+    total: usize,
+) -> (Vec<BackendName>, bool) {
+    let majority = groups.values().find(|names| names.len() * 2 > total);
+    let odd = groups.values().filter(|names| majority != Some(names)).flatten().cloned();
+    let mut odd: Vec<BackendName> = odd.collect();
+    odd.sort();
+    (odd, majority.is_some())
+}
+
+/// Whether the balancer takes part in a pair.
+pub(super) fn is_lb(cell: &Cell) -> bool {
+    cell.verifier == Route::Balancer || cell.issuer.as_str() == Route::Balancer.as_str()
+}
+
+/// One refused pair in words.
+pub(super) fn describe(cell: &Cell) -> Option<String> {
+    let refusal = cell.refusal()?;
+    let challenge = refusal.answer.challenge.as_ref();
+    let said = challenge.map_or_else(String::new, |challenge| {
+        let error = challenge.error.as_ref().map(|error| format!(" error={error:?}"));
+        format!(" {:?}{}", challenge.scheme, error.unwrap_or_default())
+    });
+    let time = match refusal.healed_after {
+        Some(after) => format!("the same token was accepted after {after:.1} s"),
+        None if refusal.tries > 1 => {
+            format!("the same token was still refused after {:.1} s", refusal.refused_until)
+        }
+        None => "not asked again".to_owned(),
+    };
+    Some(format!("{} → {}: {}{said}; {time}", cell.issuer, cell.verifier, refusal.answer.status))
+}

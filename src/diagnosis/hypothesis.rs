@@ -1,0 +1,180 @@
+//! What one rule concludes: a cause, whose fault it is, and which observations it would explain.
+
+use std::collections::BTreeSet;
+
+use super::facts::{Facts, ObservationId};
+use crate::model::{BackendName, Confidence, FindingName};
+
+/// A rule: looks at the facts of a round and names what would explain them. It sees no other
+/// rule's result.
+pub(super) type Rule = fn(&Facts<'_>) -> Vec<Hypothesis>;
+
+/// What a request meets because of a cause, from which severity and the sentence about users
+/// follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hits {
+    /// Fresh tokens, where a request meets another node than the one that issued them.
+    Tokens,
+    /// Every request that meets these backends, or the way through the load balancer.
+    Requests,
+    /// This kind of request, such as `Pulls`, where it meets these backends.
+    Some(&'static str),
+    /// Browsers: web logins and changes made there. Clients of the registry do not feel it.
+    WebPages,
+    /// What users do not see at once, as this sentence says.
+    Background(&'static str),
+    /// Nothing yet: it will after a failover, or soon.
+    Later,
+    /// Nothing: worth knowing.
+    Nothing,
+    /// The prober: it cannot see what it has to. Users may be well.
+    Prober,
+}
+
+/// How a hypothesis claims an observation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Claim {
+    /// It fits, where neither a direct cause nor the consequence of one explains it.
+    Fits,
+    /// It shows the cause itself.
+    Direct,
+}
+
+/// A cause that would explain observations.
+#[derive(Debug, Clone)]
+pub(super) struct Hypothesis {
+    /// The cause.
+    pub(super) name: FindingName,
+    /// The backends at fault; empty if the cause lies elsewhere or cannot be placed.
+    pub(super) backends: Vec<BackendName>,
+    /// How sure the rule is, seen by itself.
+    pub(super) confidence: Confidence,
+    /// What a request meets because of it.
+    pub(super) hits: Hits,
+    /// One sentence: what is wrong, and where.
+    pub(super) summary: String,
+    /// What was measured, one fact an entry.
+    pub(super) evidence: Vec<String>,
+    /// Other causes that fit the same evidence.
+    pub(super) alternatives: Vec<FindingName>,
+    /// The observations that it explains.
+    pub(super) claims: Vec<(ObservationId, Claim)>,
+    /// Whether it is worth saying although it explains nothing that was observed, or nothing that
+    /// another cause does not explain as well.
+    pub(super) stands_alone: bool,
+    /// The evidence that is missing. With an entry here it is only told in the trace.
+    pub(super) lacks: Vec<String>,
+}
+
+impl Hypothesis {
+    /// A proved cause at these backends that hits every request there. Adjust by the methods below.
+    pub(super) fn new(name: FindingName, backends: Vec<BackendName>, summary: String) -> Self {
+        Self {
+            name,
+            backends,
+            confidence: Confidence::Proved,
+            hits: Hits::Requests,
+            summary,
+            evidence: Vec::new(),
+            alternatives: Vec::new(),
+            claims: Vec::new(),
+            stands_alone: false,
+            lacks: Vec::new(),
+        }
+    }
+
+    /// Says what a request meets because of it.
+    pub(super) fn hits(mut self, hits: Hits) -> Self {
+        self.hits = hits;
+        self
+    }
+
+    /// Adds evidence.
+    pub(super) fn evidence(mut self, lines: impl IntoIterator<Item = String>) -> Self {
+        self.evidence.extend(lines);
+        self
+    }
+
+    /// Makes it a suspicion; these causes fit as well.
+    pub(super) fn suspected(mut self, alternatives: &[FindingName]) -> Self {
+        self.confidence = Confidence::Suspected;
+        self.alternatives.extend_from_slice(alternatives);
+        self
+    }
+
+    /// Makes it a suspicion unless the decisive evidence is there.
+    pub(super) fn proved_if(self, decisive: bool, alternatives: &[FindingName]) -> Self {
+        if decisive { self } else { self.suspected(alternatives) }
+    }
+
+    /// Claims observations that show the cause itself.
+    pub(super) fn explains(mut self, ids: impl IntoIterator<Item = ObservationId>) -> Self {
+        self.claims.extend(ids.into_iter().map(|id| (id, Claim::Direct)));
+        self
+    }
+
+    /// Claims observations that fit, if nothing more direct explains them.
+    pub(super) fn fits(mut self, ids: impl IntoIterator<Item = ObservationId>) -> Self {
+        self.claims.extend(ids.into_iter().map(|id| (id, Claim::Fits)));
+        self
+    }
+
+    /// Makes it worth saying whatever else explains its observations.
+    pub(super) fn alone(mut self) -> Self {
+        self.stands_alone = true;
+        self
+    }
+
+    /// Notes that this evidence is missing: it is only told in the trace.
+    #[cfg_attr(not(test), expect(dead_code, reason = "rules use it as they come to need it"))]
+    pub(super) fn lacking(mut self, what: &str) -> Self {
+        self.lacks.push(what.to_owned());
+        self
+    }
+
+    /// Takes in a hypothesis that is the same cause: its subjects, evidence and claims. The surer
+    /// of the two, then the one that explains more, keeps its words.
+    pub(super) fn merge(&mut self, mut other: Self) {
+        let weight = |h: &Self| (h.confidence, h.claims.len());
+        if weight(&other) > weight(self) {
+            std::mem::swap(self, &mut other);
+        }
+        let known: BTreeSet<&BackendName> = self.backends.iter().collect();
+        let adds_subjects = other.backends.iter().any(|name| !known.contains(name));
+        if adds_subjects && other.summary != self.summary {
+            self.summary = format!("{} {}", self.summary, other.summary);
+        }
+        // No backend means everywhere, or somewhere in front: it stays so.
+        if !self.backends.is_empty() {
+            self.backends.extend(other.backends);
+            self.backends.sort();
+            self.backends.dedup();
+        }
+        let new = other.evidence.into_iter().filter(|line| !self.evidence.contains(line));
+        let new: Vec<String> = new.collect();
+        self.evidence.extend(new);
+        if self.confidence == Confidence::Suspected {
+            let new = other.alternatives.into_iter();
+            let new: Vec<_> = new.filter(|name| !self.alternatives.contains(name)).collect();
+            self.alternatives.extend(new);
+        }
+        self.claims.extend(other.claims);
+        self.stands_alone |= other.stands_alone;
+        self.hits = worse(self.hits, other.hits);
+    }
+}
+
+/// The one of two that more users feel.
+fn worse(one: Hits, other: Hits) -> Hits {
+    let rank = |hits: Hits| match hits {
+        Hits::Tokens => 7,
+        Hits::Requests => 6,
+        Hits::Some(_) => 5,
+        Hits::WebPages => 4,
+        Hits::Background(_) => 3,
+        Hits::Later => 2,
+        Hits::Prober => 1,
+        Hits::Nothing => 0,
+    };
+    if rank(other) > rank(one) { other } else { one }
+}

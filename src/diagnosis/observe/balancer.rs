@@ -1,0 +1,138 @@
+//! What the sampling through the load balancer met, in this round or over the last minutes.
+
+use super::window::{Series, is_more_than_chance};
+use crate::model::{
+    BalancerRun, Earlier, Failure, Observation, ObservationKind, Place, Ratio, Reason, Round,
+    Route, SampleFailure, SampledFlow, Step,
+};
+
+/// Over the last minutes so many events of a kind that a sound registry never shows are one too
+/// many; one may have been the last of what is over.
+const TWICE: u32 = 2;
+
+pub(super) fn observe(round: &Round, earlier: &Earlier) -> Vec<Observation> {
+    let Some(run) = round.balancer.measured() else { return Vec::new() };
+    let mut past: Vec<&BalancerRun> = earlier.window.iter().map(|sampled| &sampled.run).collect();
+    past.push(run);
+    let mut all = Vec::new();
+    for flow in [SampledFlow::Pair, SampledFlow::Client] {
+        all.extend(refused(flow, run, &past));
+    }
+    all.extend(realms(run, &past));
+    all.extend(answers(run, &past));
+    all.extend(losses(round, run, &past));
+    all
+}
+
+/// An observation through the balancer with its numbers.
+fn of_users(
+    kind: ObservationKind,
+    step: Step,
+    failure: Failure,
+    (count, of): (u32, u32),
+) -> Observation {
+    let single = Observation::single(kind, Place::route(&Route::Balancer), failure);
+    Observation { step: Some(step), count, of: of.max(count), ..single }
+}
+
+fn ratio(flow: SampledFlow, run: &BalancerRun) -> Ratio {
+    match flow {
+        SampledFlow::Pair => run.pairs,
+        SampledFlow::Client => run.client_flows,
+    }
+}
+
+/// The numbers of this round where it happened there; else those of the last minutes, where it
+/// happened often enough and may go on.
+fn numbers(now: (u32, u32), series: &Series) -> Option<((u32, u32), bool)> {
+    if now.0 > 0 {
+        return Some((now, false));
+    }
+    let total = series.total();
+    (total.0 >= TWICE && series.rounds() > 1 && series.goes_on()).then_some((total, true))
+}
+
+fn refused(flow: SampledFlow, run: &BalancerRun, past: &[&BalancerRun]) -> Option<Observation> {
+    let read = |run: &BalancerRun| (ratio(flow, run).events, ratio(flow, run).trials);
+    let series = Series::of(past.iter().copied(), read);
+    let (numbers, windowed) = numbers(read(run), &series)?;
+    let (kind, what) = match flow {
+        SampledFlow::Pair => (ObservationKind::SampleRefused, "fresh tokens were refused"),
+        SampledFlow::Client => (ObservationKind::ClientRefused, "client-like flows were refused"),
+    };
+    let detail = format!("{} of {} {what} with 401", numbers.0, numbers.1);
+    let failure = Failure::of_answer(Reason::Unauthorized, detail);
+    let observed = of_users(kind, Step::Access, failure, numbers);
+    Some(Observation { windowed, answer: run.first_refusal.clone(), ..observed })
+}
+
+fn realms(run: &BalancerRun, past: &[&BalancerRun]) -> Option<Observation> {
+    let read = |run: &BalancerRun| (run.foreign_realms.events, run.foreign_realms.trials);
+    let (numbers, windowed) = numbers(read(run), &Series::of(past.iter().copied(), read))?;
+    let detail = format!(
+        "{} of {} challenges name a token endpoint elsewhere",
+        numbers.0, numbers.1
+    );
+    let failure = Failure::of_answer(Reason::RealmNotAllowed, detail);
+    let observed = of_users(ObservationKind::RealmForeign, Step::Challenge, failure, numbers);
+    Some(Observation { windowed, ..observed })
+}
+
+fn kind(flow: SampledFlow) -> ObservationKind {
+    match flow {
+        SampledFlow::Pair => ObservationKind::SampleFailed,
+        SampledFlow::Client => ObservationKind::ClientFailed,
+    }
+}
+
+fn alike(one: &SampleFailure, other: &SampleFailure) -> bool {
+    (one.flow, one.step, one.failure.reason) == (other.flow, other.step, other.failure.reason)
+}
+
+/// Wrong answers: one is too many, for a sound registry gives none.
+fn answers(run: &BalancerRun, past: &[&BalancerRun]) -> Vec<Observation> {
+    let mut kinds: Vec<&SampleFailure> = Vec::new();
+    for failed in past.iter().rev().flat_map(|run| &run.failures) {
+        let reason = failed.failure.reason;
+        if !reason.is_network() && !kinds.iter().any(|known| alike(known, failed)) {
+            kinds.push(failed);
+        }
+    }
+    let observed = |failed: &&SampleFailure| {
+        let read = |run: &BalancerRun| {
+            let events = run.failures.iter().filter(|other| alike(other, failed));
+            (events.map(|other| other.count).sum(), run.tried(failed.flow, failed.step))
+        };
+        let (numbers, windowed) = numbers(read(run), &Series::of(past.iter().copied(), read))?;
+        let observed = of_users(kind(failed.flow), failed.step, failed.failure.clone(), numbers);
+        Some(Observation { windowed, answer: failed.answer.clone(), ..observed })
+    };
+    kinds.iter().filter_map(observed).collect()
+}
+
+/// Lost requests: a few among thousands are chance, and not a word is made of them.
+fn losses(round: &Round, run: &BalancerRun, past: &[&BalancerRun]) -> Vec<Observation> {
+    let by_flow = round.balancer_flow().is_some_and(|flow| flow.lost_before.is_some());
+    let lost = run.lost_to_network() + u32::from(by_flow);
+    let of_network = |failed: &&SampleFailure| failed.failure.reason.is_network();
+    if is_more_than_chance(lost, run.requests() + u32::from(by_flow)) {
+        let observed = |failed: &SampleFailure| {
+            let numbers = (failed.count, run.tried(failed.flow, failed.step));
+            of_users(kind(failed.flow), failed.step, failed.failure.clone(), numbers)
+        };
+        return run.failures.iter().filter(of_network).map(observed).collect();
+    }
+    let read = |run: &BalancerRun| (run.lost_to_network(), run.requests());
+    let series = Series::of(past.iter().copied(), read);
+    let (events, trials) = series.total();
+    if series.rounds() < 2 || !is_more_than_chance(events, trials) || !series.goes_on() {
+        return Vec::new();
+    }
+    let last = past.iter().rev().flat_map(|run| &run.failures).find(of_network);
+    let observed = |failed: &SampleFailure| {
+        let (kind, failure) = (kind(failed.flow), failed.failure.clone());
+        let observed = of_users(kind, failed.step, failure, (events, trials));
+        Observation { windowed: true, ..observed }
+    };
+    last.map(observed).into_iter().collect()
+}

@@ -1,0 +1,366 @@
+//! What the checks met: every answer that a sound server of that family does not give.
+
+use crate::model::{
+    BackendName, Begun, BlobWay, Check, CsrfVerdict, Failure, Family, HeaderFate, Issuer,
+    LoginVerdict, Observation, ObservationKind, OfPair, OfRoute, Outcome, Place, ReadBack, Reason,
+    Round, Route, SessionVerdict, Step, UploadVerdict, UrlSaid,
+};
+
+pub(super) fn observe(round: &Round) -> Vec<Observation> {
+    let mut seen = Seen { round, all: Vec::new() };
+    seen.authorization_header();
+    seen.public_url();
+    seen.dns();
+    seen.health();
+    seen.web_state();
+    seen.body_limit();
+    seen.blob_redirect();
+    seen.content();
+    seen.uploads();
+    seen.pushes();
+    seen.directory();
+    seen.jobs();
+    seen.all
+}
+
+struct Seen<'a> {
+    round: &'a Round,
+    all: Vec<Observation>,
+}
+
+impl Seen<'_> {
+    fn refused(&mut self, check: Check, place: Place, reason: Reason, detail: String) {
+        let failure = Failure::of_answer(reason, detail);
+        let observed = Observation::single(ObservationKind::CheckRefused, place, failure);
+        self.all.push(Observation { check: Some(check), ..observed });
+    }
+
+    /// A request of a check that failed, unless for reasons of the prober's own.
+    fn failed(&mut self, check: Check, place: Place, failure: &Failure) {
+        if failure.reason.is_own() {
+            return;
+        }
+        let observed =
+            Observation::single(ObservationKind::CheckFailed, place, failure.clone());
+        self.all.push(Observation { check: Some(check), ..observed });
+    }
+
+    /// What every route gave to a check: failures, and values in which `wrong` finds something.
+    fn routes<T>(
+        &mut self,
+        check: Check,
+        of: &[OfRoute<T>],
+        wrong: impl Fn(&OfRoute<T>, &T) -> Option<(Reason, String)>,
+    ) {
+        for at in of {
+            let place = Place::route(&at.route);
+            match &at.value {
+                Outcome::Failed(failure) => self.failed(check, place, failure),
+                Outcome::Measured(value) => {
+                    if let Some((reason, detail)) = wrong(at, value) {
+                        self.refused(check, place, reason, detail);
+                    }
+                }
+                Outcome::Skipped(_) => {}
+            }
+        }
+    }
+
+    fn pairs<T>(
+        &mut self,
+        check: Check,
+        of: &[OfPair<T>],
+        wrong: impl Fn(&T) -> Option<(Reason, String)>,
+    ) {
+        for pair in of {
+            let place = pair_of(&pair.issuer, &pair.verifier);
+            match &pair.value {
+                Outcome::Failed(failure) => self.failed(check, place, failure),
+                Outcome::Measured(value) => {
+                    if let Some((reason, detail)) = wrong(value) {
+                        self.refused(check, place, reason, detail);
+                    }
+                }
+                Outcome::Skipped(_) => {}
+            }
+        }
+    }
+
+    /// A check that failed as a whole.
+    fn whole<T>(&mut self, check: Check, found: &Outcome<T>) {
+        if let Outcome::Failed(failure) = found {
+            self.failed(check, Place::route(&Route::Balancer), failure);
+        }
+    }
+
+    fn authorization_header(&mut self) {
+        let round = self.round;
+        let checked = &round.checks.authorization_header;
+        self.whole(Check::AuthorizationHeader, &checked.found);
+        let routes = checked.measured().map_or(&[][..], Vec::as_slice);
+        self.routes(Check::AuthorizationHeader, routes, |at, _| {
+            header_is_dropped(round, &at.route).then(|| {
+                let detail = "an invalid token gets the same answer as no token";
+                (Reason::Unauthorized, detail.to_owned())
+            })
+        });
+    }
+
+    fn public_url(&mut self) {
+        let checked = &self.round.checks.public_url;
+        self.whole(Check::PublicUrl, &checked.found);
+        for at in checked.measured().into_iter().flatten() {
+            let place = Place::route(&at.route);
+            match &at.value {
+                Outcome::Failed(failure) => self.failed(Check::PublicUrl, place, failure),
+                Outcome::Measured(said) => self.repository_challenge(at, said),
+                Outcome::Skipped(_) => {}
+            }
+        }
+    }
+
+    fn repository_challenge(&mut self, at: &OfRoute<UrlSaid>, said: &UrlSaid) {
+        let place = Place::route(&at.route);
+        let lost = |failure: &&Failure| {
+            failure.reason.is_network() || failure.reason.is_server_error()
+        };
+        if let Outcome::Failed(failure) = &said.repository
+            && lost(&failure)
+        {
+            self.failed(Check::PublicUrl, place.clone(), failure);
+        }
+        let astray = said.other().filter(|named| {
+            said.base.allowed && !named.allowed && is_current(self.round, &at.route, said)
+        });
+        if let Some(named) = astray {
+            let detail = format!("a repository names the token endpoint {}", named.realm);
+            self.refused(Check::PublicUrl, place, Reason::RealmNotAllowed, detail);
+        }
+    }
+
+    /// An address of the public name that does not answer. What answers otherwise than the
+    /// backends is for the rule: it has to be compared with them.
+    fn dns(&mut self) {
+        let checked = &self.round.checks.dns;
+        self.whole(Check::Dns, &checked.found);
+        for address in checked.measured().into_iter().flat_map(|report| &report.addresses) {
+            if let Outcome::Failed(failure) = &address.seen {
+                let failure = Failure {
+                    detail: format!("{}: {}", address.address, failure.detail),
+                    ..failure.clone()
+                };
+                let place = match &address.backend {
+                    Some(name) => Place::route(&Route::Backend(name.clone())),
+                    None => Place::route(&Route::Balancer),
+                };
+                self.failed(Check::Dns, place, &failure);
+            }
+        }
+    }
+
+    fn health(&mut self) {
+        let checked = &self.round.checks.health;
+        self.whole(Check::Health, &checked.found);
+        let routes = checked.measured().map_or(&[][..], Vec::as_slice);
+        self.routes(Check::Health, routes, |_, components| {
+            let sick = components.iter().filter(|component| !component.healthy);
+            let sick: Vec<&str> = sick.map(|component| component.component.as_str()).collect();
+            let detail = format!("calls unhealthy: {}", sick.join(", "));
+            (!sick.is_empty()).then_some((Reason::Unavailable, detail))
+        });
+    }
+
+    fn web_state(&mut self) {
+        let checks = &self.round.checks;
+        self.whole(Check::Csrf, &checks.csrf.found);
+        let csrf = checks.csrf.measured().map_or(&[][..], Vec::as_slice);
+        self.pairs(Check::Csrf, csrf, |verdict| {
+            let detail = match verdict {
+                CsrfVerdict::Accepted => return None,
+                CsrfVerdict::UnknownKey => "the CSRF cookie cannot be read",
+                CsrfVerdict::ForeignOrigin => "the public URL is taken for a foreign site",
+            };
+            Some((Reason::Forbidden, detail.to_owned()))
+        });
+        self.whole(Check::Session, &checks.session.found);
+        let session = checks.session.measured().map_or(&[][..], Vec::as_slice);
+        self.pairs(Check::Session, session, |verdict| {
+            let detail = "the web session is unknown".to_owned();
+            (*verdict == SessionVerdict::Unknown).then_some((Reason::NotFound, detail))
+        });
+    }
+
+    fn body_limit(&mut self) {
+        let checked = &self.round.checks.body_limit;
+        self.whole(Check::BodyLimit, &checked.found);
+        let routes = checked.measured().map_or(&[][..], Vec::as_slice);
+        self.routes(Check::BodyLimit, routes, |_, limit| {
+            let refused = crate::model::Bytes(limit.refused?);
+            Some((Reason::UnexpectedStatus, format!("413 to a declared length of {refused}")))
+        });
+    }
+
+    fn blob_redirect(&mut self) {
+        let checked = &self.round.checks.blob_redirect;
+        self.whole(Check::BlobRedirect, &checked.found);
+        let routes = checked.measured().map_or(&[][..], |found| found.at.as_slice());
+        self.routes(Check::BlobRedirect, routes, |_, way| {
+            let BlobWay::Redirected { to, fetched } = way else { return None };
+            match fetched {
+                Outcome::Measured(fetched) if !fetched.is_good() => {
+                    let reason = Reason::of_status(fetched.status);
+                    Some((reason, format!("{to} answers {}", fetched.status)))
+                }
+                Outcome::Failed(failure) if !failure.reason.is_own() => {
+                    Some((failure.reason, format!("{to}: {failure}")))
+                }
+                _ => None,
+            }
+        });
+    }
+
+    fn content(&mut self) {
+        let checked = &self.round.checks.content;
+        self.whole(Check::Content, &checked.found);
+        let Some(content) = checked.measured() else { return };
+        for at in &content.at {
+            let place = Place::route(&Route::Backend(at.backend.clone()));
+            match &at.found {
+                Outcome::Failed(failure) => self.failed(Check::Content, place, failure),
+                Outcome::Measured(found)
+                    if !content.is_whole(found) || found.healed_after_ms.is_some() =>
+                {
+                    let tag = format!("{}:{}", content.repository, content.tag);
+                    let detail = if content.is_whole(found) {
+                        format!("{tag} was not there at first")
+                    } else {
+                        format!("{tag} is not there as at the other nodes")
+                    };
+                    self.refused(Check::Content, place, Reason::NotFound, detail);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn uploads(&mut self) {
+        let checked = &self.round.checks.upload;
+        self.whole(Check::Upload, &checked.found);
+        let Some(uploads) = checked.measured() else { return };
+        let public = self.round.url.trim_end_matches('/').to_owned();
+        self.routes(Check::Upload, &uploads.begun, |_, begun| match begun {
+            Begun::ReadOnly => Some((Reason::Forbidden, "writes are refused".to_owned())),
+            Begun::At(Some(at)) if *at != public => {
+                Some((Reason::Redirected, format!("an upload goes on at {at}")))
+            }
+            Begun::At(_) => None,
+        });
+        self.pairs(Check::Upload, &uploads.pairs, |verdict| {
+            let detail = match verdict {
+                UploadVerdict::Known => return None,
+                UploadVerdict::KnownLate { .. } => "an upload was unknown at first",
+                UploadVerdict::Invalid => "an upload is invalid (BLOB_UPLOAD_INVALID)",
+                UploadVerdict::Unknown => "an upload is unknown (BLOB_UPLOAD_UNKNOWN)",
+            };
+            Some((Reason::NotFound, detail.to_owned()))
+        });
+    }
+
+    fn pushes(&mut self) {
+        let checked = &self.round.checks.push;
+        self.whole(Check::Push, &checked.found);
+        for by in checked.measured().into_iter().flat_map(|pushed| &pushed.by) {
+            let run = match &by.value {
+                Outcome::Measured(run) => run,
+                Outcome::Failed(failure) => {
+                    self.failed(Check::Push, Place::route(&by.route), failure);
+                    continue;
+                }
+                Outcome::Skipped(_) => continue,
+            };
+            if let Some(failed) = &run.failed {
+                let failure = Failure {
+                    detail: format!("{}: {}", failed.step.as_str(), failed.failure.detail),
+                    ..failed.failure.clone()
+                };
+                self.failed(Check::Push, Place::route(&by.route), &failure);
+            }
+            for seen in &run.seen {
+                let place = Place::Pair {
+                    issuer: Issuer::Route(by.route.clone()),
+                    verifier: Route::Backend(seen.backend.clone()),
+                };
+                let detail = match &seen.value {
+                    Outcome::Measured(ReadBack::Late { .. }) => "a push was seen late",
+                    Outcome::Measured(ReadBack::ManifestUnknown) => "a push is not there",
+                    Outcome::Measured(ReadBack::Other) => "the tag leads to an older push",
+                    Outcome::Failed(failure) => {
+                        self.failed(Check::Push, place, failure);
+                        continue;
+                    }
+                    Outcome::Measured(ReadBack::There) | Outcome::Skipped(_) => continue,
+                };
+                self.refused(Check::Push, place, Reason::NotFound, detail.to_owned());
+            }
+        }
+    }
+
+    fn directory(&mut self) {
+        let checked = &self.round.checks.directory_login;
+        self.whole(Check::DirectoryLogin, &checked.found);
+        let routes = checked.measured().map_or(&[][..], Vec::as_slice);
+        self.routes(Check::DirectoryLogin, routes, |_, login| {
+            let (reason, how) = match login.verdict {
+                LoginVerdict::Accepted => return None,
+                LoginVerdict::Refused => (Reason::Unauthorized, "refused"),
+                LoginVerdict::TimedOut => (Reason::Timeout, "not answered"),
+            };
+            Some((reason, format!("the directory's account is {how} after {:.2} s", login.seconds)))
+        });
+    }
+
+    /// Only what servers fail to tell: what the lists mean is for the rules, and a refusal is of
+    /// the prober's own credential.
+    fn jobs(&mut self) {
+        let checks = &self.round.checks;
+        for at in checks.worker_pools.measured().into_iter().flat_map(|pools| &pools.at) {
+            if let Outcome::Failed(failure) = &at.ids
+                && (failure.reason.is_network() || failure.reason.is_server_error())
+            {
+                let place = Place::route(&Route::Backend(at.backend.clone()));
+                self.failed(Check::WorkerPools, place, failure);
+            }
+        }
+    }
+}
+
+fn pair_of(issuer: &BackendName, verifier: &BackendName) -> Place {
+    Place::Pair {
+        issuer: Issuer::Route(Route::Backend(issuer.clone())),
+        verifier: Route::Backend(verifier.clone()),
+    }
+}
+
+/// Whether the check shows that a route drops the `Authorization` header. A route that accepts a
+/// good token does not, whatever else it shows; and a server that nobody knows may answer a bad
+/// token and none alike.
+pub(in super::super) fn header_is_dropped(round: &Round, route: &Route) -> bool {
+    let fates = || round.checks.authorization_header.measured().into_iter().flatten();
+    let fate = |wanted| move |at: &&OfRoute<HeaderFate>| at.value.measured() == Some(&wanted);
+    let dropped = fates().filter(fate(HeaderFate::Dropped)).any(|at| at.route == *route);
+    let takes_tokens = round.flow(route).is_some_and(|flow| {
+        flow.token.measured().is_some() && flow.passed(Step::Access) == Some(true)
+    });
+    let known = round.backends.iter().any(|facts| facts.family != Family::Unknown)
+        || fates().any(|at| fate(HeaderFate::Arrived)(&at));
+    dropped && !takes_tokens && known
+}
+
+/// Whether `/v2/` still says what it did when the check was made: its last result stands for a
+/// while, and what was put right meanwhile is no finding.
+pub(in super::super) fn is_current(round: &Round, route: &Route, said: &UrlSaid) -> bool {
+    let now = round.flow(route).and_then(|flow| flow.challenge.measured());
+    now.is_some_and(|now| {
+        now.realm.as_ref() == Some(&said.base.realm) && now.service == said.base.service
+    })
+}

@@ -1,0 +1,72 @@
+//! First step: from a round to observations. Everything that a sound registry does not show is one,
+//! with where it was met and how often, whether or not a rule knows it.
+//!
+//! What the prober could not do for reasons of its own is no observation of the registry; it is in
+//! [`super::coverage`].
+
+mod balancer;
+mod checks;
+mod window;
+
+use crate::model::{
+    Aged, CellResult, Earlier, Failure, Flow, Observation, ObservationKind, Outcome, Place, Reason,
+    Round, Route,
+};
+
+pub(super) use checks::{header_is_dropped, is_current};
+
+/// A held token with less time left than this may be refused for its age.
+const STILL_VALID_SECONDS: f64 = 30.0;
+
+/// Everything unexpected in a round.
+pub(super) fn observe(round: &Round, earlier: &Earlier) -> Vec<Observation> {
+    let mut all: Vec<Observation> = round.flows.iter().filter_map(flow).collect();
+    all.extend(round.matrix.cells.iter().filter_map(pair));
+    all.extend(round.aged.iter().filter_map(held));
+    all.extend(balancer::observe(round, earlier));
+    all.extend(checks::observe(round));
+    all
+}
+
+fn flow(flow: &Flow) -> Option<Observation> {
+    let (step, failure) = flow.failure()?;
+    if failure.reason.is_own() {
+        return None;
+    }
+    let (kind, place) = (ObservationKind::FlowFailed, Place::route(&flow.route));
+    let answer = flow.answer(step).cloned();
+    let observed = Observation::single(kind, place, failure.clone());
+    Some(Observation { step: Some(step), answer, ..observed })
+}
+
+fn pair(cell: &crate::model::Cell) -> Option<Observation> {
+    let place = Place::Pair { issuer: cell.issuer.clone(), verifier: cell.verifier.clone() };
+    let (kind, failure, answer) = match &cell.result {
+        CellResult::Refused(refusal) => {
+            let reason = Reason::of_status(refusal.answer.status);
+            let detail = super::facts::describe(cell).unwrap_or_default();
+            let failure = Failure::of_answer(reason, detail);
+            (ObservationKind::PairRefused, failure, Some(refusal.answer.clone()))
+        }
+        CellResult::Failed { failure, answer } if !failure.reason.is_own() => {
+            (ObservationKind::PairFailed, failure.clone(), answer.clone())
+        }
+        _ => return None,
+    };
+    let step = Some(crate::model::Step::Access);
+    Some(Observation { step, answer, ..Observation::single(kind, place, failure) })
+}
+
+fn held(aged: &Aged) -> Option<Observation> {
+    let refused = aged.accepted == Outcome::Measured(false);
+    if !refused || aged.left_seconds < STILL_VALID_SECONDS {
+        return None;
+    }
+    let place = Place::route(&Route::Backend(aged.backend.clone()));
+    let detail = format!(
+        "a token {:.0} s old with {:.0} s to live is refused by its own issuer",
+        aged.age_seconds, aged.left_seconds
+    );
+    let failure = Failure::of_answer(Reason::Unauthorized, detail);
+    Some(Observation::single(ObservationKind::HeldTokenRefused, place, failure))
+}

@@ -1,0 +1,102 @@
+//! What was met through the load balancer over the last minutes: rare failures that one round is
+//! too short to see, and whether they still happen.
+
+use crate::model::BalancerRun;
+
+/// A sound network loses fewer requests than this, as a share of all.
+const SOUND_LOSS: f64 = 0.0005;
+
+/// Losses are chance unless a sound network would show as many in fewer than this share of cases.
+///
+/// With 100 requests a round, one registry and a loss of one request in 2,000 that is one false
+/// alarm in more than 10,000 rounds.
+const CHANCE: f64 = 1e-4;
+
+/// A failure that would by now have shown again in all but this share of cases is gone.
+const GONE: f64 = 0.05;
+
+/// Events of one kind in rounds, oldest first: each with how often it happened and could have.
+pub(super) struct Series(Vec<(u32, u32)>);
+
+impl Series {
+    /// Reads a figure of every round.
+    pub(super) fn of<'r>(
+        runs: impl IntoIterator<Item = &'r BalancerRun>,
+        read: impl Fn(&BalancerRun) -> (u32, u32),
+    ) -> Self {
+        Self(runs.into_iter().map(read).collect())
+    }
+
+    /// Events and trials of all rounds.
+    pub(super) fn total(&self) -> (u32, u32) {
+        self.0.iter().fold((0, 0), |(events, trials), (e, t)| (events + e, trials + t))
+    }
+
+    /// In how many rounds it happened.
+    pub(super) fn rounds(&self) -> usize {
+        self.0.iter().filter(|(events, _)| *events > 0).count()
+    }
+
+    /// Whether it still happens: what followed the last event is not yet long enough to say that
+    /// it is over.
+    pub(super) fn goes_on(&self) -> bool {
+        let Some(last) = self.0.iter().rposition(|(events, _)| *events > 0) else { return false };
+        let (before, since) = self.0.split_at(last + 1);
+        let (events, trials) = Self(before.to_vec()).total();
+        let (_, quiet) = Self(since.to_vec()).total();
+        let rate = f64::from(events) / f64::from(trials.max(events).max(1));
+        (1.0 - rate).powf(f64::from(quiet)) >= GONE
+    }
+}
+
+/// Whether so many lost requests of so many are more than a sound network loses.
+pub(super) fn is_more_than_chance(lost: u32, requests: u32) -> bool {
+    lost > 0 && poisson_tail(lost, f64::from(requests) * SOUND_LOSS) < CHANCE
+}
+
+/// The chance of at least `events` where `mean` are expected.
+fn poisson_tail(events: u32, mean: f64) -> f64 {
+    let mut term = (-mean).exp();
+    let mut below = 0.0;
+    for k in 0..events {
+        below += term;
+        term *= mean / f64::from(k + 1);
+    }
+    (1.0 - below).max(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_lost_requests_among_thousands_are_chance_and_a_tenth_is_not() {
+        for (lost, requests, more) in [
+            (0, 100, false),
+            (1, 100, false),
+            (2, 100, false),
+            (3, 100, true),
+            (3, 200, false),
+            (4, 200, true),
+            (5, 4000, false),
+            (10, 2000, true),
+            (3, 3, true),
+        ] {
+            assert_eq!(is_more_than_chance(lost, requests), more, "{lost} of {requests}");
+        }
+    }
+
+    #[test]
+    fn what_stopped_is_gone_the_sooner_the_more_often_it_happened() {
+        for (rounds, goes_on) in [
+            (vec![(10, 20), (0, 20)], false),
+            (vec![(1, 20), (0, 20), (0, 20)], true),
+            (vec![(1, 20), (0, 20), (0, 20), (0, 20)], false),
+            (vec![(1, 100), (0, 100)], true),
+            (vec![(0, 100)], false),
+            (vec![(0, 20), (3, 20)], true),
+        ] {
+            assert_eq!(Series(rounds.clone()).goes_on(), goes_on, "{rounds:?}");
+        }
+    }
+}

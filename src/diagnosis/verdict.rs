@@ -1,0 +1,98 @@
+//! Puts the three steps together: from a round to its assessment.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use super::facts::{Facts, ObservationId};
+use super::hypothesis::{Hits, Hypothesis};
+use super::{catalogue, clocks, coverage, effect, leeway, resolve, rules, statistics, unexplained};
+use crate::model::{
+    Assessment, Confidence, Earlier, Finding, Round, Severity, Status, Unmeasured,
+};
+
+/// Judges a round.
+pub(super) fn judge(round: &Round, earlier: &Earlier) -> Assessment {
+    let facts = Facts::new(round, earlier);
+    let hypotheses = rules::ALL.iter().flat_map(|rule| rule(&facts)).collect();
+    let resolved = resolve::resolve(&facts, hypotheses);
+    let mut kept = resolved.kept;
+    kept.extend(unexplained::explain(&facts, &resolved.unexplained));
+
+    let mut found: Vec<(Finding, Hits, Vec<ObservationId>)> = kept
+        .into_iter()
+        .map(|(h, won)| (finding(&facts, &h, &won), h.hits, won))
+        .collect();
+    found.sort_by_key(|(f, ..)| (Reverse(f.severity), Reverse(f.explains), f.finding));
+    let owners: BTreeMap<ObservationId, usize> = found
+        .iter()
+        .enumerate()
+        .flat_map(|(index, (_, _, won))| won.iter().map(move |id| (*id, index)))
+        .collect();
+    let blind = found.iter().any(|(_, hits, _)| *hits == Hits::Prober);
+    let findings: Vec<Finding> = found.into_iter().map(|(finding, ..)| finding).collect();
+    let unmeasured = coverage::unmeasured(round);
+    let expected = statistics::expected(round, &facts.shares);
+    let measured = round.balancer.measured();
+    let observations = facts.observations.iter().cloned().enumerate();
+    Assessment {
+        status: status(&findings, &unmeasured, blind),
+        observations: observations
+            .filter_map(|(id, seen)| Some((seen, *owners.get(&ObservationId(id))?)))
+            .collect(),
+        findings,
+        unmeasured,
+        trace: resolved.trace,
+        expected_unauthorized: expected,
+        expected_interval: statistics::expected_interval(round, &facts.shares),
+        unauthorized_interval: measured.and_then(|run| statistics::wilson(run.pairs)),
+        leeways: round.backends.iter().map(|b| (b.name.clone(), leeway::leeway(b))).collect(),
+        clock_margin: leeway::margin(round),
+        clock_words: clocks::words(round),
+        shares: facts.shares,
+    }
+}
+
+/// The worst of what was found; `unknown` where too little was seen to say less.
+fn status(findings: &[Finding], unmeasured: &[Unmeasured], blind: bool) -> Status {
+    let worst = Status::of(findings);
+    if blind || unmeasured.iter().any(|missing| missing.essential) {
+        return worst.max(Status::Unknown);
+    }
+    worst
+}
+
+fn finding(facts: &Facts<'_>, h: &Hypothesis, won: &[ObservationId]) -> Finding {
+    let mut h = h.clone();
+    hold_back(facts, &mut h);
+    let severity = effect::severity(facts, &h, won);
+    let effect = effect::sentence(facts, &h, won);
+    Finding {
+        finding: h.name,
+        severity,
+        confidence: h.confidence,
+        since: facts.earlier.since(h.name, &h.backends).unwrap_or(facts.round.started),
+        summary: h.summary,
+        effect,
+        evidence: h.evidence,
+        remedies: catalogue::remedies(h.name, facts.common_family()),
+        alternatives: h.alternatives,
+        confirm: catalogue::confirm(h.name).to_owned(),
+        explains: u32::try_from(won.len()).unwrap_or(u32::MAX),
+        backends: h.backends,
+    }
+}
+
+/// What began or ended in mid-round is not proved by that round; the next one judges it.
+fn hold_back(facts: &Facts<'_>, h: &mut Hypothesis) {
+    let moving: Vec<_> =
+        h.backends.iter().filter(|name| facts.changed_meanwhile(name)).cloned().collect();
+    if h.confidence == Confidence::Suspected || moving.is_empty() || h.hits == Hits::Nothing {
+        return;
+    }
+    h.confidence = Confidence::Suspected;
+    let names = super::facts::list(&moving);
+    h.evidence.push(format!(
+        "{names} changed during this check: the same request passed and failed; check again"
+    ));
+}
+
