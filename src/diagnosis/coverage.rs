@@ -114,9 +114,7 @@ fn samples(round: &Round) -> Option<Unmeasured> {
                        ended";
             Some(entry("samples", Some(&Route::Balancer), why.to_owned()))
         }
-        Outcome::Failed(failure) => {
-            Some(entry("samples", Some(&Route::Balancer), own(failure)))
-        }
+        Outcome::Failed(failure) => Some(entry("samples", Some(&Route::Balancer), own(failure))),
         Outcome::Skipped(Skipped::Disabled) => None,
         Outcome::Skipped(Skipped::NoCredentials) => {
             let why = "no credentials were given: add --username, or credentials in the \

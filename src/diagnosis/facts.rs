@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use super::{observe, statistics};
 use crate::model::{
-    BackendFacts, BackendName, BalancerRun, Cell, Check, Earlier, Family, Flow, KeyId,
-    Observation, ObservationKind, Outcome, Place, Reason, Refusal, Round, Route, Share, Step,
+    BackendFacts, BackendName, BalancerRun, Cell, Check, Earlier, Family, Flow, KeyId, Observation,
+    ObservationKind, Outcome, Place, Reason, Refusal, Round, Route, Share, Step,
 };
 
 /// The number of an observation within its round.
@@ -230,4 +230,9 @@ pub(super) fn describe(cell: &Cell) -> Option<String> {
         None => "not asked again".to_owned(),
     };
     Some(format!("{} → {}: {}{said}; {time}", cell.issuer, cell.verifier, refusal.answer.status))
+}
+
+/// The form of a verb, or of a noun, that agrees with so many.
+pub(super) fn verb(count: usize, one: &'static str, many: &'static str) -> &'static str {
+    if count == 1 { one } else { many }
 }

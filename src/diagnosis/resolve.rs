@@ -172,11 +172,7 @@ fn follow(facts: &Facts<'_>, owners: &mut Owners) {
 }
 
 /// Those that explain nothing that others do not explain, with who does.
-fn losers(
-    facts: &Facts<'_>,
-    active: &[Hypothesis],
-    owners: &Owners,
-) -> Vec<(FindingName, Fate)> {
+fn losers(facts: &Facts<'_>, active: &[Hypothesis], owners: &Owners) -> Vec<(FindingName, Fate)> {
     let loses = |(number, h): (usize, &Hypothesis)| {
         let wins = owners.values().any(|owner| *owner == number);
         if h.stands_alone || wins {

@@ -6,9 +6,7 @@ use std::collections::BTreeMap;
 use super::facts::{Facts, ObservationId};
 use super::hypothesis::{Hits, Hypothesis};
 use super::{catalogue, clocks, coverage, effect, leeway, resolve, rules, statistics, unexplained};
-use crate::model::{
-    Assessment, Confidence, Earlier, Finding, Round, Severity, Status, Unmeasured,
-};
+use crate::model::{Assessment, Confidence, Earlier, Finding, Round, Severity, Status, Unmeasured};
 
 /// Judges a round.
 pub(super) fn judge(round: &Round, earlier: &Earlier) -> Assessment {
@@ -18,10 +16,8 @@ pub(super) fn judge(round: &Round, earlier: &Earlier) -> Assessment {
     let mut kept = resolved.kept;
     kept.extend(unexplained::explain(&facts, &resolved.unexplained));
 
-    let mut found: Vec<(Finding, Hits, Vec<ObservationId>)> = kept
-        .into_iter()
-        .map(|(h, won)| (finding(&facts, &h, &won), h.hits, won))
-        .collect();
+    let mut found: Vec<(Finding, Hits, Vec<ObservationId>)> =
+        kept.into_iter().map(|(h, won)| (finding(&facts, &h, &won), h.hits, won)).collect();
     found.sort_by_key(|(f, ..)| (Reverse(f.severity), Reverse(f.explains), f.finding));
     let owners: BTreeMap<ObservationId, usize> = found
         .iter()
@@ -95,4 +91,3 @@ fn hold_back(facts: &Facts<'_>, h: &mut Hypothesis) {
         "{names} changed during this check: the same request passed and failed; check again"
     ));
 }
-

@@ -188,7 +188,12 @@ fn rich() -> Arc<Judged> {
     ];
     let judged = sample::judged(round, findings);
     let mut judged = Arc::unwrap_or_clone(judged);
-    judged.assessment.shares.push(Share { backend: None, share: 0.1, interval: None, distinct: true });
+    judged.assessment.shares.push(Share {
+        backend: None,
+        share: 0.1,
+        interval: None,
+        distinct: true,
+    });
     judged.assessment.leeways[2].1 = Leeway::Unknown;
     judged.assessment.clock_margin = Some(-3.5);
     Arc::new(judged)

@@ -144,7 +144,13 @@ impl BalancerRun {
     }
 
     /// Counts a failure with those that are like it.
-    pub fn fail(&mut self, flow: SampledFlow, step: Step, failure: Failure, answer: Option<Answer>) {
+    pub fn fail(
+        &mut self,
+        flow: SampledFlow,
+        step: Step,
+        failure: Failure,
+        answer: Option<Answer>,
+    ) {
         let alike = |known: &&mut SampleFailure| {
             let same: Reason = known.failure.reason;
             (known.flow, known.step, same) == (flow, step, failure.reason)

@@ -25,6 +25,11 @@ impl Earlier {
     pub fn since(&self, name: FindingName, _backends: &[BackendName]) -> Option<DateTime<Utc>> {
         self.open.get(&name).map(|open| open.since)
     }
+
+    /// What is known of a finding at these backends, if the round before had it.
+    pub fn open_with(&self, name: FindingName, _backends: &[BackendName]) -> Option<OpenFinding> {
+        self.open.get(&name).copied()
+    }
 }
 
 /// For how long samples are kept: rare failures need more of them than one round takes.

@@ -11,8 +11,8 @@ use super::{
     CellResult, Certificate, Challenge, ClockInterval, ClockReading, ClockSource, Confidence,
     Failure, Family, Finding, FindingName, Flow, FlowResult, Issuer, Judged, KeyCount, KeyId,
     Leeway, Matrix, Outcome, Phase, ProgramFacts, Ratio, Reason, Refusal, RegistryName,
-    RegistryState, ResponseCount, Round, Route, SampledFlow, Severity, Share, Snapshot, Status, Step,
-    StepReport, Timeline, TokenFacts, Version,
+    RegistryState, ResponseCount, Round, Route, SampledFlow, Severity, Share, Snapshot, Status,
+    Step, StepReport, Timeline, TokenFacts, Version,
 };
 
 /// A key id in libtrust's form.

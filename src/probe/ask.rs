@@ -18,8 +18,8 @@ use super::settings::Notes;
 use crate::clock::Clock;
 use crate::config::{self, Authority, Backend, Credentials, HostPort, Scheme};
 use crate::model::{
-    Answer, Certificate, Check, ClockSource, DnsRecord, Failure, Issuer, Reason, ResponseCount, Route,
-    Setting, Step, Timeline, TokenFacts,
+    Answer, Certificate, Check, ClockSource, DnsRecord, Failure, Issuer, Reason, ResponseCount,
+    Route, Setting, Step, Timeline, TokenFacts,
 };
 use crate::registry;
 use crate::transport::{Body, Connect, Destination, Exchange, Link, Reply, Request, Wire};

@@ -296,7 +296,8 @@ async fn client(asker: &Asker<'_>, family: Family) -> Sample {
     sample.step(Step::Access);
     let (last, failure) =
         flow::access(asker, link.as_mut(), route, Step::Access, "/v2/", &token).await;
-    let torn = if on_route { is_torn(&[&first, &second, &last]) } else { is_torn(&[&first, &last]) };
+    let torn =
+        if on_route { is_torn(&[&first, &second, &last]) } else { is_torn(&[&first, &last]) };
     let (key, certificate, realms) = (None, None, Ratio::default());
     match refusal(last, failure) {
         Ok(refusal) if torn => sample.ended(End::Torn { refused: refusal.is_some() }),

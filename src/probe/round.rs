@@ -200,12 +200,13 @@ async fn rest(
     let (mut matrix, refused) = matrix::first_pass(asker, &rows, flows, number).await;
     let borrowed = suspicion::borrowed(asker, &rows, flows).await;
     let aged = suspicion::aged(asker, held, tokens).await;
-    let census = suspicion::census(asker, &rows, &matrix).await;
+    let mut census = suspicion::census(asker, &rows, &matrix).await;
 
     progress(Progress::Ladder(refused.len()));
     let sampling = balancer::sample(asker, flows);
     let ladder = flow::boxed(matrix::ladder(asker, &mut matrix, refused));
     let (balancer, ()) = join(flow::boxed(sampling), ladder).await;
+    suspicion::census_of_strangers(asker, &rows, (flows, &balancer), &mut census).await;
     let (flows, checks) = (Vec::new(), Checks::default());
     Measured { backends, flows, matrix, balancer, census, borrowed, aged, checks }
 }

@@ -10,8 +10,8 @@ use super::flow;
 use super::matrix::Row;
 use super::token;
 use crate::model::{
-    Aged, BackendName, Borrowed, Census, Flow, Issuer, KeyCount, KeyId, Matrix, Outcome, Route,
-    Skipped, Step,
+    Aged, BackendName, BalancerRun, Borrowed, Census, Flow, Issuer, KeyCount, KeyId, Matrix,
+    Outcome, Route, Skipped, Step,
 };
 
 /// Tokens that a census counts: two replicas with equal shares stay unseen once in 256.
@@ -33,6 +33,32 @@ pub(super) async fn census(asker: &Asker<'_>, rows: &[Row], matrix: &Matrix) -> 
         .collect();
     suspects.sort();
     suspects.dedup();
+    count_all(asker, rows, &suspects).await
+}
+
+/// Counts the signing keys of every backend that was not counted yet, where the balancer handed out
+/// a key that none of them showed: a replica behind one of their addresses may have it.
+pub(super) async fn census_of_strangers(
+    asker: &Asker<'_>,
+    rows: &[Row],
+    (flows, sampled): (&[Flow], &Outcome<BalancerRun>),
+    counted: &mut Vec<Census>,
+) {
+    let of_flows = flows.iter().filter(|flow| flow.route.backend().is_some());
+    let of_flows = of_flows.filter_map(|flow| flow.token.measured()?.kid.as_ref());
+    let of_census = counted.iter().flat_map(|census| &census.keys).map(|count| &count.key);
+    let known: Vec<&KeyId> = of_flows.chain(of_census).collect();
+    let seen = sampled.measured().map_or(&[][..], |run| run.keys.as_slice());
+    if known.is_empty() || seen.iter().all(|count| known.contains(&&count.key)) {
+        return;
+    }
+    let left = asker.backends.iter().map(|backend| &backend.name);
+    let left: Vec<&BackendName> =
+        left.filter(|name| !counted.iter().any(|census| census.backend == **name)).collect();
+    counted.extend(count_all(asker, rows, &left).await);
+}
+
+async fn count_all(asker: &Asker<'_>, rows: &[Row], suspects: &[&BackendName]) -> Vec<Census> {
     if suspects.len() > MAX_SUSPECTS {
         return Vec::new();
     }

@@ -90,8 +90,12 @@ pub(super) fn healthy(backends: usize) -> Judged {
     });
     #[expect(clippy::cast_precision_loss, reason = "a handful of backends")]
     let share = 1.0 / backends as f64;
-    let shares =
-        names.iter().map(|name| Share { backend: Some(name.clone()), share, interval: None, distinct: true });
+    let shares = names.iter().map(|name| Share {
+        backend: Some(name.clone()),
+        share,
+        interval: None,
+        distinct: true,
+    });
     Judged {
         round: Round {
             registry: RegistryName::parse("main").unwrap(),

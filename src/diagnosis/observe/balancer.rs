@@ -69,10 +69,8 @@ fn refused(flow: SampledFlow, run: &BalancerRun, past: &[&BalancerRun]) -> Optio
 fn realms(run: &BalancerRun, past: &[&BalancerRun]) -> Option<Observation> {
     let read = |run: &BalancerRun| (run.foreign_realms.events, run.foreign_realms.trials);
     let (numbers, windowed) = numbers(read(run), &Series::of(past.iter().copied(), read))?;
-    let detail = format!(
-        "{} of {} challenges name a token endpoint elsewhere",
-        numbers.0, numbers.1
-    );
+    let detail =
+        format!("{} of {} challenges name a token endpoint elsewhere", numbers.0, numbers.1);
     let failure = Failure::of_answer(Reason::RealmNotAllowed, detail);
     let observed = of_users(ObservationKind::RealmForeign, Step::Challenge, failure, numbers);
     Some(Observation { windowed, ..observed })

@@ -40,8 +40,7 @@ impl Seen<'_> {
         if failure.reason.is_own() {
             return;
         }
-        let observed =
-            Observation::single(ObservationKind::CheckFailed, place, failure.clone());
+        let observed = Observation::single(ObservationKind::CheckFailed, place, failure.clone());
         self.all.push(Observation { check: Some(check), ..observed });
     }
 
@@ -121,9 +120,8 @@ impl Seen<'_> {
 
     fn repository_challenge(&mut self, at: &OfRoute<UrlSaid>, said: &UrlSaid) {
         let place = Place::route(&at.route);
-        let lost = |failure: &&Failure| {
-            failure.reason.is_network() || failure.reason.is_server_error()
-        };
+        let lost =
+            |failure: &&Failure| failure.reason.is_network() || failure.reason.is_server_error();
         if let Outcome::Failed(failure) = &said.repository
             && lost(&failure)
         {

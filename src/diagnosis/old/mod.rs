@@ -42,8 +42,8 @@ mod uploads;
 mod versions;
 mod web_state;
 
-use super::statistics::wilson;
 use super::leeway;
+use super::statistics::wilson;
 use case::Case;
 
 use crate::model::{Assessment, Earlier, Round, Status};

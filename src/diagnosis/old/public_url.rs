@@ -172,7 +172,8 @@ fn evidence(case: &Case<'_>, odd: &[Odd<'_>]) -> Vec<String> {
 fn add_evidence(case: &mut Case<'_>, said: &[OfRoute<UrlSaid>]) {
     let url = &case.round.url;
     let astray = |at: &OfRoute<UrlSaid>| {
-        let Outcome::Measured(RedirectTarget { to, public: false }) = &at.value.measured()?.slash else {
+        let Outcome::Measured(RedirectTarget { to, public: false }) = &at.value.measured()?.slash
+        else {
             return None;
         };
         Some(format!("{}: /v2 without its slash leads to {to}; expected {url}", at.route))
@@ -189,8 +190,8 @@ mod tests {
     use super::super::assess;
     use crate::model::sample::{bent, route};
     use crate::model::{
-        BackendName, Checked, Failure, Finding, Named, OfRoute, Outcome, RedirectTarget, Reason, Round,
-        Skipped, UrlSaid,
+        BackendName, Checked, Failure, Finding, Named, OfRoute, Outcome, Reason, RedirectTarget,
+        Round, Skipped, UrlSaid,
     };
 
     const REALM: &str = "https://hub.example.com/service/token";

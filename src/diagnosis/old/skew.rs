@@ -7,8 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::case::{Case, Draft, Impact, list};
 use super::super::leeway::{ahead, issued, leeway};
+use super::case::{Case, Draft, Impact, list};
 use super::time;
 use crate::model::{
     BackendFacts, BackendName, CellResult, ClockInterval, ClockSource, Confidence, Family,

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use super::super::leeway::{ahead, checking_clock, issuing_clock, leeway};
 use super::case::{Case, Draft, Impact, list};
 use super::keys::describe;
-use super::super::leeway::{ahead, checking_clock, issuing_clock, leeway};
 use crate::model::{BackendName, Cell, Confidence, FindingName, Flow, Leeway, Refusal, Step};
 
 /// A shorter life than this fails large layers in mid-transfer.

@@ -14,8 +14,8 @@ use super::super::ask::{Ask, Asked, Asker, Auth};
 use super::super::{flow, token};
 use crate::config::Authority;
 use crate::model::{
-    Answer, AuthScheme, Challenge, Check, Failure, Flow, Named, OfRoute, Outcome, RedirectTarget, Skipped,
-    UrlSaid,
+    Answer, AuthScheme, Challenge, Check, Failure, Flow, Named, OfRoute, Outcome, RedirectTarget,
+    Skipped, UrlSaid,
 };
 use crate::transport::Link;
 

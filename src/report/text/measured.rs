@@ -211,11 +211,12 @@ pub(super) fn balancer(page: &mut Page, judged: &Judged) {
         page.paragraph("  Clients   ", PLAIN, &text);
     }
     if run.lost() > 0 {
-        let first =
-            run.first_loss().map_or(String::new(), |loss| format!("; first: {loss}"));
+        let first = run.first_loss().map_or(String::new(), |loss| format!("; first: {loss}"));
         let lost = usize::try_from(run.lost()).unwrap_or(usize::MAX);
-        let text =
-            format!("{} failed for another reason, in no figure above{first}", count(lost, "request"));
+        let text = format!(
+            "{} failed for another reason, in no figure above{first}",
+            count(lost, "request")
+        );
         page.paragraph("  Lost      ", PLAIN, &text);
     }
     if !judged.assessment.shares.is_empty() {

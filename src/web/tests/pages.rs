@@ -86,7 +86,12 @@ fn broken() -> Arc<Judged> {
     let mut judged = Arc::unwrap_or_clone(judged);
     judged.assessment.expected_unauthorized = Some(0.444);
     judged.assessment.unauthorized_interval = Some((0.258, 0.658));
-    judged.assessment.shares.push(Share { backend: None, share: 0.05, interval: None, distinct: true });
+    judged.assessment.shares.push(Share {
+        backend: None,
+        share: 0.05,
+        interval: None,
+        distinct: true,
+    });
     judged.assessment.shares[1].distinct = false;
     judged.assessment.clock_margin = Some(-3.1);
     Arc::new(judged)

@@ -1,0 +1,40 @@
+//! `core-registry-password-mismatch`: the registry behind Harbor's core refuses core's password
+//! (D7 of the failure catalogue). Its realm is seen outside only then.
+
+use super::super::facts::{Facts, list};
+use super::super::hypothesis::{Hits, Hypothesis};
+use crate::model::{BackendName, FindingName, Observation};
+
+/// The realm of the registry behind core.
+const INNER_REALM: &str = "harbor-registry-basic-realm";
+
+pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
+    let by_inner = |seen: &Observation| {
+        let challenge = seen.answer.as_ref().and_then(|answer| answer.challenge.as_ref());
+        challenge.and_then(|challenge| challenge.realm.as_deref()) == Some(INNER_REALM)
+    };
+    let (through, direct): (Vec<_>, Vec<_>) =
+        facts.observed(by_inner).partition(|(_, seen)| seen.place.involves_balancer());
+    let mut names: Vec<BackendName> =
+        direct.iter().filter_map(|(_, seen)| seen.place.backend().cloned()).collect();
+    names.sort();
+    names.dedup();
+    if direct.is_empty() && through.is_empty() {
+        return Vec::new();
+    }
+    let summary = if names.is_empty() {
+        "Behind the load balancer, a registry refuses core's password.".to_owned()
+    } else {
+        format!("The registry behind {} refuses core's password.", list(&names))
+    };
+    let evidence = format!(
+        "good tokens were answered 401 Basic realm={INNER_REALM:?} {} times",
+        direct.len() + through.len()
+    );
+    let hypothesis = Hypothesis::new(FindingName::CoreRegistryPasswordMismatch, names, summary)
+        .hits(Hits::Tokens)
+        .evidence([evidence])
+        .explains(direct.into_iter().map(|(id, _)| id))
+        .explains(through.into_iter().map(|(id, _)| id));
+    vec![hypothesis]
+}

@@ -1,0 +1,40 @@
+//! `prober-clock-suspect`: every backend's clock is off by the same amount, so the prober's own is.
+
+use super::super::facts::Facts;
+use super::super::hypothesis::{Hits, Hypothesis};
+use super::super::leeway::issuing_clock;
+use crate::model::{ClockInterval, FindingName};
+
+/// All backends off by more than this, and alike: the prober's clock is the suspect.
+const PROBER_OFF_SECONDS: f64 = 5.0;
+
+pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
+    let backends = &facts.round.backends;
+    let clocks: Vec<ClockInterval> =
+        backends.iter().filter_map(|facts_of| issuing_clock(facts.round, &facts_of.name)).collect();
+    if clocks.len() < 2 || clocks.len() < backends.len() {
+        return Vec::new();
+    }
+    let mut clocks = clocks.into_iter();
+    let first = clocks.next();
+    let common = first.and_then(|first| clocks.try_fold(first, ClockInterval::intersect));
+    let Some(common) = common else { return Vec::new() };
+    let off = if common.lower() > 0.0 { common.lower() } else { -common.upper() };
+    if off < PROBER_OFF_SECONDS {
+        return Vec::new();
+    }
+    let direction = if common.lower() > 0.0 { "behind" } else { "ahead of" };
+    let summary =
+        format!("The prober's own clock is about {off:.0} s {direction} every backend's clock.");
+    let evidence = format!(
+        "all backends agree with each other and are {:+.1} s to {:+.1} s off",
+        common.lower(),
+        common.upper()
+    );
+    let hypothesis = Hypothesis::new(FindingName::ProberClockSuspect, Vec::new(), summary)
+        .suspected(&[])
+        .hits(Hits::Later)
+        .evidence([evidence])
+        .alone();
+    vec![hypothesis]
+}

@@ -1,0 +1,66 @@
+//! `token-key-rotation-window`: a key changed, and tokens issued before are refused (A2 of the
+//! failure catalogue). Proved by a held token that is refused; a change alone is remembered for as
+//! long as such a token may live.
+
+use super::super::facts::{Facts, ObservationId, list};
+use super::super::hypothesis::{Hits, Hypothesis};
+use super::super::keys::{changed_lately, of_backend};
+use crate::model::{BackendName, Confidence, FindingName, ObservationKind, Outcome};
+
+const NAME: FindingName = FindingName::TokenKeyRotationWindow;
+
+pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
+    let (mut names, mut evidence, mut proved) = (Vec::new(), Vec::new(), false);
+    for backend in &facts.round.backends {
+        let held = held_and_refused(facts, &backend.name);
+        let changed = || changed_lately(facts, &backend.name);
+        let Some(line) = held.clone().or_else(changed) else { continue };
+        proved |= held.is_some();
+        evidence.push(line);
+        names.push(backend.name.clone());
+    }
+    if names.is_empty() {
+        return Vec::new();
+    }
+    let before = facts.earlier.open_with(NAME, &names);
+    proved |= before.is_some_and(|open| open.confidence == Confidence::Proved);
+    let claims: Vec<ObservationId> = facts
+        .observed(|seen| {
+            seen.kind == ObservationKind::HeldTokenRefused
+                && seen.place.backend().is_some_and(|name| names.contains(name))
+        })
+        .map(|(id, _)| id)
+        .collect();
+    let everywhere = names.len() == facts.round.backends.len();
+    let summary = format!(
+        "The signing key of {} changed: tokens issued before are refused until clients fetch new \
+         ones.",
+        list(&names)
+    );
+    let backends = if everywhere { Vec::new() } else { names };
+    let hypothesis = Hypothesis::new(NAME, backends, summary)
+        .hits(Hits::Later)
+        .evidence(evidence)
+        .proved_if(proved, &[])
+        .explains(claims)
+        .alone();
+    vec![hypothesis]
+}
+
+/// A token held since before, still alive by its own claims, that its own issuer refuses now.
+fn held_and_refused(facts: &Facts<'_>, backend: &BackendName) -> Option<String> {
+    let held = facts.round.aged.iter().find(|aged| aged.backend == *backend)?;
+    let (old, new) = (held.key.as_ref()?, facts.key_of(backend)?);
+    let refused = held.accepted == Outcome::Measured(false) && held.left_seconds > 0.0;
+    let changed = of_backend(facts, backend).iter().all(|(key, _)| key != old);
+    (refused && changed).then(|| {
+        format!(
+            "{backend}: a token of key {}…, {:.0} s old with {:.0} s to live, is refused; fresh \
+             tokens carry key {}…",
+            old.short(),
+            held.age_seconds,
+            held.left_seconds,
+            new.short()
+        )
+    })
+}
