@@ -258,8 +258,8 @@ pub(super) fn contradictions(round: &Round) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnosis::assess;
-    use crate::model::{ClockDrift, Severity, sample};
+    use crate::diagnosis::verdict::judge;
+    use crate::model::{ClockDrift, Earlier, FindingName, Severity, sample};
 
     /// Three nodes of Harbor 2.10 or 2.12, of which `b` is ahead by so much, known to ±5 ms.
     fn skewed(ahead: f64, minor: u64) -> Round {
@@ -288,7 +288,7 @@ mod tests {
             (0.31, 12, false),
             (-30.0, 12, false),
         ] {
-            let assessment = assess(&skewed(ahead, minor));
+            let assessment = judge(&skewed(ahead, minor), &Earlier::default());
             let found: Vec<_> =
                 assessment.findings.iter().map(|f| (f.finding, f.severity)).collect();
             let expected = if warned {

@@ -89,8 +89,9 @@ pub struct AccessEntry {
     pub actions: Vec<String>,
 }
 
-/// The readable part of a token: header and claims, no signature.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// The readable part of a token: header and claims, no signature. Of a token that is no JWT nothing
+/// is known.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct TokenFacts {
     /// `kid` of the header; absent where the header carries a certificate instead.
     pub kid: Option<KeyId>,
@@ -119,7 +120,12 @@ pub struct TokenFacts {
 }
 
 impl TokenFacts {
-    /// Whether the token names nobody.
+    /// Whether the token is no JWT, so that only its verifier can say what it is worth.
+    pub fn is_opaque(&self) -> bool {
+        self.alg.is_empty()
+    }
+
+    /// Whether the token names nobody. Of an opaque one that says nothing.
     pub fn is_anonymous(&self) -> bool {
         self.subject.as_deref().is_none_or(str::is_empty)
     }

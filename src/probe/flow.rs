@@ -174,18 +174,22 @@ pub(super) async fn challenge(
     (asked, result)
 }
 
+/// A usable challenge is one whatever the body looks like: some servers send theirs as a page.
 fn bearer(answer: &Answer) -> Result<Challenge, Failure> {
     let bad = |detail: String| Err(Failure::of_answer(Reason::BadChallenge, detail));
     match &answer.challenge {
+        Some(challenge)
+            if challenge.scheme == AuthScheme::Bearer
+                && challenge.realm.as_deref().is_some_and(|realm| !realm.is_empty()) =>
+        {
+            Ok(challenge.clone())
+        }
         _ if answer.html => Err(unexpected(answer, "401 with a Bearer challenge")),
         None => bad("401 without WWW-Authenticate; expected a Bearer challenge".to_owned()),
         Some(challenge) if challenge.scheme != AuthScheme::Bearer => {
             bad(format!("a {:?} challenge; expected Bearer", challenge.scheme))
         }
-        Some(challenge) if challenge.realm.as_deref().is_none_or(str::is_empty) => {
-            bad("a Bearer challenge without realm".to_owned())
-        }
-        Some(challenge) => Ok(challenge.clone()),
+        Some(_) => bad("a Bearer challenge without realm".to_owned()),
     }
 }
 

@@ -281,7 +281,10 @@ impl<'a> Column<'a> {
             flow::access(asker, link, self.route, Step::Access, "/v2/", token).await;
         match (failure, asked.answer) {
             (None, _) => CellResult::Accepted,
-            (Some(_), Some(answer)) if matches!(answer.status, 401 | 403) && !answer.html => {
+            (Some(_), Some(answer))
+                if matches!(answer.status, 401 | 403)
+                    && (!answer.html || answer.challenge.is_some()) =>
+            {
                 CellResult::Refused(Refusal {
                     answer,
                     tries: 1,

@@ -175,7 +175,7 @@ fn read(
     asked: &Asked,
 ) -> Result<Token, Unusable> {
     let answer = outcome(asked)?;
-    if answer.status != 200 || answer.html {
+    if answer.status != 200 {
         return Err(unexpected(answer, "200 with a token").into());
     }
     let body = asked.reply().map(|reply| reply.body.as_slice()).unwrap_or_default();
@@ -186,9 +186,12 @@ fn read(
         };
         Failure::of_answer(reason, error.to_string())
     };
-    let response = registry::read_token_response(body).map_err(unreadable)?;
+    // A token counts whatever the content type says of it; a page is none.
+    let response = registry::read_token_response(body).map_err(|error| {
+        if answer.html { unexpected(answer, "200 with a token") } else { unreadable(error) }
+    })?;
     let secret = response.token.expose_secret();
-    let facts = registry::read_token(secret, response.expires_in).map_err(unreadable)?;
+    let facts = registry::facts_of(secret, response.expires_in);
     if let (Some(issued_at), Issuer::Route(route)) = (facts.issued_at, &endpoint.issuer) {
         asker.book_issued_at(route, &asked.exchange, issued_at);
     }
@@ -201,7 +204,9 @@ fn read(
     }
 }
 
-/// HTTP 200 proves nothing: a token is good when it is what was asked for.
+/// HTTP 200 proves nothing: a token is good when it is what was asked for. What a token says of
+/// itself decides only where the verifier's rules are known: Harbor and distribution. Elsewhere the
+/// verifier decides.
 fn problem(
     asker: &Asker<'_>,
     endpoint: &Endpoint,
@@ -210,7 +215,12 @@ fn problem(
     facts: &TokenFacts,
 ) -> Option<Failure> {
     let failure = |reason, detail: String| Some(Failure::of_answer(reason, detail));
-    if let Some(credentials) = &asker.registry.credentials {
+    if family == Family::Unknown || facts.is_opaque() {
+        return None;
+    }
+    // A token server beside distribution may name nobody; Harbor always names the account.
+    let harbor = matches!(family, Family::Harbor1 | Family::Harbor2);
+    if let Some(credentials) = asker.registry.credentials.as_ref().filter(|_| harbor) {
         let subject = facts.subject.as_deref().unwrap_or_default();
         if facts.is_anonymous() {
             return failure(

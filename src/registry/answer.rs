@@ -81,7 +81,9 @@ fn is_html(headers: &HeaderMap, body: &[u8]) -> bool {
         .is_some_and(|value| value.to_ascii_lowercase().starts_with("text/html"));
     let start = String::from_utf8_lossy(&body[..body.len().min(64)]).to_ascii_lowercase();
     let start = start.trim_start();
-    declared || start.starts_with("<!doctype html") || start.starts_with("<html")
+    // Some registries call their JSON a page (Quay: `true` as text/html).
+    let json = || serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok();
+    start.starts_with("<!doctype html") || start.starts_with("<html") || (declared && !json())
 }
 
 /// Scheme and authority only: a path or query may carry a state or a signature.
@@ -195,6 +197,8 @@ mod tests {
         let answer = answer_of(502, &proxy, b"");
         assert!(answer.html && !answer.request_id);
         assert!(answer_of(200, &headers(&[]), b"  <!DOCTYPE html>").html);
+        let page = headers(&[("content-type", "text/html; charset=utf-8")]);
+        assert!(!answer_of(200, &page, b"true").html, "JSON that is called a page");
     }
 
     #[test]

@@ -29,29 +29,115 @@ fn parse_line(line: &str) -> Vec<Challenge> {
     if line.trim().is_empty() {
         return vec![bare(AuthScheme::Empty)];
     }
-    match http_auth::parse_challenges(line) {
-        Ok(challenges) => challenges.iter().map(read).collect(),
-        Err(_) => vec![bare(AuthScheme::Other)],
+    let challenges = Parser { rest: line }.challenges();
+    if challenges.is_empty() { vec![bare(AuthScheme::Other)] } else { challenges }
+}
+
+/// Reads a header line as leniently as clients do (RFC 9110, section 11.6.1, and what servers make
+/// of it): any white space after the scheme, values with and without quotes, and a parameter that
+/// cannot be read costs itself and no other.
+struct Parser<'a> {
+    rest: &'a str,
+}
+
+/// The characters of a token (RFC 9110, section 5.6.2).
+fn is_token(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c)
+}
+
+impl<'a> Parser<'a> {
+    fn challenges(mut self) -> Vec<Challenge> {
+        let mut all: Vec<Challenge> = Vec::new();
+        loop {
+            self.skip(|c| c == ',' || c.is_whitespace());
+            if self.rest.is_empty() {
+                return all;
+            }
+            let word = self.take(is_token);
+            if word.is_empty() {
+                self.skip_item();
+                continue;
+            }
+            self.skip(char::is_whitespace);
+            // `name=value` belongs to the challenge before it; any other word begins a new one. A
+            // `token68` such as Negotiate sends ends in `=` and is no parameter.
+            let parameter = self.rest.starts_with('=') && !self.rest.starts_with("==");
+            match all.last_mut() {
+                Some(challenge) if parameter => {
+                    self.rest = &self.rest[1..];
+                    self.skip(char::is_whitespace);
+                    if let Some(value) = self.value() {
+                        keep(challenge, word, value);
+                    }
+                }
+                _ if parameter => self.skip_item(),
+                _ => all.push(bare(scheme(word))),
+            }
+        }
+    }
+
+    fn take(&mut self, wanted: fn(char) -> bool) -> &'a str {
+        let end = self.rest.find(|c| !wanted(c)).unwrap_or(self.rest.len());
+        let (word, rest) = self.rest.split_at(end);
+        self.rest = rest;
+        word
+    }
+
+    fn skip(&mut self, unwanted: impl Fn(char) -> bool) {
+        self.rest = self.rest.trim_start_matches(unwanted);
+    }
+
+    /// Goes on behind the next comma.
+    fn skip_item(&mut self) {
+        self.rest = self.rest.split_once(',').map_or("", |(_, rest)| rest);
+    }
+
+    /// The value of a parameter; none if its quotes never end, which loses what follows.
+    fn value(&mut self) -> Option<String> {
+        let Some(quoted) = self.rest.strip_prefix('"') else {
+            let end = self.rest.find([',', ' ', '\t']).unwrap_or(self.rest.len());
+            let (value, rest) = self.rest.split_at(end);
+            self.rest = rest;
+            return Some(value.to_owned());
+        };
+        let (mut value, mut escaped) = (String::new(), false);
+        for (at, c) in quoted.char_indices() {
+            match c {
+                _ if escaped => {
+                    value.push(c);
+                    escaped = false;
+                }
+                '\\' => escaped = true,
+                '"' => {
+                    self.rest = &quoted[at + 1..];
+                    return Some(value);
+                }
+                _ => value.push(c),
+            }
+        }
+        self.rest = "";
+        None
     }
 }
 
-fn read(challenge: &http_auth::ChallengeRef<'_>) -> Challenge {
-    let scheme = match challenge.scheme.to_ascii_lowercase().as_str() {
+fn scheme(word: &str) -> AuthScheme {
+    match word.to_ascii_lowercase().as_str() {
         "bearer" => AuthScheme::Bearer,
         "basic" => AuthScheme::Basic,
         _ => AuthScheme::Other,
-    };
-    let parameter = |name: &str| {
-        let (_, value) = challenge.params.iter().find(|(n, _)| n.eq_ignore_ascii_case(name))?;
-        Some(value.to_unescaped().chars().take(MAX_PARAMETER).collect())
-    };
-    Challenge {
-        scheme,
-        realm: parameter("realm"),
-        service: parameter("service"),
-        scope: parameter("scope"),
-        error: parameter("error"),
     }
+}
+
+/// Keeps a parameter that matters; of several with one name the first counts.
+fn keep(challenge: &mut Challenge, name: &str, value: String) {
+    let place = match name.to_ascii_lowercase().as_str() {
+        "realm" => &mut challenge.realm,
+        "service" => &mut challenge.service,
+        "scope" => &mut challenge.scope,
+        "error" => &mut challenge.error,
+        _ => return,
+    };
+    place.get_or_insert_with(|| value.chars().take(MAX_PARAMETER).collect());
 }
 
 fn bare(scheme: AuthScheme) -> Challenge {
@@ -101,10 +187,37 @@ mod tests {
     }
 
     #[test]
+    fn what_servers_write_is_read_as_clients_read_it() {
+        let good = Some("https://h/token".to_owned());
+        for line in [
+            r#"Bearer   realm="https://h/token",service="s""#,
+            "Bearer\trealm=\"https://h/token\" , service=\"s\"",
+            r#"Bearer realm=https://h/token,service=s"#,
+            r#"Bearer realm = "https://h/token", service = "s""#,
+            r#"Bearer @bad, realm="https://h/token",service="s""#,
+            r#"Bearer x=, realm="https://h/token",service="s""#,
+            r#"Negotiate YII=, Bearer realm="https://h/token",service="s""#,
+            r#"Negotiate, Basic realm="x", Bearer realm="https://h/token",service="s""#,
+            r#"Bearer realm="https://h/token",service="s",error="invalid_token", Basic realm="x""#,
+            r#"Bearer realm="https://h/token",service="s",scope="unterminated"#,
+            r#",, Bearer realm="https://h/token",,service="s",,"#,
+        ] {
+            let challenge = of(&[line]).unwrap();
+            assert_eq!(challenge.scheme, AuthScheme::Bearer, "{line}");
+            assert_eq!(challenge.realm, good, "{line}");
+            assert_eq!(challenge.service.as_deref(), Some("s"), "{line}");
+        }
+        let escaped = of(&[r#"Bearer realm="a\"b\\c""#]).unwrap();
+        assert_eq!(escaped.realm.as_deref(), Some(r#"a"b\c"#));
+    }
+
+    #[test]
     fn an_empty_header_is_not_a_missing_one() {
         assert_eq!(of(&[]), None);
         assert_eq!(of(&[""]).unwrap().scheme, AuthScheme::Empty);
-        assert_eq!(of(&["Bearer realm=\"open"]).unwrap().scheme, AuthScheme::Other);
+        let open = of(&["Bearer realm=\"open"]).unwrap();
+        assert_eq!((open.scheme, open.realm), (AuthScheme::Bearer, None));
+        assert_eq!(of(&["=?"]).unwrap().scheme, AuthScheme::Other);
         assert_eq!(of(&["Negotiate"]).unwrap().scheme, AuthScheme::Other);
     }
 

@@ -78,8 +78,21 @@ pub fn read_token_response(body: &[u8]) -> Result<TokenResponse, TokenError> {
     if !token.chars().all(|c| c.is_ascii_graphic()) {
         return Err(TokenError::Characters);
     }
-    let expires_in = raw.expires_in.as_ref().and_then(Value::as_u64);
+    let expires_in = raw.expires_in.as_ref().and_then(seconds);
     Ok(TokenResponse { token: SecretString::from(token), expires_in })
+}
+
+/// A number of seconds, which some servers write as text; zero says nothing.
+fn seconds(value: &Value) -> Option<u64> {
+    let number = value.as_u64().or_else(|| value.as_str()?.trim().parse().ok());
+    number.filter(|seconds| *seconds > 0)
+}
+
+/// What is known of a token. One that is no JWT is as good: the token specification calls it
+/// opaque, and only its verifier can say what it is worth.
+pub fn facts_of(token: &str, expires_in: Option<u64>) -> TokenFacts {
+    let opaque = || TokenFacts { expires_in, ..TokenFacts::default() };
+    read_token(token, expires_in).unwrap_or_else(|_| opaque())
 }
 
 /// Reads header and claims of a JWT (RFC 7519).

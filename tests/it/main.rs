@@ -52,4 +52,6 @@ mod secrets;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod unknown_faults;
+#[cfg(test)]
 mod web_state;

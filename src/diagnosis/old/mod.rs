@@ -23,8 +23,6 @@ mod directory;
 mod dns;
 mod drift;
 mod gateway;
-#[cfg(test)]
-mod guards;
 mod header;
 mod health_check;
 mod jobs;
@@ -34,8 +32,6 @@ mod replicas;
 mod repository;
 mod skew;
 mod storage;
-#[cfg(test)]
-mod tests;
 mod time;
 mod unexplained;
 mod uploads;
