@@ -44,6 +44,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         auto_reload: Duration::ZERO,
         journal: None,
         reload_token: None,
+        external: Vec::new(),
     };
     print::result(&format!(
         "{}\nThe first round takes a few seconds.\n\n",

@@ -10,6 +10,7 @@ use tracing::info;
 use super::log::LogArguments;
 use super::service::{Service, Settings, listen};
 use super::{ConfigFile, Exit, duration, load};
+use crate::config::PublicUrl;
 use crate::history::Journal;
 use crate::schedule::told_to_stop;
 
@@ -21,6 +22,10 @@ pub(super) struct Arguments {
     /// Where to answer; repeat for several. Port 0 takes a free one, :PORT every address
     #[arg(long = "web.listen-address", value_name = "HOST:PORT", default_value = "127.0.0.1:9912")]
     listen: Vec<String>,
+    /// How it is reached from elsewhere; repeat for several. With it, or where it listens on loopback
+    /// only, requests for other host names are refused
+    #[arg(long = "web.external-url", value_name = "URL", value_parser = external)]
+    external: Vec<PublicUrl>,
     /// File with a token that allows POST /-/reload from other machines (Authorization: Bearer)
     #[arg(long = "web.reload-token-file", value_name = "FILE")]
     reload_token_file: Option<PathBuf>,
@@ -53,8 +58,8 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     for listener in &listeners {
         info!(address = %listener.local_addr()?, "listening");
     }
-    let settings =
-        Settings { listeners, auto_reload: arguments.auto_reload, journal, reload_token };
+    let (auto_reload, external) = (arguments.auto_reload, arguments.external);
+    let settings = Settings { listeners, auto_reload, journal, reload_token, external };
     let mut service = Service::start(&path, loaded, settings).await?;
     let exit = tokio::select! {
         signal = stop => {
@@ -65,6 +70,10 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     };
     service.end().await;
     Ok(exit)
+}
+
+fn external(text: &str) -> Result<PublicUrl, String> {
+    PublicUrl::parse(text).map_err(|error| error.to_string())
 }
 
 fn token(path: &Path) -> anyhow::Result<SecretString> {

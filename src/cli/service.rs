@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use crate::clock::Clock;
-use crate::config::Loaded;
+use crate::config::{Loaded, PublicUrl};
 use crate::history::Journal;
 use crate::metrics::{self, Metrics};
 use crate::model::Snapshot;
@@ -36,6 +36,8 @@ pub(super) struct Settings {
     pub(super) journal: Option<Journal>,
     /// Who may reload from elsewhere than loopback.
     pub(super) reload_token: Option<SecretString>,
+    /// How it is reached from elsewhere.
+    pub(super) external: Vec<PublicUrl>,
 }
 
 /// A running service.
@@ -58,7 +60,11 @@ impl Service {
         let hangups = Hangups::listen().context("SIGHUP")?;
         let daemon = Arc::new(Daemon::start(path, loaded, settings.journal).await?);
         let shutdown = CancellationToken::new();
-        let router = web::router(state(&daemon, settings.reload_token));
+        let addresses: Vec<SocketAddr> =
+            settings.listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
+        let hosts = settings.external.iter().map(|url| url.authority().host_port.host.clone());
+        let names = web::Names::new(&addresses, hosts);
+        let router = web::router(state(&daemon, settings.reload_token, names));
         let web = tokio::spawn(web::serve(settings.listeners, router, shutdown.clone()));
         let (tended, until) = (Arc::clone(&daemon), shutdown.clone());
         tokio::spawn(async move { tended.tend(hangups, settings.auto_reload, until).await });
@@ -90,7 +96,11 @@ impl Service {
 }
 
 /// What the web room needs from the others.
-fn state(daemon: &Arc<Daemon>, reload_token: Option<SecretString>) -> web::State {
+fn state(
+    daemon: &Arc<Daemon>,
+    reload_token: Option<SecretString>,
+    names: web::Names,
+) -> web::State {
     let metrics = Metrics::new(daemon.snapshots(), daemon.counters());
     let (prober, reloader) = (Arc::clone(daemon), Arc::clone(daemon));
     web::State {
@@ -110,6 +120,7 @@ fn state(daemon: &Arc<Daemon>, reload_token: Option<SecretString>) -> web::State
             Box::pin(async move { daemon.reload().await.map_err(|error| error.to_string()) })
         }),
         reload_token,
+        names,
     }
 }
 

@@ -13,13 +13,13 @@ use secrecy::ExposeSecret as _;
 use tokio::time::Instant;
 
 use super::clock::Clocks;
-use super::pace::Pace;
+use super::pace::{Pace, Side};
 use super::settings::Notes;
 use crate::clock::Clock;
 use crate::config::{self, Authority, Backend, Credentials, HostPort, Scheme};
 use crate::model::{
-    Answer, Certificate, Check, ClockSource, DnsRecord, Failure, Issuer, Reason, ResponseCount,
-    Route, Setting, Step, Timeline, TokenFacts,
+    Answer, Certificate, Check, ClockSource, DnsRecord, Failure, Issuer, Phase, Reason,
+    ResponseCount, Route, Setting, Step, Timeline, TokenFacts,
 };
 use crate::registry;
 use crate::transport::{Body, Connect, Destination, Exchange, Link, Reply, Request, Wire};
@@ -138,20 +138,39 @@ pub(super) struct RouteMemory {
     pace: Pace,
 }
 
-/// The memory of every route.
-pub(super) type Memory = BTreeMap<Route, Arc<RouteMemory>>;
+/// The memory of every route, which all rounds of a registry have in common.
+pub(super) type Shared = Mutex<BTreeMap<Route, Arc<RouteMemory>>>;
 
-/// Keeps the memory of routes that remain and begins that of new ones.
-pub(super) fn remember(memory: &mut Memory, routes: &[Route], per_second: u32) {
-    memory.retain(|route, _| routes.contains(route));
-    for route in routes {
-        memory.entry(route.clone()).or_insert_with(|| {
+/// The memory of the routes of one round.
+#[derive(Debug)]
+pub(super) struct Memory {
+    routes: BTreeMap<Route, Arc<RouteMemory>>,
+    side: Side,
+}
+
+impl Memory {
+    /// Takes what is remembered of these routes and begins the memory of new ones. The registry's
+    /// own rounds forget those that are gone.
+    pub(super) fn of(shared: &Shared, routes: &[Route], per_second: u32, side: Side) -> Self {
+        let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if side == Side::Own {
+            shared.retain(|route, _| routes.contains(route));
+        }
+        let begin = || {
             Arc::new(RouteMemory {
                 session: Mutex::default(),
                 hold: Mutex::default(),
                 pace: Pace::new(per_second),
             })
-        });
+        };
+        let remembered = |route: &Route| {
+            (route.clone(), Arc::clone(shared.entry(route.clone()).or_insert_with(begin)))
+        };
+        Self { routes: routes.iter().map(remembered).collect(), side }
+    }
+
+    fn get(&self, route: &Route) -> Option<&Arc<RouteMemory>> {
+        self.routes.get(route)
     }
 }
 
@@ -313,11 +332,19 @@ impl<'a> Asker<'a> {
         self.backends.iter().find(|backend| backend.name == *name)
     }
 
+    /// Waits for a route's pace; `false` if the round's time is over first.
+    async fn may_send(&self, memory: Option<&Arc<RouteMemory>>) -> bool {
+        match memory {
+            Some(memory) => memory.pace.wait(self.deadline, self.memory.side).await,
+            None => true,
+        }
+    }
+
     /// Sends a request along a route and books what came back.
     pub(super) async fn ask(&self, link: &mut dyn Link, route: &Route, ask: Ask<'_>) -> Asked {
         let memory = self.memory.get(route);
-        if let Some(memory) = memory {
-            memory.pace.wait(self.deadline).await;
+        if !self.may_send(memory).await {
+            return Asked { exchange: unsent(), answer: None };
         }
         let limit = ask.within.unwrap_or(self.registry.timeout).min(self.registry.timeout);
         let deadline = (Instant::now() + limit).min(self.deadline);
@@ -366,8 +393,8 @@ impl<'a> Asker<'a> {
         until: Instant,
     ) -> Exchange {
         let memory = self.memory.get(route);
-        if let Some(memory) = memory {
-            memory.pace.wait(self.deadline).await;
+        if !self.may_send(memory).await {
+            return unsent();
         }
         let ask = Ask::get(Step::Check, path, Auth::None);
         let mut headers = self.headers(route, memory, &ask);
@@ -530,6 +557,20 @@ fn basic(credentials: &Credentials) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(&format!("Basic {encoded}")).ok()?;
     value.set_sensitive(true);
     Some(value)
+}
+
+/// What comes of a request for which the pace left no time in the round.
+fn unsent() -> Exchange {
+    let now = Instant::now();
+    let detail = "the round ended before max_requests_per_second let it be sent";
+    let (phase, reason) = (Phase::Connect, Reason::DeadlineReached);
+    Exchange {
+        result: Err(Failure { phase: Some(phase), reason, detail: detail.to_owned() }),
+        timeline: Timeline::default().failed(phase, Duration::ZERO),
+        sent: now,
+        answered: now,
+        certificate: None,
+    }
 }
 
 /// Notes that a route asks for fewer requests: for as long as it says, within reason.

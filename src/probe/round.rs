@@ -9,8 +9,9 @@ use rand::{Rng as _, SeedableRng as _};
 use secrecy::ExposeSecret as _;
 use tokio::time::Instant;
 
-use super::ask::{Asker, Memory, Token, remember};
+use super::ask::{Asker, Memory, Shared, Token};
 use super::clock::{self, Clocks};
+use super::pace::Side;
 use super::settings::Known;
 use super::suspicion::Held;
 use super::{balancer, check, facts, flow, matrix, suspicion};
@@ -40,7 +41,9 @@ pub enum Progress {
 pub struct Prober {
     registry: Arc<config::Registry>,
     wire: Arc<dyn Wire>,
-    memory: Memory,
+    /// Shared with twins and guests: to the registry they are one client.
+    memory: Arc<Shared>,
+    side: Side,
     clocks: Clocks,
     held: Held,
     checks: check::Kept,
@@ -62,7 +65,8 @@ impl Prober {
         Self {
             registry,
             wire,
-            memory: Memory::default(),
+            memory: Arc::default(),
+            side: Side::Own,
             clocks: Clocks::default(),
             held: Held::default(),
             checks: check::Kept::default(),
@@ -72,19 +76,21 @@ impl Prober {
         }
     }
 
-    /// A prober that begins anew in the place of this one. What the checks found last remains.
+    /// A prober that begins anew in the place of this one. What the checks found last remains, and
+    /// so do sessions and pace of each route.
     #[must_use]
     pub fn twin(&self) -> Self {
         let anew = Self::new(Arc::clone(&self.registry), Arc::clone(&self.wire));
-        let settings = Arc::clone(&self.settings);
-        Self { checks: self.checks.twin(), settings, ..anew }
+        let (settings, memory) = (Arc::clone(&self.settings), Arc::clone(&self.memory));
+        Self { checks: self.checks.twin(), settings, memory, side: self.side, ..anew }
     }
 
     /// A prober for rounds on demand beside those of this one and its twins. It makes none of the
-    /// checks that are not made in every round, and tells what they found last.
+    /// checks that are not made in every round, and tells what they found last. No route is asked
+    /// more often for it: what it sends, the others may not, and they go first.
     #[must_use]
     pub fn on_demand(&self) -> Self {
-        Self { checks: self.checks.on_demand(), ..self.twin() }
+        Self { checks: self.checks.on_demand(), side: Side::Guest, ..self.twin() }
     }
 
     /// Measures everything once and always ends by `deadline`: what was not reached by then is
@@ -105,11 +111,12 @@ impl Prober {
             .map(|backend| Route::Backend(backend.name.clone()))
             .chain([Route::Balancer])
             .collect();
-        remember(&mut self.memory, &routes, registry.max_requests_per_second);
+        let limit = registry.max_requests_per_second;
+        let memory = Memory::of(&self.memory, &routes, limit, self.side);
         let names: Vec<BackendName> = backends.iter().map(|backend| backend.name.clone()).collect();
         let stepped = self.clocks.begin(clock, &names);
         let seed = self.seeds.random();
-        let remembered = (&self.memory, &self.clocks);
+        let remembered = (&memory, &self.clocks);
         let asker = Asker::new(&registry, backends, &*self.wire, remembered, clock, deadline, seed);
 
         let kept = (&mut self.held, &mut self.checks);

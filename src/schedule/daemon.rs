@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use thiserror::Error;
 use tokio::sync::{Mutex, watch};
 use tokio::task::spawn_blocking;
@@ -13,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
+use super::on_demand::OnDemand;
 use super::past::Past;
 use super::registry::{Board, RegistryTask};
 use super::signals::Hangups;
@@ -66,6 +68,7 @@ struct Fleet {
 struct Member {
     /// Never turned itself: its twin is, and those made of it for probes on demand.
     wheel: Wheel,
+    on_demand: OnDemand,
     stop: CancellationToken,
 }
 
@@ -145,13 +148,21 @@ impl Daemon {
     }
 
     /// One round of a registry now, apart from its timer and its counters. Checks that are not made
-    /// in every round stay with the registry's own rounds, whose last results are told. None for a
-    /// registry that is not configured.
+    /// in every round stay with the registry's own rounds, whose last results are told. Who asks
+    /// while such a round runs gets that one. None for a registry that is not configured, or is
+    /// stopped meanwhile.
     pub async fn probe_now(&self, name: &RegistryName, within: Duration) -> Option<Arc<Judged>> {
         let deadline = Instant::now() + within;
-        let mut wheel = self.fleet.lock().await.members.get(name)?.wheel.on_demand();
-        let earlier = self.board.past.earlier(name);
-        Some(wheel.turn(deadline, &earlier, &|_| ()).await.judged)
+        let fleet = self.fleet.lock().await;
+        let member = fleet.members.get(name)?;
+        let round = member.on_demand.join(|| {
+            let (mut wheel, stop) = (member.wheel.on_demand(), member.stop.clone());
+            let earlier = self.board.past.earlier(name);
+            let turn = async move { wheel.turn(deadline, &earlier, &|_| ()).await.judged };
+            async move { stop.run_until_cancelled(turn).await }.boxed()
+        });
+        drop(fleet);
+        round.await
     }
 
     /// Takes the configuration again on SIGHUP, and when its files have changed, which is looked
@@ -246,7 +257,7 @@ impl Daemon {
         let task =
             RegistryTask::new(wheel.twin(), delay, Arc::clone(&self.board), stop.clone(), latest);
         self.tasks.spawn(task.run());
-        fleet.members.insert(name, Member { wheel, stop });
+        fleet.members.insert(name, Member { wheel, on_demand: OnDemand::default(), stop });
     }
 }
 
@@ -311,7 +322,8 @@ mod tests {
         let member = |registry: Registry| {
             let name = registry.name.clone();
             let wheel = Wheel::new(Arc::new(registry)).unwrap();
-            (name, Member { wheel, stop: CancellationToken::new() })
+            let (on_demand, stop) = (OnDemand::default(), CancellationToken::new());
+            (name, Member { wheel, on_demand, stop })
         };
         registries.into_iter().map(member).collect()
     }

@@ -8,6 +8,7 @@
 
 mod changes;
 mod daemon;
+mod on_demand;
 mod past;
 mod registry;
 mod signals;

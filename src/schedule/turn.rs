@@ -56,14 +56,15 @@ impl Wheel {
     }
 
     /// A second wheel for the same registry, to turn in the place of this one: of what a round
-    /// changes, it shares only what the checks found last.
+    /// changes, it shares what the checks found last, and sessions and pace of each route.
     #[must_use]
     pub fn twin(&self) -> Self {
         self.with(self.prober.twin())
     }
 
     /// A wheel for turns on demand beside those of this one and its twins: it leaves to them the
-    /// checks that are not made in every round, and tells what they found last.
+    /// checks that are not made in every round, and tells what they found last. No route is asked
+    /// more often for it.
     #[must_use]
     pub fn on_demand(&self) -> Self {
         self.with(self.prober.on_demand())

@@ -1,6 +1,9 @@
-//! What holds for every answer: headers that browsers obey, no request bodies, no lost panics.
+//! What holds for every answer: headers that browsers obey, no request bodies, no lost panics; and
+//! who is not answered.
 
-use axum::extract::Request;
+use std::sync::Arc;
+
+use axum::extract::{Request, State as Extract};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY,
     TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
@@ -9,6 +12,8 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tokio_util::task::AbortOnDropHandle;
+
+use super::{Shared, names};
 
 /// Nothing here reads a body; a client may still send a few bytes with a reload.
 const MAX_BODY: u64 = 1024;
@@ -56,5 +61,50 @@ pub(super) async fn refuse_bodies(request: Request, next: Next) -> Response {
     if headers.contains_key(TRANSFER_ENCODING) || length.is_some_and(|length| length > MAX_BODY) {
         return (StatusCode::PAYLOAD_TOO_LARGE, "No request here has a body.\n").into_response();
     }
+    next.run(request).await
+}
+
+/// Refuses requests that are meant for another host, as those of a page are that has its own name
+/// lead to this machine.
+pub(super) async fn refuse_other_names(
+    Extract(shared): Extract<Arc<Shared>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let Some(hosts) = names::hosts(&request) else {
+        let text = "A request must have exactly one valid Host header.\n";
+        return (StatusCode::BAD_REQUEST, text).into_response();
+    };
+    if !hosts.iter().all(|host| shared.state.names.answer_to(host)) {
+        let text = "registry-prober does not know itself by this host name. The option \
+                    --web.external-url=http://NAME adds one.\n";
+        return (StatusCode::MISDIRECTED_REQUEST, text).into_response();
+    }
+    next.run(request).await
+}
+
+/// Refuses what a browser sends for a page of another site.
+pub(super) async fn refuse_other_sites(
+    Extract(shared): Extract<Arc<Shared>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if shared.state.names.is_from_elsewhere(request.headers()) {
+        let text = "A page of another site sent this request, so nothing is done. Enter the \
+                    address by hand.\n";
+        return (StatusCode::FORBIDDEN, text).into_response();
+    }
+    next.run(request).await
+}
+
+/// Lets pages be made one after the other: however many ask for them, health checks find a
+/// processor, and who asks for a page waits for those only who came first.
+pub(super) async fn show_one_at_a_time(
+    Extract(shared): Extract<Arc<Shared>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    // Never closed.
+    let _turn = shared.pages.acquire().await;
     next.run(request).await
 }

@@ -7,9 +7,12 @@
 mod checks;
 mod guard;
 mod matrix;
+mod names;
 mod operate;
 mod page;
 mod panels;
+mod patience;
+mod places;
 mod probe;
 mod serve;
 mod text;
@@ -31,6 +34,7 @@ use secrecy::SecretString;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
+pub use names::Names;
 pub use serve::serve;
 
 use crate::model::{Judged, RegistryName, Snapshot};
@@ -53,8 +57,9 @@ pub type Reload = dyn Fn() -> Pending<Result<(), String>> + Send + Sync;
 /// A value that comes later.
 pub type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// Probes on demand that may run at once.
-const PROBES_AT_ONCE: usize = 4;
+/// Scrapes of `/probe` that may wait at once, far fewer than there are connections. Those of one
+/// registry wait for the same round.
+const PROBES_AT_ONCE: usize = 16;
 
 /// Everything the router needs from other rooms.
 pub struct State {
@@ -74,11 +79,14 @@ pub struct State {
     pub reload: Box<Reload>,
     /// Who may reload from elsewhere than loopback; nobody without.
     pub reload_token: Option<SecretString>,
+    /// The names under which the daemon is reached.
+    pub names: Names,
 }
 
 struct Shared {
     state: State,
     probes: Semaphore,
+    pages: Semaphore,
     started: Instant,
 }
 
@@ -101,21 +109,32 @@ const PATHS: &str = "\
 
 /// The routes, ready to be served.
 pub fn router(state: State) -> Router {
-    let shared = Shared { state, probes: Semaphore::new(PROBES_AT_ONCE), started: Instant::now() };
-    Router::new()
+    let probes = Semaphore::new(PROBES_AT_ONCE);
+    let pages = Semaphore::new(1);
+    let shared = Arc::new(Shared { state, probes, pages, started: Instant::now() });
+    // What costs processor time to show.
+    let pages = Router::new()
         .route("/", get(page::status))
-        .route("/style.css", get(style))
         .route("/metrics", get(metrics))
-        .route("/probe", get(probe::probe))
         .route("/api/v1/status", get(api_status))
+        .route_layer(middleware::from_fn_with_state(shared.clone(), guard::show_one_at_a_time));
+    // What makes the daemon work, beside answering.
+    let orders = Router::new()
+        .route("/probe", get(probe::probe))
+        .route("/-/reload", post(operate::reload).put(operate::reload))
+        .route_layer(middleware::from_fn_with_state(shared.clone(), guard::refuse_other_sites));
+    Router::new()
+        .route("/style.css", get(style))
         .route("/-/healthy", get(async || "registry-prober is healthy.\n"))
         .route("/-/ready", get(operate::ready))
-        .route("/-/reload", post(operate::reload).put(operate::reload))
+        .merge(pages)
+        .merge(orders)
         .fallback(not_found)
         .layer(middleware::from_fn(guard::refuse_bodies))
+        .layer(middleware::from_fn_with_state(shared.clone(), guard::refuse_other_names))
         .layer(middleware::from_fn(guard::survive_panics))
         .layer(middleware::from_fn(guard::harden))
-        .with_state(Arc::new(shared))
+        .with_state(shared)
 }
 
 async fn metrics(Extract(shared): Extract<Arc<Shared>>, headers: HeaderMap) -> Response {

@@ -1,9 +1,10 @@
 //! Sockets for the router: bounded in number and in patience, and ended in time.
 //!
-//! The framework's own server has no limit on how long a client may take to send its headers and
-//! none on the number of connections, so this room accepts by itself: HTTP/1.1 only, which is what
-//! Prometheus and every health check speak.
+//! The framework's own server has no limit on how long a client may take to send its headers or to
+//! read its answer and none on the number of connections, so this room accepts by itself: HTTP/1.1
+//! only, which is what Prometheus and every health check speak. Bodies of requests are never read.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,25 +15,39 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
+
+use super::patience::Patience;
+use super::places::{Places, Seat};
 
 /// How much a client may take.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
     /// Connections at once, over all listeners.
     connections: usize,
+    /// Of them for one address; more take the places of its own.
+    each: usize,
     /// For the header block; also how long a kept connection may lie idle.
     headers: Duration,
+    /// For an answer of which the client takes nothing more.
+    write: Duration,
     /// For answers under way when the shutdown begins.
     drain: Duration,
 }
 
-const LIMITS: Limits =
-    Limits { connections: 256, headers: Duration::from_secs(30), drain: Duration::from_secs(1) };
+const LIMITS: Limits = Limits {
+    connections: 256,
+    each: 64,
+    headers: Duration::from_secs(20),
+    write: Duration::from_secs(5),
+    drain: Duration::from_secs(1),
+};
+
+/// How long to wait where every single connection is being answered.
+const MOMENT: Duration = Duration::from_millis(10);
 
 /// A header block larger than this is refused with 431.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
@@ -48,7 +63,7 @@ async fn serve_within(
     router: Router,
     shutdown: CancellationToken,
 ) {
-    let slots = Arc::new(Semaphore::new(limits.connections));
+    let places = Arc::new(Places::new(limits.connections, limits.each));
     let connections = TaskTracker::new();
     let accepting = TaskTracker::new();
     for listener in listeners {
@@ -56,7 +71,7 @@ async fn serve_within(
             limits,
             router: router.clone(),
             shutdown: shutdown.clone(),
-            slots: slots.clone(),
+            places: places.clone(),
             connections: connections.clone(),
         };
         accepting.spawn(server.accept(listener));
@@ -73,25 +88,28 @@ struct Server {
     limits: Limits,
     router: Router,
     shutdown: CancellationToken,
-    slots: Arc<Semaphore>,
+    places: Arc<Places>,
     connections: TaskTracker,
 }
 
 impl Server {
     async fn accept(self, listener: TcpListener) {
-        while let Some((stream, permit)) =
+        while let Some((stream, peer, seat)) =
             self.shutdown.run_until_cancelled(self.next(&listener)).await
         {
-            self.connections.spawn(self.connection(stream, permit));
+            self.connections.spawn(self.connection(stream, peer, seat));
         }
     }
 
-    /// Waits for a free slot first: who comes when all are taken waits in the kernel's queue.
-    async fn next(&self, listener: &TcpListener) -> (TcpStream, Option<OwnedSemaphorePermit>) {
-        let permit = self.slots.clone().acquire_owned().await.ok();
+    async fn next(&self, listener: &TcpListener) -> (TcpStream, SocketAddr, Seat) {
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => return (stream, permit),
+                Ok((stream, peer)) => loop {
+                    if let Some(seat) = self.places.take(peer.ip()) {
+                        return (stream, peer, seat);
+                    }
+                    sleep(MOMENT).await;
+                },
                 // Out of file descriptors, or a client that left already: neither is for ever.
                 Err(error) => {
                     tracing::debug!(%error, "a connection could not be accepted");
@@ -104,26 +122,36 @@ impl Server {
     fn connection(
         &self,
         stream: TcpStream,
-        permit: Option<OwnedSemaphorePermit>,
+        peer: SocketAddr,
+        seat: Seat,
     ) -> impl Future<Output = ()> + use<> {
         let (router, shutdown, limits) = (self.router.clone(), self.shutdown.clone(), self.limits);
         async move {
-            let _permit = permit;
-            let Ok(peer) = stream.peer_addr() else { return };
             // Without it small answers wait 40 ms for the client's acknowledgement.
             let _ = stream.set_nodelay(true);
+            let turn = seat.turn.clone();
             let service = service_fn(move |mut request: hyper::Request<Incoming>| {
                 request.extensions_mut().insert(ConnectInfo(peer));
-                router.clone().oneshot(request)
+                let (answer, turn) = (router.clone().oneshot(request), turn.clone());
+                turn.server();
+                async move {
+                    let answer = answer.await;
+                    turn.client();
+                    answer
+                }
             });
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(limits.headers)
                 .max_buf_size(MAX_HEADER_BYTES)
-                .serve_connection(TokioIo::new(stream), service);
+                .serve_connection(TokioIo::new(Patience::new(stream, limits.write)), service);
             let mut connection = std::pin::pin!(connection);
             let result = tokio::select! {
                 result = connection.as_mut() => result,
+                () = seat.displaced.cancelled() => {
+                    tracing::debug!(%peer, "a connection that waited longest gave its place away");
+                    Ok(())
+                }
                 () = shutdown.cancelled() => {
                     connection.as_mut().graceful_shutdown();
                     timeout(limits.drain, connection).await.unwrap_or(Ok(()))
@@ -138,9 +166,11 @@ impl Server {
 
 #[cfg(test)]
 mod tests {
+    use axum::body::{Body, Bytes};
     use axum::routing::get;
+    use futures_util::{StreamExt as _, stream};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::sync::mpsc;
+    use tokio::sync::{Semaphore, mpsc};
 
     use super::*;
 
@@ -198,7 +228,37 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn more_clients_than_slots_wait_for_their_turn() {
+    async fn who_does_not_read_his_answer_is_cut_off() {
+        let limits = Limits { write: Duration::from_millis(20), ..LIMITS };
+        let (begun, mut answers) = mpsc::channel(1);
+        let endless = move || {
+            let begun = begun.clone();
+            async move {
+                let answer = Arc::new(());
+                begun.send(Arc::downgrade(&answer)).await.unwrap();
+                let bytes = Bytes::from_static(&[b'x'; 16 * 1024]);
+                let kept = stream::repeat(answer);
+                let pieces = kept.map(move |_| Ok::<_, std::io::Error>(bytes.clone()));
+                Body::from_stream(pieces)
+            }
+        };
+        let (address, _shutdown, _task) =
+            start(limits, Router::new().route("/", get(endless))).await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(CLOSE.as_bytes()).await.unwrap();
+        let answer = answers.recv().await.unwrap();
+        // The client stays and reads nothing, so the end of the answer is the server's doing.
+        let ended = async {
+            while answer.strong_count() > 0 {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(Duration::from_secs(30), ended).await.unwrap();
+        drop(stream);
+    }
+
+    #[tokio::test]
+    async fn while_all_are_being_answered_others_wait_for_their_turn() {
         let limits = Limits { connections: 1, ..LIMITS };
         let (entered, mut handlers) = mpsc::channel(8);
         let gate = Arc::new(Semaphore::new(0));

@@ -14,7 +14,7 @@ use tower::ServiceExt;
 
 mod pages;
 
-use super::{State, router};
+use super::{Names, PROBES_AT_ONCE, State, router};
 use crate::model::sample;
 use crate::model::{FindingName, Judged, Severity, Snapshot};
 
@@ -48,6 +48,7 @@ fn bench_with(snapshot: Snapshot, bend: impl FnOnce(&mut State)) -> Bench {
             Box::pin(async { Ok(()) })
         }),
         reload_token: Some("open-sesame".into()),
+        names: Names::new(&["0.0.0.0:9912".parse().unwrap()], []),
     };
     bend(&mut state);
     Bench { router: router(state), publish, reloads }
@@ -66,6 +67,7 @@ fn request(method: Method, path: &str) -> Request<Body> {
     let mut request = Request::new(Body::empty());
     *request.method_mut() = method;
     *request.uri_mut() = path.parse().unwrap();
+    request.headers_mut().insert("host", "prober.example.com".parse().unwrap());
     request.extensions_mut().insert(ConnectInfo(peer));
     request
 }
@@ -197,7 +199,7 @@ async fn debug_shows_the_round_and_the_metrics() {
 }
 
 #[tokio::test]
-async fn a_fifth_probe_at_once_is_turned_away_and_a_later_one_is_not() {
+async fn too_many_probes_at_once_are_turned_away_and_later_ones_are_not() {
     let gate = Arc::new(Semaphore::new(0));
     let held = gate.clone();
     let (entered, mut running) = mpsc::unbounded_channel();
@@ -212,15 +214,15 @@ async fn a_fifth_probe_at_once_is_turned_away_and_a_later_one_is_not() {
         });
     });
     let mut probes = Vec::new();
-    for _ in 0..4 {
+    for _ in 0..PROBES_AT_ONCE {
         let probe = request(Method::GET, "/probe?target=main");
         probes.push(tokio::spawn(bench.router.clone().oneshot(probe)));
         running.recv().await.unwrap();
     }
-    let fifth = bench.ask(request(Method::GET, "/probe?target=main")).await;
-    assert_eq!(fifth.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(fifth.headers()["retry-after"], "1");
-    gate.add_permits(5);
+    let another = bench.ask(request(Method::GET, "/probe?target=main")).await;
+    assert_eq!(another.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(another.headers()["retry-after"], "1");
+    gate.add_permits(PROBES_AT_ONCE + 1);
     for probe in probes {
         assert_eq!(probe.await.unwrap().unwrap().status(), StatusCode::OK);
     }
@@ -337,4 +339,26 @@ async fn the_page_changes_with_the_snapshot() {
     let judged = sample::judged(sample::round(&["a", "b"]), vec![finding]);
     bench.publish.send_replace(Arc::new(sample::snapshot(&[judged])));
     assert!(bench.get("/").await.1.contains("clock-skew-nbf"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn pages_are_made_one_after_the_other_and_health_is_answered_meanwhile() {
+    let (made, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (at_once, highest) = (made.clone(), most.clone());
+    let bench = bench_with(sample::snapshot(&[healthy()]), |state| {
+        state.metrics = Box::new(move |_| {
+            highest.fetch_max(at_once.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            std::thread::sleep(Duration::from_millis(5));
+            at_once.fetch_sub(1, Ordering::SeqCst);
+            ("text/plain; version=0.0.4", Vec::new())
+        });
+    });
+    let ask = |_| tokio::spawn(bench.router.clone().oneshot(request(Method::GET, "/metrics")));
+    let pages: Vec<_> = (0..40).map(ask).collect();
+    assert_eq!(bench.get("/-/healthy").await.0, StatusCode::OK);
+    assert!(pages.iter().any(|page| !page.is_finished()), "it did not wait for all of them");
+    for page in pages {
+        assert_eq!(page.await.unwrap().unwrap().status(), StatusCode::OK);
+    }
+    assert_eq!(most.load(Ordering::SeqCst), 1);
 }

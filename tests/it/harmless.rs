@@ -58,7 +58,7 @@ fn play(scenario: &str, family: Family, rounds: usize) -> Played {
 }
 
 /// The most requests that arrived at an entry within a time.
-fn most_within(requests: &[Arrived], entry: Entry, within: Duration) -> usize {
+pub(crate) fn most_within(requests: &[Arrived], entry: Entry, within: Duration) -> usize {
     let times: Vec<Duration> =
         requests.iter().filter(|r| r.entry == entry).map(|request| request.at).collect();
     let from = |(index, at): (usize, &Duration)| {

@@ -34,6 +34,8 @@ mod operations;
 #[cfg(test)]
 mod pairs;
 #[cfg(test)]
+mod port;
+#[cfg(test)]
 mod precision;
 #[cfg(test)]
 mod promql;

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use registry_prober::lab::{Family, Options, Scenario};
+use registry_prober::lab::{Entry, Family, Options, Scenario};
 use registry_prober::model::{Cadence, CheckRun, Outcome, Round, Skipped};
 
+use crate::harmless::most_within;
 use crate::support::simulated::{Simulation, Weather, paused};
 
 fn lab(scenario: &str) -> Simulation {
@@ -73,5 +74,43 @@ fn before_the_first_round_has_ended_a_round_on_demand_has_nothing_to_tell_of_the
         assert!(early.checks.health.measured().is_some(), "what is made in every round is made");
         let own = lab.round().await.0;
         assert!(own.checks.csrf.at == Some(own.started), "nothing was taken from the first round");
+    });
+}
+
+/// Requests a second to one route, as configured.
+const RATE: usize = 5;
+
+#[test]
+fn no_route_is_asked_more_than_was_agreed_whoever_asks() {
+    paused(async {
+        let scenario = Scenario::named("healthy").expect("it is embedded");
+        let options = Options { nodes: Some(3), ..Options::default() };
+        let mut lab = Simulation::new(&scenario, &options, Weather::fair(), |registry| {
+            registry.max_requests_per_second = u32::try_from(RATE).unwrap();
+        });
+        lab.round_beside(4).await;
+        lab.round_on_demand().await;
+        lab.round_beside(2).await;
+        let requests = lab.take_requests();
+        for entry in [Entry::Node(0), Entry::Node(1), Entry::Node(2), Entry::Balancer] {
+            // One second's worth may come at once; what was sent apart may arrive closer together.
+            for seconds in [1, 5, 10, 30] {
+                let most = most_within(&requests, entry, Duration::from_secs(seconds));
+                let limit = RATE * (usize::try_from(seconds).unwrap() + 1) + 3;
+                assert!(most <= limit, "{entry:?}: {most} in {seconds} s");
+            }
+        }
+    });
+}
+
+#[test]
+fn rounds_on_demand_make_no_sessions_of_their_own() {
+    paused(async {
+        let mut lab = lab("healthy");
+        lab.round().await;
+        lab.take_requests();
+        lab.round_on_demand().await;
+        let made = lab.take_requests().into_iter().filter(|request| request.new_session);
+        assert_eq!(made.count(), 0);
     });
 }

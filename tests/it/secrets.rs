@@ -172,7 +172,7 @@ async fn no_form_of_a_round_holds_a_secret_that_went_over_the_wire() {
         let record = record.lock().unwrap();
         assert_eq!(!record.tokens.is_empty(), tokens, "{scenario}: tokens were issued");
         assert!(!record.shown.is_empty());
-        let pushes = scenario.contains("push") || scenario.contains("upload");
+        let pushes = ["push", "upload", "http-secret"].iter().any(|word| scenario.contains(word));
         assert_eq!(!record.states.is_empty(), pushes, "{scenario}: uploads were begun");
         let mut secrets = forms(password);
         secrets.extend(record.states.iter().flat_map(|state| forms(state)));

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::DateTime;
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use hyper::body::Bytes;
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -187,6 +187,19 @@ impl Simulation {
         let deadline = Instant::now() + Duration::from_secs(13);
         let mut prober = self.prober.on_demand();
         prober.round(&self.backends, self.clock, deadline, &|_| {}).await
+    }
+
+    /// One round of the registry's own, and so many on demand beside it.
+    pub(crate) async fn round_beside(&mut self, on_demand: usize) -> (Round, Vec<Round>) {
+        let deadline = Instant::now() + Duration::from_secs(13);
+        let (backends, clock) = (self.backends.clone(), self.clock);
+        let guests = (0..on_demand).map(|_| {
+            let (mut prober, backends) = (self.prober.on_demand(), backends.clone());
+            async move { prober.round(&backends, clock, deadline, &|_| {}).await }
+        });
+        let guests: Vec<_> = guests.collect();
+        let own = self.prober.round(&backends, clock, deadline, &|_| {});
+        join(own, join_all(guests)).await
     }
 }
 
