@@ -21,6 +21,8 @@ mod healthy;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod journal;
+#[cfg(test)]
 mod lab_truth;
 #[cfg(test)]
 mod lab_world;
