@@ -28,6 +28,8 @@ mod lab_truth;
 mod lab_world;
 #[cfg(test)]
 mod modes;
+#[cfg(test)]
+mod names;
 mod neighbours;
 #[cfg(test)]
 mod on_demand;
