@@ -8,6 +8,8 @@ mod cli;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod container;
+#[cfg(test)]
 mod counted;
 #[cfg(test)]
 mod daemon;
