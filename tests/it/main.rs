@@ -56,6 +56,8 @@ mod scenarios;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]
+mod shown;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod web_state;
