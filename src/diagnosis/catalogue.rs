@@ -49,7 +49,7 @@ pub(super) fn remedies(name: FindingName, family: Family) -> Vec<String> {
         FindingName::SigningKeyUnusable => &[
             "Check that core can read a whole private key, as uid 10000, and copy it from a good \
              node if not; core reads it again at each request:\n\
-             docker exec harbor-core sh -c 'id -u; head -1 /etc/core/private_key.pem'\n\
+             docker exec harbor-core sh -c 'id -u; grep -c \"PRIVATE KEY--\" /etc/core/private_key.pem'   # 10000, and 2 for a whole file\n\
              chown 10000:10000 /data/secret/core/private_key.pem; chmod 600 /data/secret/core/private_key.pem",
             "Harbor 1.x and plain distribution: the registry's root.crt must belong to that key:\n\
              openssl pkey -in private_key.pem -pubout | sha256sum\n\
@@ -165,7 +165,7 @@ pub(super) fn remedies(name: FindingName, family: Family) -> Vec<String> {
         ],
         FindingName::AnonymousDowngrade => &[
             "See whether the account exists at that node: do the nodes share one database?\n\
-             grep POSTGRESQL common/config/core/env   # on every node\n\
+             grep -E '^POSTGRESQL_(HOST|PORT|DATABASE)=' common/config/core/env   # on every node\n\
              curl -s 'NODE/api/v2.0/health'",
             "A good account that fails for a second and a half after somebody's wrong password is \
              locked by Harbor: find who uses the old one, and give each consumer its own robot.",
@@ -192,7 +192,7 @@ pub(super) fn remedies(name: FindingName, family: Family) -> Vec<String> {
         FindingName::CoreRegistryPasswordMismatch => {
             &["Give core and registry the same password again, and restart both (Helm: \
              registry.credentials with htpasswdString):\n\
-             grep REGISTRY_CREDENTIAL_PASSWORD common/config/core/env\n\
+             grep '^REGISTRY_CREDENTIAL_PASSWORD=' common/config/core/env | sha256sum   # on every node\n\
              docker restart harbor-core registry"]
         }
         FindingName::RepositoryAccessDenied => &[
@@ -225,28 +225,28 @@ pub(super) fn remedies(name: FindingName, family: Family) -> Vec<String> {
         FindingName::SessionStoreNotShared => &[
             "Let all cores use one Redis and the same database index for sessions, and recreate \
              them; never one that another Harbor uses too:\n\
-             grep -E '^_REDIS_URL_CORE=' common/config/core/env   # on every node\n\
+             grep '^_REDIS_URL_CORE=' common/config/core/env | sed 's#//.*@#//#'   # on every node\n\
              docker compose up -d --force-recreate core",
             "Until then tie browsers to one node by a cookie of the load balancer.",
         ],
         FindingName::HttpSecretMismatch if plain => &[
             "Give every node the same http.secret (or REGISTRY_HTTP_SECRET) and restart them; \
              without one each process makes its own at every start:\n\
-             grep -A3 '^http:' /etc/docker/registry/config.yml\n\
+             grep -A9 '^http:' /etc/docker/registry/config.yml | grep secret: | sha256sum   # on every node; e3b0c442: it has none\n\
              systemctl restart docker-registry",
             "Until then tie clients to one node by source address.",
         ],
         FindingName::HttpSecretMismatch => &[
             "Give the registries behind every core the same secret and restart them (Helm: \
              registry.secret, which an upgrade makes anew unless it is set):\n\
-             grep -A3 '^http:' common/config/registry/config.yml   # on every node\n\
+             grep -A9 '^http:' common/config/registry/config.yml | grep secret: | sha256sum   # on every node\n\
              docker restart registry",
             "Until then tie clients to one node by source address.",
         ],
         FindingName::StorageNotShared => &[
             "See where each node stores, and whether the volume is mounted there:\n\
              findmnt -T /data/registry   # on every node\n\
-             grep -A8 '^storage:' common/config/registry/config.yml",
+             grep -A8 '^storage:' common/config/registry/config.yml | grep -viE 'key|secret|password'",
             "Mount the shared volume (or set the same bucket and prefix), restart the registry, and \
              let it start only when the mount is there (systemd: RequiresMountsFor).",
             "Take the node out of the load balancer until it is; then copy what was pushed only \
@@ -277,16 +277,16 @@ pub(super) fn remedies(name: FindingName, family: Family) -> Vec<String> {
         FindingName::ForeignJobserviceOnSharedRedis => &[
             "Give each installation a Redis, or a database number, of its own for its job service \
              and restart it (Helm: redis.external.jobserviceDatabaseIndex):\n\
-             grep -A4 redis_pool common/config/jobservice/config.yml   # on every node",
+             grep -A4 redis_pool common/config/jobservice/config.yml | sed 's#//.*@#//#'   # on every node",
             "Nodes that belong together: the same secrets on all of them, copied again after each \
              prepare:\n\
-             grep -E '^(CORE|JOBSERVICE)_SECRET=' common/config/core/env common/config/jobservice/env",
+             grep -hE '^(CORE|JOBSERVICE)_SECRET=' common/config/{core,jobservice}/env | sha256sum   # on every node",
         ],
         FindingName::RedisUnavailable => &[
             "Bring Redis back, or let Sentinel choose another master, and see that all cores reach \
              it and that clients are left:\n\
              redis-cli -h REDIS ping; redis-cli -h REDIS info clients\n\
-             grep -E '^_REDIS_URL_CORE=' common/config/core/env",
+             grep '^_REDIS_URL_CORE=' common/config/core/env | sed 's#//.*@#//#'",
             "Restart core where it holds dead connections after a failover:\n\
              docker restart harbor-core harbor-jobservice",
         ],
@@ -327,11 +327,11 @@ pub(super) fn remedies(name: FindingName, family: Family) -> Vec<String> {
         FindingName::SettingsDiffer => {
             &["Bring the nodes' configuration from one template; after prepare copy the generated \
              secrets to all nodes:\n\
-             diff <(ssh A cat harbor.yml) <(ssh B cat harbor.yml)"]
+             F='password|secret|key|@'; diff <(ssh A cat harbor.yml | grep -viE \"$F\") <(ssh B cat harbor.yml | grep -viE \"$F\")"]
         }
         FindingName::BackendUnreachable => &[
             "See whether the node is up and reached from here:\n\
-             curl -vk --resolve HOST:443:ADDRESS https://HOST/v2/",
+             curl -sSk -o /dev/null -w '%{http_code}\\n' --resolve HOST:443:ADDRESS https://HOST/v2/",
             "If it was taken away on purpose, take it out of the prober's configuration.",
         ],
         FindingName::ComponentUnhealthy => {
@@ -396,15 +396,15 @@ pub(super) fn confirm(name: FindingName) -> &'static str {
         }
         FindingName::TokenLifetimeTooShort => "Large layers fail late, small ones never.",
         FindingName::RealmWrongEndpoint => {
-            "curl -si of URL/v2/ and of URL/v2/REPOSITORY/tags/list shows the realm."
+            "The Www-Authenticate of URL/v2/ and of URL/v2/REPOSITORY/tags/list shows the realm."
         }
         FindingName::UploadLocationWrong => {
             "docker push retries for ever or is refused, and its debug log shows the other URL."
         }
         FindingName::DnsAddressNotABackend => "dig +short A and AAAA of the public name.",
-        FindingName::LbMisroutesApiPath => "curl -si of the path shows HTML instead of JSON.",
+        FindingName::LbMisroutesApiPath => "curl of the path shows HTML instead of JSON.",
         FindingName::AuthorizationHeaderDropped => {
-            "curl -si -H 'Authorization: Bearer x' URL/v2/ answers with the same challenge as \
+            "With the header 'Authorization: Bearer x' URL/v2/ answers with the same challenge as \
              without it."
         }
         FindingName::LbHealthCheckWrong => {

@@ -375,7 +375,7 @@ mod tests {
         for (address, server) in [(node, "nginx\r\n"), (cluster.balancer(), "nginx/1.22.1\r\n")] {
             let answer = get(&cluster, address, "/v2/").await.unwrap();
             assert!(answer.starts_with("HTTP/1.1 401 Unauthorized\r\n"), "{answer}");
-            let challenge = "Www-Authenticate: Bearer realm=\"https://hub.lab.test/service/token\",\
+            let challenge = "Www-Authenticate: Bearer realm=\"https://hub.lab.invalid/service/token\",\
                              service=\"harbor-registry\"\r\n";
             assert!(answer.contains(challenge), "{answer}");
             assert!(answer.contains(&format!("Server: {server}")), "{answer}");
@@ -463,7 +463,7 @@ mod tests {
         use crate::lab::CertificateFault;
         for (fault, words) in [
             (CertificateFault::Expired, "expired"),
-            (CertificateFault::WrongName, "another.lab.test"),
+            (CertificateFault::WrongName, "another.lab.invalid"),
             (CertificateFault::SelfSigned, "UnknownIssuer"),
         ] {
             let order = FaultOrder::at("b", Fault::Certificate(fault));

@@ -11,7 +11,7 @@ use super::jwt::{self, KeyChoice, Policy, Refusal};
 use super::resource::{Resource, challenge_actions};
 
 /// The `service` of the challenge of plain distribution nodes.
-pub(super) const SERVICE: &str = "registry.lab.test";
+pub(super) const SERVICE: &str = "registry.lab.invalid";
 /// The issuer that they trust.
 pub(super) const ISSUER: &str = "lab-issuer";
 /// Harbor's names for the same.

@@ -66,10 +66,10 @@ pub use scenario::{Expectation, Scenario, TokenPlan};
 pub use world::{ActiveFault, World};
 
 /// The public name of every lab.
-pub const PUBLIC_HOST: &str = "hub.lab.test";
+pub const PUBLIC_HOST: &str = "hub.lab.invalid";
 
 /// The public name of an installation beside the lab's own.
-pub const BESIDE_HOST: &str = "hub.lab.test:8443";
+pub const BESIDE_HOST: &str = "hub.lab.invalid:8443";
 
 /// Why a lab cannot be built.
 #[derive(Debug, Error)]

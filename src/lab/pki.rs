@@ -83,7 +83,7 @@ impl Pki {
 
     fn leaf(&self, fault: Option<CertificateFault>) -> Result<Leaf, LabError> {
         let host = match fault {
-            Some(CertificateFault::WrongName) => "another.lab.test",
+            Some(CertificateFault::WrongName) => "another.lab.invalid",
             _ => self.public_host.as_str(),
         };
         let mut names = vec![host.to_owned()];

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use tracing::{error, warn};
+use tracing::{info, warn};
 
 use crate::history::{Journal, apply, events};
 use crate::model::{Earlier, Judged, RegistryName};
@@ -27,6 +27,9 @@ impl Past {
         if let Some(lines) = journal.as_ref().map(Journal::unreadable).filter(|lines| *lines > 0) {
             warn!(lines, "lines of the journal cannot be read and are left out");
         }
+        if let Some(error) = journal.as_ref().and_then(Journal::unshortened) {
+            warn!(%error, "the journal is large and cannot be shortened; it is used as it is");
+        }
         Self(Mutex::new(Kept { journal, ..Kept::default() }))
     }
 
@@ -46,17 +49,17 @@ impl Past {
             apply(&mut earlier, event);
         }
         kept.memory.insert(registry.clone(), earlier);
-        let written = match &mut kept.journal {
-            Some(journal) if !changes.is_empty() => journal.append(&changes),
-            _ => return,
-        };
-        match written {
-            Ok(()) => kept.failing = false,
-            Err(error) if !kept.failing => {
-                error!(%error, "what changed is lost to the journal");
-                kept.failing = true;
+        let Kept { journal: Some(journal), failing, .. } = &mut *kept else { return };
+        match journal.append(&changes) {
+            Ok(()) if *failing => {
+                *failing = false;
+                info!(lost = journal.dropped(), "the journal is written again");
             }
-            Err(_) => {}
+            Err(error) if !*failing => {
+                *failing = true;
+                warn!(%error, "the journal is not written; what changes waits in memory for it");
+            }
+            _ => {}
         }
     }
 }

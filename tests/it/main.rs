@@ -8,6 +8,8 @@ mod cli;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod container;
+#[cfg(test)]
 mod counted;
 #[cfg(test)]
 mod daemon;
@@ -21,11 +23,15 @@ mod healthy;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod journal;
+#[cfg(test)]
 mod lab_truth;
 #[cfg(test)]
 mod lab_world;
 #[cfg(test)]
 mod modes;
+#[cfg(test)]
+mod names;
 mod neighbours;
 #[cfg(test)]
 mod on_demand;
@@ -51,6 +57,8 @@ mod sampling;
 mod scenarios;
 #[cfg(test)]
 mod secrets;
+#[cfg(test)]
+mod shown;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

@@ -51,7 +51,7 @@ fn singles(family: Family) -> Vec<Single> {
         (other, FindingName::MixedVersions, 2),
     ];
     if old {
-        let url = "https://harbor-b.lab.test:8443".to_owned();
+        let url = "https://harbor-b.lab.invalid:8443".to_owned();
         all.push((Fault::ExternalUrl(url), FindingName::RealmWrongEndpoint, 2));
     }
     all.into_iter().map(|(fault, finding, reach)| Single { fault, finding, reach }).collect()

@@ -18,12 +18,12 @@ fn redirect(status: &str, to: &str) -> Vec<Act> {
 const ELSEWHERE: [&str; 8] = [
     "http://OTHER/token",
     "//OTHER/token",
-    "https://hub.test/token",
-    "http://hub.test:81/token",
-    "http://hub.test@OTHER/token",
-    "http://OTHER\\@hub.test/token",
-    "http://hub.test.OTHER/token",
-    "ftp://hub.test/token",
+    "https://hub.invalid/token",
+    "http://hub.invalid:81/token",
+    "http://hub.invalid@OTHER/token",
+    "http://OTHER\\@hub.invalid/token",
+    "http://hub.invalid.OTHER/token",
+    "ftp://hub.invalid/token",
 ];
 
 #[tokio::test(flavor = "multi_thread")]

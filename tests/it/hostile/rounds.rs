@@ -24,7 +24,7 @@ use super::{GUARD, LONG, client};
 pub(super) const PASSWORD: &str = "correct horse battery staple";
 
 /// The public URL of every registry here, behind which nobody is.
-pub(super) const PUBLIC: &str = "http://hub.test";
+pub(super) const PUBLIC: &str = "http://hub.invalid";
 
 /// The time of a round, much more than one needs that ends by itself.
 const ROUND: Duration = Duration::from_secs(12);

@@ -129,7 +129,7 @@ impl Site {
         };
         let backends: Vec<Backend> = nodes.iter().map(backend).collect();
         let name = RegistryName::parse("clocks").unwrap();
-        let url = PublicUrl::parse("http://hub.test").unwrap();
+        let url = PublicUrl::parse("http://hub.invalid").unwrap();
         let mut registry = Registry::new(name, url, BackendSource::Static(backends.clone()));
         registry.balancer.address = backends.first().map(|backend| backend.address.clone());
         registry.balancer.samples = 0;

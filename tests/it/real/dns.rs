@@ -79,7 +79,7 @@ async fn addresses_of_the_public_name_that_do_not_answer_as_the_backends_are_nam
     let folder = folder.path();
     let trusted = folder.join("trusted.pem");
     fs::write(&trusted, SigningKey::numbered(KeyKind::Fast, 9).unwrap().certificate_pem()).unwrap();
-    let realm = "https://old.example.com/token";
+    let realm = "https://old.invalid/token";
     let plan = NodePlan { realm: realm.to_owned(), ..Plan::healthy().nodes[0].clone() };
     let (_old, at) = registry(folder, "old", &plan, &trusted).await;
     let (_front, old) = nginx_front(folder, "front-old", &[("/", at)], &site.certificate).await;

@@ -45,7 +45,7 @@ async fn a_wrong_password_is_the_credential_and_no_node() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_realm_that_leads_elsewhere_is_named_and_no_credentials_go_there() {
     let elsewhere = |node: &mut NodePlan| {
-        node.realm = "https://old.registry.test/service/token".to_owned();
+        node.realm = "https://old.registry.invalid/service/token".to_owned();
     };
     let site = Site::start(Plan::with_b(elsewhere)).await;
     let b = "realm-wrong-endpoint critical proved [b]";

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
 /// The name that clients use.
-pub(crate) const PUBLIC_HOST: &str = "registry.test";
+pub(crate) const PUBLIC_HOST: &str = "registry.invalid";
 
 /// A certificate with its key, as nginx and `HAProxy` read them.
 #[derive(Debug, Clone)]

@@ -19,7 +19,7 @@ pub(crate) const PAIR: &str = "pair";
 /// Seconds that the issuers' tokens live.
 pub(crate) const LIFETIME: i64 = 600;
 /// What tokens are for.
-pub(crate) const SERVICE: &str = "registry.test";
+pub(crate) const SERVICE: &str = "registry.invalid";
 /// Who issues them, by their own word.
 pub(crate) const ISSUER: &str = "site issuer";
 

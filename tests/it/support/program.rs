@@ -48,7 +48,12 @@ pub(crate) struct Running {
 impl Running {
     /// Starts the program.
     pub(crate) fn start<S: AsRef<OsStr>>(arguments: &[S]) -> Self {
-        let mut child = program(arguments).spawn().expect("the program starts");
+        Self::of(program(arguments))
+    }
+
+    /// Starts a command whose outputs are pipes.
+    pub(crate) fn of(mut command: Command) -> Self {
+        let mut child = command.spawn().expect("the program starts");
         let (sender, lines) = channel();
         let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
         thread::spawn(forward(out, sender.clone()));
@@ -88,6 +93,11 @@ impl Running {
         let parse = |line: &str| serde_json::from_str::<Value>(line).ok();
         let line = self.line(|line| parse(line).is_some_and(|json| json["message"] == message));
         parse(&line).unwrap()
+    }
+
+    /// The id of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends a signal by its name.
