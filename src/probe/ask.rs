@@ -11,9 +11,11 @@ use http::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use secrecy::ExposeSecret as _;
 use tokio::time::Instant;
+use url::Url;
 
 use super::clock::Clocks;
 use super::pace::Pace;
+use super::path::{Path, path_of};
 use super::settings::Notes;
 use crate::clock::Clock;
 use crate::config::{self, Authority, Backend, Credentials, HostPort, Scheme};
@@ -66,7 +68,7 @@ pub(super) struct Ask<'a> {
     /// Which check asks; none for the flow.
     pub(super) check: Option<Check>,
     pub(super) method: Method,
-    pub(super) path: String,
+    pub(super) path: Path,
     pub(super) auth: Auth<'a>,
     /// Headers beside those that every request has.
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
@@ -76,12 +78,12 @@ pub(super) struct Ask<'a> {
 }
 
 impl<'a> Ask<'a> {
-    pub(super) fn get(step: Step, path: &str, auth: Auth<'a>) -> Self {
+    pub(super) fn get(step: Step, path: impl Into<Path>, auth: Auth<'a>) -> Self {
         Self {
             step,
             check: None,
             method: Method::GET,
-            path: path.to_owned(),
+            path: path.into(),
             auth,
             headers: Vec::new(),
             body: Body::Empty,
@@ -90,7 +92,7 @@ impl<'a> Ask<'a> {
     }
 
     /// A form sent by POST.
-    pub(super) fn form(step: Step, path: &str, form: String) -> Self {
+    pub(super) fn form(step: Step, path: Path, form: String) -> Self {
         let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
         let mut ask = Self::get(step, path, Auth::None).with(CONTENT_TYPE, kind);
         (ask.method, ask.body) = (Method::POST, Body::Text(form));
@@ -98,7 +100,7 @@ impl<'a> Ask<'a> {
     }
 
     /// A request of a check.
-    pub(super) fn of(check: Check, method: Method, path: &str, auth: Auth<'a>) -> Self {
+    pub(super) fn of(check: Check, method: Method, path: impl Into<Path>, auth: Auth<'a>) -> Self {
         let ask = Self::get(Step::Check, path, auth);
         Self { check: Some(check), method, ..ask }
     }
@@ -285,9 +287,8 @@ impl<'a> Asker<'a> {
     /// no session, and his clock is nobody's.
     pub(super) async fn fetch_elsewhere(
         &self,
-        authority: &Authority,
+        (authority, url): (&Authority, &Url),
         at: SocketAddr,
-        path: String,
         header: (HeaderName, HeaderValue),
         check: Check,
     ) -> Exchange {
@@ -295,6 +296,7 @@ impl<'a> Asker<'a> {
         let named = destination(authority, authority.scheme, &authority.host_port);
         let mut link = self.wire.open(&Destination { connect: Connect::Address(at), ..named });
         let headers = vec![(ACCEPT, HeaderValue::from_static("*/*")), header];
+        let path = path_of(url);
         let deadline = (Instant::now() + self.registry.timeout).min(self.deadline);
         link.send(Request { method: Method::GET, path, headers, body: Body::Empty, deadline }).await
     }
@@ -332,7 +334,7 @@ impl<'a> Asker<'a> {
         let request = Request {
             headers: self.headers(route, memory, &ask),
             method: ask.method,
-            path: ask.path,
+            path: ask.path.into_string(),
             body: ask.body,
             deadline,
         };
@@ -358,7 +360,7 @@ impl<'a> Asker<'a> {
         &self,
         link: &mut dyn Link,
         route: &Route,
-        path: &str,
+        path: &'static str,
         at: Instant,
         until: Instant,
     ) -> Exchange {
@@ -372,7 +374,7 @@ impl<'a> Asker<'a> {
         let deadline =
             (at.max(Instant::now()) + self.registry.timeout).min(until).min(self.deadline);
         self.wire.wait_until(at.min(deadline)).await;
-        let (step, path) = (ask.step, ask.path);
+        let (step, path) = (ask.step, ask.path.into_string());
         let request = Request { method: Method::GET, path, headers, body: Body::Empty, deadline };
         let exchange = link.send(request).await;
         self.count(route, step, false, &exchange);

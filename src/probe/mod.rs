@@ -12,6 +12,7 @@ mod facts;
 mod flow;
 mod matrix;
 mod pace;
+mod path;
 mod round;
 mod settings;
 mod suspicion;

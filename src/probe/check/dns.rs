@@ -97,6 +97,6 @@ async fn challenge(asker: &Asker<'_>, at: SocketAddr) -> Result<DnsSeen, Failure
 }
 
 /// Without credentials: nobody knows yet who answers there.
-async fn get(asker: &Asker<'_>, link: &mut dyn Link, path: &str) -> Asked {
+async fn get(asker: &Asker<'_>, link: &mut dyn Link, path: &'static str) -> Asked {
     asker.ask(link, &Route::Balancer, Ask::of(Check::Dns, Method::GET, path, Auth::None)).await
 }

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::super::ask::{Ask, Asked, Asker, Auth, Token};
 use super::super::flow;
 use super::super::matrix;
+use super::super::path::Path;
 use super::super::token::{self, Purpose};
 use crate::config::Scope;
 use crate::model::{Answer, Check, Failure, Flow, Outcome, Reason, Route, Skipped, Step};
@@ -117,7 +118,7 @@ impl Visit<'_> {
     pub(super) async fn ask(
         &mut self,
         method: &Method,
-        path: &str,
+        path: &Path,
         extra: &Extra,
     ) -> Result<Got, Failure> {
         match self.once(method, path, extra).await {
@@ -133,12 +134,12 @@ impl Visit<'_> {
     pub(super) async fn once(
         &mut self,
         method: &Method,
-        path: &str,
+        path: &Path,
         extra: &Extra,
     ) -> Result<Got, Failure> {
         let pass = &self.pass;
         let auth = Auth::Bearer(&pass.token);
-        let mut ask = Ask::of(pass.check, method.clone(), path, auth);
+        let mut ask = Ask::of(pass.check, method.clone(), path.clone(), auth);
         ask.headers.clone_from(&extra.headers);
         ask.body = extra.body.clone();
         ask.within = Some(pass.until.saturating_duration_since(Instant::now()));

@@ -4,6 +4,7 @@
 mod blobs;
 mod elsewhere;
 mod kept;
+mod paths;
 mod pinning;
 mod rounds;
 mod server;
