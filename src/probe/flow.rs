@@ -10,7 +10,7 @@ use http::Method;
 use tokio::time::Instant;
 use url::Url;
 
-use super::ask::{Ask, Asked, Asker, Auth, TRY_AGAIN_AFTER, Token};
+use super::ask::{Ask, Asked, Asker, Auth, Line, TRY_AGAIN_AFTER, Token};
 use super::path::Path;
 use super::token;
 use crate::config::Authority;
@@ -19,7 +19,6 @@ use crate::model::{
     Setting, Skipped, Step, StepReport,
 };
 use crate::registry;
-use crate::transport::Link;
 
 /// The most redirects that are followed, always within one authority.
 const MAX_REDIRECTS: usize = 5;
@@ -156,7 +155,7 @@ fn report(step: Step, asked: Asked, failure: Option<&Failure>) -> StepReport {
 /// `GET /v2/` without a token: 401 with a Bearer challenge is success.
 pub(super) async fn challenge(
     asker: &Asker<'_>,
-    link: &mut dyn Link,
+    link: &mut Line,
     route: &Route,
 ) -> (Asked, Result<Challenge, Failure>) {
     let public = asker.registry.url.authority().clone();
@@ -194,7 +193,7 @@ fn bearer(answer: &Answer) -> Result<Challenge, Failure> {
 /// A request with a token: 200 is success.
 pub(super) async fn access(
     asker: &Asker<'_>,
-    link: &mut dyn Link,
+    link: &mut Line,
     route: &Route,
     step: Step,
     path: impl Into<Path>,
@@ -238,7 +237,7 @@ pub(super) fn unexpected(answer: &Answer, expected: &str) -> Failure {
 /// elsewhere. A form goes on only where clients send it again.
 pub(super) async fn following(
     asker: &Asker<'_>,
-    link: &mut dyn Link,
+    link: &mut Line,
     route: &Route,
     (authority, place): (&Authority, fn(&Url) -> Option<Path>),
     mut ask: Ask<'_>,
@@ -264,7 +263,7 @@ fn redirect(authority: &Authority, at: &Url, method: &Method, asked: &Asked) -> 
         301..=303 => method == Method::GET,
         _ => false,
     };
-    let reply = asked.reply().filter(|reply| follows(reply.status))?;
+    let reply = asked.raw().filter(|reply| follows(reply.status))?;
     let location = reply.headers.get(http::header::LOCATION)?.to_str().ok()?;
     let next = at.join(location).ok()?;
     (Authority::of_url(next.as_str()).ok()? == *authority).then_some(next)

@@ -13,6 +13,7 @@ mod flow;
 mod matrix;
 mod pace;
 mod path;
+mod redact;
 mod round;
 mod settings;
 mod suspicion;

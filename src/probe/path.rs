@@ -83,7 +83,7 @@ impl Path {
 /// What tags, digests and parts of repository names are made of; none begins with a dot.
 fn word(text: &str) -> impl Iterator<Item = char> {
     let allowed = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | ':');
-    text.trim_start_matches('.').chars().filter(allowed)
+    text.chars().filter(allowed).skip_while(|c| *c == '.')
 }
 
 /// The URL of a token endpoint, named by a server: anywhere but in the registry's content and in

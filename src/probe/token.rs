@@ -5,13 +5,12 @@
 use secrecy::ExposeSecret as _;
 use url::Url;
 
-use super::ask::{Ask, Asked, Asker, Auth, Token};
+use super::ask::{Ask, Asked, Asker, Auth, Line, Token};
 use super::flow::{following, outcome, unexpected};
 use super::path::{Path, TokenUrl};
 use crate::config::{Authority, Scope, TokenMethod};
 use crate::model::{Challenge, Check, Failure, Family, Issuer, Reason, Route, Step, TokenFacts};
 use crate::registry::{self, TokenError};
-use crate::transport::Link;
 
 /// Where a token is asked for.
 #[derive(Debug, Clone)]
@@ -25,7 +24,7 @@ pub(super) struct Endpoint {
 
 impl Endpoint {
     /// A fresh link: pinned to the route if the registry issues, else to the token server.
-    pub(super) fn link(&self, asker: &Asker<'_>) -> Box<dyn Link> {
+    pub(super) fn link(&self, asker: &Asker<'_>) -> Line {
         match &self.issuer {
             Issuer::Route(route) => asker.link(route),
             Issuer::Server(_) => asker.link_to(&self.authority),
@@ -105,7 +104,7 @@ pub(super) struct Purpose<'a> {
 /// Asks for a token of the configured scope.
 pub(super) async fn token(
     asker: &Asker<'_>,
-    link: &mut dyn Link,
+    link: &mut Line,
     endpoint: &Endpoint,
     family: Family,
 ) -> (Asked, Result<Token, Unusable>) {
@@ -116,7 +115,7 @@ pub(super) async fn token(
 /// Asks for a token, by GET or by OAuth2 POST, and checks that it is what was asked for.
 pub(super) async fn token_for(
     asker: &Asker<'_>,
-    link: &mut dyn Link,
+    link: &mut Line,
     endpoint: &Endpoint,
     family: Family,
     purpose: Purpose<'_>,
@@ -174,7 +173,7 @@ fn read(
     if answer.status != 200 || answer.html {
         return Err(unexpected(answer, "200 with a token").into());
     }
-    let body = asked.reply().map(|reply| reply.body.as_slice()).unwrap_or_default();
+    let body = asked.raw().map(|reply| reply.body.as_slice()).unwrap_or_default();
     let unreadable = |error: TokenError| {
         let reason = match error {
             TokenError::TooLarge(_) => Reason::TooLarge,
@@ -184,7 +183,9 @@ fn read(
     };
     let response = registry::read_token_response(body).map_err(unreadable)?;
     let secret = response.token.expose_secret();
-    let facts = registry::read_token(secret, response.expires_in).map_err(unreadable)?;
+    let hide = |text: &str| asker.redactor.changed(text);
+    let facts =
+        registry::read_token_hiding(secret, response.expires_in, &hide).map_err(unreadable)?;
     if let (Some(issued_at), Issuer::Route(route)) = (facts.issued_at, &endpoint.issuer) {
         asker.book_issued_at(route, &asked.exchange, issued_at);
     }

@@ -113,8 +113,11 @@ pub(super) async fn start(visit: &mut Visit<'_>, repository: &str) -> Start {
     match visit.once(&Method::POST, &path, &Extra::none()).await {
         Err(failure) => Start::Failed(failure),
         Ok(got) if got.answer.status == 202 => {
-            match { registry::upload_place(&got.reply.headers, repository) } {
-                Some(place) => Start::At(place),
+            match registry::upload_place(&got.raw().headers, repository) {
+                Some(mut place) => {
+                    place.authority = place.authority.map(|it| visit.pass.hidden(&it));
+                    Start::At(place)
+                }
                 None => Start::Failed(elsewhere(&got, repository)),
             }
         }

@@ -138,12 +138,12 @@ async fn once(asker: &Asker<'_>, pass: &Pass<'_>, path: &Path) -> Result<BlobWay
     }
     let fetched = fetch(asker, (&authority, &url)).await;
     let fetched = fetched.map_or_else(Outcome::Failed, Outcome::Measured);
-    Ok(BlobWay::Redirected { to: authority.to_string(), fetched })
+    Ok(BlobWay::Redirected { to: asker.redactor.text(&authority.to_string()), fetched })
 }
 
 /// Where a redirect leads.
 fn target(public: &Authority, path: &Path, got: &Got) -> Option<(Url, Authority)> {
-    let location = got.reply.headers.get(LOCATION)?.to_str().ok()?;
+    let location = got.raw().headers.get(LOCATION)?.to_str().ok()?;
     let url =
         Url::parse(&format!("{public}{}", path.clone().into_string())).ok()?.join(location).ok()?;
     let authority = Authority::of_url(url.as_str()).ok()?;
@@ -164,7 +164,8 @@ async fn fetch(
     };
     let local = asker.registry.url.authority().is_loopback() || asker.is_at_loopback();
     let Some(address) = addresses.into_iter().find(|address| is_usable(*address, local)) else {
-        let detail = format!("{host:?} leads to no address that clients could reach");
+        let detail =
+            format!("{:?} leads to no address that clients could reach", asker.redactor.text(host));
         return Err(Failure::of_answer(Reason::Unreachable, detail));
     };
     let at = SocketAddr::new(address, authority.host_port.port);

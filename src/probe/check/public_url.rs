@@ -10,7 +10,7 @@
 use futures_util::future::join_all;
 use http::Method;
 
-use super::super::ask::{Ask, Asked, Asker, Auth};
+use super::super::ask::{Ask, Asked, Asker, Auth, Line};
 use super::super::path::Path;
 use super::super::{flow, token};
 use crate::config::Authority;
@@ -18,7 +18,6 @@ use crate::model::{
     Answer, AuthScheme, Challenge, Check, Failure, Flow, Named, OfRoute, Outcome, Place, Skipped,
     UrlSaid,
 };
-use crate::transport::Link;
 
 /// Asked for where no scope is configured; nobody has it.
 const NOBODYS: &str = "registry-prober/none";
@@ -62,12 +61,7 @@ async fn said(asker: &Asker<'_>, own: &Flow, path: &Path) -> Outcome<UrlSaid> {
 }
 
 /// The challenge under a path.
-async fn challenge(
-    asker: &Asker<'_>,
-    link: &mut dyn Link,
-    own: &Flow,
-    path: Path,
-) -> Outcome<Named> {
+async fn challenge(asker: &Asker<'_>, link: &mut Line, own: &Flow, path: Path) -> Outcome<Named> {
     let expected = "401 with a Bearer challenge";
     let asked = get(asker, link, own, path).await;
     let answer = match flow::outcome(&asked) {
@@ -82,7 +76,7 @@ async fn challenge(
 }
 
 /// Where `/v2` leads.
-async fn slash(asker: &Asker<'_>, link: &mut dyn Link, own: &Flow) -> Outcome<Place> {
+async fn slash(asker: &Asker<'_>, link: &mut Line, own: &Flow) -> Outcome<Place> {
     let asked = get(asker, link, own, "/v2".into()).await;
     match flow::outcome(&asked).and_then(|answer| place(asker, answer)) {
         Ok(place) => Outcome::Measured(place),
@@ -102,7 +96,7 @@ fn place(asker: &Asker<'_>, answer: &Answer) -> Result<Place, Failure> {
     }
 }
 
-async fn get(asker: &Asker<'_>, link: &mut dyn Link, own: &Flow, path: Path) -> Asked {
+async fn get(asker: &Asker<'_>, link: &mut Line, own: &Flow, path: Path) -> Asked {
     let ask = Ask::of(Check::PublicUrl, Method::GET, path, Auth::None);
     asker.ask(link, &own.route, ask).await
 }

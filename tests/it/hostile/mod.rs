@@ -2,6 +2,8 @@
 //! reason, each round ends in time, and no credential goes where it does not belong.
 
 mod blobs;
+mod cookies;
+mod echo;
 mod elsewhere;
 mod kept;
 mod paths;
