@@ -11,9 +11,12 @@ use http::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use secrecy::ExposeSecret as _;
 use tokio::time::Instant;
+use url::Url;
 
 use super::clock::Clocks;
 use super::pace::{Pace, Side};
+use super::path::{Path, path_of};
+use super::redact::Redactor;
 use super::settings::Notes;
 use crate::clock::Clock;
 use crate::config::{self, Authority, Backend, Credentials, HostPort, Scheme};
@@ -43,6 +46,13 @@ impl Token {
     }
 }
 
+impl Token {
+    /// Held for another round, it is looked for in that one too.
+    pub(super) fn learned_by(&self, redactor: &Redactor) {
+        redactor.learn_sent(&[(AUTHORIZATION, self.authorization.clone())]);
+    }
+}
+
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Token").field("issuer", &self.issuer).finish_non_exhaustive()
@@ -66,7 +76,7 @@ pub(super) struct Ask<'a> {
     /// Which check asks; none for the flow.
     pub(super) check: Option<Check>,
     pub(super) method: Method,
-    pub(super) path: String,
+    pub(super) path: Path,
     pub(super) auth: Auth<'a>,
     /// Headers beside those that every request has.
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
@@ -76,12 +86,12 @@ pub(super) struct Ask<'a> {
 }
 
 impl<'a> Ask<'a> {
-    pub(super) fn get(step: Step, path: &str, auth: Auth<'a>) -> Self {
+    pub(super) fn get(step: Step, path: impl Into<Path>, auth: Auth<'a>) -> Self {
         Self {
             step,
             check: None,
             method: Method::GET,
-            path: path.to_owned(),
+            path: path.into(),
             auth,
             headers: Vec::new(),
             body: Body::Empty,
@@ -90,7 +100,7 @@ impl<'a> Ask<'a> {
     }
 
     /// A form sent by POST.
-    pub(super) fn form(step: Step, path: &str, form: String) -> Self {
+    pub(super) fn form(step: Step, path: Path, form: String) -> Self {
         let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
         let mut ask = Self::get(step, path, Auth::None).with(CONTENT_TYPE, kind);
         (ask.method, ask.body) = (Method::POST, Body::Text(form));
@@ -98,7 +108,7 @@ impl<'a> Ask<'a> {
     }
 
     /// A request of a check.
-    pub(super) fn of(check: Check, method: Method, path: &str, auth: Auth<'a>) -> Self {
+    pub(super) fn of(check: Check, method: Method, path: impl Into<Path>, auth: Auth<'a>) -> Self {
         let ask = Self::get(Step::Check, path, auth);
         Self { check: Some(check), method, ..ask }
     }
@@ -116,6 +126,8 @@ pub(super) struct Asked {
     pub(super) exchange: Exchange,
     /// The answer read, if one arrived.
     pub(super) answer: Option<Answer>,
+    /// The reply as it came, where secrets had to be taken out of it.
+    raw: Option<Reply>,
 }
 
 impl Asked {
@@ -123,20 +135,73 @@ impl Asked {
         self.exchange.result.as_ref().ok()
     }
 
+    /// The reply as it came: for what is sent back, and never for what is kept or shown.
+    pub(super) fn raw(&self) -> Option<&Reply> {
+        self.raw.as_ref().or(self.reply())
+    }
+
+    /// The reply, freed of secrets and as it came.
+    pub(super) fn into_replies(self) -> Result<(Reply, Option<Reply>), Failure> {
+        Ok((self.exchange.result?, self.raw))
+    }
+
     pub(super) fn timeline(&self) -> Timeline {
         self.exchange.timeline.clone()
     }
 }
 
-/// What is remembered of a route between rounds: the session that it gave, so that no request
-/// makes Harbor keep another one, and its pace.
+/// A link and who is at its end, whose cookies go back to him alone.
+pub(super) struct Line {
+    link: Box<dyn Link>,
+    to: Destination,
+    /// Whether it goes along the route itself: clock, certificate and settings are the route's.
+    own: bool,
+}
+
+impl AsMut<Line> for Line {
+    fn as_mut(&mut self) -> &mut Line {
+        self
+    }
+}
+
+/// What is remembered of a route between rounds: the sessions that it and the token servers that it
+/// names gave, so that no request makes Harbor keep another one, and its pace.
 #[derive(Debug)]
 pub(super) struct RouteMemory {
-    session: Mutex<Option<HeaderValue>>,
+    sessions: Mutex<Vec<(Destination, HeaderValue)>>,
     /// Until when only the flow itself is asked.
     hold: Mutex<Option<Instant>>,
     pace: Pace,
 }
+
+impl RouteMemory {
+    fn sessions(&self) -> MutexGuard<'_, Vec<(Destination, HeaderValue)>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The session that whoever is there gave.
+    fn session(&self, from: &Destination) -> Option<HeaderValue> {
+        let sessions = self.sessions();
+        sessions.iter().find(|(to, _)| to == from).map(|(_, session)| session.clone())
+    }
+
+    /// Keeps the `sid` that an answer gave.
+    fn keep_session(&self, from: &Destination, headers: &HeaderMap) {
+        let Some(cookie) = registry::set_cookie(headers, registry::SESSION_COOKIE) else { return };
+        let mut sessions = self.sessions();
+        sessions.retain(|(to, _)| to != from);
+        if sessions.len() >= MAX_SESSIONS {
+            sessions.remove(0);
+        }
+        sessions.push((from.clone(), cookie));
+    }
+}
+
+/// Names of certificates are cut to so many characters.
+const MAX_NAME: usize = 100;
+
+/// More places of one route are not remembered.
+const MAX_SESSIONS: usize = 32;
 
 /// The memory of every route, which all rounds of a registry have in common.
 pub(super) type Shared = Mutex<BTreeMap<Route, Arc<RouteMemory>>>;
@@ -158,7 +223,7 @@ impl Memory {
         }
         let begin = || {
             Arc::new(RouteMemory {
-                session: Mutex::default(),
+                sessions: Mutex::default(),
                 hold: Mutex::default(),
                 pace: Pace::new(per_second),
             })
@@ -197,6 +262,7 @@ pub(super) struct Asker<'a> {
     pub(super) deadline: Instant,
     wire: &'a dyn Wire,
     memory: &'a Memory,
+    pub(super) redactor: &'a Redactor,
     /// What the round's chance follows from; also names its requests.
     pub(super) seed: u64,
     requests: std::sync::atomic::AtomicU32,
@@ -208,7 +274,7 @@ impl<'a> Asker<'a> {
         registry: &'a config::Registry,
         backends: &'a [Backend],
         wire: &'a dyn Wire,
-        (memory, clocks): (&'a Memory, &'a Clocks),
+        (memory, clocks, redactor): (&'a Memory, &'a Clocks, &'a Redactor),
         clock: Clock,
         deadline: Instant,
         seed: u64,
@@ -222,6 +288,7 @@ impl<'a> Asker<'a> {
             deadline,
             wire,
             memory,
+            redactor,
             seed,
             requests: std::sync::atomic::AtomicU32::new(0),
             tally: Mutex::default(),
@@ -251,8 +318,7 @@ impl<'a> Asker<'a> {
     /// The session that a route gave, for a check that must say its own cookies; only where
     /// nothing is written.
     pub(super) fn session(&self, route: &Route) -> Option<HeaderValue> {
-        let session = &self.memory.get(route)?.session;
-        session.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.memory.get(route)?.session(&self.destination(route))
     }
 
     /// Waits, but not beyond the round's time; `false` if that is over first.
@@ -265,21 +331,25 @@ impl<'a> Asker<'a> {
     }
 
     /// A fresh link along a route.
-    pub(super) fn link(&self, route: &Route) -> Box<dyn Link> {
-        self.wire.open(&self.destination(route))
+    pub(super) fn link(&self, route: &Route) -> Line {
+        self.line(self.destination(route), true)
     }
 
     /// A fresh link to an authority that is not the registry's, such as a token server.
-    pub(super) fn link_to(&self, authority: &Authority) -> Box<dyn Link> {
-        self.wire.open(&destination(authority, authority.scheme, &authority.host_port))
+    pub(super) fn link_to(&self, authority: &Authority) -> Line {
+        self.line(destination(authority, authority.scheme, &authority.host_port), false)
     }
 
     /// A fresh link to an address of the public name.
-    pub(super) fn link_at(&self, address: SocketAddr) -> Box<dyn Link> {
+    pub(super) fn link_at(&self, address: SocketAddr) -> Line {
         let public = self.registry.url.authority();
         let connect = Connect::Address(address);
         let at = destination(public, public.scheme, &public.host_port);
-        self.wire.open(&Destination { connect, ..at })
+        self.line(Destination { connect, ..at }, false)
+    }
+
+    fn line(&self, to: Destination, own: bool) -> Line {
+        Line { link: self.wire.open(&to), to, own }
     }
 
     /// The addresses of a name, by one resolver or the system's way.
@@ -291,7 +361,8 @@ impl<'a> Asker<'a> {
     ) -> Result<Vec<DnsRecord>, Failure> {
         *self.tally().requests.entry(check).or_default() += 1;
         let deadline = (Instant::now() + self.registry.timeout).min(self.deadline);
-        self.wire.lookup(host, resolver, deadline).await
+        let found = self.wire.lookup(host, resolver, deadline).await;
+        found.map_err(|failure| self.redactor.failure(failure))
     }
 
     /// Whether a backend is at an address of this machine.
@@ -304,9 +375,8 @@ impl<'a> Asker<'a> {
     /// no session, and his clock is nobody's.
     pub(super) async fn fetch_elsewhere(
         &self,
-        authority: &Authority,
+        (authority, url): (&Authority, &Url),
         at: SocketAddr,
-        path: String,
         header: (HeaderName, HeaderValue),
         check: Check,
     ) -> Exchange {
@@ -314,8 +384,10 @@ impl<'a> Asker<'a> {
         let named = destination(authority, authority.scheme, &authority.host_port);
         let mut link = self.wire.open(&Destination { connect: Connect::Address(at), ..named });
         let headers = vec![(ACCEPT, HeaderValue::from_static("*/*")), header];
+        let path = path_of(url);
         let deadline = (Instant::now() + self.registry.timeout).min(self.deadline);
-        link.send(Request { method: Method::GET, path, headers, body: Body::Empty, deadline }).await
+        let request = Request { method: Method::GET, path, headers, body: Body::Empty, deadline };
+        self.redacted(link.send(request).await).0
     }
 
     fn destination(&self, route: &Route) -> Destination {
@@ -341,10 +413,10 @@ impl<'a> Asker<'a> {
     }
 
     /// Sends a request along a route and books what came back.
-    pub(super) async fn ask(&self, link: &mut dyn Link, route: &Route, ask: Ask<'_>) -> Asked {
+    pub(super) async fn ask(&self, line: &mut Line, route: &Route, ask: Ask<'_>) -> Asked {
         let memory = self.memory.get(route);
         if !self.may_send(memory).await {
-            return Asked { exchange: unsent(), answer: None };
+            return Asked { exchange: unsent(), raw: None, answer: None };
         }
         let limit = ask.within.unwrap_or(self.registry.timeout).min(self.registry.timeout);
         let deadline = (Instant::now() + limit).min(self.deadline);
@@ -357,38 +429,53 @@ impl<'a> Asker<'a> {
             *self.tally().requests.entry(check).or_default() += 1;
         }
         let request = Request {
-            headers: self.headers(route, memory, &ask),
+            headers: self.headers(line, route, memory, &ask),
             method: ask.method,
-            path: ask.path,
+            path: ask.path.into_string(),
             body: ask.body,
             deadline,
         };
-        let mut exchange = link.send(request).await;
+        let mut exchange = line.link.send(request).await;
         if deadline == self.deadline {
             own_deadline(&mut exchange);
         }
+        self.count(line, route, step, fresh_token, &exchange);
+        if line.own {
+            self.clocks.book_answer(route, &exchange, begins_upload);
+        }
+        if let (Some(memory), Ok(reply)) = (memory, &exchange.result) {
+            memory.keep_session(&line.to, &reply.headers);
+        }
+        let (exchange, raw) = self.redacted(exchange);
         let answer = exchange.result.as_ref().ok().map(|reply| {
-            if let Some(memory) = memory {
-                keep_session(memory, &reply.headers);
-            }
             let answer = registry::answer_of(reply.status, &reply.headers, &reply.body);
             if let Some(memory) = memory {
                 hold(memory, &answer);
             }
-            answer
+            Answer { body_bytes: raw.as_ref().unwrap_or(reply).body.len(), ..answer }
         });
-        self.count(route, step, fresh_token, &exchange);
-        self.clocks.book_answer(route, &exchange, begins_upload);
-        Asked { exchange, answer }
+        Asked { exchange, answer, raw }
+    }
+
+    /// What came, without secrets; and the reply as it came, where that is another.
+    fn redacted(&self, exchange: Exchange) -> (Exchange, Option<Reply>) {
+        let (result, raw) = match exchange.result {
+            Ok(reply) => {
+                let (clean, raw) = self.redactor.reply(reply);
+                (Ok(clean), raw)
+            }
+            Err(failure) => (Err(self.redactor.failure(failure)), None),
+        };
+        (Exchange { result, ..exchange }, raw)
     }
 
     /// Asks for a page at an instant, or as soon after as the route's pace allows. Nothing but the
     /// time that comes back is of interest; whoever asked books it.
     pub(super) async fn ask_at(
         &self,
-        link: &mut dyn Link,
+        line: &mut Line,
         route: &Route,
-        path: &str,
+        path: &'static str,
         at: Instant,
         until: Instant,
     ) -> Exchange {
@@ -397,20 +484,21 @@ impl<'a> Asker<'a> {
             return unsent();
         }
         let ask = Ask::get(Step::Check, path, Auth::None);
-        let mut headers = self.headers(route, memory, &ask);
+        let mut headers = self.headers(line, route, memory, &ask);
         headers.push((CACHE_CONTROL, HeaderValue::from_static("no-cache")));
         let deadline =
             (at.max(Instant::now()) + self.registry.timeout).min(until).min(self.deadline);
         self.wire.wait_until(at.min(deadline)).await;
-        let (step, path) = (ask.step, ask.path);
+        let (step, path) = (ask.step, ask.path.into_string());
         let request = Request { method: Method::GET, path, headers, body: Body::Empty, deadline };
-        let exchange = link.send(request).await;
-        self.count(route, step, false, &exchange);
-        exchange
+        let exchange = line.link.send(request).await;
+        self.count(line, route, step, false, &exchange);
+        self.redacted(exchange).0
     }
 
     fn headers(
         &self,
+        line: &Line,
         route: &Route,
         memory: Option<&Arc<RouteMemory>>,
         ask: &Ask<'_>,
@@ -442,16 +530,17 @@ impl<'a> Asker<'a> {
             && !own_cookie
         {
             // Not where something is written: there a session switches Harbor's CSRF checks on.
-            let session = memory.session.lock().unwrap_or_else(PoisonError::into_inner);
-            headers.extend(session.clone().map(|value| (COOKIE, value)));
+            headers.extend(memory.session(&line.to).map(|value| (COOKIE, value)));
         }
         // A plain backend behind a TLS-terminating balancer is asked as that balancer would.
-        if self.backend(route).is_some_and(|backend| backend.scheme == Scheme::Http)
+        if line.own
+            && self.backend(route).is_some_and(|backend| backend.scheme == Scheme::Http)
             && self.registry.url.authority().scheme == Scheme::Https
         {
             let name = HeaderName::from_static("x-forwarded-proto");
             headers.push((name, HeaderValue::from_static("https")));
         }
+        self.redactor.learn_sent(&headers);
         headers
     }
 
@@ -465,19 +554,28 @@ impl<'a> Asker<'a> {
     }
 
     /// Counts an answer, and notes the certificate that came with it.
-    fn count(&self, route: &Route, step: Step, fresh_token: bool, exchange: &Exchange) {
+    fn count(
+        &self,
+        line: &Line,
+        route: &Route,
+        step: Step,
+        fresh_token: bool,
+        exchange: &Exchange,
+    ) {
         let mut tally = self.tally();
-        if let Some(peer) = &exchange.certificate
+        if line.own
+            && let Some(peer) = &exchange.certificate
             && !tally.certificates.contains_key(route)
             && let Some((not_after, names)) = peer.validity()
         {
+            let name = |name: &String| self.redactor.text(name).chars().take(MAX_NAME).collect();
             let certificate = Certificate {
                 route: route.clone(),
                 fingerprint: peer.fingerprint(),
                 not_after,
-                names,
+                names: names.iter().map(name).collect(),
                 chain_length: peer.chain_length,
-                invalid: peer.invalid.clone(),
+                invalid: peer.invalid.as_deref().map(|text| self.redactor.text(text)),
             };
             tally.certificates.insert(route.clone(), certificate);
             if let (Some(backend), Some(version)) = (route.backend(), peer.tls_version) {
@@ -486,7 +584,7 @@ impl<'a> Asker<'a> {
         }
         let Ok(reply) = &exchange.result else { return };
         // A token may come from another server than the route's.
-        if let Some(backend) = route.backend().filter(|_| step != Step::Token)
+        if let Some(backend) = route.backend().filter(|_| line.own && step != Step::Token)
             && let Some(secure) = registry::csrf_cookie_secure(&reply.headers)
         {
             tally.settings.note(backend, Setting::CsrfCookieSecure, secure);
@@ -582,13 +680,6 @@ fn hold(memory: &RouteMemory, answer: &Answer) {
     };
     let until = Instant::now() + Duration::from_secs(u64::from(asked.clamp(1, MAX_HOLD_SECONDS)));
     *memory.hold.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
-}
-
-/// Keeps the `sid` that a route gave.
-fn keep_session(memory: &RouteMemory, headers: &HeaderMap) {
-    if let Some(cookie) = registry::set_cookie(headers, registry::SESSION_COOKIE) {
-        *memory.session.lock().unwrap_or_else(PoisonError::into_inner) = Some(cookie);
-    }
 }
 
 /// How long a limiter that does not say is left in peace.

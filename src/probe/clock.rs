@@ -9,7 +9,7 @@ use chrono::TimeDelta;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use super::ask::{Ask, Asker, Auth};
+use super::ask::{Ask, Asker, Auth, Line};
 use super::flow::boxed;
 use super::matrix;
 use crate::clock::{Aim, Clock, Sample, Tracker};
@@ -17,7 +17,7 @@ use crate::model::{
     BackendName, ClockReading, ClockSource, Family, Flow, Outcome, Phase, Route, Step,
 };
 use crate::registry::{self, Stamp};
-use crate::transport::{Exchange, Link};
+use crate::transport::Exchange;
 
 /// Harbor's nginx answers this by itself, with 404; any answer tells the time.
 const PATH: &str = "/v1/";
@@ -191,7 +191,7 @@ async fn of_backend(asker: &Asker<'_>, flow: &Flow, backend: &BackendName, until
 
 /// Harbor's core tells robots its time to the millisecond, and its settings. People are not logged in for it: that
 /// costs a password hash or a question to a directory.
-async fn system_time(asker: &Asker<'_>, link: &mut dyn Link, flow: &Flow) {
+async fn system_time(asker: &Asker<'_>, link: &mut Line, flow: &Flow) {
     let credentials = asker.registry.credentials.as_ref();
     let robot = credentials.filter(|credentials| credentials.username.starts_with("robot$"));
     let harbor = matrix::family(flow) == Family::Harbor2;

@@ -6,10 +6,12 @@
 use std::future::Future;
 use std::time::Duration;
 
+use http::Method;
 use tokio::time::Instant;
 use url::Url;
 
-use super::ask::{Ask, Asked, Asker, Auth, TRY_AGAIN_AFTER, Token};
+use super::ask::{Ask, Asked, Asker, Auth, Line, TRY_AGAIN_AFTER, Token};
+use super::path::Path;
 use super::token;
 use crate::config::Authority;
 use crate::model::{
@@ -17,7 +19,6 @@ use crate::model::{
     Setting, Skipped, Step, StepReport,
 };
 use crate::registry;
-use crate::transport::Link;
 
 /// The most redirects that are followed, always within one authority.
 const MAX_REDIRECTS: usize = 5;
@@ -137,10 +138,10 @@ async fn run(asker: &Asker<'_>, route: &Route, flow: &mut Flow) -> Option<Token>
     if failure.is_none()
         && let Some(scope) = &asker.registry.scope
     {
-        let path = format!("/v2/{}/tags/list", scope.repository);
+        let path = Path::of(&scope.repository).then("/tags/list");
         let mut link = asker.link(route);
         let step = Step::Repository;
-        let (asked, failure) = access(asker, link.as_mut(), route, step, &path, &token).await;
+        let (asked, failure) = access(asker, link.as_mut(), route, step, path, &token).await;
         flow.steps.push(report(step, asked, failure.as_ref()));
     }
     Some(token)
@@ -154,12 +155,12 @@ fn report(step: Step, asked: Asked, failure: Option<&Failure>) -> StepReport {
 /// `GET /v2/` without a token: 401 with a Bearer challenge is success.
 pub(super) async fn challenge(
     asker: &Asker<'_>,
-    link: &mut dyn Link,
+    link: &mut Line,
     route: &Route,
 ) -> (Asked, Result<Challenge, Failure>) {
     let public = asker.registry.url.authority().clone();
     let ask = Ask::get(Step::Challenge, "/v2/", Auth::None);
-    let asked = following(asker, link, route, &public, ask).await;
+    let asked = following(asker, link, route, (&public, Path::root), ask).await;
     let result = match outcome(&asked) {
         Err(failure) => Err(failure),
         Ok(answer) if answer.status == 401 => bearer(answer),
@@ -196,10 +197,10 @@ fn bearer(answer: &Answer) -> Result<Challenge, Failure> {
 /// A request with a token: 200 is success.
 pub(super) async fn access(
     asker: &Asker<'_>,
-    link: &mut dyn Link,
+    link: &mut Line,
     route: &Route,
     step: Step,
-    path: &str,
+    path: impl Into<Path>,
     token: &Token,
 ) -> (Asked, Option<Failure>) {
     let asked = asker.ask(link, route, Ask::get(step, path, Auth::Bearer(token))).await;
@@ -235,40 +236,41 @@ pub(super) fn unexpected(answer: &Answer, expected: &str) -> Failure {
     Failure::of_answer(reason, detail)
 }
 
-/// Sends a request and follows redirects that stay within `authority`; any other redirect is the
-/// answer itself, so that nothing is ever sent elsewhere.
+/// Sends a request and follows redirects that stay within an authority and lead to what was asked
+/// for there, by `place`; any other redirect is the answer itself, so that nothing is ever sent
+/// elsewhere. A form goes on only where clients send it again.
 pub(super) async fn following(
     asker: &Asker<'_>,
-    link: &mut dyn Link,
+    link: &mut Line,
     route: &Route,
-    authority: &Authority,
+    (authority, place): (&Authority, fn(&Url) -> Option<Path>),
     mut ask: Ask<'_>,
 ) -> Asked {
+    let mut at = Url::parse(&format!("{authority}{}", ask.path.clone().into_string())).ok();
     let mut asked = asker.ask(link, route, ask.clone()).await;
     for _ in 0..MAX_REDIRECTS {
-        match redirect(authority, &ask.path, &asked) {
-            Some(next) if next != ask.path => ask.path = next,
+        let next = at.as_ref().and_then(|at| redirect(authority, at, &ask.method, &asked));
+        match next.as_ref().and_then(place) {
+            Some(path) if path != ask.path => ask.path = path,
             _ => break,
         }
+        at = next;
         asked = asker.ask(link, route, ask.clone()).await;
     }
     asked
 }
 
-fn redirect(authority: &Authority, path: &str, asked: &Asked) -> Option<String> {
-    let reply =
-        asked.reply().filter(|reply| matches!(reply.status, 301 | 302 | 303 | 307 | 308))?;
+/// Where an answer leads within the authority.
+fn redirect(authority: &Authority, at: &Url, method: &Method, asked: &Asked) -> Option<Url> {
+    let follows = |status| match status {
+        307 | 308 => true,
+        301..=303 => method == Method::GET,
+        _ => false,
+    };
+    let reply = asked.raw().filter(|reply| follows(reply.status))?;
     let location = reply.headers.get(http::header::LOCATION)?.to_str().ok()?;
-    let base = Url::parse(&format!("{authority}{path}")).ok()?;
-    let next = base.join(location).ok()?;
-    (Authority::of_url(next.as_str()).ok()? == *authority).then(|| path_of(&next))
-}
-
-pub(super) fn path_of(url: &Url) -> String {
-    match url.query() {
-        Some(query) if !query.is_empty() => format!("{}?{query}", url.path()),
-        _ => url.path().to_owned(),
-    }
+    let next = at.join(location).ok()?;
+    (Authority::of_url(next.as_str()).ok()? == *authority).then_some(next)
 }
 
 /// Keeps the compiler's view of a boxed flow small where many run at once.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use super::ask::{Ask, Asker, Auth, Token};
+use super::ask::{Ask, Asker, Auth, Line, Token};
 use super::flow;
 use super::token::{self, Endpoint};
 use crate::config::MatrixMode;
@@ -17,7 +17,6 @@ use crate::model::{
     Cell, CellResult, Failure, Family, Flow, Issuer, Matrix, Outcome, Refusal, Route, Skipped,
     Step, TokenFacts,
 };
-use crate::transport::Link;
 
 /// When a refused token is shown again, after its first presentation.
 const LADDER: [Duration; 4] = [
@@ -209,7 +208,7 @@ async fn issue(asker: &Asker<'_>, row: &Row) -> Result<Token, CellResult> {
 /// connections would lead a kept one to the same backend always.
 struct Column<'a> {
     route: &'a Route,
-    link: Box<dyn Link>,
+    link: Line,
     kept: bool,
     unreachable: Option<Failure>,
 }

@@ -12,6 +12,8 @@ mod facts;
 mod flow;
 mod matrix;
 mod pace;
+mod path;
+mod redact;
 mod round;
 mod settings;
 mod suspicion;

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::ask::{Asker, Memory, Shared, Token};
 use super::clock::{self, Clocks};
 use super::pace::Side;
+use super::redact::Redactor;
 use super::settings::Known;
 use super::suspicion::Held;
 use super::{balancer, check, facts, flow, matrix, suspicion};
@@ -49,6 +50,8 @@ pub struct Prober {
     checks: check::Kept,
     /// Shared with twins, so that what has just changed counts for none of them.
     settings: Arc<Mutex<Known>>,
+    /// Shared too: what one was given another may be told.
+    redactor: Arc<Redactor>,
     rounds: u64,
     seeds: StdRng,
 }
@@ -62,6 +65,7 @@ impl Prober {
     /// The same with a seed from which all its chance follows, so that a simulation can be
     /// repeated.
     pub fn seeded(registry: Arc<config::Registry>, wire: Arc<dyn Wire>, seed: u64) -> Self {
+        let redactor = Arc::new(Redactor::new(&registry));
         Self {
             registry,
             wire,
@@ -71,6 +75,7 @@ impl Prober {
             held: Held::default(),
             checks: check::Kept::default(),
             settings: Arc::default(),
+            redactor,
             rounds: 0,
             seeds: StdRng::seed_from_u64(seed),
         }
@@ -82,7 +87,9 @@ impl Prober {
     pub fn twin(&self) -> Self {
         let anew = Self::new(Arc::clone(&self.registry), Arc::clone(&self.wire));
         let (settings, memory) = (Arc::clone(&self.settings), Arc::clone(&self.memory));
-        Self { checks: self.checks.twin(), settings, memory, side: self.side, ..anew }
+        let redactor = Arc::clone(&self.redactor);
+        let checks = self.checks.twin();
+        Self { checks, settings, memory, redactor, side: self.side, ..anew }
     }
 
     /// A prober for rounds on demand beside those of this one and its twins. It makes none of the
@@ -116,7 +123,10 @@ impl Prober {
         let names: Vec<BackendName> = backends.iter().map(|backend| backend.name.clone()).collect();
         let stepped = self.clocks.begin(clock, &names);
         let seed = self.seeds.random();
-        let remembered = (&memory, &self.clocks);
+        for token in self.held.values() {
+            token.learned_by(&self.redactor);
+        }
+        let remembered = (&memory, &self.clocks, &*self.redactor);
         let asker = Asker::new(&registry, backends, &*self.wire, remembered, clock, deadline, seed);
 
         let kept = (&mut self.held, &mut self.checks);

@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use super::ask::{Asker, Token};
 use super::flow;
 use super::matrix::Row;
+use super::path::Path;
 use super::token;
 use crate::model::{
     Aged, BackendName, BalancerRun, Borrowed, Census, Flow, Issuer, KeyCount, KeyId, Matrix,
@@ -102,13 +103,13 @@ pub(super) async fn borrowed(asker: &Asker<'_>, rows: &[Row], flows: &[Flow]) ->
     let mut link = endpoint.link(asker);
     let (_, token) = token::token(asker, link.as_mut(), endpoint, *family).await;
     let Ok(token) = token else { return Vec::new() };
-    let path = format!("/v2/{}/tags/list", scope.repository);
+    let path = Path::of(&scope.repository).then("/tags/list");
     let mut shown = Vec::new();
     for route in without {
         let Some(backend) = route.backend().cloned() else { continue };
         let mut link = asker.link(route);
         let (asked, failure) =
-            flow::access(asker, link.as_mut(), route, Step::Repository, &path, &token).await;
+            flow::access(asker, link.as_mut(), route, Step::Repository, path.clone(), &token).await;
         let answer = match (asked.answer, failure) {
             (Some(answer), _) => Outcome::Measured(answer),
             (None, Some(failure)) => Outcome::Failed(failure),

@@ -5,12 +5,12 @@
 use secrecy::ExposeSecret as _;
 use url::Url;
 
-use super::ask::{Ask, Asked, Asker, Auth, Token};
-use super::flow::{following, outcome, path_of, unexpected};
+use super::ask::{Ask, Asked, Asker, Auth, Line, Token};
+use super::flow::{following, outcome, unexpected};
+use super::path::{Path, TokenUrl};
 use crate::config::{Authority, Scope, TokenMethod};
 use crate::model::{Challenge, Check, Failure, Family, Issuer, Reason, Route, Step, TokenFacts};
 use crate::registry::{self, TokenError};
-use crate::transport::Link;
 
 /// Where a token is asked for.
 #[derive(Debug, Clone)]
@@ -19,12 +19,12 @@ pub(super) struct Endpoint {
     route: Route,
     authority: Authority,
     service: Option<String>,
-    url: Url,
+    url: TokenUrl,
 }
 
 impl Endpoint {
     /// A fresh link: pinned to the route if the registry issues, else to the token server.
-    pub(super) fn link(&self, asker: &Asker<'_>) -> Box<dyn Link> {
+    pub(super) fn link(&self, asker: &Asker<'_>) -> Line {
         match &self.issuer {
             Issuer::Route(route) => asker.link(route),
             Issuer::Server(_) => asker.link_to(&self.authority),
@@ -32,19 +32,14 @@ impl Endpoint {
     }
 
     /// What is asked for a token without a scope.
-    pub(super) fn path(&self) -> String {
-        let mut url = self.url.clone();
-        url.query_pairs_mut()
-            .extend_pairs(self.service.as_deref().map(|service| ("service", service)));
-        path_of(&url)
+    pub(super) fn path(&self) -> Path {
+        self.url.with(self.service.as_deref().map(|service| ("service", service)))
     }
 
     /// What is asked for a token of this scope.
-    pub(super) fn path_for(&self, scope: &str) -> String {
-        let mut url = self.url.clone();
+    pub(super) fn path_for(&self, scope: &str) -> Path {
         let service = self.service.as_deref().map(|service| ("service", service));
-        url.query_pairs_mut().extend_pairs(service.into_iter().chain([("scope", scope)]));
-        path_of(&url)
+        self.url.with(service.into_iter().chain([("scope", scope)]))
     }
 }
 
@@ -74,6 +69,8 @@ pub(super) fn endpoint(
             ),
         ));
     };
+    let url = TokenUrl::check(url)
+        .ok_or_else(|| bad(&"its path is that of something else than a token endpoint"))?;
     Ok(Endpoint {
         issuer,
         route: route.clone(),
@@ -107,7 +104,7 @@ pub(super) struct Purpose<'a> {
 /// Asks for a token of the configured scope.
 pub(super) async fn token(
     asker: &Asker<'_>,
-    link: &mut dyn Link,
+    link: &mut Line,
     endpoint: &Endpoint,
     family: Family,
 ) -> (Asked, Result<Token, Unusable>) {
@@ -118,19 +115,16 @@ pub(super) async fn token(
 /// Asks for a token, by GET or by OAuth2 POST, and checks that it is what was asked for.
 pub(super) async fn token_for(
     asker: &Asker<'_>,
-    link: &mut dyn Link,
+    link: &mut Line,
     endpoint: &Endpoint,
     family: Family,
     purpose: Purpose<'_>,
 ) -> (Asked, Result<Token, Unusable>) {
     let post = asker.registry.token_method == TokenMethod::Post;
     let credentials = asker.registry.credentials.as_ref();
-    let mut url = endpoint.url.clone();
     let query = parameters(asker, endpoint, purpose.scope);
-    if !post {
-        url.query_pairs_mut().extend_pairs(&query);
-    }
-    let path = path_of(&url);
+    let in_url = query.iter().filter(|_| !post).map(|(name, value)| (*name, value.as_str()));
+    let path = endpoint.url.with(in_url);
     let mut ask = if post {
         let mut form = url::form_urlencoded::Serializer::new(String::new());
         form.extend_pairs(&query).append_pair("client_id", "registry-prober");
@@ -139,14 +133,15 @@ pub(super) async fn token_for(
                 .append_pair("username", &credentials.username)
                 .append_pair("password", credentials.password.expose_secret());
         }
-        Ask::form(Step::Token, &path, form.finish())
+        Ask::form(Step::Token, path, form.finish())
     } else {
-        Ask::get(Step::Token, &path, credentials.map_or(Auth::None, Auth::Basic))
+        Ask::get(Step::Token, path, credentials.map_or(Auth::None, Auth::Basic))
     };
     if purpose.check.is_some() {
         (ask.step, ask.check) = (Step::Check, purpose.check);
     }
-    let asked = following(asker, link, &endpoint.route, &endpoint.authority, ask).await;
+    let asked =
+        following(asker, link, &endpoint.route, (&endpoint.authority, Path::token), ask).await;
     let result = read(asker, endpoint, family, purpose.scope, &asked);
     (asked, result)
 }
@@ -178,7 +173,7 @@ fn read(
     if answer.status != 200 {
         return Err(unexpected(answer, "200 with a token").into());
     }
-    let body = asked.reply().map(|reply| reply.body.as_slice()).unwrap_or_default();
+    let body = asked.raw().map(|reply| reply.body.as_slice()).unwrap_or_default();
     let unreadable = |error: TokenError| {
         let reason = match error {
             TokenError::TooLarge(_) => Reason::TooLarge,
@@ -191,7 +186,8 @@ fn read(
         if answer.html { unexpected(answer, "200 with a token") } else { unreadable(error) }
     })?;
     let secret = response.token.expose_secret();
-    let facts = registry::facts_of(secret, response.expires_in);
+    let hide = |text: &str| asker.redactor.changed(text);
+    let facts = registry::facts_hiding(secret, response.expires_in, &hide);
     if let (Some(issued_at), Issuer::Route(route)) = (facts.issued_at, &endpoint.issuer) {
         asker.book_issued_at(route, &asked.exchange, issued_at);
     }

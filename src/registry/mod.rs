@@ -12,6 +12,7 @@ mod pools;
 mod replications;
 mod settings;
 mod stamp;
+mod text;
 mod token;
 mod upload;
 mod web_state;
@@ -24,7 +25,11 @@ pub use pools::worker_pools;
 pub use replications::{Replication, failed_tasks, replications, tells_of_refusal};
 pub use settings::{csrf_cookie_secure, strict_transport, system_settings};
 pub use stamp::{Stamp, csrf_time, systeminfo_time, upload_time};
-pub use token::{MAX_TOKEN, TokenError, TokenResponse, facts_of, read_token, read_token_response};
+pub use text::each_text;
+pub use token::{
+    MAX_TOKEN, TokenError, TokenResponse, facts_hiding, read_token, read_token_hiding,
+    read_token_response,
+};
 pub use upload::{UploadPlace, upload_place};
 pub use web_state::{
     CSRF_COOKIE, CSRF_TOKEN, CsrfRefusal, SESSION_COOKIE, csrf_refusal, csrf_token, set_cookie,

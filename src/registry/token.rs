@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use thiserror::Error;
 
+use super::each_text;
 use crate::model::{AccessEntry, KeyId, TokenFacts};
 
 /// The longest token that is carried, in bytes.
@@ -88,11 +89,16 @@ fn seconds(value: &Value) -> Option<u64> {
     number.filter(|seconds| *seconds > 0)
 }
 
-/// What is known of a token. One that is no JWT is as good: the token specification calls it
-/// opaque, and only its verifier can say what it is worth.
-pub fn facts_of(token: &str, expires_in: Option<u64>) -> TokenFacts {
+/// What is known of a token, with another text in the place of each for which there is one. A token
+/// that is no JWT is as good: the token specification calls it opaque, and only its verifier can say
+/// what it is worth.
+pub fn facts_hiding(
+    token: &str,
+    expires_in: Option<u64>,
+    change: &dyn Fn(&str) -> Option<String>,
+) -> TokenFacts {
     let opaque = || TokenFacts { expires_in, ..TokenFacts::default() };
-    read_token(token, expires_in).unwrap_or_else(|_| opaque())
+    read_token_hiding(token, expires_in, change).unwrap_or_else(|_| opaque())
 }
 
 /// Reads header and claims of a JWT (RFC 7519).
@@ -100,14 +106,26 @@ pub fn facts_of(token: &str, expires_in: Option<u64>) -> TokenFacts {
 /// # Errors
 /// [`TokenError::NotJwt`] if it is not a readable JWT.
 pub fn read_token(token: &str, expires_in: Option<u64>) -> Result<TokenFacts, TokenError> {
+    read_token_hiding(token, expires_in, &|_| None)
+}
+
+/// The same, with another text in the place of each for which there is one, before it is cut.
+///
+/// # Errors
+/// [`TokenError::NotJwt`] if it is not a readable JWT.
+pub fn read_token_hiding(
+    token: &str,
+    expires_in: Option<u64>,
+    change: &dyn Fn(&str) -> Option<String>,
+) -> Result<TokenFacts, TokenError> {
     let mut parts = token.split('.');
     let (Some(header), Some(claims), Some(_), None) =
         (parts.next(), parts.next(), parts.next(), parts.next())
     else {
         return Err(TokenError::NotJwt("it does not have three parts"));
     };
-    let header = decode(header)?;
-    let claims = decode(claims)?;
+    let header = decode(header, change)?;
+    let claims = decode(claims, change)?;
     let (audience, audience_is_list) = match claims.get("aud") {
         Some(Value::String(one)) => (vec![clip(one)], false),
         Some(Value::Array(list)) => {
@@ -131,12 +149,21 @@ pub fn read_token(token: &str, expires_in: Option<u64>) -> Result<TokenFacts, To
     })
 }
 
-fn decode(part: &str) -> Result<serde_json::Map<String, Value>, TokenError> {
+fn decode(
+    part: &str,
+    change: &dyn Fn(&str) -> Option<String>,
+) -> Result<serde_json::Map<String, Value>, TokenError> {
     let bytes = URL_SAFE_NO_PAD
         .decode(part.trim_end_matches('='))
         .map_err(|_| TokenError::NotJwt("a part is not base64url"))?;
     match serde_json::from_slice(&bytes) {
-        Ok(Value::Object(map)) => Ok(map),
+        Ok(mut value @ Value::Object(_)) => {
+            each_text(&mut value, change);
+            match value {
+                Value::Object(map) => Ok(map),
+                _ => Err(TokenError::NotJwt("a part is not a JSON object")),
+            }
+        }
         _ => Err(TokenError::NotJwt("a part is not a JSON object")),
     }
 }

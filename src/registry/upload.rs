@@ -35,20 +35,31 @@ impl fmt::Debug for UploadPlace {
     }
 }
 
-/// The place that an answer names; none if it is no URL with a path of the registry.
-pub fn upload_place(headers: &HeaderMap) -> Option<UploadPlace> {
+/// The place that an answer names; none if it is not one of an upload to this repository, by
+/// letter and before anybody resolves anything in it: `/v2/<repository>/blobs/uploads/<id>`.
+pub fn upload_place(headers: &HeaderMap, repository: &str) -> Option<UploadPlace> {
     let text = headers.get(LOCATION)?.to_str().ok()?;
-    let absolute = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-    let (authority, target) = match absolute {
-        Some(url) => {
-            let origin = url.origin().ascii_serialization();
-            let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
-            (Some(origin), format!("{}{query}", url.path()))
-        }
-        None => (None, text.to_owned()),
+    let (authority, target) = if text.starts_with('/') {
+        (None, text)
+    } else {
+        let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
+        let (_, rest) = text.split_once("://")?;
+        let target = &rest[rest.find('/')?..];
+        // What the URL makes of it must be what it says.
+        let path = target.split('?').next()?;
+        (url.path() == path).then_some((Some(url.origin().ascii_serialization()), target))?
     };
-    let fits = target.starts_with("/v2/") && target.chars().all(|c| c.is_ascii_graphic());
-    fits.then_some(UploadPlace { authority, target })
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let id =
+        path.strip_prefix("/v2/")?.strip_prefix(repository)?.strip_prefix("/blobs/uploads/")?;
+    let fits = is_upload_id(id) && query.chars().all(|c| c.is_ascii_graphic() && c != '#');
+    fits.then(|| UploadPlace { authority, target: target.to_owned() })
+}
+
+/// Unreserved characters, so that there is nothing to decode, and no segment of dots.
+fn is_upload_id(id: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '~' | '=');
+    !id.is_empty() && !id.starts_with('.') && id.chars().all(allowed)
 }
 
 #[cfg(test)]
@@ -58,15 +69,20 @@ mod tests {
 
     use super::*;
 
-    fn place(location: &str) -> Option<UploadPlace> {
+    fn place_in(repository: &str, location: &str) -> Option<UploadPlace> {
         let value = HeaderValue::from_str(location).ok()?;
-        upload_place(&HeaderMap::from_iter([(LOCATION, value)]))
+        upload_place(&HeaderMap::from_iter([(LOCATION, value)]), repository)
+    }
+
+    fn place(location: &str) -> Option<UploadPlace> {
+        place_in("x/y", location)
     }
 
     /// Every place of an upload in a transcript.
     fn places(text: &str) -> Vec<UploadPlace> {
         let lines = text.lines().filter_map(|line| line.strip_prefix("Location: "));
-        lines.filter(|line| line.contains("_state")).map(|line| place(line).unwrap()).collect()
+        let lines = lines.filter(|line| line.contains("_state"));
+        lines.map(|line| place_in("probe/canary", line).unwrap()).collect()
     }
 
     #[test]
@@ -80,18 +96,33 @@ mod tests {
     }
 
     #[test]
-    fn a_place_may_be_a_path_and_must_be_one_of_the_registry() {
-        let relative = place("/v2/x/blobs/uploads/1?_state=a%3D").unwrap();
+    fn a_place_is_one_of_an_upload_to_the_repository_by_letter() {
+        let relative = place("/v2/x/y/blobs/uploads/1?_state=a%3D").unwrap();
         assert_eq!(relative.authority, None);
-        assert_eq!(relative.with("digest", "d"), "/v2/x/blobs/uploads/1?_state=a%3D&digest=d");
-        assert_eq!(
-            place("/v2/x/blobs/uploads/1").unwrap().with("a", "b"),
-            "/v2/x/blobs/uploads/1?a=b"
-        );
-        let port = place("http://h:8443/v2/x?_state=b").unwrap();
+        assert_eq!(relative.with("digest", "d"), "/v2/x/y/blobs/uploads/1?_state=a%3D&digest=d");
+        let bare = place("/v2/x/y/blobs/uploads/1").unwrap();
+        assert_eq!(bare.with("a", "b"), "/v2/x/y/blobs/uploads/1?a=b");
+        let port = place("http://h:8443/v2/x/y/blobs/uploads/1?_state=b").unwrap();
         assert_eq!(port.authority.as_deref(), Some("http://h:8443"));
+        assert_eq!(port.target(), "/v2/x/y/blobs/uploads/1?_state=b");
         assert!(!format!("{port:?}").contains("_state"), "{port:?}");
-        for other in ["", "v2/x", "/login", "ftp://h/v2/x", "https://h/elsewhere", "/v2/x y"] {
+        for other in [
+            "",
+            "v2/x/y/blobs/uploads/1",
+            "ftp://h/v2/x/y/blobs/uploads/1",
+            "https://h/elsewhere",
+            "/v2/x/blobs/uploads/1",
+            "/v2/x/y/blobs/uploads/",
+            "/v2/x/y/blobs/uploads/..",
+            "/v2/x/y/blobs/uploads/1/2",
+            "/v2/x/y/blobs/uploads/%31",
+            "/v2/x/y/blobs/uploads/1?a b",
+            "/v2/x/y/blobs/uploads/1?a#b",
+            "/v2/x/y/z/../blobs/uploads/1",
+            "http://h/v2/x/y/z/../blobs/uploads/1",
+            "http://h\\@h/v2/x/y/blobs/uploads/1",
+            "//h/v2/x/y/blobs/uploads/1",
+        ] {
             assert_eq!(place(other), None, "{other}");
         }
     }

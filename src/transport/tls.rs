@@ -165,7 +165,7 @@ impl PeerCertificate {
         })
     }
 
-    /// The end of the leaf's validity and the names it is for (at most 16, each cut to 100
+    /// The end of the leaf's validity and the names it is for (at most 16, each cut to 255
     /// characters); `None` if it does not parse.
     pub fn validity(&self) -> Option<(DateTime<Utc>, Vec<String>)> {
         use x509_parser::extensions::GeneralName;
@@ -184,7 +184,7 @@ impl PeerCertificate {
             },
             _ => None,
         };
-        let clip = |name: String| name.chars().filter(|c| !c.is_control()).take(100).collect();
+        let clip = |name: String| name.chars().filter(|c| !c.is_control()).take(255).collect();
         let names = names.filter_map(text).take(16).map(clip).collect();
         Some((DateTime::from_timestamp(not_after, 0)?, names))
     }

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use http::Method;
+use http::header::LOCATION;
 use tokio::time::Instant;
 
 use super::super::ask::Asker;
 use super::super::flow::{boxed, unexpected};
-use super::visit::{Extra, Pass, Visit};
+use super::super::path::Path;
+use super::visit::{Extra, Got, Pass, Visit};
 use crate::config::Scope;
 use crate::model::{Answer, Check, Failure, Flow, Outcome, Reason, Route, Skipped};
 use crate::registry::{self, UploadPlace};
@@ -107,18 +109,36 @@ pub(super) enum Start {
 
 /// Begins an upload. Never tried twice: a lost answer may have left one.
 pub(super) async fn start(visit: &mut Visit<'_>, repository: &str) -> Start {
-    let path = format!("/v2/{repository}/blobs/uploads/");
+    let path = Path::of(repository).then("/blobs/uploads/");
     match visit.once(&Method::POST, &path, &Extra::none()).await {
         Err(failure) => Start::Failed(failure),
-        Ok(got) if got.answer.status == 202 => match registry::upload_place(&got.reply.headers) {
-            Some(place) => Start::At(place),
-            None => Start::Failed(unexpected(&got.answer, "a Location under /v2/")),
-        },
+        Ok(got) if got.answer.status == 202 => {
+            match registry::upload_place(&got.raw().headers, repository) {
+                Some(mut place) => {
+                    place.authority = place.authority.map(|it| visit.pass.hidden(&it));
+                    Start::At(place)
+                }
+                None => Start::Failed(elsewhere(&got, repository)),
+            }
+        }
         Ok(got) if is_read_only(&got.answer) => {
             Start::ReadOnly(unexpected(&got.answer, "202 to the beginning of an upload"))
         }
         Ok(got) => Start::Failed(unexpected(&got.answer, "202 to the beginning of an upload")),
     }
+}
+
+/// What a server names where nothing of an upload is sent to. The query is left out: it may hold
+/// the state of one.
+fn elsewhere(got: &Got, repository: &str) -> Failure {
+    let expected = format!("a Location under /v2/{repository}/blobs/uploads/");
+    let mut failure = unexpected(&got.answer, &expected);
+    let location = got.reply.headers.get(LOCATION).map(|it| String::from_utf8_lossy(it.as_bytes()));
+    if let Some(location) = location {
+        let shown: String = location.chars().take_while(|c| *c != '?').take(120).collect();
+        failure.detail = format!("{}; it names {shown:?}, where nothing was sent", failure.detail);
+    }
+    failure
 }
 
 /// Harbor says so in words (captures/harbor-2.15.2/51-read-only.http), distribution knows no
@@ -135,7 +155,7 @@ pub(super) async fn put(
     place: &UploadPlace,
     (blob, digest): (&'static str, &str),
 ) -> Result<(), Failure> {
-    let target = place.with("digest", digest);
+    let target = Path::closed_upload(place, digest);
     let extra = Extra::body("application/octet-stream", blob.to_owned());
     let got = visit.ask(&Method::PUT, &target, &extra).await?;
     match got.answer.status {

@@ -12,7 +12,8 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::super::ask::{Asker, TRY_AGAIN_AFTER};
-use super::super::flow::{boxed, path_of, unexpected};
+use super::super::flow::{boxed, unexpected};
+use super::super::path::Path;
 use super::visit::{Extra, Got, Pass, Visit, is_there};
 use crate::config::{Authority, Scope};
 use crate::model::{
@@ -65,10 +66,10 @@ pub(super) async fn look(
         Ok(None) => return Outcome::Skipped(Skipped::NothingPushed),
         Err(failure) => return Outcome::Failed(failure),
     };
-    let path = format!("/v2/{}/blobs/{digest}", scope.repository);
+    let path = Path::of(&scope.repository).then("/blobs/").reference(&digest);
     let ways =
         passes.iter().map(|pass| {
-            let path = path.as_str();
+            let path = &path;
             boxed(async move {
                 OfRoute { route: pass.route.clone(), value: way(asker, pass, path).await }
             })
@@ -79,14 +80,14 @@ pub(super) async fn look(
 /// The digest of the canary's configuration; none if nothing was pushed.
 async fn config(visit: &mut Visit<'_>, scope: &Scope) -> Result<Option<String>, Failure> {
     let repository = &scope.repository;
-    let Some(tags) = get(visit, &format!("/v2/{repository}/tags/list")).await? else {
+    let Some(tags) = get(visit, &Path::of(repository).then("/tags/list")).await? else {
         return Ok(None);
     };
     let tags = registry::tags_of(&tags).unwrap_or_default();
     let wanted = PREFERRED.iter().find_map(|wanted| tags.iter().find(|tag| tag == wanted));
     let Some(mut name) = wanted.or(tags.first()).cloned() else { return Ok(None) };
     for _ in 0..2 {
-        let path = format!("/v2/{repository}/manifests/{name}");
+        let path = Path::of(repository).then("/manifests/").reference(&name);
         let Some(manifest) = get(visit, &path).await? else { break };
         if let Some(config) = registry::config_of(&manifest) {
             return Ok(Some(config));
@@ -98,12 +99,12 @@ async fn config(visit: &mut Visit<'_>, scope: &Scope) -> Result<Option<String>, 
 }
 
 /// What lies there; none if nothing does.
-async fn get(visit: &mut Visit<'_>, path: &str) -> Result<Option<Vec<u8>>, Failure> {
+async fn get(visit: &mut Visit<'_>, path: &Path) -> Result<Option<Vec<u8>>, Failure> {
     let got = visit.ask(&Method::GET, path, &Extra::header(ACCEPT, MANIFESTS)).await?;
     Ok(is_there(&got)?.then_some(got.reply.body))
 }
 
-async fn way(asker: &Asker<'_>, pass: &Pass<'_>, path: &str) -> Outcome<BlobWay> {
+async fn way(asker: &Asker<'_>, pass: &Pass<'_>, path: &Path) -> Outcome<BlobWay> {
     let first = once(asker, pass, path).await;
     let is_well = match &first {
         Ok(BlobWay::Served) => true,
@@ -121,7 +122,7 @@ async fn way(asker: &Asker<'_>, pass: &Pass<'_>, path: &str) -> Outcome<BlobWay>
     last.map_or_else(Outcome::Failed, Outcome::Measured)
 }
 
-async fn once(asker: &Asker<'_>, pass: &Pass<'_>, path: &str) -> Result<BlobWay, Failure> {
+async fn once(asker: &Asker<'_>, pass: &Pass<'_>, path: &Path) -> Result<BlobWay, Failure> {
     let got = pass.visit().once(&Method::GET, path, &Extra::header(RANGE, ONE_BYTE)).await?;
     match got.answer.status {
         200 | 206 => return Ok(BlobWay::Served),
@@ -135,21 +136,25 @@ async fn once(asker: &Asker<'_>, pass: &Pass<'_>, path: &str) -> Result<BlobWay,
     if authority == *public {
         return Ok(BlobWay::Served);
     }
-    let fetched = fetch(asker, &authority, path_of(&url)).await;
+    let fetched = fetch(asker, (&authority, &url)).await;
     let fetched = fetched.map_or_else(Outcome::Failed, Outcome::Measured);
-    Ok(BlobWay::Redirected { to: authority.to_string(), fetched })
+    Ok(BlobWay::Redirected { to: asker.redactor.text(&authority.to_string()), fetched })
 }
 
 /// Where a redirect leads.
-fn target(public: &Authority, path: &str, got: &Got) -> Option<(Url, Authority)> {
-    let location = got.reply.headers.get(LOCATION)?.to_str().ok()?;
-    let url = Url::parse(&format!("{public}{path}")).ok()?.join(location).ok()?;
+fn target(public: &Authority, path: &Path, got: &Got) -> Option<(Url, Authority)> {
+    let location = got.raw().headers.get(LOCATION)?.to_str().ok()?;
+    let url =
+        Url::parse(&format!("{public}{}", path.clone().into_string())).ok()?.join(location).ok()?;
     let authority = Authority::of_url(url.as_str()).ok()?;
     Some((url, authority))
 }
 
 /// One byte, from an address at which an object store can be.
-async fn fetch(asker: &Asker<'_>, authority: &Authority, path: String) -> Result<Fetched, Failure> {
+async fn fetch(
+    asker: &Asker<'_>,
+    (authority, url): (&Authority, &Url),
+) -> Result<Fetched, Failure> {
     let host = &authority.host_port.host;
     let addresses: Vec<IpAddr> = if let Ok(address) = host.parse() {
         vec![address]
@@ -159,12 +164,13 @@ async fn fetch(asker: &Asker<'_>, authority: &Authority, path: String) -> Result
     };
     let local = asker.registry.url.authority().is_loopback() || asker.is_at_loopback();
     let Some(address) = addresses.into_iter().find(|address| is_usable(*address, local)) else {
-        let detail = format!("{host:?} leads to no address that clients could reach");
+        let detail =
+            format!("{:?} leads to no address that clients could reach", asker.redactor.text(host));
         return Err(Failure::of_answer(Reason::Unreachable, detail));
     };
     let at = SocketAddr::new(address, authority.host_port.port);
     let exchange = asker
-        .fetch_elsewhere(authority, at, path, (RANGE, HeaderValue::from_static(ONE_BYTE)), CHECK)
+        .fetch_elsewhere((authority, url), at, (RANGE, HeaderValue::from_static(ONE_BYTE)), CHECK)
         .await;
     match exchange.result {
         Ok(reply) => {

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::super::ask::Asker;
 use super::super::flow::{boxed, unexpected};
+use super::super::path::Path;
 use super::visit::{Extra, Got, Pass, Visit, is_there};
 use crate::config::Scope;
 use crate::model::{
@@ -157,7 +158,7 @@ impl<'a> Place<'a> {
     /// Asks and reads, and fails the place where that cannot be done.
     async fn read<T>(
         &mut self,
-        (method, path): (&Method, &str),
+        (method, path): (&Method, &Path),
         extra: Extra,
         read: impl FnOnce(&Got) -> Result<T, Failure>,
     ) -> Option<T> {
@@ -172,7 +173,7 @@ impl<'a> Place<'a> {
     }
 
     async fn list(&mut self, scope: &Scope) {
-        let path = format!("/v2/{}/tags/list", scope.repository);
+        let path = Path::of(&scope.repository).then("/tags/list");
         let read = |got: &Got| match (is_there(got)?, registry::tags_of(&got.reply.body)) {
             (true, Some(tags)) => Ok(tags),
             (true, None) => Err(unexpected(&got.answer, "a list of tags")),
@@ -183,7 +184,7 @@ impl<'a> Place<'a> {
 
     async fn resolve(&mut self, scope: &Scope, tag: &str) {
         self.found.listed = self.tags.iter().any(|known| known == tag);
-        let path = format!("/v2/{}/manifests/{tag}", scope.repository);
+        let path = Path::of(&scope.repository).then("/manifests/").reference(tag);
         let digest = |got: &Got| {
             if !is_there(got)? {
                 return Ok(None);
@@ -199,12 +200,12 @@ impl<'a> Place<'a> {
     /// Whether manifest and configuration are there, by digest.
     async fn have(&mut self, wanted: &Content) {
         let repository = &wanted.repository;
-        let path = format!("/v2/{repository}/manifests/{}", wanted.digest);
+        let path = Path::of(repository).then("/manifests/").reference(&wanted.digest);
         let accepted = accept(ACCEPT, MANIFESTS);
         self.found.manifest =
             self.read((&Method::HEAD, &path), accepted, is_there).await.unwrap_or_default();
         let Some(config) = &wanted.config else { return };
-        let path = format!("/v2/{repository}/blobs/{config}");
+        let path = Path::of(repository).then("/blobs/").reference(config);
         self.found.config = self.read((&Method::HEAD, &path), Extra::none(), is_there).await;
         if self.found.config != Some(true) {
             return;
@@ -286,7 +287,7 @@ fn most_common(places: &[Place<'_>]) -> Option<String> {
 
 /// The configuration blob that the manifest names, from the first backend that has it.
 async fn config(places: &mut [Place<'_>], scope: &Scope, digest: &str) -> Option<String> {
-    let path = format!("/v2/{}/manifests/{digest}", scope.repository);
+    let path = Path::of(&scope.repository).then("/manifests/").reference(digest);
     let mut having =
         places.iter_mut().filter(|place| place.found.tagged.as_deref() == Some(digest));
     let State::Open(visit) = &mut having.next()?.state else { return None };

@@ -50,7 +50,7 @@ async fn issue(asker: &Asker<'_>, name: &BackendName) -> Outcome<Issued> {
             Outcome::Failed(flow::unexpected(answer, "200 with a CSRF cookie"))
         }
         Ok(_) => {
-            let headers = asked.reply().map(|reply| &reply.headers);
+            let headers = asked.raw().map(|reply| &reply.headers);
             let cookie = headers.and_then(|headers| registry::set_cookie(headers, CSRF_COOKIE));
             let token = headers.and_then(registry::csrf_token);
             // Harbor 2.0 protects itself in another way.
@@ -90,7 +90,7 @@ async fn is_read(asker: &Asker<'_>, route: &Route, issued: &Issued) -> Outcome<b
             Outcome::Failed(flow::unexpected(answer, "200 from Harbor's API"))
         }
         Ok(_) => {
-            let new = asked.reply().and_then(|r| registry::set_cookie(&r.headers, CSRF_COOKIE));
+            let new = asked.raw().and_then(|r| registry::set_cookie(&r.headers, CSRF_COOKIE));
             Outcome::Measured(new.is_none())
         }
     }

@@ -134,7 +134,7 @@ async fn ask(
         return Outcome::Skipped(Skipped::EarlierStepFailed);
     };
     let auth = Auth::Basic(credentials);
-    let ask = Ask::of(Check::DirectoryLogin, Method::GET, &endpoint.path(), auth);
+    let ask = Ask::of(Check::DirectoryLogin, Method::GET, endpoint.path(), auth);
     let asked = asker.ask(asker.link(route).as_mut(), route, ask).await;
     let seconds = asked.timeline().total().as_secs_f64();
     let verdict = match outcome(&asked) {

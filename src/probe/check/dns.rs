@@ -9,14 +9,13 @@ use http::Method;
 use secrecy::ExposeSecret as _;
 use tokio::time::Instant;
 
-use super::super::ask::{Ask, Asked, Asker, Auth, TRY_AGAIN_AFTER};
+use super::super::ask::{Ask, Asked, Asker, Auth, Line, TRY_AGAIN_AFTER};
 use super::super::flow;
 use crate::config::HostPort;
 use crate::model::{
     BackendName, Check, DnsAddress, DnsAnswer, DnsReport, DnsSeen, Failure, Outcome, Route, Skipped,
 };
 use crate::registry;
-use crate::transport::Link;
 
 /// More addresses are not asked.
 const MAX_ADDRESSES: usize = 16;
@@ -86,9 +85,10 @@ async fn challenge(asker: &Asker<'_>, at: SocketAddr) -> Result<DnsSeen, Failure
     let key = if challenge.service.as_deref() == Some("harbor-registry") {
         let path = "/service/token?service=harbor-registry&scope=x:y:z";
         let asked = get(asker, link.as_mut(), path).await;
-        asked.reply().filter(|reply| reply.status == 200).and_then(|reply| {
+        asked.raw().filter(|reply| reply.status == 200).and_then(|reply| {
             let response = registry::read_token_response(&reply.body).ok()?;
-            registry::read_token(response.token.expose_secret(), None).ok()?.kid
+            let hide = |text: &str| asker.redactor.changed(text);
+            registry::read_token_hiding(response.token.expose_secret(), None, &hide).ok()?.kid
         })
     } else {
         None
@@ -97,6 +97,6 @@ async fn challenge(asker: &Asker<'_>, at: SocketAddr) -> Result<DnsSeen, Failure
 }
 
 /// Without credentials: nobody knows yet who answers there.
-async fn get(asker: &Asker<'_>, link: &mut dyn Link, path: &str) -> Asked {
+async fn get(asker: &Asker<'_>, link: &mut Line, path: &'static str) -> Asked {
     asker.ask(link, &Route::Balancer, Ask::of(Check::Dns, Method::GET, path, Auth::None)).await
 }

@@ -68,7 +68,7 @@ async fn token_for(asker: &Asker<'_>, flow: &Flow, scope: &str) -> Option<f64> {
     if endpoint.issuer != Issuer::Route(route.clone()) || asker.is_over() {
         return None;
     }
-    let ask = Ask::of(Check::Latency, Method::GET, &endpoint.path_for(scope), Auth::None);
+    let ask = Ask::of(Check::Latency, Method::GET, endpoint.path_for(scope), Auth::None);
     let asked = asker.ask(asker.link(route).as_mut(), route, ask).await;
     let seconds = asked.timeline().total().as_secs_f64();
     match flow::outcome(&asked) {

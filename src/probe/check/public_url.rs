@@ -10,23 +10,23 @@
 use futures_util::future::join_all;
 use http::Method;
 
-use super::super::ask::{Ask, Asked, Asker, Auth};
+use super::super::ask::{Ask, Asked, Asker, Auth, Line};
+use super::super::path::Path;
 use super::super::{flow, token};
 use crate::config::Authority;
 use crate::model::{
     Answer, AuthScheme, Challenge, Check, Failure, Flow, Named, OfRoute, Outcome, RedirectTarget,
     Skipped, UrlSaid,
 };
-use crate::transport::Link;
 
 /// Asked for where no scope is configured; nobody has it.
 const NOBODYS: &str = "registry-prober/none";
 
 pub(super) async fn look(asker: &Asker<'_>, flows: &[Flow]) -> Outcome<Vec<OfRoute<UrlSaid>>> {
     let repository = asker.registry.scope.as_ref().map_or(NOBODYS, |scope| &scope.repository);
-    let path = format!("/v2/{repository}/tags/list");
+    let path = Path::of(repository).then("/tags/list");
     let routes = flows.iter().map(|flow| {
-        let path = path.as_str();
+        let path = &path;
         flow::boxed(async move {
             OfRoute { route: flow.route.clone(), value: said(asker, flow, path).await }
         })
@@ -34,7 +34,7 @@ pub(super) async fn look(asker: &Asker<'_>, flows: &[Flow]) -> Outcome<Vec<OfRou
     Outcome::Measured(join_all(routes).await)
 }
 
-async fn said(asker: &Asker<'_>, own: &Flow, path: &str) -> Outcome<UrlSaid> {
+async fn said(asker: &Asker<'_>, own: &Flow, path: &Path) -> Outcome<UrlSaid> {
     let route = &own.route;
     let Some(base) = own.challenge.measured().and_then(|it| named(asker, own, it)) else {
         return Outcome::Skipped(Skipped::EarlierStepFailed);
@@ -43,7 +43,7 @@ async fn said(asker: &Asker<'_>, own: &Flow, path: &str) -> Outcome<UrlSaid> {
         return Outcome::Skipped(Skipped::BackingOff);
     }
     let mut link = asker.link(route);
-    let repository = challenge(asker, link.as_mut(), own, path).await;
+    let repository = challenge(asker, link.as_mut(), own, path.clone()).await;
     let said = UrlSaid { base, repository, slash: Outcome::Skipped(Skipped::NotSampled) };
     if asker.is_over() || asker.holds(route) {
         return Outcome::Measured(said);
@@ -53,7 +53,7 @@ async fn said(asker: &Asker<'_>, own: &Flow, path: &str) -> Outcome<UrlSaid> {
         return Outcome::Measured(UrlSaid { slash, ..said });
     }
     // The setting may have changed since the flow, or another node have answered it.
-    match challenge(asker, link.as_mut(), own, "/v2/").await {
+    match challenge(asker, link.as_mut(), own, "/v2/".into()).await {
         Outcome::Measured(base) => Outcome::Measured(UrlSaid { base, ..said }),
         Outcome::Failed(failure) => Outcome::Failed(failure),
         Outcome::Skipped(reason) => Outcome::Skipped(reason),
@@ -61,12 +61,7 @@ async fn said(asker: &Asker<'_>, own: &Flow, path: &str) -> Outcome<UrlSaid> {
 }
 
 /// The challenge under a path.
-async fn challenge(
-    asker: &Asker<'_>,
-    link: &mut dyn Link,
-    own: &Flow,
-    path: &str,
-) -> Outcome<Named> {
+async fn challenge(asker: &Asker<'_>, link: &mut Line, own: &Flow, path: Path) -> Outcome<Named> {
     let expected = "401 with a Bearer challenge";
     let asked = get(asker, link, own, path).await;
     let answer = match flow::outcome(&asked) {
@@ -81,8 +76,8 @@ async fn challenge(
 }
 
 /// Where `/v2` leads.
-async fn slash(asker: &Asker<'_>, link: &mut dyn Link, own: &Flow) -> Outcome<RedirectTarget> {
-    let asked = get(asker, link, own, "/v2").await;
+async fn slash(asker: &Asker<'_>, link: &mut Line, own: &Flow) -> Outcome<RedirectTarget> {
+    let asked = get(asker, link, own, "/v2".into()).await;
     match flow::outcome(&asked).and_then(|answer| place(asker, answer)) {
         Ok(place) => Outcome::Measured(place),
         Err(failure) => Outcome::Failed(failure),
@@ -101,7 +96,7 @@ fn place(asker: &Asker<'_>, answer: &Answer) -> Result<RedirectTarget, Failure> 
     }
 }
 
-async fn get(asker: &Asker<'_>, link: &mut dyn Link, own: &Flow, path: &str) -> Asked {
+async fn get(asker: &Asker<'_>, link: &mut Line, own: &Flow, path: Path) -> Asked {
     let ask = Ask::of(Check::PublicUrl, Method::GET, path, Auth::None);
     asker.ask(link, &own.route, ask).await
 }

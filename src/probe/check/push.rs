@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::super::ask::Asker;
 use super::super::flow::{boxed, unexpected};
+use super::super::path::Path;
 use super::blob::{EMPTY, EMPTY_DIGEST, Pushers, Start, is_read_only, put, start};
 use super::visit::{Extra, Got, Pass, Visit, is_there};
 use crate::model::{
@@ -151,7 +152,7 @@ async fn push(
         }
     }
     let mut visit = pass.visit();
-    let path = format!("/v2/{}/manifests/{TAG}", pushers.repository);
+    let path = Path::of(pushers.repository).then("/manifests/").then(TAG);
     let got = visit.ask(&Method::PUT, &path, &Extra::body(MANIFEST, manifest)).await;
     let got = got.map_err(fail(PushStep::Manifest))?;
     if got.answer.status != 201 {
@@ -165,12 +166,12 @@ async fn push(
 /// Reads manifest and configuration over the route that pushed them.
 async fn pull(visit: &mut Visit<'_>, repository: &str, digest: &str) -> Result<(), Failure> {
     let accept = Extra::header(ACCEPT, MANIFEST);
-    let path = format!("/v2/{repository}/manifests/{digest}");
+    let path = Path::of(repository).then("/manifests/").reference(digest);
     let got = visit.ask(&Method::GET, &path, &accept).await?;
     if !is_there(&got)? {
         return Err(unexpected(&got.answer, "the manifest just pushed"));
     }
-    let path = format!("/v2/{repository}/blobs/{EMPTY_DIGEST}");
+    let path = Path::of(repository).then("/blobs/").then(EMPTY_DIGEST);
     let got = visit.ask(&Method::GET, &path, &Extra::none()).await?;
     if is_there(&got)? { Ok(()) } else { Err(unexpected(&got.answer, "the blob just pushed")) }
 }
@@ -189,7 +190,7 @@ async fn see(
     (repository, digest): (&str, &str),
     patient: bool,
 ) -> SeenAt {
-    let path = format!("/v2/{repository}/manifests/{TAG}");
+    let path = Path::of(repository).then("/manifests/").then(TAG);
     let accept = Extra::header(ACCEPT, MANIFEST);
     let read = |got: Got| match (is_there(&got)?, registry::digest_of(&got.reply.headers)) {
         (true, Some(found)) if found == digest => Ok(ReadBack::There),

@@ -8,6 +8,7 @@ use http::Method;
 use super::super::ask::{Ask, Asked, Asker, Auth};
 use super::super::flow::{outcome, unexpected};
 use super::super::matrix;
+use super::super::path::Path;
 use crate::config::Credentials;
 use crate::model::{
     Check, FailedTask, Failure, Family, Flow, LogAt, Outcome, Reason, Replications, Route, Skipped,
@@ -17,6 +18,9 @@ use crate::registry;
 
 /// What ended longer ago is left alone: a job service sweeps the logs of the day before.
 const LATELY: TimeDelta = TimeDelta::hours(12);
+
+/// Their paths begin so.
+const EXECUTIONS: &str = "/api/v2.0/replication/executions/";
 
 /// So many failed executions are looked into.
 const LOOKED_INTO: usize = 3;
@@ -53,7 +57,7 @@ pub(super) async fn look(
             Skipped::NotApplicable
         });
     };
-    let list = "/api/v2.0/replication/executions?page=1&page_size=50";
+    let list = Path::from("/api/v2.0/replication/executions?page=1&page_size=50");
     let executions = match read(asker, told_by, credentials, list, registry::replications).await {
         Ok(executions) => executions,
         Err(without) => return without,
@@ -64,9 +68,9 @@ pub(super) async fn look(
     let failed: Vec<u64> = lately.iter().filter(|one| one.failed).map(|one| one.id).collect();
     let mut tasks = Vec::new();
     for execution in failed.iter().copied().take(LOOKED_INTO) {
-        let path = format!("/api/v2.0/replication/executions/{execution}/tasks?page_size=50");
+        let path = Path::from(EXECUTIONS).number(execution).then("/tasks?page_size=50");
         // What cannot be looked into takes nothing from what the list has told.
-        let found = read(asker, told_by, credentials, &path, registry::failed_tasks).await;
+        let found = read(asker, told_by, credentials, path, registry::failed_tasks).await;
         if let Some(task) = found.ok().and_then(|tasks| tasks.into_iter().next()) {
             let logs = logs(asker, &harbors, credentials, execution, task).await;
             tasks.push(FailedTask { execution, task, logs });
@@ -84,10 +88,11 @@ async fn logs(
     execution: u64,
     task: u64,
 ) -> Vec<LogAt> {
-    let path = format!("/api/v2.0/replication/executions/{execution}/tasks/{task}/log");
+    let tasks = Path::from(EXECUTIONS).number(execution).then("/tasks/");
+    let path = tasks.number(task).then("/log");
     let at = async |route: &Route| {
         let backend = route.backend()?.clone();
-        Some(LogAt { backend, log: log(asker, route, credentials, &path).await })
+        Some(LogAt { backend, log: log(asker, route, credentials, path.clone()).await })
     };
     let Some((first, others)) = harbors.split_first() else { return Vec::new() };
     let mut found: Vec<LogAt> = at(first).await.into_iter().collect();
@@ -101,7 +106,7 @@ async fn log(
     asker: &Asker<'_>,
     route: &Route,
     credentials: &Credentials,
-    path: &str,
+    path: Path,
 ) -> Outcome<TaskLog> {
     if asker.is_over() {
         return Outcome::Skipped(Skipped::DeadlineReached);
@@ -122,7 +127,7 @@ async fn log(
     }
 }
 
-async fn get(asker: &Asker<'_>, route: &Route, credentials: &Credentials, path: &str) -> Asked {
+async fn get(asker: &Asker<'_>, route: &Route, credentials: &Credentials, path: Path) -> Asked {
     let ask = Ask::of(Check::Replications, Method::GET, path, Auth::Basic(credentials));
     let mut link = asker.link(route);
     asker.ask(link.as_mut(), route, ask).await
@@ -133,7 +138,7 @@ async fn read<T>(
     asker: &Asker<'_>,
     route: &Route,
     credentials: &Credentials,
-    path: &str,
+    path: Path,
     parse: fn(&[u8]) -> Result<T, &'static str>,
 ) -> Result<T, Outcome<Replications>> {
     if asker.is_over() {

@@ -68,7 +68,7 @@ async fn shown(
                 return Outcome::Failed(flow::unexpected(answer, "200 from Harbor's API"));
             }
             Ok(_) => {
-                let headers = asked.reply().map(|reply| &reply.headers);
+                let headers = asked.raw().map(|reply| &reply.headers);
                 if headers.and_then(|h| registry::set_cookie(h, SESSION_COOKIE)).is_none() {
                     return Outcome::Measured(SessionVerdict::Known);
                 }

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::super::ask::Asker;
 use super::super::flow::{boxed, unexpected};
+use super::super::path::Path;
 use super::blob::{EMPTY, EMPTY_DIGEST, Pushers, Start, start};
 use super::visit::{Extra, Got, Pass, Visit};
 use crate::model::{
@@ -111,12 +112,11 @@ async fn at(mut visit: Visit<'_>, method: Method, place: &UploadPlace) -> Outcom
         Method::PATCH => Extra::body("application/octet-stream", String::new()),
         _ => Extra::none(),
     };
-    let began = Instant::now();
-    let mut verdict =
-        match visit.ask(&method, place.target(), &extra).await.and_then(|got| verdict(&got)) {
-            Ok(verdict) => verdict,
-            Err(failure) => return Outcome::Failed(failure),
-        };
+    let (began, path) = (Instant::now(), Path::upload(place));
+    let mut verdict = match visit.ask(&method, &path, &extra).await.and_then(|got| verdict(&got)) {
+        Ok(verdict) => verdict,
+        Err(failure) => return Outcome::Failed(failure),
+    };
     for rung in LADDER {
         let again = match verdict {
             UploadVerdict::Known | UploadVerdict::KnownLate { .. } => false,
@@ -132,7 +132,7 @@ async fn at(mut visit: Visit<'_>, method: Method, place: &UploadPlace) -> Outcom
         }
         sleep_until(began + rung).await;
         visit.renew();
-        let asked = visit.ask(&method, place.target(), &extra).await;
+        let asked = visit.ask(&method, &path, &extra).await;
         match asked.and_then(|got| self::verdict(&got)) {
             Ok(UploadVerdict::Known) => {
                 let after_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);

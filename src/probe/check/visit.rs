@@ -8,13 +8,14 @@ use http::{HeaderName, HeaderValue, Method};
 
 use tokio::time::Instant;
 
-use super::super::ask::{Ask, Asked, Asker, Auth, Token};
+use super::super::ask::{Ask, Asker, Auth, Line, Token};
 use super::super::flow;
 use super::super::matrix;
+use super::super::path::Path;
 use super::super::token::{self, Purpose};
 use crate::config::Scope;
 use crate::model::{Answer, Check, Failure, Flow, Outcome, Reason, Route, Skipped, Step};
-use crate::transport::{Body, Link, Reply};
+use crate::transport::{Body, Reply};
 
 /// One route with a token for a scope: what any number of visits need.
 #[derive(Clone)]
@@ -30,7 +31,7 @@ pub(super) struct Pass<'a> {
 /// One route over one connection.
 pub(super) struct Visit<'a> {
     pub(super) pass: Pass<'a>,
-    link: Box<dyn Link>,
+    link: Line,
 }
 
 /// What a request needs beside method and path.
@@ -61,6 +62,14 @@ impl Extra {
 pub(super) struct Got {
     pub(super) answer: Answer,
     pub(super) reply: Reply,
+    raw: Option<Reply>,
+}
+
+impl Got {
+    /// The reply as it came: for what is sent back, and never for what is kept or shown.
+    pub(super) fn raw(&self) -> &Reply {
+        self.raw.as_ref().unwrap_or(&self.reply)
+    }
 }
 
 impl<'a> Pass<'a> {
@@ -101,6 +110,11 @@ impl<'a> Pass<'a> {
         Err(Outcome::Skipped(Skipped::NoToken))
     }
 
+    /// A text of a server that did not come by its answer's facts, without secrets.
+    pub(super) fn hidden(&self, text: &str) -> String {
+        self.asker.redactor.text(text)
+    }
+
     /// A visit over a fresh connection.
     pub(super) fn visit(&self) -> Visit<'a> {
         Visit { pass: self.clone(), link: self.asker.link(self.route) }
@@ -117,7 +131,7 @@ impl Visit<'_> {
     pub(super) async fn ask(
         &mut self,
         method: &Method,
-        path: &str,
+        path: &Path,
         extra: &Extra,
     ) -> Result<Got, Failure> {
         match self.once(method, path, extra).await {
@@ -133,21 +147,21 @@ impl Visit<'_> {
     pub(super) async fn once(
         &mut self,
         method: &Method,
-        path: &str,
+        path: &Path,
         extra: &Extra,
     ) -> Result<Got, Failure> {
         let pass = &self.pass;
         let auth = Auth::Bearer(&pass.token);
-        let mut ask = Ask::of(pass.check, method.clone(), path, auth);
+        let mut ask = Ask::of(pass.check, method.clone(), path.clone(), auth);
         ask.headers.clone_from(&extra.headers);
         ask.body = extra.body.clone();
         ask.within = Some(pass.until.saturating_duration_since(Instant::now()));
         let asked = pass.asker.ask(self.link.as_mut(), pass.route, ask).await;
-        let Asked { exchange, answer } = asked;
-        let reply = exchange.result?;
+        let answer = asked.answer.clone();
+        let (reply, raw) = asked.into_replies()?;
         let answer = answer
             .ok_or_else(|| Failure::of_answer(Reason::UnexpectedStatus, "no answer was read"))?;
-        Ok(Got { answer, reply })
+        Ok(Got { answer, reply, raw })
     }
 }
 

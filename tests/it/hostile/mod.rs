@@ -2,8 +2,11 @@
 //! reason, each round ends in time, and no credential goes where it does not belong.
 
 mod blobs;
+mod cookies;
+mod echo;
 mod elsewhere;
 mod kept;
+mod paths;
 mod pinning;
 mod rounds;
 mod server;

@@ -1,0 +1,149 @@
+//! Secrets that are looked for in texts, in time that does not grow with their number: pieces of
+//! fixed length are found in a table, and a find is drawn out as far as text and secret agree. So
+//! the part of a secret that was cut out of it is found as well.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+
+/// The length of a piece.
+pub(super) const PIECE: usize = 16;
+
+/// A secret as it is looked for: in lower case.
+struct Secret {
+    text: Vec<u8>,
+    /// A part of at least this length is a find; a shorter one only as a whole word of it.
+    least: usize,
+}
+
+/// Secrets to look for.
+#[derive(Default)]
+pub(super) struct Index {
+    /// Shorter than a piece, found as a whole only.
+    short: Vec<Vec<u8>>,
+    secrets: Vec<Secret>,
+    known: HashSet<Vec<u8>>,
+    pieces: HashMap<[u8; PIECE], (usize, usize)>,
+    /// Which beginnings pieces may have, by a bit each, so that most places of a text cost one look.
+    beginnings: Vec<u64>,
+}
+
+impl Index {
+    /// Adds a secret of our own: any part of a piece's length is a find. What is `public` is none.
+    pub(super) fn own(&mut self, secret: &[u8], public: impl Fn(&[u8]) -> bool) {
+        let text = secret.to_ascii_lowercase();
+        if public(&text) || text.len() < 2 {
+            return;
+        }
+        if text.len() < PIECE {
+            self.short.push(text);
+            return;
+        }
+        let number = self.secrets.len();
+        for at in 0..=text.len() - PIECE {
+            self.piece(&text, at, number, &public);
+        }
+        self.secrets.push(Secret { text, least: PIECE });
+    }
+
+    /// Adds what a server gave: a token, a cookie, the state of an upload. He chose its letters, so
+    /// it takes more for a find, and what is no word of such letters as those are made of counts
+    /// not at all: nobody can have the words of others hidden.
+    pub(super) fn given(&mut self, secret: &[u8], public: impl Fn(&[u8]) -> bool) {
+        let text = secret.to_ascii_lowercase();
+        if text.len() < PIECE || self.known.contains(&text) {
+            return;
+        }
+        let number = self.secrets.len();
+        let mut at = 0;
+        for word in text.split(|byte| !is_word(*byte)) {
+            if word.len() >= PIECE {
+                let last = at + word.len() - PIECE;
+                for piece in (at..last).step_by(PIECE).chain([last]) {
+                    self.piece(&text, piece, number, &public);
+                }
+            }
+            at += word.len() + 1;
+        }
+        self.known.insert(text.clone());
+        self.secrets.push(Secret { text, least: 2 * PIECE });
+    }
+
+    fn piece(&mut self, text: &[u8], at: usize, secret: usize, public: impl Fn(&[u8]) -> bool) {
+        let Some(piece) = text[at..].first_chunk::<PIECE>().filter(|piece| !public(*piece)) else {
+            return;
+        };
+        let (word, bit) = beginning(piece);
+        self.beginnings.resize(BEGINNINGS, 0);
+        self.beginnings[word] |= bit;
+        self.pieces.entry(*piece).or_insert((secret, at));
+    }
+
+    /// Where secrets are in a text, which is in lower case.
+    pub(super) fn find(&self, text: &[u8], found: &mut Vec<Range<usize>>) {
+        for short in &self.short {
+            let places = text.windows(short.len()).enumerate();
+            let places = places.filter(|(_, window)| window == short).map(|(at, _)| at);
+            // A word of a few letters is everywhere within other words.
+            let free = |at: &usize| {
+                let is_edge = |byte: Option<&u8>| byte.is_none_or(|it| !it.is_ascii_alphanumeric());
+                short.len() >= 6
+                    || (is_edge(at.checked_sub(1).and_then(|before| text.get(before)))
+                        && is_edge(text.get(at + short.len())))
+            };
+            found.extend(places.filter(free).map(|at| at..at + short.len()));
+        }
+        if self.pieces.is_empty() {
+            return;
+        }
+        let (mut at, mut floor) = (0, 0);
+        while let Some(piece) = text.get(at..).and_then(|rest| rest.first_chunk::<PIECE>()) {
+            at = match self.run(text, at, floor, piece) {
+                Some(run) => {
+                    floor = run.end;
+                    found.push(run);
+                    floor
+                }
+                None => at + 1,
+            };
+        }
+    }
+
+    /// As much around a piece as is of its secret, if that is enough.
+    fn run(
+        &self,
+        text: &[u8],
+        at: usize,
+        floor: usize,
+        piece: &[u8; PIECE],
+    ) -> Option<Range<usize>> {
+        let (word, bit) = beginning(piece);
+        if self.beginnings.get(word)? & bit == 0 {
+            return None;
+        }
+        let (secret, offset) = self.pieces.get(piece)?;
+        let Secret { text: secret, least } = self.secrets.get(*secret)?;
+        let equal = |(a, b): &(&u8, &u8)| a == b;
+        let before = text[floor..at].iter().rev().zip(secret[..*offset].iter().rev());
+        let before = before.take_while(equal).count();
+        let after = text[at..].iter().zip(&secret[*offset..]).take_while(equal).count();
+        let begins = (*offset - before).checked_sub(1).and_then(|at| secret.get(at));
+        let ends = secret.get(*offset + after);
+        let whole = |edge: Option<&u8>| edge.is_none_or(|byte| !is_word(*byte));
+        let enough = before + after >= *least || (whole(begins) && whole(ends));
+        enough.then(|| at - before..at + after)
+    }
+}
+
+/// How many words of bits there are.
+const BEGINNINGS: usize = 1 << 10;
+
+/// Word and bit of the beginning of a piece.
+fn beginning(piece: &[u8; PIECE]) -> (usize, u64) {
+    let [a, b, c, d, ..] = *piece;
+    let hash = u32::from_be_bytes([a, b, c, d]).wrapping_mul(0x9e37_79b1) >> 16;
+    ((hash >> 6) as usize, 1 << (hash & 63))
+}
+
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
+}

@@ -1,0 +1,125 @@
+//! Every way in which a server may write a secret, and what must not be taken for one.
+
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use secrecy::SecretString;
+
+use super::*;
+use crate::config::{BackendSource, Credentials, PublicUrl};
+use crate::model::RegistryName;
+
+const TOKEN: &str = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJwcm9iZXIiLCJuIjoxMjM0NTY3ODl9.\
+                     MEUCIQDf0hZ3kXWb1m2n3o4p5q6r7s8t9u0vAwByCzD";
+
+fn redactor(password: &str) -> Redactor {
+    let name = RegistryName::parse("hub").unwrap();
+    let url = PublicUrl::parse("https://hub.example.com").unwrap();
+    let mut registry = config::Registry::new(name, url, BackendSource::Static(Vec::new()));
+    let password = SecretString::from(password);
+    registry.credentials = Some(Credentials { username: "prober".to_owned(), password });
+    Redactor::new(&registry)
+}
+
+#[test]
+fn a_password_is_hidden_however_it_is_written() {
+    for password in ["s3cr:t/ä+&", "correct horse battery staple", "Tr0ub4dor"] {
+        let redactor = redactor(password);
+        let percent: String = password.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let form: String = url::form_urlencoded::byte_serialize(password.as_bytes()).collect();
+        let twice: String = url::form_urlencoded::byte_serialize(percent.as_bytes()).collect();
+        let json: String = password.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
+        let html: String = password.chars().map(|c| format!("&#{};", u32::from(c))).collect();
+        let hex: String = password.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let pair = format!("prober:{password}");
+        let padded = STANDARD.encode(format!("x{password}"));
+        let url_safe = URL_SAFE_NO_PAD.encode(&pair);
+        let lower = STANDARD.encode(&pair).to_ascii_lowercase();
+        for written in [
+            password.to_owned(),
+            password.to_uppercase(),
+            percent,
+            form,
+            twice,
+            json,
+            html,
+            hex.to_uppercase(),
+            hex,
+            STANDARD.encode(password),
+            STANDARD.encode(&pair),
+            url_safe,
+            padded,
+            lower,
+        ] {
+            if written == password.to_uppercase() && !password.is_ascii() {
+                continue;
+            }
+            let text = redactor.text(&format!("Authorization: ({written}) refused"));
+            let end = text.strip_prefix("Authorization: ").unwrap();
+            assert!(end.contains(HIDDEN) && end.ends_with(" refused"), "{written}: {text}");
+            assert!(!text.contains(&written), "{written}: {text}");
+            assert!(text.len() < 60, "{written}: {text}");
+        }
+    }
+}
+
+#[test]
+fn a_token_is_hidden_as_a_whole_and_in_parts() {
+    let redactor = redactor("Tr0ub4dor");
+    redactor.learn(TOKEN);
+    let signature = TOKEN.rsplit('.').next().unwrap();
+    let hex: String = TOKEN.bytes().map(|byte| format!("{byte:02x}")).collect();
+    for written in [
+        TOKEN,
+        signature,
+        &TOKEN[..70],
+        &TOKEN[25..],
+        STANDARD.encode(TOKEN).trim_end_matches('='),
+        &hex,
+    ] {
+        assert_eq!(redactor.text(&format!("<{written}>")), "<[secret]>", "{written}");
+    }
+}
+
+#[test]
+fn what_is_no_secret_is_left_as_it_is() {
+    let redactor = redactor("registry");
+    redactor.learn(TOKEN);
+    redactor.learn("hub.example.com/service/token-harbor-registry-and-more-of-such-words");
+    redactor.learn("harbor-registry");
+    for text in [
+        "Bearer realm=\"https://hub.example.com/service/token\",service=\"harbor-registry\"",
+        "unauthorized: unauthorized to access repository: library/x, action: pull",
+        "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a",
+        "PYYO:TEWU:V7JH:26JV:AQTZ:LJC3:SXVJ:XGHA:34F2:2LAQ:ZRMK:Z7Q6",
+        "nginx/1.25 100% a+b & c \\ d",
+    ] {
+        assert_eq!(redactor.changed(text), None, "{text}");
+    }
+}
+
+#[test]
+fn what_nobody_sees_is_shown() {
+    let redactor = redactor("Tr0ub4dor");
+    let text = redactor.text("a\u{202e}b\u{200b}c\u{1b}[1md\ne\u{feff}");
+    assert_eq!(text, "a\\u{202e}b\\u{200b}c\\u{1b}[1md e\\u{feff}");
+}
+
+#[test]
+fn a_reply_loses_what_it_gives_and_is_still_there_as_it_came() {
+    let redactor = redactor("Tr0ub4dor");
+    let mut headers = HeaderMap::new();
+    headers.insert("server", HeaderValue::from_str(TOKEN).unwrap());
+    headers.append("set-cookie", HeaderValue::from_static("sid=0123456789abcdef; Path=/"));
+    headers.append("set-cookie", HeaderValue::from_static("other=1"));
+    let body = format!(r#"{{"token":"{TOKEN}","\u0078":"\u0054r0ub4dor","n":1}}"#);
+    let reply = Reply { status: 200, headers, body: body.clone().into_bytes() };
+    let (clean, raw) = redactor.reply(reply);
+    assert_eq!(clean.headers["server"], HIDDEN);
+    assert_eq!(clean.headers["set-cookie"], "sid=[secret]; Path=/");
+    assert_eq!(clean.headers.get_all("set-cookie").iter().count(), 2);
+    let json: Value = serde_json::from_slice(&clean.body).unwrap();
+    assert_eq!((&json["token"], &json["x"]), (&HIDDEN.into(), &HIDDEN.into()));
+    assert_eq!(raw.unwrap().body, body.into_bytes());
+    let plain = Reply { status: 200, headers: HeaderMap::new(), body: b"{\"a\": 1.0}".to_vec() };
+    let (clean, raw) = redactor.reply(plain);
+    assert!(raw.is_none() && clean.body == b"{\"a\": 1.0}");
+}

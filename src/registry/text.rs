@@ -1,0 +1,24 @@
+//! Every text in a JSON document.
+
+use serde_json::Value;
+
+/// Puts another text in the place of each for which there is one; whether there was any. Names of
+/// members are left alone: nobody keeps them.
+pub fn each_text(value: &mut Value, change: &dyn Fn(&str) -> Option<String>) -> bool {
+    match value {
+        Value::String(text) => match change(text) {
+            Some(changed) => {
+                *text = changed;
+                true
+            }
+            None => false,
+        },
+        Value::Array(list) => {
+            list.iter_mut().fold(false, |any, item| each_text(item, change) || any)
+        }
+        Value::Object(map) => {
+            map.values_mut().fold(false, |any, item| each_text(item, change) || any)
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
