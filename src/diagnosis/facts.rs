@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::{observe, statistics};
 use crate::model::{
     BackendFacts, BackendName, BalancerRun, Cell, Check, Earlier, Family, Flow, KeyId, Observation,
-    ObservationKind, Outcome, Place, Reason, Refusal, Round, Route, Share, Step,
+    ObservationKind, OfPair, OfRoute, Outcome, Place, Reason, Refusal, Round, Route, Share, Step,
 };
 
 /// The number of an observation within its round.
@@ -66,6 +66,34 @@ impl<'a> Facts<'a> {
         check: Check,
     ) -> impl Iterator<Item = (ObservationId, &Observation)> {
         self.observed(move |observed| observed.check == Some(check))
+    }
+
+    /// What a check met at a place.
+    pub(super) fn met(&self, check: Check, place: &Place) -> Vec<ObservationId> {
+        self.of_check(check).filter(|(_, seen)| seen.place == *place).map(|(id, _)| id).collect()
+    }
+
+    /// What a check met on the routes whose result fits.
+    pub(super) fn met_on<T>(
+        &self,
+        check: Check,
+        of: &[OfRoute<T>],
+        fits: impl Fn(&OfRoute<T>) -> bool,
+    ) -> Vec<ObservationId> {
+        let routes = of.iter().filter(|at| fits(at));
+        routes.flat_map(|at| self.met(check, &Place::route(&at.route))).collect()
+    }
+
+    /// What a check met between the backends whose result fits.
+    pub(super) fn met_between<T>(
+        &self,
+        check: Check,
+        of: &[OfPair<T>],
+        fits: impl Fn(&OfPair<T>) -> bool,
+    ) -> Vec<ObservationId> {
+        let pairs = of.iter().filter(|pair| fits(pair));
+        let place = |pair: &OfPair<T>| Place::between(&pair.issuer, &pair.verifier);
+        pairs.flat_map(|pair| self.met(check, &place(pair))).collect()
     }
 
     /// Refused pairs.
@@ -186,6 +214,11 @@ pub(super) fn list<T: ToString>(items: &[T]) -> String {
         Some((only, [])) => only.clone(),
         Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
     }
+}
+
+/// The verb of one or of several.
+pub(super) fn verb<'w>(number: usize, one: &'w str, several: &'w str) -> &'w str {
+    if number == 1 { one } else { several }
 }
 
 /// The version of a backend, in words.

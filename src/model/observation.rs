@@ -99,6 +99,12 @@ impl Place {
         Self::Route { route: route.clone() }
     }
 
+    /// Where something of one backend was shown to another.
+    pub fn between(issuer: &BackendName, verifier: &BackendName) -> Self {
+        let issuer = Issuer::Route(Route::Backend(issuer.clone()));
+        Self::Pair { issuer, verifier: Route::Backend(verifier.clone()) }
+    }
+
     /// The route that answered.
     pub fn answering(&self) -> &Route {
         match self {

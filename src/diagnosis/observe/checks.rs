@@ -1,9 +1,9 @@
 //! What the checks met: every answer that a sound server of that family does not give.
 
 use crate::model::{
-    BackendName, Begun, BlobWay, Check, CsrfVerdict, Failure, Family, HeaderFate, Issuer,
-    LoginVerdict, Observation, ObservationKind, OfPair, OfRoute, Outcome, Place, ReadBack, Reason,
-    Round, Route, SessionVerdict, Step, UploadVerdict, UrlSaid,
+    Begun, BlobWay, Check, CsrfVerdict, Failure, Family, HeaderFate, Issuer, LoginVerdict,
+    Observation, ObservationKind, OfPair, OfRoute, Outcome, Place, ReadBack, Reason, Round, Route,
+    SessionVerdict, Step, UploadVerdict, UrlSaid,
 };
 
 pub(super) fn observe(round: &Round) -> Vec<Observation> {
@@ -72,7 +72,7 @@ impl Seen<'_> {
         wrong: impl Fn(&T) -> Option<(Reason, String)>,
     ) {
         for pair in of {
-            let place = pair_of(&pair.issuer, &pair.verifier);
+            let place = Place::between(&pair.issuer, &pair.verifier);
             match &pair.value {
                 Outcome::Failed(failure) => self.failed(check, place, failure),
                 Outcome::Measured(value) => {
@@ -209,7 +209,7 @@ impl Seen<'_> {
                     let reason = Reason::of_status(fetched.status);
                     Some((reason, format!("{to} answers {}", fetched.status)))
                 }
-                Outcome::Failed(failure) if !failure.reason.is_own() => {
+                Outcome::Failed(failure) if !is_out_of_means(failure) => {
                     Some((failure.reason, format!("{to}: {failure}")))
                 }
                 _ => None,
@@ -332,11 +332,10 @@ impl Seen<'_> {
     }
 }
 
-fn pair_of(issuer: &BackendName, verifier: &BackendName) -> Place {
-    Place::Pair {
-        issuer: Issuer::Route(Route::Backend(issuer.clone())),
-        verifier: Route::Backend(verifier.clone()),
-    }
+/// Whether the prober could not ask. That its resolver does not know a name which the registry
+/// itself gave to clients is another matter: theirs may not know it either.
+fn is_out_of_means(failure: &Failure) -> bool {
+    matches!(failure.reason, Reason::DeadlineReached | Reason::ProberLimit)
 }
 
 /// Whether the check shows that a route drops the `Authorization` header. A route that accepts a

@@ -1,14 +1,38 @@
 //! One file a cause, or a group of causes that look at the same evidence. No rule sees another's
 //! result; what several look at is in [`super::facts`].
 
+mod blob_redirect_unreachable;
+mod body_size_limited;
 mod clock_skew;
+mod component_unhealthy;
+mod components;
+mod content;
+mod content_differs;
 mod core_registry_password_mismatch;
+mod csrf_key_mismatch;
+mod csrf_origin_rejected;
+mod directory_login;
+mod drift;
+mod foreign_jobservice;
+mod http_secret_mismatch;
 mod lb_affinity_hides_mismatch;
+mod mixed_versions;
+mod partition;
 mod prober_clock_suspect;
+mod project_newer_than_token;
+mod read_only_mode;
+mod redis_unavailable;
+mod repository;
+mod repository_access_denied;
+mod session_store_not_shared;
+mod settings_differ;
+mod storage_not_shared;
+mod storage_stale_reads;
 mod token_key_mismatch;
 mod token_key_rotation_window;
 mod token_lifetime_too_short;
 mod unknown_backend;
+mod upload_location_wrong;
 mod verifiers;
 
 use super::hypothesis::Rule;
@@ -26,8 +50,27 @@ pub(super) const ALL: &[Rule] = &[
     token_key_mismatch::rule,
     token_key_rotation_window::rule,
     // Content and writes.
+    read_only_mode::rule,
+    content_differs::rule,
+    storage_not_shared::rule,
+    storage_stale_reads::rule,
+    project_newer_than_token::rule,
+    repository_access_denied::rule,
+    http_secret_mismatch::rule,
+    upload_location_wrong::rule,
+    body_size_limited::rule,
+    blob_redirect_unreachable::rule,
     // Harbor's parts and its web pages.
+    redis_unavailable::rule,
+    component_unhealthy::rule,
+    csrf_origin_rejected::rule,
+    csrf_key_mismatch::rule,
+    session_store_not_shared::rule,
+    directory_login::rule,
+    foreign_jobservice::rule,
     // Differences between nodes, and what stands in front of them.
     unknown_backend::rule,
     lb_affinity_hides_mismatch::rule,
+    mixed_versions::rule,
+    settings_differ::rule,
 ];

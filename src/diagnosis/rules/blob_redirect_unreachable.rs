@@ -1,0 +1,83 @@
+//! Backends that send clients for blobs to a place where they do not get them (F4).
+
+use super::super::facts::{Facts, list, verb};
+use super::super::hypothesis::{Hits, Hypothesis};
+use crate::model::{BackendName, BlobWay, Check, FindingName, Outcome, Reason};
+
+/// What became of one backend's redirect.
+struct Lost<'a> {
+    backend: &'a BackendName,
+    to: &'a str,
+    why: String,
+    /// Somebody answered, so that no other client fares better.
+    answered: bool,
+    about_time: bool,
+}
+
+pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
+    let Some(redirects) = facts.round.checks.blob_redirect.measured() else { return Vec::new() };
+    let looked: Vec<(&BackendName, &BlobWay)> = redirects
+        .at
+        .iter()
+        .filter_map(|at| Some((at.route.backend()?, at.value.measured()?)))
+        .collect();
+    let lost: Vec<Lost<'_>> = looked.iter().filter_map(|(name, way)| lost(name, way)).collect();
+    if lost.is_empty() {
+        return Vec::new();
+    }
+    let names: Vec<BackendName> = lost.iter().map(|lost| lost.backend.clone()).collect();
+    let everywhere = lost.len() == facts.round.backends.len();
+    let evidence = lost
+        .iter()
+        .map(|lost| format!("{}: blobs are redirected to {}: {}", lost.backend, lost.to, lost.why));
+    let others = looked.iter().filter(|(name, _)| !names.contains(name));
+    let others = others.map(|(name, way)| match way {
+        BlobWay::Served => format!("{name}: serves blobs itself"),
+        BlobWay::Redirected { to, .. } => format!("{name}: redirected to {to}, which gives them"),
+    });
+    let ids = facts.met_on(Check::BlobRedirect, &redirects.at, |at| {
+        at.route.backend().is_some_and(|name| names.contains(name))
+    });
+    let backends = if everywhere { Vec::new() } else { names.clone() };
+    let found = Hypothesis::new(
+        FindingName::BlobRedirectUnreachable,
+        backends,
+        summary(&lost, everywhere, &names),
+    )
+    // Clients may know a name or an authority that the prober does not.
+    .proved_if(lost.iter().all(|lost| lost.answered), &[])
+    .hits(Hits::Some("Pulls"))
+    .evidence(evidence)
+    .evidence(others)
+    .explains(ids);
+    vec![found]
+}
+
+fn summary(lost: &[Lost<'_>], everywhere: bool, names: &[BackendName]) -> String {
+    let whose = if everywhere { "Every backend".to_owned() } else { list(names) };
+    let sends = if everywhere { "sends" } else { verb(names.len(), "sends", "send") };
+    let because = if lost.iter().any(|lost| lost.about_time) {
+        ": by the store's clock the signature's time is wrong"
+    } else {
+        ""
+    };
+    format!("{whose} {sends} clients for blobs to a place that gives none{because}.")
+}
+
+fn lost<'a>(backend: &'a BackendName, way: &'a BlobWay) -> Option<Lost<'a>> {
+    let BlobWay::Redirected { to, fetched } = way else { return None };
+    let (why, answered, about_time) = match fetched {
+        Outcome::Measured(fetched) if fetched.is_good() => return None,
+        Outcome::Measured(fetched) => {
+            (format!("status {}", fetched.status), true, fetched.about_time)
+        }
+        Outcome::Failed(failure)
+            if matches!(failure.reason, Reason::DeadlineReached | Reason::ProberLimit) =>
+        {
+            return None;
+        }
+        Outcome::Failed(failure) => (failure.to_string(), false, false),
+        Outcome::Skipped(_) => return None,
+    };
+    Some(Lost { backend, to, why, answered, about_time })
+}

@@ -1,0 +1,37 @@
+//! Harbor calls a part of itself unhealthy, other than its database and Redis, which have causes of
+//! their own.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::facts::{Facts, list, verb};
+use super::super::hypothesis::{Hits, Hypothesis};
+use super::components::{calls_unhealthy, health_of};
+use crate::model::{BackendName, FindingName};
+
+pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
+    let redis = calls_unhealthy(facts, "redis");
+    let mut sick: BTreeMap<BackendName, Vec<String>> = BTreeMap::new();
+    for (backend, told) in facts.round.checks.components().filter(|(_, told)| !told.healthy) {
+        // The job service keeps its queue in Redis.
+        let follows = told.component == "jobservice" && redis.contains(backend);
+        if !["database", "redis"].contains(&told.component.as_str()) && !follows {
+            sick.entry(backend.clone()).or_default().push(told.component.clone());
+        }
+    }
+    // One for each backend: what a worse cause accounts for at one says nothing of another.
+    sick.iter().map(|(backend, components)| unhealthy(facts, backend, components)).collect()
+}
+
+fn unhealthy(facts: &Facts<'_>, backend: &BackendName, components: &[String]) -> Hypothesis {
+    let parts: BTreeSet<&String> = components.iter().collect();
+    let parts: Vec<&String> = parts.into_iter().collect();
+    let what = verb(parts.len(), "a part of itself unhealthy", "parts of itself unhealthy");
+    let summary = format!("{backend} calls {what}: {}.", list(&parts));
+    let line = format!("/api/v2.0/health at {backend} calls {} unhealthy", list(components));
+    // Its health page says the same of Redis or of the database; that is another cause.
+    Hypothesis::new(FindingName::ComponentUnhealthy, vec![backend.clone()], summary)
+        .hits(Hits::Later)
+        .evidence([line])
+        .explains(health_of(facts, backend))
+        .alone()
+}

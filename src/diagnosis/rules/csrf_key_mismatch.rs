@@ -1,0 +1,48 @@
+//! Nodes that protect browsers' forms with different keys (E1). The token flow has no part in it.
+
+use super::super::facts::{Facts, list, verb};
+use super::super::hypothesis::{Hits, Hypothesis};
+use super::partition::{Partition, Shared};
+use crate::model::{Check, CsrfVerdict, FindingName, Outcome};
+
+pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
+    let Some(pairs) = facts.round.checks.csrf.measured() else { return Vec::new() };
+    let keys = Partition::of(pairs, Shared::EitherWay, |verdict| match verdict {
+        CsrfVerdict::Accepted => Some(true),
+        CsrfVerdict::UnknownKey => Some(false),
+        CsrfVerdict::ForeignOrigin => None,
+    });
+    if !keys.is_split() {
+        return Vec::new();
+    }
+    let names = keys.at_fault();
+    let protects = verb(names.len(), "protects", "protect");
+    let summary = if keys.majority || !keys.is_proved() {
+        let own = verb(names.len(), "a CSRF key of its own", "CSRF keys of their own");
+        format!("{} {protects} web forms with {own}.", list(&names))
+    } else {
+        format!(
+            "{} {protects} web forms with different CSRF keys; without a majority either may be \
+             the wrong one.",
+            list(&names)
+        )
+    };
+    let refused = keys.refused.first().map(|(issuer, verifier)| {
+        format!(
+            "{issuer} → {verifier}: a new cookie in place of the one shown, and 403 to a request \
+             that writes"
+        )
+    });
+    let lost = &keys.own_refused;
+    let own = (!lost.is_empty()).then(|| {
+        format!("{} cannot even read its own: a key for each process, or replicas", list(lost))
+    });
+    let unknown = Outcome::Measured(CsrfVerdict::UnknownKey);
+    let found = Hypothesis::new(FindingName::CsrfKeyMismatch, names, summary)
+        .proved_if(keys.is_proved(), &[FindingName::CsrfOriginRejected])
+        .hits(Hits::WebPages)
+        .evidence(keys.evidence("read each other's CSRF cookies"))
+        .evidence(refused.into_iter().chain(own))
+        .explains(facts.met_between(Check::Csrf, pairs, |pair| pair.value == unknown));
+    vec![found]
+}

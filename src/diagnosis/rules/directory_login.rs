@@ -1,0 +1,196 @@
+//! People whom a directory knows (D4, D6), beside a robot that the database knows. Which cause it
+//! is shows in the node's log alone, so nothing here is more than suspected. One file, for all of
+//! it is read from the same few logins.
+
+use super::super::facts::{Facts, list, verb};
+use super::super::hypothesis::{Hits, Hypothesis};
+use crate::model::{
+    BackendFacts, BackendName, Check, DirectoryLogin, FindingName, LoginVerdict, OfRoute, Setting,
+};
+
+/// From here on a login is slow, in seconds: Harbor hashes a password in a tenth, and delays a
+/// wrong one by 1.5.
+const SLOW: f64 = 2.5;
+
+/// Harbor delays the refusal of a wrong password by so much, in seconds, and no error of the
+/// directory (captures/harbor-2.15.2/04-token-robot.http).
+const DELAY: f64 = 1.4;
+
+const WAITING: Hits = Hits::Background(
+    "People whom a directory knows cannot log in there, or wait for it; robots and local accounts \
+     pass.",
+);
+
+const REFUSED: Hits = Hits::Background(
+    "People whom a directory knows are refused at these nodes and pass at the others; robots and \
+     local accounts pass everywhere.",
+);
+
+pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
+    let Some(logins) = facts.round.checks.directory_login.measured() else { return Vec::new() };
+    let said: Vec<(&BackendName, DirectoryLogin)> = logins.iter().filter_map(said).collect();
+    let those = |wanted: fn(&DirectoryLogin) -> bool| -> Vec<BackendName> {
+        let those = said.iter().filter(|(_, login)| wanted(login));
+        those.map(|(backend, _)| (*backend).clone()).collect()
+    };
+    let seen = Logins {
+        facts,
+        logins,
+        accepting: those(|login| login.verdict == LoginVerdict::Accepted),
+        late: those(|login| login.verdict == LoginVerdict::TimedOut || login.seconds >= SLOW),
+        at_once: those(|login| login.verdict == LoginVerdict::Refused && login.seconds < DELAY),
+        compared: those(|login| {
+            login.verdict == LoginVerdict::Refused && (DELAY..SLOW).contains(&login.seconds)
+        }),
+        evidence: said.iter().map(|(backend, login)| line(backend, login)).collect(),
+    };
+    [seen.waits(said.len()), seen.refused(), seen.beside_a_slow_robot()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// How people's logins ended, by backend.
+struct Logins<'f> {
+    facts: &'f Facts<'f>,
+    logins: &'f [OfRoute<DirectoryLogin>],
+    accepting: Vec<BackendName>,
+    late: Vec<BackendName>,
+    at_once: Vec<BackendName>,
+    compared: Vec<BackendName>,
+    evidence: Vec<String>,
+}
+
+impl Logins<'_> {
+    /// A hypothesis that claims what was met at these backends.
+    fn at(&self, name: FindingName, names: &[BackendName], summary: String) -> Hypothesis {
+        let ids = self.facts.met_on(Check::DirectoryLogin, self.logins, |at| {
+            at.route.backend().is_some_and(|name| names.contains(name))
+        });
+        Hypothesis::new(name, names.to_vec(), summary)
+            .hits(WAITING)
+            .evidence(self.evidence.iter().cloned())
+            .explains(ids)
+            // A login that is slow and succeeds is no failure, and worth saying.
+            .alone()
+    }
+
+    fn waits(&self, tried: usize) -> Option<Hypothesis> {
+        let names = &self.late;
+        if names.is_empty() {
+            return None;
+        }
+        let alone = names.len() == tried;
+        let place = if alone { "wherever that was tried: " } else { "" };
+        let summary = format!(
+            "People whom a directory knows wait or fail, {place}at {}; a robot logs in at once.",
+            list(names)
+        );
+        let found = self.at(FindingName::DirectoryUnavailable, names, summary).suspected(&[]);
+        Some(if alone { Hypothesis { backends: Vec::new(), ..found } } else { found })
+    }
+
+    fn refused(&self) -> Option<Hypothesis> {
+        let late = !self.late.is_empty();
+        match (self.accepting.is_empty(), self.at_once.is_empty(), self.compared.is_empty()) {
+            (false, false, _) => Some(self.secret_key()),
+            (false, true, false) if !late => Some(self.other_directory()),
+            (true, _, false) => {
+                Some(self.account("refused everywhere, with the delay of a wrong password"))
+            }
+            (true, false, true) if self.is_oidc() => {
+                Some(self.account("refused everywhere: its CLI secret may have gone stale"))
+            }
+            (true, false, true) if !late => Some(self.cannot_be_asked()),
+            _ => None,
+        }
+    }
+
+    /// Refused at once at some and accepted at others: what these nodes take for the directory's
+    /// password is not what was stored.
+    fn secret_key(&self) -> Hypothesis {
+        let names = &self.at_once;
+        let summary = format!(
+            "{} {} at once the people whom a directory knows and other nodes accept: the stored \
+             password of the directory may be decrypted there with another secretkey.",
+            list(names),
+            verb(names.len(), "refuses", "refuse")
+        );
+        self.at(FindingName::SecretkeyMismatch, names, summary)
+            .suspected(&[FindingName::DirectoryUnavailable])
+            .hits(REFUSED)
+    }
+
+    fn other_directory(&self) -> Hypothesis {
+        let names = &self.compared;
+        let summary = format!(
+            "{} {} the password of a person whom other nodes accept, with the delay of a wrong \
+             one: the directory asked there knows another.",
+            list(names),
+            verb(names.len(), "refuses", "refuse")
+        );
+        self.at(FindingName::DirectoryUnavailable, names, summary)
+            .suspected(&[FindingName::SecretkeyMismatch])
+    }
+
+    fn cannot_be_asked(&self) -> Hypothesis {
+        let summary = "People whom a directory knows are refused everywhere, at once, as if it \
+                       could not be asked; a robot logs in.";
+        let others = [FindingName::SecretkeyMismatch, FindingName::CredentialRefused];
+        let found = self.at(FindingName::DirectoryUnavailable, &self.at_once, summary.to_owned());
+        Hypothesis { backends: Vec::new(), ..found.suspected(&others) }
+    }
+
+    /// The prober's own account is the likely cause.
+    fn account(&self, how: &str) -> Hypothesis {
+        let summary = format!("The account of directory_credentials is {how}.");
+        let names = [self.at_once.as_slice(), &self.compared].concat();
+        let found = self.at(FindingName::CredentialRefused, &names, summary);
+        let found = found.suspected(&[FindingName::DirectoryUnavailable]).hits(Hits::Prober);
+        Hypothesis { backends: Vec::new(), ..found }
+    }
+
+    /// Where the robot itself waited, a login says little of the directory.
+    fn beside_a_slow_robot(&self) -> Option<Hypothesis> {
+        let ids = self.facts.met_on(Check::DirectoryLogin, self.logins, |at| {
+            at.value.measured().is_some() && said(at).is_none()
+        });
+        if ids.is_empty() {
+            return None;
+        }
+        let lines = ids.iter().map(|id| {
+            let seen = self.facts.observation(*id);
+            format!("{}: {}, where a robot waits too", seen.place.answering(), seen.failure)
+        });
+        let summary = "People whom a directory knows fail where robots wait too.".to_owned();
+        let found = Hypothesis::new(FindingName::DirectoryUnavailable, Vec::new(), summary)
+            .suspected(&[FindingName::TokenEndpointSlow])
+            .hits(WAITING)
+            .evidence(lines)
+            .fits(ids.iter().copied());
+        Some(found)
+    }
+
+    /// Whether people log in by OIDC: the secret that their clients use is each one's own, and goes
+    /// stale by itself until they log in to the web page again (D5).
+    fn is_oidc(&self) -> bool {
+        let mode = |facts: &BackendFacts| facts.settings.get(&Setting::AuthMode).cloned();
+        let mut modes = self.facts.round.backends.iter().filter_map(mode).peekable();
+        modes.peek().is_some() && modes.all(|mode| mode.value == "oidc_auth")
+    }
+}
+
+/// A login, where the robot's own, a moment before, shows that the node itself was well and quick.
+fn said(login: &OfRoute<DirectoryLogin>) -> Option<(&BackendName, DirectoryLogin)> {
+    let quick = |login: &&DirectoryLogin| login.robot_seconds < SLOW / 2.0;
+    Some((login.route.backend()?, *login.value.measured().filter(quick)?))
+}
+
+fn line(backend: &BackendName, login: &DirectoryLogin) -> String {
+    let ended = match login.verdict {
+        LoginVerdict::Accepted => "accepted",
+        LoginVerdict::Refused => "refused (401)",
+        LoginVerdict::TimedOut => "not answered",
+    };
+    format!("{backend}: the account of the directory is {ended} after {:.2} s", login.seconds)
+}

@@ -1,0 +1,128 @@
+//! Backends by what they share, as their verdicts on what others gave show it: cookies, sessions,
+//! the secret of uploads, the storage.
+
+use std::collections::BTreeMap;
+
+use super::super::facts::{list, odd_ones};
+use crate::model::{BackendName, OfPair};
+
+/// When two backends share something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shared {
+    /// Where one of them accepts what the other gave.
+    EitherWay,
+    /// Where one does and neither refuses.
+    NeitherRefuses,
+}
+
+/// Backends by what they share.
+pub(super) struct Partition {
+    /// Those that share it, under the first of them.
+    pub(super) groups: BTreeMap<BackendName, Vec<BackendName>>,
+    /// Those that do not even accept their own.
+    pub(super) own_refused: Vec<BackendName>,
+    /// The pairs across groups that refused.
+    pub(super) refused: Vec<(BackendName, BackendName)>,
+    /// Those outside of the majority, or all.
+    pub(super) odd: Vec<BackendName>,
+    /// Whether there is a majority.
+    pub(super) majority: bool,
+}
+
+impl Partition {
+    /// Divides backends by verdicts; one that is neither yes nor no is left out.
+    pub(super) fn of<T>(
+        pairs: &[OfPair<T>],
+        shared: Shared,
+        accepted: impl Fn(&T) -> Option<bool>,
+    ) -> Self {
+        let known = |pair: &OfPair<T>| pair.value.measured().and_then(&accepted);
+        let own = |wanted: bool| {
+            let own = |pair: &&OfPair<T>| pair.issuer == pair.verifier;
+            let fits = move |pair: &&OfPair<T>| own(pair) && known(pair) == Some(wanted);
+            pairs.iter().filter(fits).map(|pair| pair.verifier.clone()).collect::<Vec<_>>()
+        };
+        let (sound, own_refused) = (own(true), own(false));
+        let refuse = |one: &BackendName, other: &BackendName| {
+            let ends = [(one, other), (other, one)];
+            let between = |pair: &&OfPair<T>| ends.contains(&(&pair.issuer, &pair.verifier));
+            pairs.iter().filter(between).any(|pair| known(pair) == Some(false))
+        };
+        // Each under its own name at first; whoever accepts joins the issuer's group.
+        let mut label: BTreeMap<&BackendName, &BackendName> =
+            sound.iter().map(|name| (name, name)).collect();
+        for pair in pairs.iter().filter(|pair| known(pair) == Some(true)) {
+            let apart = shared == Shared::NeitherRefuses && refuse(&pair.issuer, &pair.verifier);
+            if let (Some(to), Some(from)) =
+                (label.get(&pair.issuer).copied(), label.get(&pair.verifier).copied())
+                && !apart
+            {
+                let (to, from) = (to.min(from), to.max(from));
+                label.values_mut().filter(|name| **name == from).for_each(|name| *name = to);
+            }
+        }
+        let across = |pair: &&OfPair<T>| {
+            let ends = (label.get(&pair.issuer), label.get(&pair.verifier));
+            known(pair) == Some(false)
+                && matches!(ends, (Some(issuer), Some(verifier)) if issuer != verifier)
+        };
+        let refused = pairs.iter().filter(across);
+        let refused: Vec<(BackendName, BackendName)> =
+            refused.map(|pair| (pair.issuer.clone(), pair.verifier.clone())).collect();
+        let groups = judged(&label, &refused);
+        let total = groups.values().map(Vec::len).sum();
+        let (odd, majority) = odd_ones(&groups, total);
+        Self { groups, own_refused, refused, odd, majority }
+    }
+
+    /// Whether not all share it.
+    pub(super) fn is_split(&self) -> bool {
+        self.is_proved() || !self.own_refused.is_empty()
+    }
+
+    /// Whether backends that each accept their own refuse each other's.
+    pub(super) fn is_proved(&self) -> bool {
+        self.groups.len() > 1
+    }
+
+    /// The odd ones, and those that do not accept their own.
+    pub(super) fn at_fault(&self) -> Vec<BackendName> {
+        let mut names: Vec<BackendName> =
+            self.odd.iter().chain(&self.own_refused).cloned().collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// The groups in words, and how many pairs refuse.
+    pub(super) fn evidence(&self, what: &str) -> Vec<String> {
+        let line = |names: &Vec<BackendName>| match names.as_slice() {
+            [one] => format!("{one} is alone"),
+            _ => format!("{} {what}", list(names)),
+        };
+        let mut evidence: Vec<String> = self.groups.values().map(line).collect();
+        evidence.extend((!self.refused.is_empty()).then(|| {
+            format!(
+                "{} pairs across these groups refuse, while each accepts its own",
+                self.refused.len()
+            )
+        }));
+        evidence
+    }
+}
+
+/// The groups of which something is known: that they refused, or were refused.
+fn judged(
+    label: &BTreeMap<&BackendName, &BackendName>,
+    refused: &[(BackendName, BackendName)],
+) -> BTreeMap<BackendName, Vec<BackendName>> {
+    let is_judged = |group: &BackendName| {
+        let in_it = |name: &BackendName| label.get(name).is_some_and(|of| *of == group);
+        refused.iter().any(|(issuer, verifier)| in_it(issuer) || in_it(verifier))
+    };
+    let mut groups: BTreeMap<BackendName, Vec<BackendName>> = BTreeMap::new();
+    for (name, group) in label.iter().filter(|(_, group)| is_judged(group)) {
+        groups.entry((*group).clone()).or_default().push((*name).clone());
+    }
+    groups
+}
