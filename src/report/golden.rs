@@ -15,7 +15,7 @@ use super::sample::{
 use super::*;
 use crate::model::{
     CellResult, ClockInterval, ClockSource, Confidence, Failure, Finding, FindingName, Issuer,
-    Judged, KeyId, Outcome, Phase, Reason, RegistryName, Route, Setting, Severity, Skipped, Step,
+    Judged, KeyId, Outcome, Phase, Reason, RegistryName, Route, SampledFlow, Setting, Severity, Skipped, Step,
 };
 
 const SCHEMA: &str = "deploy/schema/check.schema.json";

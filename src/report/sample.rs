@@ -12,7 +12,7 @@ use crate::model::{
     Confidence, Content, ContentAt, ContentFound, CsrfVerdict, Failure, Family, Finding,
     FindingName, Flow, FlowResult, Issuer, Judged, KeyId, Matrix, Named, OfPair, OfRoute, Outcome,
     Phase, ProgramFacts, Ratio, Reason, Refusal, RegistryName, RegistryState, Round, Route,
-    Setting, Severity, Share, Skipped, Snapshot, Status, Step, StepReport, Timeline, TokenFacts,
+    SampleFailure, SampledFlow, Setting, Severity, Share, Skipped, Snapshot, Status, Step, StepReport, Timeline, TokenFacts,
     Told, UploadVerdict, Uploads, UrlSaid,
 };
 
@@ -133,6 +133,7 @@ pub(super) fn healthy(backends: usize) -> Judged {
             leeways: Vec::new(),
             clock_margin: None,
             clock_words: Vec::new(),
+            ..Assessment::default()
         },
     }
 }

@@ -123,7 +123,7 @@ mod tests {
 
     use super::super::{assess, assess_after};
     use crate::model::{
-        Answer, Confidence, Earlier, Failure, FindingName, KeyCount, KeyId, OpenFinding, Outcome,
+        Answer, Confidence, Earlier, FindingName, KeyCount, KeyId, OpenFinding, Outcome,
         Reason, Round, Step, sample,
     };
 
@@ -220,9 +220,7 @@ mod tests {
         // Errors of no known node are no node's that a check should have seen.
         let nobodys = sample::bent(&["a", "b"], |round| {
             if let Outcome::Measured(run) = &mut round.balancer {
-                sample::lose(run, 9, Reason::ConnectionReset);
-                let failure = Failure::of_answer(Reason::BadGateway, "502");
-                run.first_loss = Some(failure);
+                sample::lose(run, 9, Reason::BadGateway);
             }
         });
         assert!(!has(&nobodys, &lasting(FindingName::ServerErrors)));
