@@ -20,6 +20,7 @@ const CONSEQUENCES: &[Follows] = &[
     realm_through_balancer,
     same_check_elsewhere,
     at_a_backend_that_fails,
+    where_the_balancers_flow_fails,
 ];
 
 /// Whether an observation follows from another by any rule.
@@ -169,4 +170,17 @@ fn at_a_backend_that_fails(_: &Facts<'_>, effect: &Observation, cause: &Observat
     let about_tokens = effect.kind == Kind::PairRefused || effect.kind == Kind::HeldTokenRefused;
     let fits = !about_tokens || refuses_credential(cause.reason());
     fails && fits && (there || (issued_there && effect.check.is_some()))
+}
+
+/// What is asked through the balancer is lost where its own flow is lost, and fails as that does.
+fn where_the_balancers_flow_fails(
+    _: &Facts<'_>,
+    effect: &Observation,
+    cause: &Observation,
+) -> bool {
+    let own_flow = cause.kind == Kind::FlowFailed && *cause.place.answering() == Route::Balancer;
+    let lost = effect.is_loss() && cause.is_loss();
+    let alike =
+        effect.reason() == cause.reason() && (effect.step == cause.step || effect.check.is_some());
+    own_flow && is_users(effect) && (lost || alike)
 }

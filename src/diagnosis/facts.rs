@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 use super::{observe, statistics};
 use crate::model::{
-    BackendFacts, BackendName, BalancerRun, Cell, Check, Earlier, Family, Flow, KeyId, Observation,
-    ObservationKind, OfPair, OfRoute, Outcome, Place, Reason, Refusal, Round, Route, Share, Step,
+    BackendFacts, BackendName, BalancerRun, Cell, Check, Earlier, Family, Flow, Issuer, KeyId,
+    Observation, ObservationKind, OfPair, OfRoute, Outcome, Place, Reason, Refusal, Round, Route,
+    Share, Step,
 };
 
 /// The number of an observation within its round.
@@ -112,6 +113,23 @@ impl<'a> Facts<'a> {
         self.round.flows.iter().filter_map(failed).collect()
     }
 
+    /// What requests through the load balancer met beside checks, as far as it fits.
+    pub(super) fn through_balancer(
+        &self,
+        fits: impl Fn(&Observation) -> bool,
+    ) -> Vec<ObservationId> {
+        let seen = self
+            .observed(|seen| seen.check.is_none() && seen.place.involves_balancer() && fits(seen));
+        seen.map(|(id, _)| id).collect()
+    }
+
+    /// The backends that call a component of theirs unhealthy.
+    pub(super) fn calls_unhealthy(&self, component: &str) -> Vec<BackendName> {
+        let told = self.round.checks.components();
+        let sick = told.filter(|(_, told)| told.component == component && !told.healthy);
+        sick.map(|(backend, _)| backend.clone()).collect()
+    }
+
     /// Failed flows whose step and reason fit.
     pub(super) fn flows_that(
         &self,
@@ -206,6 +224,33 @@ pub(super) fn backends_of<'f>(flows: impl IntoIterator<Item = &'f Flow>) -> Vec<
     flows.into_iter().filter_map(|flow| flow.route.backend().cloned()).collect()
 }
 
+/// One line of evidence for each failed flow.
+pub(super) fn flow_lines(flows: &[(ObservationId, &Flow)]) -> Vec<String> {
+    let line = |(_, flow): &(ObservationId, &Flow)| {
+        let (step, failure) = flow.failure()?;
+        Some(format!("{}: {} failed, {failure}", flow.route, step.as_str()))
+    };
+    flows.iter().filter_map(line).collect()
+}
+
+/// The token server of its own whose answer ended a flow, if one did: no node is at fault then.
+pub(super) fn token_server(flow: &Flow) -> Option<&str> {
+    match (flow.failure()?.0, &flow.issuer) {
+        (Step::Token, Some(Issuer::Server(authority))) => Some(authority),
+        _ => None,
+    }
+}
+
+/// `The load balancer` where no backend is named, else the backends.
+pub(super) fn subject(backends: &[BackendName]) -> String {
+    if backends.is_empty() { "The load balancer".to_owned() } else { list(backends) }
+}
+
+/// The form of a verb for so many subjects; the load balancer, where there is no backend, is one.
+pub(super) fn verb<'w>(count: usize, one: &'w str, several: &'w str) -> &'w str {
+    if count > 1 { several } else { one }
+}
+
 /// `a`, `a and b`, `a, b and c`.
 pub(super) fn list<T: ToString>(items: &[T]) -> String {
     let words: Vec<String> = items.iter().map(ToString::to_string).collect();
@@ -216,10 +261,6 @@ pub(super) fn list<T: ToString>(items: &[T]) -> String {
     }
 }
 
-/// The verb of one or of several.
-pub(super) fn verb<'w>(number: usize, one: &'w str, several: &'w str) -> &'w str {
-    if number == 1 { one } else { several }
-}
 
 /// The version of a backend, in words.
 pub(super) fn version_text(facts: &BackendFacts) -> String {
@@ -265,7 +306,3 @@ pub(super) fn describe(cell: &Cell) -> Option<String> {
     Some(format!("{} → {}: {}{said}; {time}", cell.issuer, cell.verifier, refusal.answer.status))
 }
 
-/// The form of a verb, or of a noun, that agrees with so many.
-pub(super) fn verb(count: usize, one: &'static str, many: &'static str) -> &'static str {
-    if count == 1 { one } else { many }
-}

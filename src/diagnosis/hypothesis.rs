@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::facts::{Facts, ObservationId};
-use crate::model::{BackendName, Confidence, FindingName};
+use crate::model::{BackendName, Confidence, FindingName, Flow};
 
 /// A rule: looks at the facts of a round and names what would explain them. It sees no other
 /// rule's result.
@@ -119,6 +119,16 @@ impl Hypothesis {
         self
     }
 
+    /// Claims failed flows: those of backends show the cause itself, that through the load balancer
+    /// fits it.
+    pub(super) fn flows(self, flows: &[(ObservationId, &Flow)]) -> Self {
+        let (at_backends, through): (Vec<_>, Vec<_>) =
+            flows.iter().partition(|(_, flow)| flow.route.backend().is_some());
+        let at_backends: Vec<_> = at_backends.into_iter().map(|(id, _)| id).collect();
+        let through: Vec<_> = through.into_iter().map(|(id, _)| id).collect();
+        self.explains(at_backends).fits(through)
+    }
+
     /// Makes it worth saying whatever else explains its observations.
     pub(super) fn alone(mut self) -> Self {
         self.stands_alone = true;
@@ -126,7 +136,6 @@ impl Hypothesis {
     }
 
     /// Notes that this evidence is missing: it is only told in the trace.
-    #[cfg_attr(not(test), expect(dead_code, reason = "rules use it as they come to need it"))]
     pub(super) fn lacking(mut self, what: &str) -> Self {
         self.lacks.push(what.to_owned());
         self

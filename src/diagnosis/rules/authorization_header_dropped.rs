@@ -1,0 +1,164 @@
+//! The `Authorization` header that does not arrive. A token that is none, shown on every route,
+//! tells it apart from everything else; without that check good tokens that look unseen do.
+
+use super::credential_refused::{Refusals, lines, refuses};
+use crate::diagnosis::facts::{Facts, ObservationId, list, verb};
+use crate::diagnosis::hypothesis::Hypothesis;
+use crate::diagnosis::observe::header_is_dropped;
+use crate::model::{
+    Answer, AuthScheme, BackendName, Check, Family, FindingName, HeaderFate, Observation,
+    ObservationKind, Reason, Route, Step,
+};
+
+const NAME: FindingName = FindingName::AuthorizationHeaderDropped;
+
+pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
+    let all = [shown(facts), password_lost(facts), tokens_unseen(facts)];
+    all.into_iter().flatten().collect()
+}
+
+/// The check shows on which routes the header is dropped.
+fn shown(facts: &Facts<'_>) -> Option<Hypothesis> {
+    let routes = facts.round.flows.iter().map(|flow| &flow.route);
+    let dropped: Vec<&Route> =
+        routes.filter(|route| header_is_dropped(facts.round, route)).collect();
+    if dropped.is_empty() {
+        return None;
+    }
+    let backends: Vec<BackendName> =
+        dropped.iter().filter_map(|route| route.backend().cloned()).collect();
+    let whose = if backends.is_empty() {
+        "The load balancer".to_owned()
+    } else {
+        format!("A proxy before {}", list(&backends))
+    };
+    let arrived = fates(facts, HeaderFate::Arrived);
+    let seen = (!arrived.is_empty()).then(|| format!("{}: it is seen", list(&arrived)));
+    let words = format!(
+        "{}: a token that is none is answered as a request without one, twice",
+        list(&dropped)
+    );
+    let claims = follows_from_drop(facts, &dropped);
+    // Where no backend drops it, the balancer does; else it only leads to one that does.
+    let by_balancer = backends.is_empty();
+    let (through, direct): (Vec<_>, Vec<_>) = claims
+        .into_iter()
+        .partition(|id| !by_balancer && facts.observation(*id).place.involves_balancer());
+    let summary = format!("{whose} drops the Authorization header.");
+    let h = Hypothesis::new(NAME, backends, summary).evidence([words]).evidence(seen);
+    Some(h.explains(direct).fits(through))
+}
+
+fn fates<'a>(facts: &Facts<'a>, wanted: HeaderFate) -> Vec<&'a Route> {
+    let found = facts.round.checks.authorization_header.measured().into_iter().flatten();
+    let wanted = found.filter(|fate| fate.value.measured() == Some(&wanted));
+    wanted.map(|fate| &fate.route).collect()
+}
+
+/// What fails on these routes as it does where a password or a token does not arrive.
+fn follows_from_drop(facts: &Facts<'_>, dropped: &[&Route]) -> Vec<ObservationId> {
+    let follows = |seen: &Observation| {
+        let here = dropped.contains(&seen.place.answering());
+        here && match seen.kind {
+            ObservationKind::CheckRefused => seen.check == Some(Check::AuthorizationHeader),
+            ObservationKind::PairRefused => answer_unseen(facts, seen),
+            ObservationKind::FlowFailed
+            | ObservationKind::SampleFailed
+            | ObservationKind::ClientFailed => match seen.step {
+                Some(Step::Token) => refuses(seen.reason()),
+                _ => answer_unseen(facts, seen),
+            },
+            ObservationKind::SampleRefused | ObservationKind::ClientRefused => {
+                answer_unseen(facts, seen)
+            }
+            _ => false,
+        }
+    };
+    facts.observed(follows).map(|(id, _)| id).collect()
+}
+
+/// A good token is answered with the challenge of a first contact: the header did not arrive.
+pub(super) fn looks_unseen(answer: &Answer, family: Family) -> bool {
+    let Some(challenge) = &answer.challenge else { return false };
+    let first_contact = challenge.scheme == AuthScheme::Bearer && challenge.error.is_none();
+    first_contact && family != Family::Unknown
+}
+
+fn answer_unseen(facts: &Facts<'_>, seen: &Observation) -> bool {
+    seen.answer.as_ref().is_some_and(|answer| looks_unseen(answer, facts.common_family()))
+}
+
+/// How many requests of this kind passed through the balancer: a header that is dropped is
+/// dropped from all of them.
+fn passed(facts: &Facts<'_>, step: Step) -> u32 {
+    let Some(run) = facts.sampling() else { return 0 };
+    match step {
+        Step::Token => run.keys.iter().map(|count| count.tokens).sum(),
+        _ => run.pairs.trials.saturating_sub(run.pairs.events),
+    }
+}
+
+/// The credential is good at every backend, and not through the balancer: it does not arrive.
+fn password_lost(facts: &Facts<'_>) -> Option<Hypothesis> {
+    let refusals = Refusals::of(facts);
+    if !refusals.are_at_the_balancer() {
+        return None;
+    }
+    let sampled = facts.through_balancer(|seen| {
+        seen.step == Some(Step::Token)
+            && seen.kind != ObservationKind::FlowFailed
+            && refuses(seen.reason())
+    });
+    let summary = "Through the load balancer the credential does not arrive at the token endpoint.";
+    let h = Hypothesis::new(NAME, Vec::new(), summary.to_owned())
+        .suspected(&[FindingName::AnonymousDowngrade, FindingName::UnknownBackend])
+        .evidence(lines(&refusals.flows))
+        .evidence(["every backend accepts the same credential directly".to_owned()])
+        .flows(&refusals.flows)
+        .fits(sampled);
+    Some(if passed(facts, Step::Token) > 0 {
+        h.lacking("other requests through the load balancer get a token with the same credential")
+    } else {
+        h
+    })
+}
+
+/// Good tokens through the balancer look unseen.
+fn tokens_unseen(facts: &Facts<'_>) -> Option<Hypothesis> {
+    let family = facts.common_family();
+    // distribution 3 answers a bad signature of a known key in the same way
+    // (captures/distribution-3.1.1/21-right-kid-wrong-signature.http): what arrives is not dropped.
+    let arrives = fates(facts, HeaderFate::Arrived).contains(&&Route::Balancer);
+    if arrives && family == Family::Distribution3 {
+        return None;
+    }
+    let at_balancer = |seen: &Observation| *seen.place.answering() == Route::Balancer;
+    let unseen = |seen: &Observation| {
+        at_balancer(seen)
+            && seen.reason() == Reason::Unauthorized
+            && seen.step >= Some(Step::Access)
+            && answer_unseen(facts, seen)
+    };
+    let ids = facts.through_balancer(unseen);
+    let count = |kind| ids.iter().filter(|id| facts.observation(**id).kind == kind).count();
+    let (pairs, flows) = (count(ObservationKind::PairRefused), count(ObservationKind::FlowFailed));
+    if pairs + flows == 0 {
+        return None;
+    }
+    let line = format!(
+        "{pairs} good {} and {flows} {} through the load balancer got the challenge of a first \
+         contact, without any sign of the token",
+        verb(pairs.max(1), "token", "tokens"),
+        verb(flows.max(1), "flow", "flows"),
+    );
+    let always = passed(facts, Step::Access) == 0;
+    let proved = family != Family::Distribution3 && always;
+    let others: &[FindingName] = if family == Family::Distribution3 {
+        &[FindingName::TokenKeyMismatch]
+    } else {
+        &[FindingName::UnknownBackend]
+    };
+    let summary = "The load balancer drops the Authorization header.".to_owned();
+    let h = Hypothesis::new(NAME, Vec::new(), summary).proved_if(proved, others);
+    Some(h.evidence([line]).fits(ids))
+}

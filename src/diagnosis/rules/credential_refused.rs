@@ -1,0 +1,125 @@
+//! The prober's own credential, which every route refuses: wrong, expired, disabled or deleted, or
+//! a token of a key that is gone.
+
+use crate::diagnosis::facts::{Facts, ObservationId};
+use crate::diagnosis::hypothesis::{Hits, Hypothesis};
+use crate::model::{Account, Family, FindingName, Flow, Reason, Route, Step};
+
+/// Harbor sleeps this long after a wrong secret; a database that is down answers at once
+/// (captures/harbor-2.15.2/04-token-robot.http and 70-database-down.http).
+const WRONG_SECRET_SECONDS: f64 = 1.4;
+
+pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
+    let refusals = Refusals::of(facts);
+    // Whoever cannot look up accounts refuses everybody.
+    let database = is_harbor(facts) && !facts.calls_unhealthy("database").is_empty();
+    if !refusals.are_everywhere() || database {
+        return Vec::new();
+    }
+    vec![everywhere(facts, &refusals)]
+}
+
+pub(super) fn is_harbor(facts: &Facts<'_>) -> bool {
+    facts.common_family() == Family::Harbor2
+}
+
+/// Flows that the token endpoint refused, among those that came so far.
+pub(super) struct Refusals<'a> {
+    pub(super) flows: Vec<(ObservationId, &'a Flow)>,
+    asked: usize,
+    asked_backends: usize,
+}
+
+impl<'a> Refusals<'a> {
+    pub(super) fn of(facts: &Facts<'a>) -> Self {
+        let flows = facts.flows_that(|_, step, reason| step == Step::Token && refuses(reason));
+        let asked = || facts.round.flows.iter().filter(|flow| flow.step(Step::Token).is_some());
+        let asked_backends = asked().filter(|flow| flow.route.backend().is_some()).count();
+        Self { flows, asked: asked().count(), asked_backends }
+    }
+
+    fn at_backends(&self) -> usize {
+        self.flows.iter().filter(|(_, flow)| flow.route.backend().is_some()).count()
+    }
+
+    /// Whether every backend that was asked refuses the credential, or all that was asked was the
+    /// load balancer.
+    pub(super) fn are_everywhere(&self) -> bool {
+        !self.flows.is_empty() && self.at_backends() == self.asked_backends
+    }
+
+    /// Whether some backends refuse it and others do not.
+    pub(super) fn are_at_some(&self) -> bool {
+        self.at_backends() > 0 && self.at_backends() < self.asked_backends
+    }
+
+    /// Whether only the way through the load balancer refuses it.
+    pub(super) fn are_at_the_balancer(&self) -> bool {
+        let balancer = |(_, flow): &(ObservationId, &Flow)| flow.route == Route::Balancer;
+        self.flows.iter().all(balancer) && !self.flows.is_empty() && self.asked_backends > 0
+    }
+}
+
+/// Whether the token endpoint says that it does not take the credential.
+pub(super) fn refuses(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::Unauthorized | Reason::Forbidden | Reason::AnonymousToken | Reason::WrongSubject
+    )
+}
+
+/// How long the token endpoint took.
+fn wait(flow: &Flow) -> f64 {
+    flow.step(Step::Token).map_or(0.0, |report| report.timeline.total().as_secs_f64())
+}
+
+/// Whether core compared the secret and found it wrong. It locks for that time after a wrong
+/// password, so that only the first of several tries waits.
+pub(super) fn compared(flow: &Flow) -> bool {
+    wait(flow) >= WRONG_SECRET_SECONDS
+}
+
+/// One line of evidence for each refusal.
+pub(super) fn lines(flows: &[(ObservationId, &Flow)]) -> Vec<String> {
+    let line = |(_, flow): &(ObservationId, &Flow)| {
+        let (_, failure) = flow.failure()?;
+        Some(format!("{}: token endpoint, {failure}, after {:.2} s", flow.route, wait(flow)))
+    };
+    flows.iter().filter_map(line).collect()
+}
+
+fn everywhere(facts: &Facts<'_>, refusals: &Refusals<'_>) -> Hypothesis {
+    let compared = refusals.flows.iter().any(|(_, flow)| compared(flow));
+    let jwt = facts.round.account == Account::JwtRobot;
+    let (name, summary, others): (_, _, &[FindingName]) = if jwt {
+        (
+            FindingName::RobotTokenOfOldKey,
+            "The robot's secret is a token of a key that the nodes no longer have.",
+            &[FindingName::CredentialRefused],
+        )
+    } else if compared || !is_harbor(facts) {
+        (
+            FindingName::CredentialRefused,
+            "The credential is refused on every route: wrong, expired, disabled or deleted.",
+            &[],
+        )
+    } else {
+        // At once and everywhere: core did not even compare the secret.
+        (
+            FindingName::CredentialRefused,
+            "The token endpoint refuses the credential everywhere, and at once.",
+            &[FindingName::DatabaseUnavailable, FindingName::LoginLocked],
+        )
+    };
+    // Where a database may be the cause, everybody's credential may be refused.
+    let own = refusals.flows.len() == refusals.asked
+        && !others.contains(&FindingName::DatabaseUnavailable);
+    let told =
+        jwt.then(|| "the robot's secret is itself a token, as Harbor 2.1 made them".to_owned());
+    Hypothesis::new(name, Vec::new(), summary.to_owned())
+        .proved_if(others.is_empty(), others)
+        .hits(if own { Hits::Prober } else { Hits::Requests })
+        .evidence(lines(&refusals.flows))
+        .evidence(told)
+        .explains(refusals.flows.iter().map(|(id, _)| *id))
+}

@@ -1,0 +1,162 @@
+//! A load balancer that misjudges its nodes: too strict, it finds none though all are well; blind,
+//! it keeps one that has failed for a while.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::server_errors::is_token_without_key;
+use crate::diagnosis::facts::{Facts, list, verb};
+use crate::diagnosis::hypothesis::{Hits, Hypothesis};
+use crate::model::{
+    Answer, BackendName, FindingName, Flow, Observation, ObservationKind, Reason, Route, Step,
+};
+
+const NAME: FindingName = FindingName::LbHealthCheckWrong;
+
+/// Every health check has taken a node out by then: three failures, ten seconds apart, twice over.
+const PATIENCE: TimeDelta = TimeDelta::seconds(60);
+
+/// So many losses beyond chance are no longer those of a node that is being taken out.
+const LOST: u32 = 2;
+
+pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
+    too_strict(facts).into_iter().chain(blind(facts)).collect()
+}
+
+/// The balancer says that it has no node, and every node passes its own flow.
+fn too_strict(facts: &Facts<'_>) -> Option<Hypothesis> {
+    let mut backends = facts.round.flows.iter().filter(|flow| flow.route.backend().is_some());
+    let count = backends.clone().count();
+    if count == 0 || !backends.all(Flow::succeeded) {
+        return None;
+    }
+    let lb = facts.flows_that(|flow, step, reason| {
+        flow.route == Route::Balancer && step == Step::Challenge && reason == Reason::Unavailable
+    });
+    let (id, flow) = lb.first()?;
+    let answer = flow.answer(Step::Challenge).filter(|answer| is_balancers(answer))?;
+    let who = answer.server.as_ref().map_or_else(String::new, |name| format!(" ({name:?})"));
+    let sampled = facts.through_balancer(|seen| {
+        seen.step == Some(Step::Challenge) && seen.reason() == Reason::Unavailable
+    });
+    let summary = "The load balancer finds no node that it would use, while every node passes the \
+                   whole token flow: its health check expects the wrong answer.";
+    let words = [
+        format!("the load balancer itself{who} answers 503 to GET /v2/"),
+        format!("{count} of {count} backends pass their flow"),
+    ];
+    let h = Hypothesis::new(NAME, Vec::new(), summary.to_owned());
+    let h = h.suspected(&[FindingName::ServerErrors]).evidence(words);
+    Some(h.explains([*id]).fits(sampled))
+}
+
+/// Whether a 503 was written in front of the nodes: neither core nor distribution answered.
+fn is_balancers(answer: &Answer) -> bool {
+    !answer.request_id && !answer.api_version && answer.error_code.is_none()
+}
+
+/// A backend that fails, since when, and by which finding of earlier rounds.
+struct Lasting {
+    backend: BackendName,
+    since: DateTime<Utc>,
+    name: FindingName,
+}
+
+/// A backend has failed for longer than any health check needs, and users are still led there.
+fn blind(facts: &Facts<'_>) -> Option<Hypothesis> {
+    let lasting: Vec<Lasting> = facts
+        .failed_flows()
+        .into_iter()
+        .filter_map(|(_, flow)| lasting(facts, flow))
+        .filter(|one| facts.round.started - one.since >= PATIENCE)
+        .collect();
+    let since = lasting.iter().map(|one| one.since).max()?;
+    let lost = lost(facts);
+    if facts.lb_fails() || !users_are_failed(facts) {
+        return None;
+    }
+    let backends: Vec<BackendName> = lasting.iter().map(|one| one.backend.clone()).collect();
+    let led: Vec<BackendName> =
+        backends.iter().filter(|name| is_led_to(facts, name)).cloned().collect();
+    if led.is_empty() && lost < LOST {
+        return None;
+    }
+    let told = lasting.iter().map(|one| {
+        let since = one.since.format("%H:%M:%S UTC");
+        format!("{} has been failing since {since} ({})", one.backend, one.name)
+    });
+    let sampled =
+        (lost > 0).then(|| format!("{lost} requests through the load balancer were lost"));
+    let named = (!led.is_empty())
+        .then(|| format!("the load balancer still led the prober to {}", list(&led)));
+    let summary = format!(
+        "The load balancer still sends users to {}, which {} failed for {} s: its health check \
+         does not see it.",
+        list(&backends),
+        verb(backends.len(), "has", "have"),
+        (facts.round.started - since).num_seconds()
+    );
+    let effect = "The load balancer keeps sending users to a node that fails them; how many, the \
+                  finding about that node says.";
+    Some(
+        Hypothesis::new(NAME, Vec::new(), summary)
+            .hits(Hits::Background(effect))
+            .evidence(told)
+            .evidence(sampled)
+            .evidence(named)
+            .alone(),
+    )
+}
+
+/// Since when a backend fails as it does in this round. A node that began to fail later has no
+/// share in the time of another.
+fn lasting(facts: &Facts<'_>, flow: &Flow) -> Option<Lasting> {
+    let backend = flow.route.backend()?.clone();
+    let here = [backend.clone()];
+    let since = |name: &FindingName| Some((facts.earlier.since(*name, &here)?, *name));
+    let (since, name) = names(flow).iter().filter_map(since).min()?;
+    Some(Lasting { backend, since, name })
+}
+
+/// The findings by which a backend may be lost that fails in this way.
+fn names(flow: &Flow) -> &'static [FindingName] {
+    let Some((step, failure)) = flow.failure() else { return &[] };
+    match failure.reason {
+        Reason::Timeout => &[FindingName::BackendUnreachable, FindingName::TokenEndpointSlow],
+        reason if reason.is_network() => &[FindingName::BackendUnreachable],
+        _ if is_token_without_key(flow) => &[FindingName::SigningKeyUnusable],
+        reason if reason.is_server_error() => {
+            &[FindingName::ServerErrors, FindingName::CoreRegistryPasswordMismatch]
+        }
+        Reason::Html => &[FindingName::NotARegistry],
+        Reason::Unauthorized if step >= Step::Access => {
+            &[FindingName::CoreRegistryPasswordMismatch]
+        }
+        _ => &[],
+    }
+}
+
+/// Whether an answer of this backend was recognised among the balancer's in this round.
+fn is_led_to(facts: &Facts<'_>, name: &BackendName) -> bool {
+    let mut shares = facts.shares.iter();
+    shares.any(|share| share.distinct && share.share > 0.0 && share.backend.as_ref() == Some(name))
+}
+
+fn of_samples(seen: &Observation) -> bool {
+    matches!(
+        seen.kind,
+        ObservationKind::SampleFailed
+            | ObservationKind::ClientFailed
+            | ObservationKind::SampleRefused
+            | ObservationKind::ClientRefused
+    )
+}
+
+fn users_are_failed(facts: &Facts<'_>) -> bool {
+    facts.observed(of_samples).next().is_some()
+}
+
+/// Samples that were lost, if more than chance loses.
+fn lost(facts: &Facts<'_>) -> u32 {
+    let lost = facts.observed(|seen| of_samples(seen) && seen.is_loss() && !seen.windowed);
+    lost.map(|(_, seen)| seen.count).sum()
+}

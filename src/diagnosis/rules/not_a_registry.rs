@@ -1,0 +1,87 @@
+//! Something answers a path of the API that is not the registry: at a backend its proxy leads to
+//! another container, through the load balancer a rule sends the path elsewhere.
+
+use super::http_https_mismatch::is_plain_port;
+use super::server_errors::lines;
+use crate::diagnosis::facts::{Facts, ObservationId, backends_of, list, verb};
+use crate::diagnosis::hypothesis::{Hits, Hypothesis};
+use crate::model::{Answer, FindingName, Flow, Observation, Reason, Step};
+
+pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
+    let found = facts.flows_that(|flow, step, reason| {
+        !is_plain_port(flow) && is_foreign(reason, flow.answer(step))
+    });
+    let backends = backends_of(found.iter().map(|(_, flow)| *flow));
+    let at_first =
+        |(_, flow): &(ObservationId, &Flow)| flow.failure().is_some_and(|f| f.0 == Step::Challenge);
+    let hypothesis = if !found.is_empty()
+        && found.len() == facts.round.flows.len()
+        && found.iter().all(at_first)
+    {
+        Some(everywhere(&found))
+    } else if backends.is_empty() {
+        through_balancer(facts, &found)
+    } else {
+        let summary = format!(
+            "{} {} a path of the registry's API with something that is not the registry.",
+            list(&backends),
+            verb(backends.len(), "answers", "answer")
+        );
+        Some(
+            Hypothesis::new(FindingName::NotARegistry, backends, summary)
+                .suspected(&[FindingName::LbMisroutesApiPath, FindingName::ServerErrors])
+                .evidence(lines(&found))
+                .flows(&found),
+        )
+    };
+    hypothesis.into_iter().collect()
+}
+
+/// Whether somebody else than a registry wrote an answer.
+fn is_foreign(reason: Reason, answer: Option<&Answer>) -> bool {
+    match reason {
+        Reason::Html => true,
+        // A path that leads nowhere, or to a login page, while /v2/ itself may be right.
+        Reason::NotFound | Reason::Redirected | Reason::UnexpectedStatus | Reason::NoChallenge => {
+            answer.is_some_and(|answer| {
+                !answer.api_version && !answer.request_id && answer.error_code.is_none()
+            })
+        }
+        Reason::BadTokenResponse => answer.is_some_and(|answer| answer.html),
+        _ => false,
+    }
+}
+
+/// No route leads to a registry: the URL is another one's, or nothing behind it is up.
+fn everywhere(found: &[(ObservationId, &Flow)]) -> Hypothesis {
+    let summary = "No route answers as a registry does: is the URL right?".to_owned();
+    Hypothesis::new(FindingName::NotARegistry, Vec::new(), summary)
+        .suspected(&[FindingName::LbMisroutesApiPath, FindingName::ServerErrors])
+        .hits(Hits::Prober)
+        .evidence(lines(found))
+        .explains(found.iter().map(|(id, _)| *id))
+}
+
+/// No backend answers so. Where it befalls all requests it is a rule of the balancer's; where it
+/// befalls some, one of the nodes behind it may be none that is known.
+fn through_balancer(facts: &Facts<'_>, found: &[(ObservationId, &Flow)]) -> Option<Hypothesis> {
+    let foreign = |seen: &Observation| is_foreign(seen.reason(), seen.answer.as_ref());
+    let seen = facts.through_balancer(foreign);
+    if seen.is_empty() {
+        return None;
+    }
+    let line = |id: &ObservationId| {
+        let seen = facts.observation(*id);
+        let step = seen.step.map_or("", Step::as_str);
+        format!("{} of {} {step} requests: {}", seen.count, seen.of, seen.failure)
+    };
+    let evidence = if found.is_empty() { seen.iter().map(line).collect() } else { lines(found) };
+    let summary = "The load balancer answers a path of the registry's API with something that is \
+                   not the registry.";
+    Some(
+        Hypothesis::new(FindingName::LbMisroutesApiPath, Vec::new(), summary.to_owned())
+            .proved_if(!found.is_empty(), &[FindingName::UnknownBackend])
+            .evidence(evidence)
+            .fits(seen),
+    )
+}

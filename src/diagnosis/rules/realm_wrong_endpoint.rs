@@ -1,0 +1,214 @@
+//! Challenges that send clients to a token endpoint that is not the registry's, on every path or
+//! for repositories only.
+
+use crate::diagnosis::facts::{Facts, ObservationId, backends_of, list, verb};
+use crate::diagnosis::hypothesis::{Hits, Hypothesis};
+use crate::diagnosis::observe::is_current;
+use crate::model::{
+    BackendName, Challenge, Check, FindingName, Flow, Named, Observation, ObservationKind, OfRoute,
+    Outcome, Reason, RedirectTarget, Round, Route, Setting, UrlSaid,
+};
+
+const NAME: FindingName = FindingName::RealmWrongEndpoint;
+
+pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
+    let (astray, merely_other): (Vec<_>, Vec<_>) =
+        odd_routes(facts.round).into_iter().partition(|odd| !odd.to.allowed);
+    let mut all: Vec<Hypothesis> =
+        [wrong_realm(facts), leads_away(facts, &astray)].into_iter().flatten().collect();
+    if all.is_empty() {
+        all.extend(differs(facts, &merely_other));
+    }
+    let context = context(facts.round);
+    all.into_iter().map(|h| h.evidence(context.iter().cloned())).collect()
+}
+
+fn authority(challenge: &Challenge) -> &str {
+    let realm = challenge.realm.as_deref().unwrap_or_default();
+    let end = realm.find("://").map_or(0, |at| at + 3);
+    let tail = realm.get(end..).unwrap_or_default();
+    let length = tail.find(['/', '?', '#']).unwrap_or(tail.len());
+    realm.get(..end + length).unwrap_or(realm)
+}
+
+/// The challenge of `/v2/` names a token endpoint elsewhere: in flows, or now and then in samples.
+fn wrong_realm(facts: &Facts<'_>) -> Option<Hypothesis> {
+    let wrong = facts.flows_that(|_, _, reason| reason == Reason::RealmNotAllowed);
+    let sampled = facts.through_balancer(|seen: &Observation| {
+        seen.kind == ObservationKind::RealmForeign || seen.reason() == Reason::RealmNotAllowed
+    });
+    if wrong.is_empty() && sampled.is_empty() {
+        return None;
+    }
+    let mut backends = backends_of(wrong.iter().map(|(_, flow)| *flow));
+    let everywhere = wrong.len() == facts.round.flows.len();
+    let summary = if wrong.is_empty() {
+        "Through the load balancer some challenges name another token endpoint than the nodes do."
+            .to_owned()
+    } else if backends.is_empty() {
+        "Through the load balancer the challenge names another token endpoint than the nodes do: \
+         it rewrites Host."
+            .to_owned()
+    } else if everywhere {
+        "Every route sends clients to a token endpoint that is not the registry's.".to_owned()
+    } else {
+        let sends = verb(backends.len(), "sends", "send");
+        format!(
+            "{} {sends} clients to a token endpoint that is not the registry's.",
+            list(&backends)
+        )
+    };
+    if everywhere {
+        backends.clear();
+    }
+    let realm = |flow: &Flow| {
+        let challenge = flow.challenge.measured()?;
+        Some(format!("{}: realm at {}", flow.route, authority(challenge)))
+    };
+    let told = sampled.iter().map(|id| facts.observation(*id));
+    let told = told.filter(|seen| seen.kind == ObservationKind::RealmForeign);
+    let h = Hypothesis::new(NAME, backends, summary)
+        .proved_if(!wrong.is_empty(), &[FindingName::UnknownBackend])
+        .evidence(facts.round.flows.iter().filter_map(realm))
+        .evidence(told.map(|seen| format!("samples: {}", seen.failure.detail)))
+        .fits(sampled);
+    Some(if everywhere { h.explains(wrong.iter().map(|(id, _)| *id)) } else { h.flows(&wrong) })
+}
+
+/// A route whose repositories name something else than its `/v2/`.
+struct Odd<'a> {
+    route: &'a Route,
+    base: &'a Named,
+    to: &'a Named,
+}
+
+impl Odd<'_> {
+    fn evidence(&self) -> String {
+        format!("{}: /v2/ names {}, a repository {}", self.route, words(self.base), words(self.to))
+    }
+}
+
+fn words(named: &Named) -> String {
+    let service = named.service.as_deref().unwrap_or("none");
+    format!("{} for service {service}", named.realm)
+}
+
+fn said(round: &Round) -> &[OfRoute<UrlSaid>] {
+    round.checks.public_url.measured().map_or(&[][..], Vec::as_slice)
+}
+
+/// Routes that are odd by themselves: where the load balancer went to another node for the second
+/// question, that node is, or both its paths say the same.
+fn odd_routes(round: &Round) -> Vec<Odd<'_>> {
+    said(round).iter().filter_map(|at| odd(round, at)).collect()
+}
+
+fn odd<'a>(round: &'a Round, at: &'a OfRoute<UrlSaid>) -> Option<Odd<'a>> {
+    let here = at.value.measured()?;
+    let to = here.other().filter(|_| here.base.allowed && is_current(round, &at.route, here))?;
+    let node_says_so = |other: &OfRoute<UrlSaid>| {
+        let node = other.value.measured().filter(|_| other.route.backend().is_some());
+        node.is_some_and(|node| node.base == *to || node.repository.measured() == Some(to))
+    };
+    let by_itself = at.route.backend().is_some() || !said(round).iter().any(node_says_so);
+    by_itself.then_some(Odd { route: &at.route, base: &here.base, to })
+}
+
+fn backends(odd: &[Odd<'_>]) -> Vec<BackendName> {
+    odd.iter().filter_map(|odd| odd.route.backend().cloned()).collect()
+}
+
+/// Repositories name a token endpoint that nobody may use, and `/v2/` does not.
+fn leads_away(facts: &Facts<'_>, odd: &[Odd<'_>]) -> Option<Hypothesis> {
+    if odd.is_empty() {
+        return None;
+    }
+    let mut named = backends(odd);
+    let everywhere = named.len() == facts.round.backends.len();
+    let summary = if named.is_empty() {
+        "Through the load balancer a repository's challenge names another token endpoint than \
+         /v2/ does: it treats the path in its own way."
+            .to_owned()
+    } else if everywhere {
+        "On every node a repository's challenge names a token endpoint that is not the \
+         registry's, and /v2/ does not."
+            .to_owned()
+    } else {
+        format!(
+            "A repository's challenge at {} names a token endpoint that is not the registry's, \
+             and /v2/ does not.",
+            list(&named)
+        )
+    };
+    if everywhere {
+        named.clear();
+    }
+    let seen = |id: &(ObservationId, &Observation)| id.1.reason() == Reason::RealmNotAllowed;
+    let (through, direct): (Vec<_>, Vec<_>) = facts
+        .of_check(Check::PublicUrl)
+        .filter(seen)
+        .partition(|(_, seen)| seen.place.involves_balancer());
+    Some(
+        Hypothesis::new(NAME, named, summary)
+            .hits(Hits::Some("Pulls by containerd or Kubernetes"))
+            .evidence(odd.iter().map(Odd::evidence))
+            .explains(direct.into_iter().map(|(id, _)| id))
+            .fits(through.into_iter().map(|(id, _)| id)),
+    )
+}
+
+/// Both are allowed and they are not the same, alike on all nodes or through the load balancer
+/// only. A token for the one may be good for the other too, or not.
+fn differs(facts: &Facts<'_>, odd: &[Odd<'_>]) -> Option<Hypothesis> {
+    let named = backends(odd);
+    let asked = |at: &&OfRoute<UrlSaid>| {
+        at.route.backend().is_some()
+            && at.value.measured().is_some_and(|said| said.repository.measured().is_some())
+    };
+    let some_only =
+        !named.is_empty() && named.len() < said(facts.round).iter().filter(asked).count();
+    // Where tokens are refused there is more to see than a name.
+    if odd.is_empty() || some_only || !facts.refused_pairs().is_empty() {
+        return None;
+    }
+    let summary = if named.is_empty() {
+        "Through the load balancer repositories name another token endpoint or service than /v2/."
+    } else {
+        "Every node names another token endpoint or service for repositories than for /v2/."
+    };
+    Some(
+        Hypothesis::new(NAME, Vec::new(), summary.to_owned())
+            .suspected(&[FindingName::IssuerAudienceMismatch])
+            .hits(Hits::Later)
+            .evidence(odd.iter().map(Odd::evidence))
+            .alone(),
+    )
+}
+
+/// What explains a wrong realm and proves none: what the nodes take for their public URL, for
+/// people may know a registry by another name than the prober does, and Harbor from 2.14 on takes
+/// the realm's host from the request; and the scheme that nginx writes where `/v2` lacks its slash,
+/// which is http wherever TLS ends before it.
+fn context(round: &Round) -> Vec<String> {
+    let url = &round.url;
+    let mut lines = vec![format!("expected {url}, or an authority in allowed_realms")];
+    for backend in &round.backends {
+        let told = |setting| backend.settings.get(&setting).map(|told| told.value.as_str());
+        if let Some(other) = told(Setting::ExternalUrl).filter(|other| other != url) {
+            lines.push(format!("{}: external_url is {other}", backend.name));
+        }
+        if url.starts_with("https://") && told(Setting::CsrfCookieSecure) == Some("no") {
+            let name = &backend.name;
+            lines.push(format!("{name}: its CSRF cookie is for http: so is external_url"));
+        }
+    }
+    let slash = |at: &OfRoute<UrlSaid>| {
+        let Outcome::Measured(RedirectTarget { to, public: false }) = &at.value.measured()?.slash
+        else {
+            return None;
+        };
+        Some(format!("{}: /v2 without its slash leads to {to}; expected {url}", at.route))
+    };
+    lines.extend(said(round).iter().filter_map(slash));
+    lines
+}

@@ -1,0 +1,159 @@
+//! Connections are accepted and answers come late, or not in time: at the token endpoint, or
+//! already at the challenge.
+
+use super::backend_unreachable::answers_late;
+use crate::diagnosis::facts::{Facts, ObservationId, backends_of, list, token_server, verb};
+use crate::diagnosis::hypothesis::{Hits, Hypothesis};
+use crate::model::{BackendName, FindingName, Flow, Observation, Reach, Reason, Route, Rung, Step};
+
+/// From here on a token is slow: docker gives up at 15 s, and users complain long before. Harbor's
+/// delay after a wrong secret (1.5 s) is below.
+const SLOW_TOKEN_SECONDS: f64 = 2.0;
+
+/// From here on a rung of the ladder is the slow one.
+const SLOW_RUNG_SECONDS: f64 = 1.0;
+
+pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
+    let hanging = facts.flows_that(|flow, _, _| answers_late(flow));
+    let (at_server, hanging): (Vec<_>, Vec<_>) =
+        hanging.into_iter().partition(|(_, flow)| token_server(flow).is_some());
+    let (early, at_token): (Vec<_>, Vec<_>) = hanging
+        .into_iter()
+        .partition(|(_, flow)| flow.failure().is_some_and(|(step, _)| step != Step::Token));
+    let all = [silent_server(facts, &at_server), silent(facts, &early), slow(facts, &at_token)];
+    all.into_iter().flatten().collect()
+}
+
+fn seconds(flow: &Flow, step: Step) -> f64 {
+    flow.step(step).map_or(0.0, |report| report.timeline.total().as_secs_f64())
+}
+
+/// The nodes answer, and the token server to which they send clients does not in time.
+fn silent_server(facts: &Facts<'_>, late: &[(ObservationId, &Flow)]) -> Option<Hypothesis> {
+    let server = token_server(late.first()?.1)?;
+    let summary = format!(
+        "The token server {server} accepts connections and does not answer in time; docker waits \
+         15 s."
+    );
+    let flows: Vec<&Flow> = late.iter().map(|(_, flow)| *flow).collect();
+    let h = Hypothesis::new(FindingName::TokenEndpointSlow, Vec::new(), summary);
+    Some(h.evidence(lines(facts, &flows)).explains(late.iter().map(|(id, _)| *id)))
+}
+
+/// No answer in time where none needs the account: core waits for Redis, or the host is too busy.
+fn silent(facts: &Facts<'_>, late: &[(ObservationId, &Flow)]) -> Option<Hypothesis> {
+    if late.is_empty() {
+        return None;
+    }
+    let backends = backends_of(late.iter().map(|(_, flow)| *flow));
+    let (whose, several) = whose(&backends);
+    let summary = format!(
+        "{whose} {} connections and {} not answer in time; docker waits 15 s.",
+        verb(several, "accepts", "accept"),
+        verb(several, "does", "do"),
+    );
+    let flows: Vec<&Flow> = late.iter().map(|(_, flow)| *flow).collect();
+    let others = [FindingName::RedisUnavailable, FindingName::BackendUnreachable];
+    Some(
+        Hypothesis::new(FindingName::TokenEndpointSlow, backends, summary)
+            .suspected(&others)
+            .evidence(lines(facts, &flows))
+            .flows(late)
+            .fits(lost(facts, late)),
+    )
+}
+
+fn whose(backends: &[BackendName]) -> (String, usize) {
+    let whose = if backends.is_empty() { "The load balancer".to_owned() } else { list(backends) };
+    (whose, backends.len())
+}
+
+/// What samples lose where the balancer's own flow waits in vain as well.
+fn lost(facts: &Facts<'_>, late: &[(ObservationId, &Flow)]) -> Vec<ObservationId> {
+    let own = late.iter().any(|(_, flow)| flow.route == Route::Balancer);
+    facts.through_balancer(|seen: &Observation| own && seen.reason() == Reason::Timeout)
+}
+
+/// Tokens that come late, or never after a challenge that came.
+fn slow(facts: &Facts<'_>, hanging: &[(ObservationId, &Flow)]) -> Option<Hypothesis> {
+    let late = |flow: &&Flow| {
+        let hangs = hanging.iter().any(|(_, other)| other.route == flow.route);
+        let counted = !answers_late(flow) && seconds(flow, Step::Token) > SLOW_TOKEN_SECONDS;
+        hangs || counted
+    };
+    let slow: Vec<&Flow> = facts.round.flows.iter().filter(late).collect();
+    if slow.is_empty() {
+        return None;
+    }
+    let backends = backends_of(slow.iter().copied());
+    let at = if backends.is_empty() { "the load balancer".to_owned() } else { list(&backends) };
+    let part = slow_part(facts, &slow);
+    let summary = format!(
+        "The token endpoint takes seconds at {at}; docker waits 15 s.{}",
+        part.map_or("", part_words)
+    );
+    let others: &[FindingName] = match part {
+        Some(Reach::Challenge) => &[FindingName::RedisUnavailable],
+        Some(Reach::Signing) => &[],
+        Some(Reach::Database | Reach::Credential) | None => &[FindingName::DatabaseUnavailable],
+    };
+    let mut h = Hypothesis::new(FindingName::TokenEndpointSlow, backends, summary)
+        .evidence(lines(facts, &slow))
+        .flows(hanging)
+        .fits(lost(facts, hanging));
+    h.alternatives.extend_from_slice(others);
+    // A token that comes late still comes.
+    if slow.len() > hanging.len() {
+        h = h.alone();
+    }
+    Some(if hanging.is_empty() { h.hits(Hits::Later) } else { h })
+}
+
+fn lines(facts: &Facts<'_>, flows: &[&Flow]) -> Vec<String> {
+    let line = |flow: &&Flow| {
+        let rungs = rungs(facts, &flow.route);
+        let failed = flow.failure().map_or_else(String::new, |(_, why)| format!("; {why}"));
+        if rungs.is_empty() {
+            let (challenge, token) = (seconds(flow, Step::Challenge), seconds(flow, Step::Token));
+            let asked = flow.step(Step::Token).is_some();
+            let token = if asked { format!(", token {token:.2} s") } else { String::new() };
+            return format!("{}: challenge {challenge:.2} s{token}{failed}", flow.route);
+        }
+        let words: Vec<String> = rungs
+            .iter()
+            .map(|rung| format!("{} {:.2} s", rung.reach.as_str(), rung.seconds))
+            .collect();
+        format!("{}: {}{failed}", flow.route, words.join(", "))
+    };
+    flows.iter().map(line).collect()
+}
+
+/// The ladder of latencies of a route; empty where none was climbed.
+fn rungs<'a>(facts: &Facts<'a>, route: &Route) -> &'a [Rung] {
+    let mut ladders = facts.round.checks.latency.measured().into_iter().flatten();
+    let ladder = ladders.find(|ladder| ladder.route == *route);
+    ladder.and_then(|ladder| ladder.value.measured()).map_or(&[], Vec::as_slice)
+}
+
+/// The first rung that is slow, if it is the same at all backends that are.
+fn slow_part(facts: &Facts<'_>, slow: &[&Flow]) -> Option<Reach> {
+    let first = |route: &Route| {
+        rungs(facts, route).iter().find(|rung| rung.seconds >= SLOW_RUNG_SECONDS).map(|r| r.reach)
+    };
+    let at_backends = slow.iter().filter(|flow| flow.route.backend().is_some());
+    let mut parts = at_backends.map(|flow| first(&flow.route));
+    let part = parts.next()??;
+    parts.all(|other| other == Some(part)).then_some(part)
+}
+
+/// What the first slow rung means.
+fn part_words(part: Reach) -> &'static str {
+    match part {
+        Reach::Challenge => " Already the challenge is slow: core waits, for Redis or for CPU.",
+        Reach::Signing => {
+            " So is a token that asks no database: the way to the endpoint, or core's CPU."
+        }
+        Reach::Database => " The first slow part is the database.",
+        Reach::Credential => " The first slow part is the account: its look-up, or its secret.",
+    }
+}
