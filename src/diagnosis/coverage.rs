@@ -3,12 +3,9 @@
 
 use super::facts::list;
 use crate::model::{
-    CellResult, Check, CheckRun, Failure, Flow, Outcome, Reason, Round, Route, Skipped, Step,
+    AccessScheme, CellResult, Check, CheckRun, Failure, Flow, Outcome, Reason, Round, Route, Skipped, Step,
     Unmeasured,
 };
-
-/// A sampling that took less than this share of what it would take says too little.
-const ENOUGH: f64 = 0.5;
 
 /// Everything that was not measured.
 pub(super) fn unmeasured(round: &Round) -> Vec<Unmeasured> {
@@ -52,8 +49,8 @@ fn flow(flow: &Flow) -> Option<Unmeasured> {
 
 /// Pairs that nobody tried although there was a token and a verifier.
 fn matrix(round: &Round) -> Option<Unmeasured> {
-    if !is_token_flow(round) {
-        return None;
+    if let Some(why) = without_tokens(round) {
+        return Some(why);
     }
     let cells = &round.matrix.cells;
     let tried = cells.iter().filter(|cell| cell.accepted().is_some()).count();
@@ -95,19 +92,32 @@ fn matrix(round: &Round) -> Option<Unmeasured> {
     Some(entry("tokens", None, why))
 }
 
-/// Whether any route asks for a token at all. One that asks for nothing, or for Basic, on every
-/// route has no pairs.
-fn is_token_flow(round: &Round) -> bool {
-    round.flows.iter().any(|flow| flow.challenge.measured().is_some())
-        || round.flows.iter().all(|flow| flow.failure().is_some())
+/// A registry that asks for nothing, or for Basic, on every route has no tokens to compare.
+fn without_tokens(round: &Round) -> Option<Unmeasured> {
+    let asked = |step| round.flows.iter().any(|flow| flow.step(step).is_some());
+    match round.flows.first()?.scheme {
+        AccessScheme::Token => None,
+        AccessScheme::Open => {
+            let why = "not applicable: every route answers without asking for credentials";
+            Some(Unmeasured { essential: false, ..entry("tokens", None, why.to_owned()) })
+        }
+        AccessScheme::Basic if asked(Step::Access) => {
+            let why = "not applicable: every route asks for Basic authentication, so there are no \
+                       tokens to compare";
+            Some(Unmeasured { essential: false, ..entry("tokens", None, why.to_owned()) })
+        }
+        AccessScheme::Basic => {
+            let why = "every route asks for Basic authentication and no credentials were given: \
+                       add --username, or credentials in the configuration";
+            Some(entry("access", None, why.to_owned()))
+        }
+    }
 }
 
 fn samples(round: &Round) -> Option<Unmeasured> {
     match &round.balancer {
         Outcome::Measured(run) => {
-            let flows = run.pairs.trials + run.client_flows.trials;
-            let enough = run.pairs.trials > 0 || run.lost() > 0;
-            if enough && f64::from(flows + run.lost()) >= ENOUGH {
+            if run.pairs.trials > 0 || run.lost() > 0 || is_sampled_without_tokens(round) {
                 return None;
             }
             let why = "the time of this check ran out before a flow through the load balancer \
@@ -126,6 +136,11 @@ fn samples(round: &Round) -> Option<Unmeasured> {
             Some(entry("samples", Some(&Route::Balancer), why))
         }
     }
+}
+
+fn is_sampled_without_tokens(round: &Round) -> bool {
+    let plain = round.flows.first().is_some_and(|flow| flow.scheme != AccessScheme::Token);
+    plain && round.balancer.measured().is_some_and(|run| run.requests() > 0)
 }
 
 /// A check that never fits into a round. One that the configuration does not ask for, or that this

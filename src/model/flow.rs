@@ -17,6 +17,19 @@ pub struct StepReport {
     pub timeline: Timeline,
 }
 
+/// How a registry lets clients in, as all its routes say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AccessScheme {
+    /// By a token that a challenge leads to.
+    #[default]
+    Token,
+    /// By name and password with each request.
+    Basic,
+    /// Whoever asks.
+    Open,
+}
+
 /// How a flow ended.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -37,6 +50,8 @@ pub enum FlowResult {
 pub struct Flow {
     /// The route it took.
     pub route: Route,
+    /// How the registry lets clients in; [`AccessScheme::Token`] where the routes do not agree.
+    pub scheme: AccessScheme,
     /// Every step that ran, in order.
     pub steps: Vec<StepReport>,
     /// The Bearer challenge of the first step.

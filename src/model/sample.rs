@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::{
-    Account, Answer, Assessment, AuthScheme, BackendFacts, BackendName, BalancerRun, Cell,
+    AccessScheme, Account, Answer, Assessment, AuthScheme, BackendFacts, BackendName, BalancerRun, Cell,
     CellResult, Certificate, Challenge, ClockInterval, ClockReading, ClockSource, Confidence,
     Failure, Family, Finding, FindingName, Flow, FlowResult, Issuer, Judged, KeyCount, KeyId,
     Leeway, Matrix, Outcome, Phase, ProgramFacts, Ratio, Reason, Refusal, RegistryName,
@@ -79,6 +79,7 @@ fn flow(route: Route) -> Flow {
         timeline: timeline(2),
     };
     Flow {
+        scheme: AccessScheme::Token,
         issuer: Some(Issuer::Route(route.clone())),
         route,
         steps: vec![step(Step::Challenge, 401), step(Step::Token, 200), step(Step::Access, 200)],

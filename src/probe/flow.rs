@@ -15,7 +15,7 @@ use super::path::Path;
 use super::token;
 use crate::config::Authority;
 use crate::model::{
-    Answer, AuthScheme, Challenge, Failure, Family, Flow, FlowResult, Outcome, Reason, Route,
+    AccessScheme, Answer, AuthScheme, Challenge, Failure, Family, Flow, FlowResult, Outcome, Reason, Route,
     Setting, Skipped, Step, StepReport,
 };
 use crate::registry;
@@ -57,6 +57,7 @@ fn broke_off(flow: &Flow) -> bool {
 async fn attempt(asker: &Asker<'_>, route: &Route) -> (Flow, Option<Token>) {
     let mut flow = Flow {
         route: route.clone(),
+        scheme: AccessScheme::Token,
         steps: Vec::with_capacity(4),
         challenge: Outcome::Skipped(Skipped::EarlierStepFailed),
         token: Outcome::Skipped(Skipped::EarlierStepFailed),
@@ -147,7 +148,7 @@ async fn run(asker: &Asker<'_>, route: &Route, flow: &mut Flow) -> Option<Token>
     Some(token)
 }
 
-fn report(step: Step, asked: Asked, failure: Option<&Failure>) -> StepReport {
+pub(super) fn report(step: Step, asked: Asked, failure: Option<&Failure>) -> StepReport {
     let timeline = asked.timeline();
     StepReport { step, answer: asked.answer, failure: failure.cloned(), timeline }
 }

@@ -12,6 +12,7 @@ mod facts;
 mod flow;
 mod matrix;
 mod pace;
+mod plain;
 mod path;
 mod redact;
 mod round;

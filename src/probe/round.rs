@@ -15,11 +15,11 @@ use super::pace::Side;
 use super::redact::Redactor;
 use super::settings::Known;
 use super::suspicion::Held;
-use super::{balancer, check, facts, flow, matrix, suspicion};
+use super::{balancer, check, facts, flow, matrix, plain, suspicion};
 use crate::clock::Clock;
 use crate::config::{self, Backend};
 use crate::model::{
-    Account, Aged, BackendFacts, BackendName, BalancerRun, Borrowed, Census, Checks, Flow, Matrix,
+    AccessScheme, Account, Aged, BackendFacts, BackendName, BalancerRun, Borrowed, Census, Checks, Flow, Matrix,
     Outcome, Round, Route,
 };
 use crate::transport::Wire;
@@ -188,7 +188,11 @@ async fn measure(
     let routes = asker.routes();
     progress(Progress::Flows(routes.len()));
     let flows = routes.iter().map(|route| flow::boxed(flow::flow(asker, route)));
-    let (flows, tokens): (Vec<Flow>, Vec<_>) = join_all(flows).await.into_iter().unzip();
+    let (mut flows, tokens): (Vec<Flow>, Vec<_>) = join_all(flows).await.into_iter().unzip();
+    let scheme = plain::scheme(&flows);
+    if scheme != AccessScheme::Token {
+        flows = plain::flows(asker, scheme).await;
+    }
 
     let clocks = clock::ask(asker, &flows, number == 0);
     // What a node that hangs leaves of the round is little: the checks do not wait for the matrix.
@@ -220,7 +224,13 @@ async fn rest(
     let mut census = suspicion::census(asker, &rows, &matrix).await;
 
     progress(Progress::Ladder(refused.len()));
-    let sampling = balancer::sample(asker, flows);
+    let scheme = flows.first().map_or(AccessScheme::Token, |flow| flow.scheme);
+    let sampling = async {
+        match scheme {
+            AccessScheme::Token => balancer::sample(asker, flows).await,
+            _ => plain::sample(asker, scheme).await,
+        }
+    };
     let ladder = flow::boxed(matrix::ladder(asker, &mut matrix, refused));
     let (balancer, ()) = join(flow::boxed(sampling), ladder).await;
     suspicion::census_of_strangers(asker, &rows, (flows, &balancer), &mut census).await;

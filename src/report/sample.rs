@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::DateTime;
 
 use crate::model::{
-    Account, Answer, Assessment, BackendFacts, BackendName, BalancerRun, BodyLimit, Cell,
+    AccessScheme, Account, Answer, Assessment, BackendFacts, BackendName, BalancerRun, BodyLimit, Cell,
     CellResult, Checked, Checks, ClockInterval, ClockReading, ClockSource, ComponentHealth,
     Confidence, Content, ContentAt, ContentFound, CsrfVerdict, Failure, Family, Finding,
     FindingName, Flow, FlowResult, Issuer, Judged, KeyId, Matrix, Named, OfPair, OfRoute, Outcome,
@@ -54,6 +54,7 @@ fn token(key: &str) -> TokenFacts {
 
 fn flow(route: Route) -> Flow {
     Flow {
+        scheme: AccessScheme::Token,
         issuer: Some(Issuer::Route(route.clone())),
         route,
         steps: vec![step(Step::Challenge, 8), step(Step::Token, 46), step(Step::Access, 12)],
