@@ -90,9 +90,9 @@ fn sampled(facts: &Facts<'_>, felt: &[&Observation]) -> Vec<String> {
         match seen.kind {
             Kind::SampleRefused => Some(format!("{numbers} fresh tokens were refused{when}")),
             Kind::ClientRefused => Some(format!("{numbers} logins failed{when}")),
-            Kind::RealmForeign => Some(format!(
-                "{numbers} challenges sent clients to a wrong token endpoint{when}"
-            )),
+            Kind::RealmForeign => {
+                Some(format!("{numbers} challenges sent clients to a wrong token endpoint{when}"))
+            }
             Kind::SampleFailed | Kind::ClientFailed => {
                 let step = seen.step.map_or("", Step::as_str);
                 Some(format!("{numbers} {step} requests failed ({}){when}", seen.reason()))
@@ -147,12 +147,18 @@ fn checks(felt: &[&Observation]) -> Option<String> {
 /// Nothing of it was met through the balancer: what was looked at there, and what would fail.
 fn unfelt(facts: &Facts<'_>, h: &Hypothesis) -> String {
     let what = match h.hits {
-        Hits::Later => return format!("{} It will fail users after a failover, or soon.", seen(facts)),
+        Hits::Later => {
+            return format!("{} It will fail users after a failover, or soon.", seen(facts));
+        }
         Hits::Some(what) => {
             let fails = format!("{what} that reach {} fail; logins work.", place(h));
             let share: f64 = h.backends.iter().filter_map(|name| facts.share_of(name)).sum();
             return if share > 0.0 {
-                format!("{fails} It gets {} of the requests through the load balancer.", percent(share))
+                let get = super::facts::verb(h.backends.len(), "It gets", "They get");
+                format!(
+                    "{fails} {get} {} of the requests through the load balancer.",
+                    percent(share)
+                )
             } else {
                 fails
             };

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use super::{observe, statistics};
 use crate::model::{
-    BackendFacts, BackendName, BalancerRun, Cell, Check, Earlier, Family, Flow, KeyId,
-    Observation, ObservationKind, OfPair, OfRoute, Outcome, Place, Reason, Refusal, Round, Route, Share, Step,
+    BackendFacts, BackendName, BalancerRun, Cell, Check, Earlier, Family, Flow, KeyId, Observation,
+    ObservationKind, OfPair, OfRoute, Outcome, Place, Reason, Refusal, Round, Route, Share, Step,
 };
 
 /// The number of an observation within its round.

@@ -120,7 +120,8 @@ fn content(backends: &[(&str, bool)]) -> Content {
     };
     let (repository, tag) = ("probe/canary".to_owned(), "v1".to_owned());
     let at = backends.iter().map(at).collect();
-    Content { repository, tag, digest: digest.clone(), config: None, at }
+    let through = Outcome::Measured(());
+    Content { repository, tag, digest: digest.clone(), config: None, at, through }
 }
 
 #[test]
@@ -188,7 +189,12 @@ fn rich() -> Arc<Judged> {
     ];
     let judged = sample::judged(round, findings);
     let mut judged = Arc::unwrap_or_clone(judged);
-    judged.assessment.shares.push(Share { backend: None, share: 0.1, interval: None, distinct: true });
+    judged.assessment.shares.push(Share {
+        backend: None,
+        share: 0.1,
+        interval: None,
+        distinct: true,
+    });
     judged.assessment.leeways[2].1 = Leeway::Unknown;
     judged.assessment.clock_margin = Some(-3.5);
     Arc::new(judged)

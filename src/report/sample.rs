@@ -90,8 +90,12 @@ pub(super) fn healthy(backends: usize) -> Judged {
     });
     #[expect(clippy::cast_precision_loss, reason = "a handful of backends")]
     let share = 1.0 / backends as f64;
-    let shares =
-        names.iter().map(|name| Share { backend: Some(name.clone()), share, interval: None, distinct: true });
+    let shares = names.iter().map(|name| Share {
+        backend: Some(name.clone()),
+        share,
+        interval: None,
+        distinct: true,
+    });
     Judged {
         round: Round {
             registry: RegistryName::parse("main").unwrap(),
@@ -324,6 +328,7 @@ pub(super) fn check_refused() -> Judged {
         digest: "sha256:aa".to_owned(),
         config: None,
         at: names.iter().map(|name| content_at(name, name != odd)).collect(),
+        through: Outcome::Measured(()),
     };
     let checks = &mut judged.round.checks;
     checks.csrf = made(csrf);

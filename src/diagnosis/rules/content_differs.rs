@@ -12,8 +12,8 @@ const NAME: FindingName = FindingName::ContentDiffers;
 pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     let scope = facts.round.scope.clone().unwrap_or_default();
     let ungranted = ungranted(facts).filter(|failing| !failing.everywhere);
-    let refused = refused(facts)
-        .filter(|failing| !failing.everywhere && !is_younger(facts, failing));
+    let refused =
+        refused(facts).filter(|failing| !failing.everywhere && !is_younger(facts, failing));
     [
         databases(&Seen::of(facts)),
         ungranted.map(|failing| lacking(&failing, &format!("grants {scope}"))),
@@ -92,7 +92,8 @@ fn unknown_account(facts: &Facts<'_>) -> Option<Hypothesis> {
     let lines = missing.iter().filter_map(|(_, flow)| {
         Some(format!("{}: token endpoint, {}", flow.route, flow.failure()?.1))
     });
-    let through: Vec<_> = refused.iter().filter(|(_, flow)| flow.route == Route::Balancer).copied().collect();
+    let through: Vec<_> =
+        refused.iter().filter(|(_, flow)| flow.route == Route::Balancer).copied().collect();
     let found = Hypothesis::new(NAME, names.clone(), summary)
         .suspected(&[FindingName::AnonymousDowngrade])
         .evidence(lines)
@@ -109,10 +110,9 @@ fn unknown_account(facts: &Facts<'_>) -> Option<Hypothesis> {
 fn has_no_project(facts: &Facts<'_>, name: &BackendName) -> bool {
     let mut borrowed = facts.round.borrowed.iter().filter(|borrowed| borrowed.backend == *name);
     let mut components = facts.round.checks.components();
-    let database = components
-        .any(|(at, told)| at == name && told.component == "database" && !told.healthy);
-    !database
-        && borrowed.any(|borrowed| borrowed.answer.measured().is_some_and(is_project_missing))
+    let database =
+        components.any(|(at, told)| at == name && told.component == "database" && !told.healthy);
+    !database && borrowed.any(|borrowed| borrowed.answer.measured().is_some_and(is_project_missing))
 }
 
 /// Harbor's answer where a project does not exist: an empty challenge that names it

@@ -9,9 +9,8 @@ use crate::model::{BackendName, Check, CsrfVerdict, FindingName, OfPair, Outcome
 
 pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     let pairs = facts.round.checks.csrf.measured().map_or(&[][..], Vec::as_slice);
-    let foreign = |pair: &OfPair<CsrfVerdict>| {
-        pair.value == Outcome::Measured(CsrfVerdict::ForeignOrigin)
-    };
+    let foreign =
+        |pair: &OfPair<CsrfVerdict>| pair.value == Outcome::Measured(CsrfVerdict::ForeignOrigin);
     let own = |pair: &&OfPair<CsrfVerdict>| pair.issuer == pair.verifier;
     let refusing = |of: &mut dyn Iterator<Item = &OfPair<CsrfVerdict>>| -> Vec<BackendName> {
         let names: BTreeSet<BackendName> = of.map(|pair| pair.verifier.clone()).collect();
@@ -25,7 +24,11 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     if names.is_empty() {
         return Vec::new();
     }
-    let whose = if proved { verb(names.len(), "its own cookie", "their own cookies") } else { "a cookie of another node" };
+    let whose = if proved {
+        verb(names.len(), "its own cookie", "their own cookies")
+    } else {
+        "a cookie of another node"
+    };
     let line = format!(
         "{}: 403 about the origin to a request with {whose} that came from {}",
         list(&names),

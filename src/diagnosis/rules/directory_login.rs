@@ -38,9 +38,7 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
         logins,
         accepting: those(|login| login.verdict == LoginVerdict::Accepted),
         late: those(|login| login.verdict == LoginVerdict::TimedOut || login.seconds >= SLOW),
-        at_once: those(|login| {
-            login.verdict == LoginVerdict::Refused && login.seconds < DELAY
-        }),
+        at_once: those(|login| login.verdict == LoginVerdict::Refused && login.seconds < DELAY),
         compared: those(|login| {
             login.verdict == LoginVerdict::Refused && (DELAY..SLOW).contains(&login.seconds)
         }),
@@ -195,4 +193,106 @@ fn line(backend: &BackendName, login: &DirectoryLogin) -> String {
         LoginVerdict::TimedOut => "not answered",
     };
     format!("{backend}: the account of the directory is {ended} after {:.2} s", login.seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::model::{Checked, Failure, Outcome, Reason, Round, Route, sample};
+
+    fn assess(round: &Round) -> crate::model::Assessment {
+        crate::diagnosis::verdict::judge(round, &crate::model::Earlier::default())
+    }
+
+    const ACCEPTED: LoginVerdict = LoginVerdict::Accepted;
+    const REFUSED: LoginVerdict = LoginVerdict::Refused;
+    const TIMED_OUT: LoginVerdict = LoginVerdict::TimedOut;
+
+    /// Findings of a round in which the person's logins at a, b and c ended so.
+    fn found(logins: &[Option<(LoginVerdict, f64)>]) -> Vec<String> {
+        let login = |(name, login): (&str, &Option<(LoginVerdict, f64)>)| {
+            let route = Route::Backend(BackendName::parse(name).unwrap());
+            let lost = Failure::of_answer(Reason::ConnectionReset, "the connection was reset");
+            let value = match login {
+                Some((verdict, seconds)) => Outcome::Measured(DirectoryLogin {
+                    verdict: *verdict,
+                    seconds: *seconds,
+                    robot_seconds: 0.1,
+                    at: DateTime::UNIX_EPOCH,
+                }),
+                None => Outcome::Failed(lost),
+            };
+            OfRoute { route, value }
+        };
+        let logins = ["a", "b", "c"].into_iter().zip(logins).map(login).collect();
+        let round = sample::bent(&["a", "b", "c"], |round| {
+            let found = Outcome::Measured(logins);
+            round.checks.directory_login = Checked { at: None, requests: 3, found };
+        });
+        assess(&round)
+            .findings
+            .iter()
+            .map(|finding| {
+                let at = list(&finding.backends);
+                format!(
+                    "{} {} {} [{at}]",
+                    finding.finding,
+                    finding.severity.as_str(),
+                    finding.confidence.as_str()
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_directory_is_suspected_by_how_people_fare_beside_the_robot() {
+        let quick = Some((ACCEPTED, 0.1));
+        let refused_at_once = Some((REFUSED, 0.02));
+        let wrong_password = Some((REFUSED, 1.52));
+        let late = Some((TIMED_OUT, 5.0));
+        for (logins, expected) in [
+            ([quick, quick, quick], vec![]),
+            // What was lost on its way says nothing of the directory.
+            ([quick, None, quick], vec!["unexplained-loss warning suspected [b]"]),
+            (
+                [late, late, None],
+                vec![
+                    "directory-unavailable warning suspected [no backend]",
+                    "unexplained-loss warning suspected [c]",
+                ],
+            ),
+            ([quick, late, quick], vec!["directory-unavailable warning suspected [b]"]),
+            (
+                [quick, Some((ACCEPTED, 4.0)), quick],
+                vec!["directory-unavailable warning suspected [b]"],
+            ),
+            (
+                [refused_at_once, refused_at_once, None],
+                vec![
+                    "directory-unavailable warning suspected [no backend]",
+                    "unexplained-loss warning suspected [c]",
+                ],
+            ),
+            ([quick, quick, refused_at_once], vec!["secretkey-mismatch warning suspected [c]"]),
+            ([quick, quick, wrong_password], vec!["directory-unavailable warning suspected [c]"]),
+            (
+                [wrong_password, wrong_password, None],
+                vec![
+                    "credential-refused warning suspected [no backend]",
+                    "unexplained-loss warning suspected [c]",
+                ],
+            ),
+            (
+                [late, quick, refused_at_once],
+                vec![
+                    "directory-unavailable warning suspected [a]",
+                    "secretkey-mismatch warning suspected [c]",
+                ],
+            ),
+        ] {
+            assert_eq!(found(&logins), expected, "{logins:?}");
+        }
+    }
 }

@@ -53,8 +53,8 @@ pub(super) fn ids(flows: &[(ObservationId, &Flow)]) -> Vec<ObservationId> {
 
 /// The token names us and lacks the action.
 pub(super) fn ungranted<'a>(facts: &Facts<'a>) -> Option<Failing<'a>> {
-    let found = facts
-        .flows_that(|_, step, reason| step == Step::Token && reason == Reason::MissingAccess);
+    let found =
+        facts.flows_that(|_, step, reason| step == Step::Token && reason == Reason::MissingAccess);
     Failing::of(facts, Step::Token, found)
 }
 

@@ -53,15 +53,15 @@ fn challenges(facts: &Facts<'_>) -> Option<Hypothesis> {
         let does = verb(backends.len(), "does", "do");
         format!("The {challenge} {} {does} not lead to a token.", list(&backends))
     };
-    let lines = bad.iter().filter_map(|(_, flow)| {
-        Some(format!("{}: {}", flow.route, flow.failure()?.1))
-    });
+    let lines =
+        bad.iter().filter_map(|(_, flow)| Some(format!("{}: {}", flow.route, flow.failure()?.1)));
     let (here, through): (Vec<_>, Vec<_>) =
         bad.iter().partition(|(_, flow)| backends.is_empty() || flow.route.backend().is_some());
     let ids = |flows: Vec<&(super::super::facts::ObservationId, &crate::model::Flow)>| {
         flows.into_iter().map(|(id, _)| *id).collect::<Vec<_>>()
     };
-    let found = Hypothesis::new(NAME, backends.clone(), summary)
+    let at_fault = if nothing_to_test { Vec::new() } else { backends };
+    let found = Hypothesis::new(NAME, at_fault, summary)
         .suspected(&[FindingName::LbMisroutesApiPath])
         .hits(if nothing_to_test { Hits::Prober } else { Hits::Requests })
         .evidence(lines.collect::<Vec<_>>())
@@ -79,8 +79,7 @@ fn paths(facts: &Facts<'_>) -> Option<Hypothesis> {
             && at.value.measured().is_some_and(|said| said.repository.measured().is_some())
     });
     let odd: Vec<&OfRoute<UrlSaid>> = said.iter().filter(|at| names_another(facts, at)).collect();
-    let names: Vec<BackendName> =
-        odd.iter().filter_map(|at| at.route.backend().cloned()).collect();
+    let names: Vec<BackendName> = odd.iter().filter_map(|at| at.route.backend().cloned()).collect();
     if names.is_empty() || names.len() >= asked.count() || facts.round.flows.iter().any(is_astray) {
         return None;
     }
@@ -127,9 +126,8 @@ fn queues(facts: &Facts<'_>) -> Option<Hypothesis> {
         .filter(|(_, ids)| !ids.is_empty())
         .collect();
     let (first, others) = lists.split_first()?;
-    let apart = |other: &&(&BackendName, &Vec<String>)| {
-        !first.1.iter().any(|id| other.1.contains(id))
-    };
+    let apart =
+        |other: &&(&BackendName, &Vec<String>)| !first.1.iter().any(|id| other.1.contains(id));
     if !others.iter().any(|other| apart(&other)) {
         return None;
     }

@@ -57,7 +57,11 @@ fn own(seen: &Seen) -> Option<Hypothesis> {
         return None;
     }
     let names = seen.own.names();
-    let does = verb(names.len(), "does not know the uploads that it began", "do not know the uploads that they began");
+    let does = verb(
+        names.len(),
+        "does not know the uploads that it began",
+        "do not know the uploads that they began",
+    );
     let summary =
         format!("{} {does}: replicas behind one address may store them apart.", list(&names));
     let found = Hypothesis::new(NAME, names, summary)

@@ -86,7 +86,12 @@ fn broken() -> Arc<Judged> {
     let mut judged = Arc::unwrap_or_clone(judged);
     judged.assessment.expected_unauthorized = Some(0.444);
     judged.assessment.unauthorized_interval = Some((0.258, 0.658));
-    judged.assessment.shares.push(Share { backend: None, share: 0.05, interval: None, distinct: true });
+    judged.assessment.shares.push(Share {
+        backend: None,
+        share: 0.05,
+        interval: None,
+        distinct: true,
+    });
     judged.assessment.shares[1].distinct = false;
     judged.assessment.clock_margin = Some(-3.1);
     Arc::new(judged)
@@ -429,6 +434,7 @@ fn what_checks_found_at_single_backends_stands_beside_them() {
                 digest: "sha256:aa".to_owned(),
                 config: None,
                 at: names.iter().map(|name| at(name)).collect(),
+                through: Outcome::Measured(()),
             });
         });
         squeezed(&page(&sample::snapshot(&[sample::judged(round, Vec::new())])))
