@@ -320,3 +320,89 @@ fn a_lost_push_and_a_lost_upload_are_evidence_of_one_cause() {
     assert_eq!(finding.backends, [backend("b")]);
     assert_eq!(finding.evidence.len(), 3, "{:?}", finding.evidence);
 }
+
+/// Fails a push over a route for this reason.
+fn push_fails(round: &mut Round, by: &str, reason: Reason) {
+    let failure = Failure::of_answer(reason, "as ordered");
+    let failed = PushFailure { step: PushStep::Blob, failure, read_only: false };
+    pushed(round, by, &[], Some(failed));
+}
+
+/// A pull through the balancer fails for this reason.
+fn pull_fails(round: &mut Round, reason: Reason) {
+    content(round, &["a", "b", "c"].map(|name| (name, whole())));
+    if let Outcome::Measured(content) = &mut round.checks.content.found {
+        content.through = Outcome::Failed(Failure::of_answer(reason, "as ordered"));
+    }
+}
+
+#[test]
+fn a_failure_inside_a_check_is_told_whether_or_not_its_cause_is_known() {
+    expect(&[
+        (
+            "a push fails at one node",
+            |r| push_fails(r, "b", Reason::ServerError),
+            "unexplained-refusal warning suspected [b]",
+        ),
+        (
+            "a push fails through the balancer",
+            |r| push_fails(r, "lb", Reason::ServerError),
+            "unexplained-refusal critical suspected []",
+        ),
+        (
+            "a pull fails through the balancer",
+            |r| pull_fails(r, Reason::Forbidden),
+            "unexplained-refusal critical suspected []",
+        ),
+        (
+            "a pull through the balancer meets the node that lacks the content",
+            |r| {
+                pull_fails(r, Reason::NotFound);
+                if let Outcome::Measured(content) = &mut r.checks.content.found {
+                    content.at[1].found = Outcome::Measured(nothing());
+                }
+            },
+            DATABASE,
+        ),
+        (
+            "a storage fails at every node",
+            |r| {
+                let lost = ContentFound { readable: Some(false), ..whole() };
+                content(r, &["a", "b", "c"].map(|name| (name, lost.clone())));
+            },
+            "unexplained-refusal critical suspected [a b c]",
+        ),
+        (
+            "an upload cannot be ended where it was begun",
+            |r| {
+                begun(r, &[("b", Begun::At(None))]);
+                if let Outcome::Measured(uploads) = &mut r.checks.upload.found {
+                    let failure = Failure::of_answer(Reason::ServerError, "as ordered");
+                    let value = Outcome::Failed(failure);
+                    uploads.ended = vec![OfRoute { route: route("b"), value }];
+                }
+            },
+            "unexplained-refusal warning suspected [b]",
+        ),
+    ]);
+}
+
+#[test]
+fn no_route_that_may_push_is_the_probers_own_affair() {
+    let refused = |r: &mut Round, names: &[&str]| {
+        let failure = Failure::of_answer(Reason::MissingAccess, "as ordered");
+        begun(r, &["a", "b", "c", "lb"].map(|name| (name, Begun::At(None))));
+        if let Outcome::Measured(uploads) = &mut r.checks.upload.found {
+            for at in &mut uploads.begun {
+                if names.iter().any(|name| at.route == route(name)) {
+                    at.value = Outcome::Failed(failure.clone());
+                }
+            }
+        }
+    };
+    let judged = |names: &[&str]| {
+        super::tables::lines(&assess(&bent(THREE, |r| refused(r, names)))).join("; ")
+    };
+    assert_eq!(judged(&["a", "b", "c", "lb"]), "repository-access-denied warning proved []");
+    assert_eq!(judged(&["b"]), "unexplained-refusal warning suspected [b]");
+}
