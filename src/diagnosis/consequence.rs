@@ -19,6 +19,7 @@ const CONSEQUENCES: &[Follows] = &[
     missing_through_balancer,
     realm_through_balancer,
     same_check_elsewhere,
+    missing_for_another_check,
     check_through_balancer,
     check_of_own_token,
     check_at_a_sick_backend,
@@ -153,6 +154,19 @@ fn same_check_elsewhere(_: &Facts<'_>, effect: &Observation, cause: &Observation
     };
     let here = effect.place.backend().is_some() && effect.place.backend() == cause.place.backend();
     same && effect.reason() == cause.reason() && (is_users(effect) || here || from_cause())
+}
+
+/// Content that one check found to be missing at a backend is missing there for the others, and
+/// through the balancer. A storage may answer 500 for bytes that it has lost.
+fn missing_for_another_check(_: &Facts<'_>, effect: &Observation, cause: &Observation) -> bool {
+    let of_content = |one: &Observation| {
+        let checks = [Check::Content, Check::BlobRedirect, Check::Upload, Check::Push];
+        one.check.is_some_and(|check| checks.contains(&check))
+    };
+    let missing = cause.kind == Kind::CheckRefused && cause.reason() == Reason::NotFound;
+    let lost = matches!(effect.reason(), Reason::NotFound | Reason::ServerError);
+    let here = effect.place.backend().is_some() && effect.place.backend() == cause.place.backend();
+    of_content(effect) && of_content(cause) && missing && lost && (here || is_users(effect))
 }
 
 /// A check that goes through the balancer meets there what tokens and flows meet at the backends:

@@ -123,7 +123,7 @@ mod tests {
 
     use super::super::{assess, assess_after};
     use crate::model::{
-        Answer, Confidence, Earlier, Failure, FindingName, KeyCount, KeyId, OpenFinding, Outcome,
+        Answer, Confidence, Earlier, FindingName, KeyCount, KeyId, OpenFinding, Outcome,
         Reason, Round, Step, sample,
     };
 

@@ -35,7 +35,7 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     };
     let seen = Logins {
         facts,
-        logins,
+        given: logins,
         accepting: those(|login| login.verdict == LoginVerdict::Accepted),
         late: those(|login| login.verdict == LoginVerdict::TimedOut || login.seconds >= SLOW),
         at_once: those(|login| login.verdict == LoginVerdict::Refused && login.seconds < DELAY),
@@ -53,7 +53,7 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
 /// How people's logins ended, by backend.
 struct Logins<'f> {
     facts: &'f Facts<'f>,
-    logins: &'f [OfRoute<DirectoryLogin>],
+    given: &'f [OfRoute<DirectoryLogin>],
     accepting: Vec<BackendName>,
     late: Vec<BackendName>,
     at_once: Vec<BackendName>,
@@ -64,7 +64,7 @@ struct Logins<'f> {
 impl Logins<'_> {
     /// A hypothesis that claims what was met at these backends.
     fn at(&self, name: FindingName, names: &[BackendName], summary: String) -> Hypothesis {
-        let ids = self.facts.met_on(Check::DirectoryLogin, self.logins, |at| {
+        let ids = self.facts.met_on(Check::DirectoryLogin, self.given, |at| {
             at.route.backend().is_some_and(|name| names.contains(name))
         });
         Hypothesis::new(name, names.to_vec(), summary)
@@ -152,7 +152,7 @@ impl Logins<'_> {
 
     /// Where the robot itself waited, a login says little of the directory.
     fn beside_a_slow_robot(&self) -> Option<Hypothesis> {
-        let ids = self.facts.met_on(Check::DirectoryLogin, self.logins, |at| {
+        let ids = self.facts.met_on(Check::DirectoryLogin, self.given, |at| {
             at.value.measured().is_some() && said(at).is_none()
         });
         if ids.is_empty() {

@@ -7,7 +7,6 @@ use crate::model::{
 };
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "one table")]
 fn what_fails_at_the_repository_is_told_apart_by_the_answer_and_by_who_gives_it() {
     const ALL: &[&str] = &["a", "b", "c", "lb"];
     expect(&[
@@ -20,7 +19,7 @@ fn what_fails_at_the_repository_is_told_apart_by_the_answer_and_by_who_gives_it(
             "no route grants the action",
             |r| {
                 at_repository(r, &[], &Answer::default());
-                ALL.iter().for_each(|at| fail(r, at, Step::Token, Reason::MissingAccess));
+                all_fail(r, Step::Token, Reason::MissingAccess);
             },
             "repository-access-denied warning proved []",
         ),
@@ -122,20 +121,25 @@ fn a_challenge_that_leads_to_no_token_is_laid_where_it_is_met() {
         (
             "everywhere",
             |r| {
-                let all = ["a", "b", "c", "lb"];
-                all.iter().for_each(|at| fail(r, at, Step::Challenge, Reason::BadChallenge));
+                all_fail(r, Step::Challenge, Reason::BadChallenge);
             },
             "settings-differ critical suspected [a b c]",
         ),
         (
             "no route asks for any",
             |r| {
-                let all = ["a", "b", "c", "lb"];
-                all.iter().for_each(|at| fail(r, at, Step::Challenge, Reason::NoChallenge));
+                all_fail(r, Step::Challenge, Reason::NoChallenge);
             },
             "settings-differ warning suspected []",
         ),
     ]);
+}
+
+/// Lets every route fail at a step.
+fn all_fail(round: &mut Round, step: Step, reason: Reason) {
+    for at in ["a", "b", "c", "lb"] {
+        fail(round, at, step, reason);
+    }
 }
 
 /// Gives every backend this version of Harbor.

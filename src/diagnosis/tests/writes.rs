@@ -3,9 +3,9 @@
 use super::tables::{THREE, assess, expect, families};
 use crate::model::sample::{backend, bent, route};
 use crate::model::{
-    Begun, Checked, Content, ContentAt, ContentFound, Failure, Family, Finding, FindingName,
-    OfPair, OfRoute, Outcome, PushFailure, PushRun, PushStep, Pushed, ReadBack, Reason, Round,
-    SeenAt, UploadVerdict, Uploads,
+    Begun, BlobRedirects, Checked, Content, ContentAt, ContentFound, Failure, Family, Finding,
+    FindingName, OfPair, OfRoute, Outcome, PushFailure, PushRun, PushStep, Pushed, ReadBack,
+    Reason, Round, SeenAt, UploadVerdict, Uploads,
 };
 
 const DIGEST: &str = "sha256:1111111111111111";
@@ -363,6 +363,37 @@ fn a_failure_inside_a_check_is_told_whether_or_not_its_cause_is_known() {
                 }
             },
             DATABASE,
+        ),
+        (
+            "another check misses a blob where the storage lacks it",
+            |r| {
+                plain(r);
+                content(r, &[("a", whole()), ("b", nothing()), ("c", whole())]);
+                let failure = Failure::of_answer(Reason::NotFound, "as ordered");
+                let at = vec![OfRoute { route: route("b"), value: Outcome::Failed(failure) }];
+                let found = Outcome::Measured(BlobRedirects { digest: DIGEST.to_owned(), at });
+                r.checks.blob_redirect = Checked { found, ..Checked::default() };
+            },
+            STORAGE,
+        ),
+        (
+            "an upload of another node cannot go on where nothing may be written",
+            |r| {
+                uploads(r, &[]);
+                if let Outcome::Measured(uploads) = &mut r.checks.upload.found {
+                    let failure = Failure::of_answer(Reason::UnexpectedStatus, "status 405");
+                    let (issuer, verifier) = (backend("a"), backend("b"));
+                    let value = Outcome::Failed(failure);
+                    uploads.pairs.push(OfPair { issuer, verifier, value });
+                    let at = [("a", Begun::At(None)), ("b", Begun::ReadOnly)];
+                    let at = at.map(|(name, begun)| OfRoute {
+                        route: route(name),
+                        value: Outcome::Measured(begun),
+                    });
+                    uploads.begun = at.into();
+                }
+            },
+            "read-only-mode critical proved [b]",
         ),
         (
             "a storage fails at every node",
