@@ -3,7 +3,7 @@
 
 use super::facts::{Facts, is_lb};
 use crate::model::{
-    Cell, Issuer, Observation, ObservationKind as Kind, Place, Reason, Route, Step,
+    Cell, Check, Issuer, Observation, ObservationKind as Kind, Place, Reason, Route, Step,
 };
 
 /// Whether `effect` follows from `cause`, which a hypothesis explains.
@@ -19,6 +19,10 @@ const CONSEQUENCES: &[Follows] = &[
     missing_through_balancer,
     realm_through_balancer,
     same_check_elsewhere,
+    missing_for_another_check,
+    check_through_balancer,
+    check_of_own_token,
+    check_at_a_sick_backend,
     at_a_backend_that_fails,
     where_the_balancers_flow_fails,
 ];
@@ -124,7 +128,7 @@ fn missing_through_balancer(_: &Facts<'_>, effect: &Observation, cause: &Observa
     let at_repository = |one: &Observation| one.step == Some(Step::Repository);
     let other_content = |one: &Observation| {
         at_repository(one)
-            || one.check == Some(crate::model::Check::Content)
+            || one.check == Some(Check::Content)
             || (one.step == Some(Step::Token) && refuses_credential(one.reason()))
     };
     is_users(effect)
@@ -151,6 +155,46 @@ fn same_check_elsewhere(_: &Facts<'_>, effect: &Observation, cause: &Observation
     };
     let here = effect.place.backend().is_some() && effect.place.backend() == cause.place.backend();
     same && effect.reason() == cause.reason() && (is_users(effect) || here || from_cause())
+}
+
+/// Content that one check found to be missing at a backend is missing there for the others, and
+/// through the balancer. A storage may answer 500 for bytes that it has lost.
+fn missing_for_another_check(_: &Facts<'_>, effect: &Observation, cause: &Observation) -> bool {
+    let of_content = |one: &Observation| {
+        let checks = [Check::Content, Check::BlobRedirect, Check::Upload, Check::Push];
+        one.check.is_some_and(|check| checks.contains(&check))
+    };
+    let missing = cause.kind == Kind::CheckRefused && cause.reason() == Reason::NotFound;
+    let lost = matches!(effect.reason(), Reason::NotFound | Reason::ServerError);
+    let here = effect.place.backend().is_some() && effect.place.backend() == cause.place.backend();
+    of_content(effect) && of_content(cause) && missing && lost && (here || is_users(effect))
+}
+
+/// A check that goes through the balancer meets there what tokens and flows meet at the backends:
+/// each of its requests may be led to another one.
+fn check_through_balancer(_: &Facts<'_>, effect: &Observation, cause: &Observation) -> bool {
+    let through = effect.check.is_some() && *effect.place.answering() == Route::Balancer;
+    let refused = cause.kind == Kind::PairRefused && refuses_credential(effect.reason());
+    let fails = matches!(cause.kind, Kind::FlowFailed | Kind::PairFailed)
+        && !is_users(cause)
+        && effect.is_loss() == cause.is_loss();
+    through && (refused || fails)
+}
+
+/// A backend that now and then refuses its own tokens refuses those of checks too.
+fn check_of_own_token(_: &Facts<'_>, effect: &Observation, cause: &Observation) -> bool {
+    let Place::Pair { issuer, verifier } = &cause.place else { return false };
+    let own = cause.kind == Kind::PairRefused && issuer.backend() == verifier.backend();
+    let here = effect.place.backend().is_some() && effect.place.backend() == verifier.backend();
+    own && here && effect.check.is_some() && refuses_credential(effect.reason())
+}
+
+/// Requests of checks are lost, or answered with an error, at a backend that calls a part of itself
+/// unhealthy, and through the balancer that leads to it.
+fn check_at_a_sick_backend(_: &Facts<'_>, effect: &Observation, cause: &Observation) -> bool {
+    let sick = cause.check == Some(Check::Health) && cause.kind == Kind::CheckRefused;
+    let here = effect.place.backend() == cause.place.backend();
+    sick && effect.check.is_some() && effect.is_loss() && (here || is_users(effect))
 }
 
 /// Whatever else is asked of a backend whose flow or pairs fail, or of its tokens, fails as well.

@@ -5,7 +5,7 @@ use super::facts::{Facts, ObservationId, list};
 use super::hypothesis::{Hits, Hypothesis};
 use super::statistics::wilson;
 use crate::model::{
-    Observation, ObservationKind as Kind, Ratio, Route, SampledFlow, Severity, Step,
+    MetBy, Observation, ObservationKind as Kind, Ratio, Route, SampledFlow, Severity, Step,
 };
 
 /// How bad it is.
@@ -25,7 +25,7 @@ fn of_users<'f>(
     facts: &'f Facts<'_>,
     won: &'f [ObservationId],
 ) -> impl Iterator<Item = &'f Observation> {
-    won.iter().map(|id| facts.observation(*id)).filter(|seen| seen.place.involves_balancer())
+    won.iter().map(|id| facts.observation(*id)).filter(|seen| seen.met_by == MetBy::Users)
 }
 
 /// The sentence about users.
@@ -154,8 +154,9 @@ fn unfelt(facts: &Facts<'_>, h: &Hypothesis) -> String {
             let fails = format!("{what} that reach {} fail; logins work.", place(h));
             let share: f64 = h.backends.iter().filter_map(|name| facts.share_of(name)).sum();
             return if share > 0.0 {
+                let get = super::facts::verb(h.backends.len(), "It gets", "They get");
                 format!(
-                    "{fails} It gets {} of the requests through the load balancer.",
+                    "{fails} {get} {} of the requests through the load balancer.",
                     percent(share)
                 )
             } else {

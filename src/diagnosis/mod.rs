@@ -31,6 +31,8 @@ mod precedence;
 mod resolve;
 mod rules;
 mod statistics;
+#[cfg(test)]
+mod tests;
 mod unexplained;
 mod verdict;
 

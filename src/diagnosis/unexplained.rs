@@ -2,7 +2,9 @@
 
 use super::facts::{Facts, ObservationId, list};
 use super::hypothesis::{Hits, Hypothesis};
-use crate::model::{BackendName, FindingName, Observation, ObservationKind as Kind, Place, Route};
+use crate::model::{
+    BackendName, Check, FindingName, Observation, ObservationKind as Kind, Place, Route,
+};
 
 /// At most so many lines of evidence.
 const LINES: usize = 8;
@@ -45,9 +47,31 @@ fn hypothesis(facts: &Facts<'_>, name: FindingName, ids: &[ObservationId]) -> Hy
         evidence.push(format!("and {} more observations", seen.len() - LINES));
     }
     evidence.extend(super::clocks::contradictions(facts.round));
-    let hits = if by_users.is_empty() { Hits::Later } else { Hits::Requests };
+    let hits = match (by_users.is_empty(), fails_everywhere(facts, &seen)) {
+        (false, _) => Hits::Requests,
+        (true, Some(what)) => Hits::Some(what),
+        (true, None) => Hits::Later,
+    };
     let backends = if only_users { Vec::new() } else { backends };
     Hypothesis::new(name, backends, summary).suspected(&[]).hits(hits).evidence(evidence)
+}
+
+/// What fails at every node that was asked directly, so that users meet it wherever they are led;
+/// none if it passes somewhere, or if users do not do it.
+fn fails_everywhere(facts: &Facts<'_>, seen: &[&Observation]) -> Option<&'static str> {
+    let fails = |checks: &[Check]| {
+        let at = |name: &BackendName| {
+            seen.iter().any(|o| {
+                o.check.is_some_and(|check| checks.contains(&check))
+                    && o.place.backend() == Some(name)
+            })
+        };
+        !facts.round.backends.is_empty() && facts.round.backends.iter().all(|b| at(&b.name))
+    };
+    if fails(&[Check::Content, Check::BlobRedirect]) {
+        return Some("Pulls");
+    }
+    fails(&[Check::Upload, Check::Push]).then_some("Pushes")
 }
 
 /// Whether an observation says something of the backend that answered: of a refused pair nobody

@@ -120,7 +120,8 @@ fn content(backends: &[(&str, bool)]) -> Content {
     };
     let (repository, tag) = ("probe/canary".to_owned(), "v1".to_owned());
     let at = backends.iter().map(at).collect();
-    Content { repository, tag, digest: digest.clone(), config: None, at }
+    let through = Outcome::Measured(());
+    Content { repository, tag, digest: digest.clone(), config: None, at, through }
 }
 
 #[test]

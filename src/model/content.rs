@@ -18,6 +18,8 @@ pub struct Content {
     pub config: Option<String>,
     /// Every backend, in the order of the configuration.
     pub at: Vec<ContentAt>,
+    /// What came of pulls over the load balancer.
+    pub through: Outcome<()>,
 }
 
 /// What one backend has.

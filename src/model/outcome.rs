@@ -52,6 +52,8 @@ pub enum Skipped {
     NotApplicable,
     /// Nothing is there that could be looked at: no image was ever pushed.
     NothingPushed,
+    /// Somebody else changed what was looked at meanwhile, as another prober that pushes does.
+    Moved,
     /// Switched off in the configuration.
     Disabled,
 }
@@ -71,6 +73,7 @@ impl Skipped {
             Self::NoScope => "no_scope",
             Self::NotApplicable => "not_applicable",
             Self::NothingPushed => "nothing_pushed",
+            Self::Moved => "moved",
             Self::Disabled => "disabled",
         }
     }

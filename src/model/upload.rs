@@ -11,6 +11,8 @@ pub struct Uploads {
     pub begun: Vec<OfRoute<Begun>>,
     /// Each backend's upload at each backend.
     pub pairs: Vec<OfPair<UploadVerdict>>,
+    /// The end of each upload with a blob, over the route that began it.
+    pub ended: Vec<OfRoute<()>>,
     /// How many uploads could not be ended and are left to the registry's own purge.
     pub left: u32,
 }

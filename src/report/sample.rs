@@ -326,6 +326,7 @@ pub(super) fn check_refused() -> Judged {
         digest: "sha256:aa".to_owned(),
         config: None,
         at: names.iter().map(|name| content_at(name, name != odd)).collect(),
+        through: Outcome::Measured(()),
     };
     let checks = &mut judged.round.checks;
     checks.csrf = made(csrf);

@@ -150,6 +150,7 @@ fn why(reason: Skipped) -> &'static str {
         Skipped::NoScope => "needs a scope",
         Skipped::NothingPushed => "nothing is pushed to the scope's repository",
         Skipped::NotApplicable => "this registry does not have it",
+        Skipped::Moved => "somebody else changed it meanwhile",
         Skipped::Disabled => "off",
     }
 }

@@ -1,9 +1,9 @@
 //! What the checks met: every answer that a sound server of that family does not give.
 
 use crate::model::{
-    Begun, BlobWay, Check, CsrfVerdict, Failure, Family, HeaderFate, Issuer, LoginVerdict,
-    Observation, ObservationKind, OfPair, OfRoute, Outcome, Place, ReadBack, Reason, Round, Route,
-    SessionVerdict, Step, UploadVerdict, UrlSaid,
+    Begun, BlobWay, Check, Content, ContentAt, ContentFound, CsrfVerdict, Failure, Family,
+    HeaderFate, Issuer, LoginVerdict, Observation, ObservationKind, OfPair, OfRoute, Outcome,
+    Place, ReadBack, Reason, Round, Route, SessionVerdict, Step, UploadVerdict, Uploads, UrlSaid,
 };
 
 pub(super) fn observe(round: &Round) -> Vec<Observation> {
@@ -190,12 +190,16 @@ impl Seen<'_> {
 
     fn body_limit(&mut self) {
         let checked = &self.round.checks.body_limit;
-        self.whole(Check::BodyLimit, &checked.found);
-        let routes = checked.measured().map_or(&[][..], Vec::as_slice);
-        self.routes(Check::BodyLimit, routes, |_, limit| {
-            let refused = crate::model::Bytes(limit.refused?);
-            Some((Reason::UnexpectedStatus, format!("413 to a declared length of {refused}")))
-        });
+        // No client declares a length and sends nothing; whoever closes the connection may.
+        for at in checked.measured().into_iter().flatten() {
+            let refused = at.value.measured().and_then(|limit| limit.refused);
+            if let Some(refused) = refused {
+                let detail =
+                    format!("413 to a declared length of {}", crate::model::Bytes(refused));
+                let place = Place::route(&at.route);
+                self.refused(Check::BodyLimit, place, Reason::UnexpectedStatus, detail);
+            }
+        }
     }
 
     fn blob_redirect(&mut self) {
@@ -219,22 +223,23 @@ impl Seen<'_> {
 
     fn content(&mut self) {
         let checked = &self.round.checks.content;
-        self.whole(Check::Content, &checked.found);
         let Some(content) = checked.measured() else { return };
+        if let Outcome::Failed(failure) = &content.through {
+            let detail = format!("a pull: {}", failure.detail);
+            let failure = Failure { detail, ..failure.clone() };
+            self.failed(Check::Content, Place::route(&Route::Balancer), &failure);
+        }
+        let listed = |at: &ContentAt| at.found.measured().is_some_and(|found| found.listed);
+        let is_listed = content.at.iter().any(listed);
         for at in &content.at {
             let place = Place::route(&Route::Backend(at.backend.clone()));
             match &at.found {
                 Outcome::Failed(failure) => self.failed(Check::Content, place, failure),
-                Outcome::Measured(found)
-                    if !content.is_whole(found) || found.healed_after_ms.is_some() =>
-                {
-                    let tag = format!("{}:{}", content.repository, content.tag);
-                    let detail = if content.is_whole(found) {
-                        format!("{tag} was not there at first")
-                    } else {
-                        format!("{tag} is not there as at the other nodes")
-                    };
-                    self.refused(Check::Content, place, Reason::NotFound, detail);
+                // What no list has any more was deleted meanwhile, and is missing nowhere.
+                Outcome::Measured(found) if is_listed => {
+                    if let Some(detail) = missing(content, found) {
+                        self.refused(Check::Content, place, Reason::NotFound, detail);
+                    }
                 }
                 _ => {}
             }
@@ -246,13 +251,21 @@ impl Seen<'_> {
         self.whole(Check::Upload, &checked.found);
         let Some(uploads) = checked.measured() else { return };
         let public = self.round.url.trim_end_matches('/').to_owned();
+        let mended = is_mended(uploads, &public);
         self.routes(Check::Upload, &uploads.begun, |_, begun| match begun {
             Begun::ReadOnly => Some((Reason::Forbidden, "writes are refused".to_owned())),
-            Begun::At(Some(at)) if *at != public => {
+            Begun::At(Some(at)) if *at != public && !mended => {
                 Some((Reason::Redirected, format!("an upload goes on at {at}")))
             }
             Begun::At(_) => None,
         });
+        for ended in &uploads.ended {
+            if let Outcome::Failed(failure) = &ended.value {
+                let detail = format!("end of an upload: {}", failure.detail);
+                let failure = Failure { detail, ..failure.clone() };
+                self.failed(Check::Upload, Place::route(&ended.route), &failure);
+            }
+        }
         self.pairs(Check::Upload, &uploads.pairs, |verdict| {
             let detail = match verdict {
                 UploadVerdict::Known => return None,
@@ -330,6 +343,38 @@ impl Seen<'_> {
             }
         }
     }
+}
+
+/// What a backend lacks of the tag, or has late; none if all is well.
+fn missing(content: &Content, found: &ContentFound) -> Option<String> {
+    let tag = format!("{}:{}", content.repository, content.tag);
+    if content.is_whole(found) {
+        return found.healed_after_ms.map(|_| format!("{tag} was not there at first"));
+    }
+    Some(if !found.listed {
+        format!("{tag} is not listed")
+    } else if found.tagged.is_none() {
+        format!("{tag} is listed and its manifest is not there")
+    } else if found.tagged.as_ref() != Some(&content.digest) {
+        format!("{tag} leads to another manifest than at other nodes")
+    } else if !found.manifest {
+        format!("the manifest of {tag} is not there by its digest")
+    } else if found.config == Some(false) {
+        format!("a blob of {tag} is not there")
+    } else {
+        format!("a blob of {tag} cannot be read")
+    })
+}
+
+/// Whether the load balancer puts right where every node sends uploads on to: clients come through
+/// it.
+fn is_mended(uploads: &Uploads, public: &str) -> bool {
+    let is_right = |begun: &&OfRoute<Begun>| match &begun.value {
+        Outcome::Measured(Begun::At(at)) => at.as_ref().is_none_or(|at| at == public),
+        _ => false,
+    };
+    let mut right = uploads.begun.iter().filter(is_right).map(|begun| &begun.route).peekable();
+    right.peek().is_some() && right.all(|route| *route == Route::Balancer)
 }
 
 /// Whether the prober could not ask. That its resolver does not know a name which the registry

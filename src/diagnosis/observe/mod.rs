@@ -9,7 +9,7 @@ mod checks;
 mod window;
 
 use crate::model::{
-    Aged, CellResult, Earlier, Failure, Flow, Observation, ObservationKind, Outcome, Place, Reason,
+    Aged, CellResult, Earlier, Failure, Flow, MetBy, Observation, ObservationKind, Outcome, Place, Reason,
     Round, Route,
 };
 
@@ -54,7 +54,12 @@ fn pair(cell: &crate::model::Cell) -> Option<Observation> {
         _ => return None,
     };
     let step = Some(crate::model::Step::Access);
-    Some(Observation { step, answer, ..Observation::single(kind, place, failure) })
+    let observed = Observation::single(kind, place, failure);
+    // A node that does not answer when it is asked directly fails nobody who comes another way,
+    // whatever it was asked with.
+    let direct = kind == ObservationKind::PairFailed && cell.verifier != Route::Balancer;
+    let met_by = if direct { MetBy::Node } else { observed.met_by };
+    Some(Observation { step, answer, met_by, ..observed })
 }
 
 fn held(aged: &Aged) -> Option<Observation> {

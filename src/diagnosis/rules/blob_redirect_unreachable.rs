@@ -81,3 +81,77 @@ fn lost<'a>(backend: &'a BackendName, way: &'a BlobWay) -> Option<Lost<'a>> {
     };
     Some(Lost { backend, to, why, answered, about_time })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::model::{
+        BackendName, BlobRedirects, BlobWay, Checked, Confidence, Failure, Fetched, Finding,
+        OfRoute, Outcome, Reason, Round, Severity, sample,
+    };
+
+    fn assess(round: &Round) -> crate::model::Assessment {
+        crate::diagnosis::verdict::judge(round, &crate::model::Earlier::default())
+    }
+
+    fn answered(status: u16, about_time: bool) -> BlobWay {
+        let fetched = Outcome::Measured(Fetched { status, about_time });
+        BlobWay::Redirected { to: "https://store.test".into(), fetched }
+    }
+
+    fn silent() -> BlobWay {
+        let failure = Failure::of_answer(Reason::DnsFailed, "does not resolve");
+        let fetched = Outcome::Failed(failure);
+        BlobWay::Redirected { to: "https://store.test".into(), fetched }
+    }
+
+    fn found(a: BlobWay, b: BlobWay) -> Option<Finding> {
+        let set = |round: &mut Round| {
+            let of =
+                |name, way| OfRoute { route: sample::route(name), value: Outcome::Measured(way) };
+            let at = vec![of("a", a), of("b", b)];
+            let found = Outcome::Measured(BlobRedirects { digest: "sha256:0".into(), at });
+            round.checks.blob_redirect = Checked { found, ..Checked::default() };
+        };
+        let mut findings = assess(&sample::bent(&["a", "b"], set)).findings;
+        assert!(findings.len() <= 1, "{findings:#?}");
+        findings.pop()
+    }
+
+    #[test]
+    fn blobs_that_are_given_somewhere_are_no_finding() {
+        for way in [BlobWay::Served, answered(206, false), answered(200, false)] {
+            assert_eq!(found(way.clone(), BlobWay::Served), None, "{way:?}");
+        }
+    }
+
+    #[test]
+    fn a_store_that_there_was_no_time_for_is_not_lost() {
+        let failure = Failure::of_answer(Reason::DeadlineReached, "the round was over");
+        let fetched = Outcome::Failed(failure);
+        let late = BlobWay::Redirected { to: "https://store.test".into(), fetched };
+        assert_eq!(found(late, BlobWay::Served), None);
+    }
+
+    #[test]
+    fn an_answer_proves_and_silence_is_suspected() {
+        for (a, b, names, confidence) in [
+            (BlobWay::Served, answered(403, false), vec!["b"], Confidence::Proved),
+            (answered(403, false), answered(500, false), vec![], Confidence::Proved),
+            (silent(), silent(), vec![], Confidence::Suspected),
+            (answered(403, false), silent(), vec![], Confidence::Suspected),
+            (answered(206, false), silent(), vec!["b"], Confidence::Suspected),
+        ] {
+            let finding = found(a, b).unwrap();
+            let found: Vec<_> = finding.backends.iter().map(BackendName::as_str).collect();
+            assert_eq!((found, finding.confidence), (names, confidence));
+            assert_eq!(finding.severity, Severity::Critical);
+            assert_eq!(finding.evidence.len(), 2);
+        }
+    }
+
+    #[test]
+    fn a_store_that_complains_of_the_time_is_quoted() {
+        let finding = found(BlobWay::Served, answered(403, true)).unwrap();
+        assert!(finding.summary.contains("clock"), "{}", finding.summary);
+    }
+}

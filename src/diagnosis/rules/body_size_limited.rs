@@ -58,3 +58,75 @@ fn line(route: &OfRoute<BodyLimit>) -> Option<String> {
         None => format!("{}: no 413 up to {}", route.route, Bytes(limit.passes)),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::model::{
+        BodyLimit, Checked, Finding, FindingName, OfRoute, Outcome, Round, Severity, Skipped,
+        sample,
+    };
+
+    fn assess(round: &Round) -> crate::model::Assessment {
+        crate::diagnosis::verdict::judge(round, &crate::model::Earlier::default())
+    }
+
+    const MIB: u64 = 1 << 20;
+
+    /// The finding, where these routes refuse these lengths.
+    fn found(limits: &[(&str, Option<u64>)]) -> Option<Finding> {
+        let limit = |refused: Option<u64>| BodyLimit {
+            passes: refused.map_or(20 << 30, |refused| refused - 1),
+            refused,
+        };
+        let set = |round: &mut Round| {
+            let routes = limits.iter().map(|(route, refused)| OfRoute {
+                route: sample::route(route),
+                value: Outcome::Measured(limit(*refused)),
+            });
+            round.checks.body_limit =
+                Checked { found: Outcome::Measured(routes.collect()), ..Checked::default() };
+        };
+        let mut findings = assess(&sample::bent(&["a", "b"], set)).findings;
+        assert!(findings.len() <= 1, "{findings:#?}");
+        findings.pop()
+    }
+
+    #[test]
+    fn whoever_refuses_is_named() {
+        let over = Some(MIB + 1);
+        for (limits, names, severity) in [
+            ([("a", None), ("b", None), ("lb", over)], vec![], Severity::Critical),
+            ([("a", None), ("b", over), ("lb", None)], vec!["b"], Severity::Critical),
+            ([("a", over), ("b", over), ("lb", over)], vec!["a", "b"], Severity::Critical),
+            ([("a", None), ("b", None), ("lb", Some(5 << 30))], vec![], Severity::Warning),
+            ([("a", None), ("b", over), ("lb", Some(5 << 30))], vec!["b"], Severity::Critical),
+        ] {
+            let finding = found(&limits).unwrap();
+            assert_eq!(finding.finding, FindingName::BodySizeLimited);
+            let found: Vec<_> = finding.backends.iter().map(ToString::to_string).collect();
+            assert_eq!(
+                (found, finding.severity),
+                (names.iter().map(ToString::to_string).collect(), severity)
+            );
+            assert_eq!(finding.evidence.len(), 3);
+        }
+    }
+
+    #[test]
+    fn no_limit_and_no_answer_are_no_finding() {
+        assert_eq!(found(&[("a", None), ("lb", None)]), None);
+        let round = sample::bent(&["a"], |round| {
+            let value = Outcome::Skipped(Skipped::EarlierStepFailed);
+            let routes = vec![OfRoute { route: sample::route("lb"), value }];
+            round.checks.body_limit =
+                Checked { found: Outcome::Measured(routes), ..Checked::default() };
+        });
+        assert!(assess(&round).findings.is_empty());
+    }
+
+    #[test]
+    fn the_limit_stands_in_the_summary() {
+        let finding = found(&[("lb", Some(MIB + 1))]).unwrap();
+        assert!(finding.summary.contains("above 1 MiB"), "{}", finding.summary);
+    }
+}

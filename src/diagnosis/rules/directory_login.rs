@@ -35,7 +35,7 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     };
     let seen = Logins {
         facts,
-        logins,
+        given: logins,
         accepting: those(|login| login.verdict == LoginVerdict::Accepted),
         late: those(|login| login.verdict == LoginVerdict::TimedOut || login.seconds >= SLOW),
         at_once: those(|login| login.verdict == LoginVerdict::Refused && login.seconds < DELAY),
@@ -53,7 +53,7 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
 /// How people's logins ended, by backend.
 struct Logins<'f> {
     facts: &'f Facts<'f>,
-    logins: &'f [OfRoute<DirectoryLogin>],
+    given: &'f [OfRoute<DirectoryLogin>],
     accepting: Vec<BackendName>,
     late: Vec<BackendName>,
     at_once: Vec<BackendName>,
@@ -64,7 +64,7 @@ struct Logins<'f> {
 impl Logins<'_> {
     /// A hypothesis that claims what was met at these backends.
     fn at(&self, name: FindingName, names: &[BackendName], summary: String) -> Hypothesis {
-        let ids = self.facts.met_on(Check::DirectoryLogin, self.logins, |at| {
+        let ids = self.facts.met_on(Check::DirectoryLogin, self.given, |at| {
             at.route.backend().is_some_and(|name| names.contains(name))
         });
         Hypothesis::new(name, names.to_vec(), summary)
@@ -152,7 +152,7 @@ impl Logins<'_> {
 
     /// Where the robot itself waited, a login says little of the directory.
     fn beside_a_slow_robot(&self) -> Option<Hypothesis> {
-        let ids = self.facts.met_on(Check::DirectoryLogin, self.logins, |at| {
+        let ids = self.facts.met_on(Check::DirectoryLogin, self.given, |at| {
             at.value.measured().is_some() && said(at).is_none()
         });
         if ids.is_empty() {
@@ -193,4 +193,106 @@ fn line(backend: &BackendName, login: &DirectoryLogin) -> String {
         LoginVerdict::TimedOut => "not answered",
     };
     format!("{backend}: the account of the directory is {ended} after {:.2} s", login.seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::model::{Checked, Failure, Outcome, Reason, Round, Route, sample};
+
+    fn assess(round: &Round) -> crate::model::Assessment {
+        crate::diagnosis::verdict::judge(round, &crate::model::Earlier::default())
+    }
+
+    const ACCEPTED: LoginVerdict = LoginVerdict::Accepted;
+    const REFUSED: LoginVerdict = LoginVerdict::Refused;
+    const TIMED_OUT: LoginVerdict = LoginVerdict::TimedOut;
+
+    /// Findings of a round in which the person's logins at a, b and c ended so.
+    fn found(logins: &[Option<(LoginVerdict, f64)>]) -> Vec<String> {
+        let login = |(name, login): (&str, &Option<(LoginVerdict, f64)>)| {
+            let route = Route::Backend(BackendName::parse(name).unwrap());
+            let lost = Failure::of_answer(Reason::ConnectionReset, "the connection was reset");
+            let value = match login {
+                Some((verdict, seconds)) => Outcome::Measured(DirectoryLogin {
+                    verdict: *verdict,
+                    seconds: *seconds,
+                    robot_seconds: 0.1,
+                    at: DateTime::UNIX_EPOCH,
+                }),
+                None => Outcome::Failed(lost),
+            };
+            OfRoute { route, value }
+        };
+        let logins = ["a", "b", "c"].into_iter().zip(logins).map(login).collect();
+        let round = sample::bent(&["a", "b", "c"], |round| {
+            let found = Outcome::Measured(logins);
+            round.checks.directory_login = Checked { at: None, requests: 3, found };
+        });
+        assess(&round)
+            .findings
+            .iter()
+            .map(|finding| {
+                let at = list(&finding.backends);
+                format!(
+                    "{} {} {} [{at}]",
+                    finding.finding,
+                    finding.severity.as_str(),
+                    finding.confidence.as_str()
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_directory_is_suspected_by_how_people_fare_beside_the_robot() {
+        let quick = Some((ACCEPTED, 0.1));
+        let refused_at_once = Some((REFUSED, 0.02));
+        let wrong_password = Some((REFUSED, 1.52));
+        let late = Some((TIMED_OUT, 5.0));
+        for (logins, expected) in [
+            ([quick, quick, quick], vec![]),
+            // What was lost on its way says nothing of the directory.
+            ([quick, None, quick], vec!["unexplained-loss warning suspected [b]"]),
+            (
+                [late, late, None],
+                vec![
+                    "directory-unavailable warning suspected [no backend]",
+                    "unexplained-loss warning suspected [c]",
+                ],
+            ),
+            ([quick, late, quick], vec!["directory-unavailable warning suspected [b]"]),
+            (
+                [quick, Some((ACCEPTED, 4.0)), quick],
+                vec!["directory-unavailable warning suspected [b]"],
+            ),
+            (
+                [refused_at_once, refused_at_once, None],
+                vec![
+                    "directory-unavailable warning suspected [no backend]",
+                    "unexplained-loss warning suspected [c]",
+                ],
+            ),
+            ([quick, quick, refused_at_once], vec!["secretkey-mismatch warning suspected [c]"]),
+            ([quick, quick, wrong_password], vec!["directory-unavailable warning suspected [c]"]),
+            (
+                [wrong_password, wrong_password, None],
+                vec![
+                    "credential-refused warning suspected [no backend]",
+                    "unexplained-loss warning suspected [c]",
+                ],
+            ),
+            (
+                [late, quick, refused_at_once],
+                vec![
+                    "directory-unavailable warning suspected [a]",
+                    "secretkey-mismatch warning suspected [c]",
+                ],
+            ),
+        ] {
+            assert_eq!(found(&logins), expected, "{logins:?}");
+        }
+    }
 }

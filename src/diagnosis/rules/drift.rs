@@ -257,3 +257,150 @@ fn certificates(facts: &Facts<'_>) -> Vec<BackendName> {
     names.extend(super::super::facts::backends_of(refused.into_iter().map(|(_, flow)| flow)));
     names
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use crate::model::sample::{backend, bent};
+    use crate::model::{
+        BackendName, CellResult, Finding, FindingName, Outcome, Round, Setting, Told, Version,
+    };
+
+    fn assess(round: &Round) -> crate::model::Assessment {
+        crate::diagnosis::verdict::judge(round, &crate::model::Earlier::default())
+    }
+
+    fn realm(round: &mut Round, at: &str, realm: &str) {
+        let at = crate::model::sample::route(at);
+        for flow in round.flows.iter_mut().filter(|flow| flow.route == at) {
+            if let Outcome::Measured(challenge) = &mut flow.challenge {
+                challenge.realm = Some(realm.to_owned());
+            }
+        }
+    }
+
+    /// Lets backends tell a setting.
+    pub(in super::super) fn tell(round: &mut Round, setting: Setting, values: &[(&str, &str)]) {
+        for (name, value) in values {
+            let name = backend(name);
+            for facts in round.backends.iter_mut().filter(|facts| facts.name == name) {
+                let told = Told { value: (*value).to_owned(), settled: true };
+                facts.settings.insert(setting, told);
+            }
+        }
+    }
+
+    fn unsettle(round: &mut Round) {
+        for told in round.backends.iter_mut().flat_map(|facts| facts.settings.values_mut()) {
+            told.settled = false;
+        }
+    }
+
+    pub(in super::super) fn judged(
+        backends: &[&str],
+        bend: impl FnOnce(&mut Round),
+    ) -> Vec<Finding> {
+        assess(&bent(backends, bend)).findings
+    }
+
+    pub(in super::super) fn lines(findings: &[Finding]) -> String {
+        let line = |finding: &Finding| {
+            let names: Vec<&str> = finding.backends.iter().map(BackendName::as_str).collect();
+            let (severity, confidence) = (finding.severity.as_str(), finding.confidence.as_str());
+            format!("{} {severity} {confidence} [{}]", finding.finding, names.join(" "))
+        };
+        findings.iter().map(line).collect::<Vec<_>>().join("; ")
+    }
+
+    pub(in super::super) const THREE: &[&str] = &["a", "b", "c"];
+
+    pub(in super::super) type Row = (&'static str, fn(&mut Round), &'static str);
+
+    #[test]
+    fn settings_that_differ_are_named_with_the_odd_node() {
+        const AUTH: Setting = Setting::AuthMode;
+        let rows: [Row; 8] = [
+            ("all alike", |round| tell(round, AUTH, &[("a", "db"), ("b", "db"), ("c", "db")]), ""),
+            (
+                "one is odd",
+                |round| tell(round, AUTH, &[("a", "db"), ("b", "db"), ("c", "ldap")]),
+                "settings-differ warning proved [c]",
+            ),
+            (
+                "nobody has a majority",
+                |round| tell(round, AUTH, &[("a", "db"), ("b", "oidc"), ("c", "ldap")]),
+                "settings-differ warning proved [a b c]",
+            ),
+            ("one told nothing", |round| tell(round, AUTH, &[("a", "db"), ("b", "db")]), ""),
+            (
+                "two settings of one node are one finding",
+                |round| {
+                    tell(round, AUTH, &[("a", "db"), ("b", "db"), ("c", "ldap")]);
+                    tell(round, Setting::TlsVersion, &[("a", "1.3"), ("b", "1.3"), ("c", "1.2")]);
+                },
+                "settings-differ warning proved [c]",
+            ),
+            (
+                "still changing",
+                |round| {
+                    tell(round, AUTH, &[("a", "db"), ("b", "db"), ("c", "ldap")]);
+                    unsettle(round);
+                },
+                "",
+            ),
+            (
+                "a cookie for http at one node",
+                |round| {
+                    let secure = [("a", "yes"), ("b", "no"), ("c", "yes")];
+                    tell(round, Setting::CsrfCookieSecure, &secure);
+                },
+                "settings-differ warning proved [b]",
+            ),
+            (
+                "all take another URL for the public one",
+                |round| {
+                    let urls = THREE.iter().map(|name| (*name, "https://other.example.com"));
+                    tell(round, Setting::ExternalUrl, &urls.collect::<Vec<_>>());
+                },
+                "",
+            ),
+        ];
+        for (what, bend, expected) in rows {
+            assert_eq!(lines(&judged(THREE, bend)), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn what_a_named_cause_brings_about_is_no_drift_of_its_own() {
+        let url = |round: &mut Round| {
+            let urls = [("a", "https://hub.example.com"), ("b", "http://b.example.com")];
+            tell(round, Setting::ExternalUrl, &urls);
+            tell(round, Setting::CsrfCookieSecure, &[("a", "yes"), ("b", "no")]);
+        };
+        assert_eq!(lines(&judged(&["a", "b"], url)), "settings-differ warning proved [a b]");
+        let findings = judged(&["a", "b"], |round| {
+            url(round);
+            realm(round, "b", "http://b.example.com/service/token");
+            crate::model::sample::fail(
+                round,
+                "b",
+                crate::model::Step::Token,
+                crate::model::Reason::RealmNotAllowed,
+            );
+            for cell in &mut round.matrix.cells {
+                if cell.issuer.as_str() == "b" {
+                    let reason = crate::model::Skipped::NoToken;
+                    cell.result = CellResult::Skipped { reason };
+                }
+            }
+        });
+        let names: Vec<FindingName> = findings.iter().map(|finding| finding.finding).collect();
+        assert!(!names.contains(&FindingName::SettingsDiffer), "{findings:#?}");
+
+        let mixed = judged(THREE, |round| {
+            round.backends[2].version =
+                Outcome::Measured(Some(Version { major: 2, minor: 9, patch: 0 }));
+            tell(round, Setting::PrimaryAuthMode, &[("a", "no"), ("b", "no"), ("c", "yes")]);
+        });
+        assert_eq!(lines(&mixed), "mixed-versions warning proved [c]");
+    }
+}

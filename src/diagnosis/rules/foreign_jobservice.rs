@@ -136,3 +136,162 @@ fn nowhere<'t>(facts: &Facts<'_>, told: &'t Replications) -> Vec<&'t FailedTask>
         |task: &&FailedTask| task.is_nowhere() && task.logs.len() == facts.round.backends.len();
     told.tasks.iter().filter(everywhere).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnosis::verdict::judge as assess_after;
+    use crate::model::{
+        BackendName, Checked, Earlier, LogAt, Outcome, PoolsAt, RegistryName, TaskLog, sample,
+    };
+
+    type Lists<'a> = [(&'a str, &'a [&'a str])];
+
+    fn pools(lists: &Lists<'_>) -> WorkerPools {
+        let at = |(backend, ids): &(&str, &[&str])| PoolsAt {
+            backend: BackendName::parse(backend).unwrap(),
+            ids: Outcome::Measured(ids.iter().map(ToString::to_string).collect()),
+        };
+        WorkerPools { at: lists.iter().map(at).collect() }
+    }
+
+    /// Findings of a round in which backends list these pools.
+    fn found(lists: &Lists<'_>, neighbours: &[Neighbour]) -> Vec<String> {
+        let pools = pools(lists);
+        let round = sample::bent(&["a", "b"], |round| {
+            let found = Outcome::Measured(pools);
+            round.checks.worker_pools = Checked { at: None, requests: 2, found };
+        });
+        let earlier = Earlier { neighbours: neighbours.to_vec(), ..Earlier::default() };
+        let findings = assess_after(&round, &earlier).findings;
+        let line = |finding: &crate::model::Finding| {
+            format!("{} {}", finding.finding, finding.confidence.as_str())
+        };
+        findings.iter().map(line).collect()
+    }
+
+    /// Findings of a round with these lists in which so many replications of ten failed, and the
+    /// logs of the failed tasks that were looked for lie here.
+    fn found_with_logs(
+        lists: Option<&Lists<'_>>,
+        failed: usize,
+        logs: &[&[(&str, TaskLog)]],
+    ) -> Vec<String> {
+        let name = |backend: &str| BackendName::parse(backend).unwrap();
+        let task = |(number, at): (u64, &&[(&str, TaskLog)])| FailedTask {
+            execution: number,
+            task: number,
+            logs: at
+                .iter()
+                .map(|(at, log)| LogAt { backend: name(at), log: Outcome::Measured(*log) })
+                .collect(),
+        };
+        let replications = Replications {
+            told_by: name("a"),
+            ended: 10,
+            failed,
+            tasks: (1..).zip(logs).map(task).collect(),
+        };
+        let round = sample::bent(&["a", "b"], |round| {
+            if let Some(lists) = lists {
+                let found = Outcome::Measured(pools(lists));
+                round.checks.worker_pools = Checked { at: None, requests: 2, found };
+            }
+            let found = Outcome::Measured(replications);
+            round.checks.replications = Checked { at: None, requests: 9, found };
+        });
+        let line = |finding: &crate::model::Finding| {
+            let at = finding.severity.as_str();
+            let last = finding.evidence.iter().rev().take(2).rev().cloned().collect::<Vec<_>>();
+            format!("{} {at}: {}", finding.finding, last.join("; "))
+        };
+        assess_after(&round, &Earlier::default()).findings.iter().map(line).collect()
+    }
+
+    #[test]
+    fn failed_replications_are_no_fault_here_while_their_logs_are() {
+        use TaskLog::{Here, Missing};
+        let refused = Here { unauthorized: true };
+        let nowhere: &[(&str, TaskLog)] = &[("a", Missing), ("b", Missing)];
+        for logs in [
+            &[] as &[&[(&str, TaskLog)]],
+            &[&[("a", refused)], &[("a", Missing), ("b", refused)]],
+            // One lost log says nothing, and no more does one that was not looked for everywhere.
+            &[nowhere],
+            &[nowhere, &[("a", Missing)]],
+        ] {
+            assert_eq!(found_with_logs(None, 3, logs), Vec::<String>::new(), "{logs:?}");
+        }
+    }
+
+    #[test]
+    fn logs_that_are_nowhere_suggest_foreign_workers_and_support_foreign_pools() {
+        use TaskLog::{Here, Missing};
+        let nowhere: &[(&str, TaskLog)] = &[("a", Missing), ("b", Missing)];
+        let refused: &[(&str, TaskLog)] = &[("a", Missing), ("b", Here { unauthorized: true })];
+        let failed = "2 of 10 replications that ended within 12 hours failed";
+        let lost = "the logs of 2 of 2 failed tasks are at no backend (404): executions 1 and 2";
+        let name = "foreign-jobservice-on-shared-redis";
+        assert_eq!(
+            found_with_logs(None, 2, &[nowhere, nowhere]),
+            [format!("{name} info: {failed}; {lost}")]
+        );
+        let more: &Lists<'_> = &[("a", &["1", "2", "3"]), ("b", &["1", "2", "3"])];
+        assert_eq!(
+            found_with_logs(Some(more), 2, &[nowhere, nowhere]),
+            [format!("{name} warning: {failed}; {lost}")]
+        );
+        assert_eq!(
+            found_with_logs(Some(more), 2, &[refused]),
+            [format!("{name} warning: {failed}; 1 of 1 failed tasks met a 401")]
+        );
+    }
+
+    fn neighbour(url: &str, address: &str, pools: &[&str]) -> Neighbour {
+        Neighbour {
+            registry: RegistryName::parse("other").unwrap(),
+            url: url.to_owned(),
+            addresses: [address.to_owned()].into(),
+            pools: pools.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    #[test]
+    fn a_pool_in_two_lists_is_foreign_only_where_the_registries_are_apart() {
+        let here = sample::bent(&["a", "b"], |_| {});
+        let lists: &Lists<'_> = &[("a", &["1", "2"]), ("b", &["1", "2"])];
+        let proved = vec!["foreign-jobservice-on-shared-redis proved".to_owned()];
+        let apart = "https://elsewhere.example.com";
+        let address = here.backends[0].address.as_str();
+        let itself = RegistryName::parse("main").unwrap();
+        let itself = Neighbour { registry: itself, ..neighbour(apart, "10.9.9.9:443", &["2"]) };
+        for (neighbour, expected) in [
+            (neighbour(apart, "10.9.9.9:443", &["2"]), proved.clone()),
+            (itself, Vec::new()),
+            (neighbour(apart, "10.9.9.9:443", &["3"]), Vec::new()),
+            // The same site, listed twice.
+            (neighbour(&here.url, "10.9.9.9:443", &["2"]), Vec::new()),
+            (neighbour(apart, address, &["2"]), Vec::new()),
+        ] {
+            assert_eq!(found(lists, std::slice::from_ref(&neighbour)), expected, "{neighbour:?}");
+        }
+        // Whose they are is known, so that there are too many is no news.
+        let many: &Lists<'_> = &[("a", &["1", "2", "3"]), ("b", &["1", "2", "3"])];
+        assert_eq!(found(many, &[neighbour(apart, "10.9.9.9:443", &["3"])]), proved);
+    }
+
+    #[test]
+    fn more_pools_than_backends_are_suspect_and_lists_apart_are_a_split_queue() {
+        for (lists, expected) in [
+            (&[("a", &["1", "2"] as &[&str]), ("b", &["1", "2"])] as &Lists<'_>, None),
+            (&[("a", &["1"]), ("b", &[])], None),
+            (
+                &[("a", &["1", "2", "3"]), ("b", &["1", "2", "3"])],
+                Some("foreign-jobservice-on-shared-redis suspected"),
+            ),
+            (&[("a", &["1"]), ("b", &["2"])], Some("settings-differ proved")),
+        ] {
+            assert_eq!(found(lists, &[]), Vec::from_iter(expected), "{lists:?}");
+        }
+    }
+}

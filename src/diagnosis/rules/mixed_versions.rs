@@ -80,3 +80,60 @@ fn kinds(facts: &Facts<'_>) -> BTreeMap<String, Vec<BackendName>> {
     kinds.extend(withheld.filter(|_| !said_to_us));
     kinds
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::drift::tests::{Row, THREE, judged, lines, tell};
+    use crate::model::{Outcome, Round, Setting};
+
+    /// Harbor as it tells its version to accounts only.
+    fn secretive(round: &mut Round) {
+        for facts in &mut round.backends {
+            facts.version = Outcome::Measured(None);
+        }
+    }
+
+    #[test]
+    fn versions_that_are_told_to_accounts_only_are_compared_where_they_are_told() {
+        const VERSION: Setting = Setting::HarborVersion;
+        let rows: [Row; 5] = [
+            ("nobody told", secretive, ""),
+            (
+                "all told the same",
+                |round| {
+                    secretive(round);
+                    tell(round, VERSION, &[("a", "2.15.2"), ("b", "2.15.2"), ("c", "2.15.2")]);
+                },
+                "",
+            ),
+            (
+                "one told nobody",
+                |round| {
+                    secretive(round);
+                    tell(round, VERSION, &[("a", "2.15.2"), ("b", "2.15.2")]);
+                },
+                "",
+            ),
+            (
+                "one is older",
+                |round| {
+                    secretive(round);
+                    tell(round, VERSION, &[("a", "2.15.2"), ("b", "2.15.2"), ("c", "2.13.1")]);
+                },
+                "mixed-versions warning proved [c]",
+            ),
+            (
+                "one is so old that it tells everybody",
+                |round| {
+                    let old = round.backends[1].version.clone();
+                    secretive(round);
+                    round.backends[1].version = old;
+                },
+                "mixed-versions warning proved [b]",
+            ),
+        ];
+        for (what, bend, expected) in rows {
+            assert_eq!(lines(&judged(THREE, bend)), expected, "{what}");
+        }
+    }
+}

@@ -126,3 +126,111 @@ fn judged(
     }
     groups
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::model::{
+        BackendName, Checked, Confidence, CsrfVerdict, Failure, Finding, FindingName, OfPair,
+        Outcome, Reason, Round, SessionVerdict, Severity, Skipped, sample,
+    };
+
+    fn assess(round: &Round) -> crate::model::Assessment {
+        crate::diagnosis::verdict::judge(round, &crate::model::Earlier::default())
+    }
+
+    type Verdicts<'a> = &'a [(&'a str, &'a str, Outcome<CsrfVerdict>)];
+
+    /// What is found where these pairs are not accepted: name, confidence, backends.
+    fn found(names: &[&str], other: Verdicts<'_>) -> Vec<(FindingName, Confidence, String)> {
+        let pair = |issuer: &str, verifier: &str| {
+            let special = other.iter().find(|(i, v, _)| (*i, *v) == (issuer, verifier));
+            let value = special.map(|(.., value)| value.clone());
+            OfPair {
+                issuer: sample::backend(issuer),
+                verifier: sample::backend(verifier),
+                value: value.unwrap_or(Outcome::Measured(CsrfVerdict::Accepted)),
+            }
+        };
+        let pairs = names.iter().flat_map(|i| names.iter().map(move |v| pair(i, v))).collect();
+        let judged = assess(&sample::bent(names, |round| {
+            round.checks.csrf = Checked {
+                at: Some(sample::started()),
+                requests: 9,
+                found: Outcome::Measured(pairs),
+            };
+        }));
+        judged
+            .findings
+            .iter()
+            .map(|finding| {
+                assert_eq!(finding.severity, Severity::Warning);
+                let names: Vec<&str> = finding.backends.iter().map(BackendName::as_str).collect();
+                (finding.finding, finding.confidence, names.join(" "))
+            })
+            .collect()
+    }
+
+    const UNKNOWN: Outcome<CsrfVerdict> = Outcome::Measured(CsrfVerdict::UnknownKey);
+    const FOREIGN: Outcome<CsrfVerdict> = Outcome::Measured(CsrfVerdict::ForeignOrigin);
+    const KEY: FindingName = FindingName::CsrfKeyMismatch;
+
+    #[test]
+    fn the_odd_key_is_named_and_without_a_majority_both_are() {
+        assert_eq!(found(&["a", "b", "c"], &[]), []);
+        let odd = [("a", "b", UNKNOWN), ("b", "a", UNKNOWN), ("b", "c", UNKNOWN)];
+        let odd: Vec<_> = odd.into_iter().chain([("c", "b", UNKNOWN)]).collect();
+        assert_eq!(found(&["a", "b", "c"], &odd), [(KEY, Confidence::Proved, "b".into())]);
+        assert_eq!(found(&["a", "b"], &odd), [(KEY, Confidence::Proved, "a b".into())]);
+    }
+
+    #[test]
+    fn a_node_that_cannot_read_its_own_cookie_is_suspected_alone() {
+        let own = [("b", "b", UNKNOWN), ("b", "a", UNKNOWN), ("a", "b", UNKNOWN)];
+        assert_eq!(found(&["a", "b"], &own), [(KEY, Confidence::Suspected, "b".into())]);
+    }
+
+    #[test]
+    fn a_foreign_origin_is_not_a_key() {
+        let own = [("a", "a", FOREIGN), ("b", "b", FOREIGN)];
+        let name = FindingName::CsrfOriginRejected;
+        assert_eq!(found(&["a", "b"], &own), [(name, Confidence::Proved, "a b".into())]);
+    }
+
+    #[test]
+    fn a_store_of_its_own_is_named_and_one_that_is_down_is_not() {
+        use SessionVerdict::{Known, Unknown};
+        let judged = |known: fn(&str, &str) -> bool| {
+            let names = ["a", "b", "c"];
+            let pair = |(issuer, verifier): (&str, &str)| OfPair {
+                issuer: sample::backend(issuer),
+                verifier: sample::backend(verifier),
+                value: Outcome::Measured(if known(issuer, verifier) { Known } else { Unknown }),
+            };
+            let pairs = names.into_iter().flat_map(|i| names.map(|v| pair((i, v)))).collect();
+            let round = sample::bent(&names, |round| {
+                let found = Outcome::Measured(pairs);
+                round.checks.session = Checked { at: Some(sample::started()), requests: 9, found };
+            });
+            let named = |finding: &Finding| (finding.finding, finding.backends.clone());
+            assess(&round).findings.iter().map(named).collect::<Vec<_>>()
+        };
+        let name = FindingName::SessionStoreNotShared;
+        assert_eq!(judged(|_, _| true), []);
+        let alone = judged(|issuer, verifier| (issuer == "b") == (verifier == "b"));
+        assert_eq!(alone, [(name, vec![sample::backend("b")])]);
+        // It is no store of its own.
+        let redis = FindingName::RedisUnavailable;
+        let down = judged(|_, verifier| verifier != "b");
+        assert_eq!(down, [(redis, vec![sample::backend("b")])], "the store of b is down");
+        assert_eq!(judged(|_, _| false), [(redis, Vec::new())], "all are");
+    }
+
+    #[test]
+    fn what_was_not_learned_is_evidence_of_nothing() {
+        let lost = Outcome::Failed(Failure::of_answer(Reason::Timeout, "lost"));
+        let skipped = Outcome::Skipped(Skipped::BackingOff);
+        let pairs = [("a", "b", lost.clone()), ("b", "a", skipped), ("c", "c", lost)];
+        let lost = (FindingName::UnexplainedLoss, Confidence::Suspected, String::new());
+        assert_eq!(found(&["a", "b", "c"], &pairs), [lost]);
+    }
+}

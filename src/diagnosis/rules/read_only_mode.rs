@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::facts::{Facts, list, verb};
+use super::super::facts::{Facts, ObservationId, list, verb};
 use super::super::hypothesis::{Hits, Hypothesis};
 use crate::model::{BackendName, Begun, Check, FindingName, Outcome, Place, Route};
 
@@ -38,13 +38,24 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     };
     let proved = !names.is_empty();
     let ids = refusing.iter().flat_map(|said| facts.met(said.check, &Place::route(said.route)));
+    let others = uploads_of_others(facts, &names);
     let backends = if everywhere { Vec::new() } else { names };
     let found = Hypothesis::new(FindingName::ReadOnlyMode, backends, summary)
         .proved_if(proved, &[FindingName::UnknownBackend])
         .hits(Hits::Some("Pushes"))
         .evidence([format!("writes are refused as read-only at {}", list(&routes))])
-        .explains(ids.collect::<Vec<_>>());
+        .explains(ids.collect::<Vec<_>>())
+        .explains(others);
     vec![found]
+}
+
+/// Uploads that were begun elsewhere and cannot go on where nothing may be written.
+fn uploads_of_others(facts: &Facts<'_>, names: &[BackendName]) -> Vec<ObservationId> {
+    let uploads = facts.round.checks.upload.measured();
+    let pairs = uploads.map_or(&[][..], |uploads| uploads.pairs.as_slice());
+    facts.met_between(Check::Upload, pairs, |pair| {
+        names.contains(&pair.verifier) && matches!(pair.value, Outcome::Failed(_))
+    })
 }
 
 fn said<'a>(facts: &Facts<'a>) -> Vec<Said<'a>> {

@@ -60,7 +60,8 @@ fn challenges(facts: &Facts<'_>) -> Option<Hypothesis> {
     let ids = |flows: Vec<&(super::super::facts::ObservationId, &crate::model::Flow)>| {
         flows.into_iter().map(|(id, _)| *id).collect::<Vec<_>>()
     };
-    let found = Hypothesis::new(NAME, backends.clone(), summary)
+    let at_fault = if nothing_to_test { Vec::new() } else { backends };
+    let found = Hypothesis::new(NAME, at_fault, summary)
         .suspected(&[FindingName::LbMisroutesApiPath])
         .hits(if nothing_to_test { Hits::Prober } else { Hits::Requests })
         .evidence(lines.collect::<Vec<_>>())

@@ -10,7 +10,7 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     let Some(uploads) = facts.round.checks.upload.measured() else { return Vec::new() };
     let public = facts.round.url.trim_end_matches('/');
     let leads_elsewhere =
-        |begun: &OfRoute<Begun>| at(begun).flatten().is_some_and(|at| at != public);
+        |begun: &OfRoute<Begun>| at(begun).is_some_and(|at| !at.is_empty() && at != public);
     let ids = facts.met_on(Check::Upload, &uploads.begun, leads_elsewhere);
     // Where the balancer puts right what every node says, nothing is wrong.
     if ids.is_empty() {
@@ -25,7 +25,7 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
         names.clear();
     }
     let line = |begun: &&OfRoute<Begun>| {
-        let to = at(begun).flatten().unwrap_or("the same place");
+        let to = at(begun).filter(|at| !at.is_empty()).unwrap_or("the same place");
         format!("{}: uploads go on at {to}", begun.route)
     };
     let hits = if names.is_empty() && !through { Hits::Later } else { Hits::Some("Pushes") };
@@ -47,10 +47,10 @@ fn summary(names: &[BackendName]) -> String {
     format!("{} {} {to}.", list(names), verb(names.len(), "sends", "send"))
 }
 
-/// Where an upload goes on: none if none was begun, and none within where only a path is named.
-fn at(begun: &OfRoute<Begun>) -> Option<Option<&str>> {
+/// Where an upload goes on: none if none was begun, and nothing where only a path is named.
+fn at(begun: &OfRoute<Begun>) -> Option<&str> {
     match &begun.value {
-        Outcome::Measured(Begun::At(at)) => Some(at.as_deref()),
+        Outcome::Measured(Begun::At(at)) => Some(at.as_deref().unwrap_or_default()),
         _ => None,
     }
 }

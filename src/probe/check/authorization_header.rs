@@ -33,9 +33,8 @@ async fn fate(asker: &Asker<'_>, flow: &Flow, route: &Route) -> Outcome<HeaderFa
 }
 
 async fn shown(asker: &Asker<'_>, flow: &Flow, route: &Route) -> Outcome<HeaderFate> {
-    let mut link = asker.link(route);
     let ask = Ask::of(Check::AuthorizationHeader, Method::GET, "/v2/", Auth::Garbage);
-    let asked = asker.ask(link.as_mut(), route, ask).await;
+    let asked = super::ask(asker, route, ask).await;
     match flow::outcome(&asked) {
         Err(failure) => Outcome::Failed(failure),
         Ok(answer) if answer.status != 401 => {

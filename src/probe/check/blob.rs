@@ -14,7 +14,7 @@ use super::super::flow::{boxed, unexpected};
 use super::super::path::Path;
 use super::visit::{Extra, Got, Pass, Visit};
 use crate::config::Scope;
-use crate::model::{Answer, Check, Failure, Flow, Outcome, Reason, Route, Skipped};
+use crate::model::{Answer, Check, Failure, Flow, Outcome, Route, Skipped};
 use crate::registry::{self, UploadPlace};
 
 /// The fixed blob: an empty JSON object, which every OCI client knows as the empty blob.
@@ -77,26 +77,28 @@ impl<'a> Pushers<'a> {
         good.filter(|pass| pass.route.backend().is_some())
     }
 
-    /// Ends an upload with a blob, where it was begun or wherever it is known; whether it is gone.
+    /// Ends an upload with a blob, where it was begun or wherever it is known: what came of the
+    /// first try, and whether it is gone.
     pub(super) async fn end(
         &self,
         begun: &Pass<'_>,
         place: &UploadPlace,
         blob: (&'static str, &str),
-    ) -> Result<(), Failure> {
-        let mut first = Err(Failure::of_answer(Reason::UnexpectedStatus, "it was not tried"));
+    ) -> (Result<(), Failure>, bool) {
+        let mut first = Ok(());
         let own = std::iter::repeat_with(|| begun.visit()).take(TRIES);
         for (number, mut visit) in own.chain(self.backends().map(Pass::visit)).enumerate() {
             visit.pass.until = begun.until + RESERVE;
             let ended = put(&mut visit, place, blob).await;
-            if ended.is_ok() {
-                return Ok(());
-            }
+            let gone = ended.is_ok();
             if number == 0 {
                 first = ended;
             }
+            if gone {
+                return (first, true);
+            }
         }
-        first
+        (first, false)
     }
 }
 

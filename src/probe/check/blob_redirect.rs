@@ -17,7 +17,7 @@ use super::super::path::Path;
 use super::visit::{Extra, Got, Pass, Visit, is_there};
 use crate::config::{Authority, Scope};
 use crate::model::{
-    BlobRedirects, BlobWay, Check, Failure, Family, Fetched, Flow, OfRoute, Outcome, Reason,
+    BlobRedirects, BlobWay, Check, Failure, Family, Fetched, Flow, OfRoute, Outcome, Reason, Route,
     Skipped,
 };
 use crate::registry;
@@ -51,30 +51,68 @@ pub(super) async fn look(
         return Outcome::Skipped(Skipped::NoCredentials);
     }
     let passes = backends().map(|flow| boxed(Pass::begin(asker, CHECK, flow, scope)));
-    let passes: Vec<Pass<'_>> = join_all(passes).await.into_iter().filter_map(Result::ok).collect();
-    let Some(first) = passes.first() else {
+    let passes = join_all(passes).await;
+    if passes.iter().all(|pass| matches!(pass, Err(Outcome::Skipped(_)))) {
         return Outcome::Skipped(Skipped::EarlierStepFailed);
-    };
+    }
+    let mut places: Vec<Place<'_>> =
+        backends().zip(passes).map(|(flow, pass)| Place::of(&flow.route, pass)).collect();
     // A blob never changes under its digest. One that nobody has any more is looked for anew.
     let kept = before.filter(|before| before.at.iter().any(|at| at.value.measured().is_some()));
     let digest = match kept {
-        Some(before) => Ok(Some(before.digest.clone())),
-        None => config(&mut first.visit(), scope).await,
+        Some(before) => Some(before.digest.clone()),
+        None => first_config(&mut places, scope).await,
     };
-    let digest = match digest {
-        Ok(Some(digest)) => digest,
-        Ok(None) => return Outcome::Skipped(Skipped::NothingPushed),
-        Err(failure) => return Outcome::Failed(failure),
-    };
-    let path = Path::of(&scope.repository).then("/blobs/").reference(&digest);
-    let ways =
-        passes.iter().map(|pass| {
-            let path = &path;
-            boxed(async move {
-                OfRoute { route: pass.route.clone(), value: way(asker, pass, path).await }
-            })
+    let path = digest
+        .as_ref()
+        .map(|digest| Path::of(&scope.repository).then("/blobs/").reference(digest));
+    let path = path.as_ref();
+    let ways = places.into_iter().map(|place| boxed(place.way(asker, path)));
+    let at = join_all(ways).await;
+    if digest.is_none() && !at.iter().any(|at| matches!(at.value, Outcome::Failed(_))) {
+        return Outcome::Skipped(Skipped::NothingPushed);
+    }
+    Outcome::Measured(BlobRedirects { at, digest: digest.unwrap_or_default() })
+}
+
+/// One backend as the look goes on.
+struct Place<'a> {
+    route: &'a Route,
+    pass: Result<Pass<'a>, Outcome<BlobWay>>,
+}
+
+impl<'a> Place<'a> {
+    fn of(route: &'a Route, pass: Result<Pass<'a>, Outcome<()>>) -> Self {
+        let pass = pass.map_err(|why| match why {
+            Outcome::Failed(failure) => Outcome::Failed(failure),
+            Outcome::Skipped(reason) => Outcome::Skipped(reason),
+            Outcome::Measured(()) => Outcome::Skipped(Skipped::NoToken),
         });
-    Outcome::Measured(BlobRedirects { at: join_all(ways).await, digest })
+        Self { route, pass }
+    }
+
+    /// How it serves the blob under a path, if any is known.
+    async fn way(self, asker: &Asker<'_>, path: Option<&Path>) -> OfRoute<BlobWay> {
+        let value = match (self.pass, path) {
+            (Err(why), _) => why,
+            (Ok(pass), Some(path)) => way(asker, &pass, path).await,
+            (Ok(_), None) => Outcome::Skipped(Skipped::NothingPushed),
+        };
+        OfRoute { route: self.route.clone(), value }
+    }
+}
+
+/// The digest of the canary's configuration from the first backend that gives an answer, and what
+/// the others gave instead; none if nothing was pushed.
+async fn first_config(places: &mut [Place<'_>], scope: &Scope) -> Option<String> {
+    for place in places {
+        let Ok(pass) = &place.pass else { continue };
+        match config(&mut pass.visit(), scope).await {
+            Ok(digest) => return digest,
+            Err(failure) => place.pass = Err(Outcome::Failed(failure)),
+        }
+    }
+    None
 }
 
 /// The digest of the canary's configuration; none if nothing was pushed.

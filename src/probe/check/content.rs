@@ -18,7 +18,7 @@ use super::visit::{Extra, Got, Pass, Visit, is_there};
 use crate::config::Scope;
 use crate::model::{
     BackendName, Check, Content, ContentAt, ContentFound, Failure, Family, Flow, Outcome, Reason,
-    Skipped,
+    Route, Skipped,
 };
 use crate::registry;
 
@@ -30,6 +30,9 @@ const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, \
      application/vnd.oci.image.manifest.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, \
      application/vnd.docker.distribution.manifest.v2+json, */*";
+
+/// So many pulls over the load balancer, each of which may meet another node.
+const PULLS: usize = 3;
 
 /// The tags that are preferred to the first.
 const PREFERRED: [&str; 2] = ["canary", "latest"];
@@ -56,21 +59,87 @@ pub(super) async fn look(
     if places.iter().all(|place| matches!(place.state, State::Skipped(_))) {
         return Outcome::Skipped(Skipped::EarlierStepFailed);
     }
-    let Some(tag) = preferred(&places) else {
-        return Outcome::Skipped(Skipped::NothingPushed);
-    };
+    let Some(tag) = preferred(&places) else { return nowhere(places, scope, "") };
+    let mut compared = false;
     for _ in 0..2 {
         let Some(wanted) = compare(asker, &mut places, (scope, &tag), before, began).await else {
-            return Outcome::Skipped(Skipped::NothingPushed);
+            // It may have been deleted since it was listed.
+            join_all(places.iter_mut().map(|place| boxed(place.list(scope)))).await;
+            continue;
         };
+        compared = true;
         if !moved(&mut places, scope, &wanted).await {
             let now = asker.clock.at(asker.began);
             let at = places.into_iter().map(|place| place.finish(&wanted, before, now)).collect();
-            return Outcome::Measured(Content { at, ..wanted });
+            let through = through(asker, flows, scope, &wanted).await;
+            return Outcome::Measured(Content { at, through, ..wanted });
         }
     }
-    let detail = "the tag moves while it is looked at; what nodes have cannot be compared";
-    Outcome::Failed(Failure::of_answer(Reason::UnexpectedStatus, detail))
+    // What nodes have cannot be compared while the tag moves.
+    if compared { Outcome::Skipped(Skipped::Moved) } else { nowhere(places, scope, &tag) }
+}
+
+/// Where no backend gives any content: what each answers instead, if any of that is a failure.
+fn nowhere(places: Vec<Place<'_>>, scope: &Scope, tag: &str) -> Outcome<Content> {
+    let at: Vec<ContentAt> = places.into_iter().map(|place| place.without(tag)).collect();
+    if !at.iter().any(|at| matches!(at.found, Outcome::Failed(_))) {
+        return Outcome::Skipped(Skipped::NothingPushed);
+    }
+    let (repository, tag) = (scope.repository.clone(), tag.to_owned());
+    let through = Outcome::Skipped(Skipped::NothingPushed);
+    Outcome::Measured(Content { repository, tag, digest: String::new(), config: None, at, through })
+}
+
+/// Pulls as users do, over the load balancer. One failure among several tries is enough, except
+/// that what was only just moved or deleted has another try.
+async fn through(
+    asker: &Asker<'_>,
+    flows: &[Flow],
+    scope: &Scope,
+    wanted: &Content,
+) -> Outcome<()> {
+    let Some(flow) = flows.iter().find(|flow| flow.route == Route::Balancer) else {
+        return Outcome::Skipped(Skipped::NotApplicable);
+    };
+    let pass = match Pass::begin(asker, Check::Content, flow, scope).await {
+        Ok(pass) => pass,
+        Err(why) => return why,
+    };
+    for number in 0..PULLS {
+        if asker.is_over() {
+            let none = number == 0;
+            return if none {
+                Outcome::Skipped(Skipped::DeadlineReached)
+            } else {
+                Outcome::Measured(())
+            };
+        }
+        let first = pull(&pass, wanted).await;
+        let again = matches!(&first, Err(failure) if failure.reason == Reason::NotFound);
+        let last = if again && asker.sleep_until(Instant::now() + AGAIN[0]).await {
+            pull(&pass, wanted).await
+        } else {
+            first
+        };
+        if let Err(failure) = last {
+            return Outcome::Failed(failure);
+        }
+    }
+    Outcome::Measured(())
+}
+
+/// The tag's manifest and one byte of the configuration, over a connection of their own.
+async fn pull(pass: &Pass<'_>, wanted: &Content) -> Result<(), Failure> {
+    let mut visit = pass.visit();
+    let path = Path::of(&wanted.repository).then("/manifests/").reference(&wanted.tag);
+    let got = visit.ask(&Method::HEAD, &path, &accept(ACCEPT, MANIFESTS)).await?;
+    if !is_there(&got)? {
+        return Err(unexpected(&got.answer, "the manifest of the tag"));
+    }
+    let Some(config) = &wanted.config else { return Ok(()) };
+    let path = Path::of(&wanted.repository).then("/blobs/").reference(config);
+    let got = visit.ask(&Method::GET, &path, &accept(RANGE, "bytes=0-0")).await?;
+    if is_there(&got)? { Ok(()) } else { Err(unexpected(&got.answer, "a byte of the blob")) }
 }
 
 /// Compares what every backend has under the tag; none if nobody has anything.
@@ -90,7 +159,8 @@ async fn compare(
         None => config(places, scope, &digest).await,
     };
     let (repository, tag) = (scope.repository.clone(), tag.to_owned());
-    let wanted = Content { repository, tag, digest, config, at: Vec::new() };
+    let through = Outcome::Skipped(Skipped::NotSampled);
+    let wanted = Content { repository, tag, digest, config, at: Vec::new(), through };
     join_all(places.iter_mut().map(|place| boxed(place.have(&wanted)))).await;
     for after in AGAIN {
         let missing: Vec<&mut Place<'_>> =
@@ -216,7 +286,8 @@ impl<'a> Place<'a> {
             200 | 206 => Ok(Some(true)),
             404 | 500 => Ok(Some(false)),
             // Where clients are sent to is another question.
-            _ => Ok(None),
+            300..=399 => Ok(None),
+            _ => Err(unexpected(&got.answer, "a byte of the blob")),
         };
         self.found.readable = self.read((&Method::GET, &path), byte, readable).await.flatten();
     }
@@ -243,6 +314,20 @@ impl<'a> Place<'a> {
         if matches!(self.state, State::Open(_)) && wanted.is_whole(&self.found) {
             self.found.healed_after_ms = u64::try_from(began.elapsed().as_millis()).ok();
         }
+    }
+
+    /// What it answers where no backend gives any content.
+    fn without(self, tag: &str) -> ContentAt {
+        let found = match self.state {
+            State::Open(_) if self.tags.iter().any(|known| known == tag) => {
+                let detail = format!("the tag {tag} is listed and its manifest is not there");
+                Outcome::Failed(Failure::of_answer(Reason::NotFound, detail))
+            }
+            State::Open(_) => Outcome::Skipped(Skipped::NothingPushed),
+            State::Failed(failure) => Outcome::Failed(failure),
+            State::Skipped(reason) => Outcome::Skipped(reason),
+        };
+        ContentAt { backend: self.backend, found }
     }
 
     fn finish(self, wanted: &Content, before: Option<&Content>, now: DateTime<Utc>) -> ContentAt {
@@ -285,12 +370,21 @@ fn most_common(places: &[Place<'_>]) -> Option<String> {
     digests().find(|digest| counts.get(digest) == Some(&most)).cloned()
 }
 
-/// The configuration blob that the manifest names, from the first backend that has it.
+/// The configuration blob that the manifest names, from the first backend that gives it.
 async fn config(places: &mut [Place<'_>], scope: &Scope, digest: &str) -> Option<String> {
     let path = Path::of(&scope.repository).then("/manifests/").reference(digest);
-    let mut having =
-        places.iter_mut().filter(|place| place.found.tagged.as_deref() == Some(digest));
-    let State::Open(visit) = &mut having.next()?.state else { return None };
-    let got = visit.ask(&Method::GET, &path, &accept(ACCEPT, MANIFESTS)).await.ok()?;
-    registry::config_of(&got.reply.body)
+    let read = |got: &Got| {
+        if is_there(got)? {
+            return Ok(registry::config_of(&got.reply.body));
+        }
+        Err(unexpected(&got.answer, "the manifest that the tag leads to"))
+    };
+    let having = places.iter_mut().filter(|place| place.found.tagged.as_deref() == Some(digest));
+    for place in having {
+        let asked = place.read((&Method::GET, &path), accept(ACCEPT, MANIFESTS), read).await;
+        if let Some(config) = asked {
+            return config;
+        }
+    }
+    None
 }

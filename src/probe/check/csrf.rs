@@ -122,11 +122,18 @@ fn again(read: Outcome<bool>) -> Outcome<CsrfVerdict> {
 }
 
 /// Whether a backend takes the public URL for its own: it looks at that before the token, which is
-/// left out here so that nothing comes of the request. Anything but the same refusal twice says no
-/// more than that the cookie was read.
+/// left out here so that nothing comes of the request. Any other refusal than the same one twice says
+/// no more than that the cookie was read.
 async fn origin(asker: &Asker<'_>, route: &Route, issued: &Issued) -> Outcome<CsrfVerdict> {
     for _ in 0..2 {
         let asked = post(asker, route, issued, false).await;
+        match flow::outcome(&asked) {
+            Err(failure) => return Outcome::Failed(failure),
+            Ok(answer) if answer.status >= 500 => {
+                return Outcome::Failed(flow::unexpected(answer, "403 or 405 to POST"));
+            }
+            Ok(_) => {}
+        }
         if refusal(&asked) != Some(CsrfRefusal::Origin) {
             return Outcome::Measured(CsrfVerdict::Accepted);
         }
@@ -146,7 +153,7 @@ async fn get(asker: &Asker<'_>, route: &Route, issued: Option<&Issued>) -> Asked
         None => session,
     };
     let ask = Ask::of(Check::Csrf, Method::GET, PATH, Auth::None).with(COOKIE, cookies);
-    asker.ask(asker.link(route).as_mut(), route, ask).await
+    super::ask(asker, route, ask).await
 }
 
 async fn post(asker: &Asker<'_>, route: &Route, issued: &Issued, with_token: bool) -> Asked {
@@ -163,7 +170,7 @@ async fn post(asker: &Asker<'_>, route: &Route, issued: &Issued, with_token: boo
     if with_token {
         ask = ask.with(HeaderName::from_static(CSRF_TOKEN), issued.token.clone());
     }
-    asker.ask(asker.link(route).as_mut(), route, ask).await
+    super::ask(asker, route, ask).await
 }
 
 /// Two cookies in one header, marked sensitive.

@@ -75,11 +75,9 @@ pub(super) async fn look(
         };
         logins.push(OfRoute { route: flow.route.clone(), value });
     }
-    // Where nothing was learned of anybody, the first backend's reason is the check's.
-    match logins.iter().all(|login| login.value.measured().is_none()).then(|| logins.first()) {
-        Some(Some(OfRoute { value: Outcome::Failed(failure), .. })) => {
-            Outcome::Failed(failure.clone())
-        }
+    // Where nobody was asked, the first backend's reason is the check's.
+    let skipped = |login: &OfRoute<DirectoryLogin>| matches!(login.value, Outcome::Skipped(_));
+    match logins.iter().all(skipped).then(|| logins.first()) {
         Some(Some(OfRoute { value: Outcome::Skipped(reason), .. })) => Outcome::Skipped(*reason),
         _ => Outcome::Measured(logins),
     }

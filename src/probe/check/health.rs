@@ -45,9 +45,8 @@ async fn told(asker: &Asker<'_>, flow: &Flow) -> Outcome<Vec<ComponentHealth>> {
     if asker.holds(route) {
         return Outcome::Skipped(Skipped::BackingOff);
     }
-    let mut link = asker.link(route);
     let ask = Ask::of(Check::Health, Method::GET, "/api/v2.0/health", Auth::None);
-    let asked = asker.ask(link.as_mut(), route, ask).await;
+    let asked = super::ask(asker, route, ask).await;
     match flow::outcome(&asked) {
         Err(failure) => Outcome::Failed(failure),
         Ok(answer) if answer.status != 200 => {

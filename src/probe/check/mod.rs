@@ -29,9 +29,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::time::Instant;
 
-use super::ask::Asker;
+use super::ask::{Ask, Asked, Asker};
 use super::flow;
-use crate::model::{Cadence, Check, Checked, Checks, Flow, Outcome, Skipped};
+use crate::model::{Cadence, Check, Checked, Checks, Flow, Outcome, Route, Skipped};
 
 /// What is kept between rounds: when each check was last made, and what the checks found.
 ///
@@ -168,6 +168,17 @@ pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> C
         kept.leave(&found);
     }
     found
+}
+
+/// Asks over a fresh connection, and over another where the network lost the first request: one
+/// that is lost is no fault of a server.
+async fn ask(asker: &Asker<'_>, route: &Route, ask: Ask<'_>) -> Asked {
+    let first = asker.ask(asker.link(route).as_mut(), route, ask.clone()).await;
+    let lost = first.exchange.result.as_ref().is_err_and(|failure| failure.reason.is_network());
+    if !lost || asker.is_over() || asker.holds(route) {
+        return first;
+    }
+    asker.ask(asker.link(route).as_mut(), route, ask).await
 }
 
 /// What decides whether a check is due.

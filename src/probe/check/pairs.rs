@@ -46,7 +46,9 @@ pub(super) async fn carried<'a, I: Sync, T: Send + 'a>(
             Some(flow::boxed(async move {
                 let value = match issued {
                     Outcome::Measured(issued) => show(issued, verifier.clone(), own).await,
-                    Outcome::Failed(failure) => Outcome::Failed(failure.clone()),
+                    // Nobody else was asked: it is the issuer's failure, once.
+                    Outcome::Failed(failure) if own => Outcome::Failed(failure.clone()),
+                    Outcome::Failed(_) => Outcome::Skipped(Skipped::EarlierStepFailed),
                     Outcome::Skipped(reason) => Outcome::Skipped(*reason),
                 };
                 OfPair { issuer, verifier, value }

@@ -98,7 +98,9 @@ fn place(asker: &Asker<'_>, answer: &Answer) -> Result<RedirectTarget, Failure> 
 
 async fn get(asker: &Asker<'_>, link: &mut Line, own: &Flow, path: Path) -> Asked {
     let ask = Ask::of(Check::PublicUrl, Method::GET, path, Auth::None);
-    asker.ask(link, &own.route, ask).await
+    let first = asker.ask(link, &own.route, ask.clone()).await;
+    let lost = first.exchange.result.as_ref().is_err_and(|failure| failure.reason.is_network());
+    if lost && !asker.is_over() { super::ask(asker, &own.route, ask).await } else { first }
 }
 
 /// What a challenge names; none without a realm.

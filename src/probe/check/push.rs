@@ -18,7 +18,7 @@ use super::blob::{EMPTY, EMPTY_DIGEST, Pushers, Start, is_read_only, put, start}
 use super::visit::{Extra, Got, Pass, Visit, is_there};
 use crate::model::{
     BackendName, Check, Failure, Flow, OfRoute, Outcome, PushFailure, PushRun, PushStep, Pushed,
-    ReadBack, Reason, Route, SeenAt, Skipped,
+    ReadBack, Route, SeenAt, Skipped,
 };
 use crate::registry;
 
@@ -97,7 +97,7 @@ async fn over(pushers: &Pushers<'_>, pass: &Pass<'_>, late: &mut Vec<BackendName
         let own = see(pass.visit(), None, own, of, false).await;
         if own.value != Outcome::Measured(ReadBack::There) {
             for seen in &mut seen {
-                seen.value = Outcome::Failed(moved());
+                seen.value = Outcome::Skipped(Skipped::Moved);
             }
         }
     }
@@ -176,12 +176,6 @@ async fn pull(visit: &mut Visit<'_>, repository: &str, digest: &str) -> Result<(
     if is_there(&got)? { Ok(()) } else { Err(unexpected(&got.answer, "the blob just pushed")) }
 }
 
-/// Another prober of the registry, or a person, pushed to the same tag.
-fn moved() -> Failure {
-    let detail = "the tag was moved by somebody else meanwhile";
-    Failure::of_answer(Reason::UnexpectedStatus, detail)
-}
-
 /// What a backend has under the tag, after a push elsewhere; `by` visits where it was pushed.
 async fn see(
     mut visit: Visit<'_>,
@@ -210,7 +204,7 @@ async fn see(
             }
             let there = by.ask(&Method::GET, &path, &accept).await.and_then(read);
             if there != Ok(ReadBack::There) {
-                return SeenAt { backend, value: Outcome::Failed(moved()) };
+                return SeenAt { backend, value: Outcome::Skipped(Skipped::Moved) };
             }
             last = visit.ask(&Method::GET, &path, &accept).await.and_then(read);
         }

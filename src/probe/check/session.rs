@@ -36,7 +36,7 @@ async fn issue(asker: &Asker<'_>, name: &BackendName) -> Outcome<HeaderValue> {
         return Outcome::Skipped(Skipped::BackingOff);
     }
     let ask = Ask::of(Check::Session, Method::GET, PATH, Auth::None);
-    let asked = asker.ask(asker.link(&route).as_mut(), &route, ask).await;
+    let asked = super::ask(asker, &route, ask).await;
     match flow::outcome(&asked) {
         Err(failure) => Outcome::Failed(failure),
         Ok(answer) if answer.status != 200 => {
@@ -61,7 +61,7 @@ async fn shown(
         }
         let ask =
             Ask::of(Check::Session, Method::GET, PATH, Auth::None).with(COOKIE, session.clone());
-        let asked = asker.ask(asker.link(&route).as_mut(), &route, ask).await;
+        let asked = super::ask(asker, &route, ask).await;
         match flow::outcome(&asked) {
             Err(failure) => return Outcome::Failed(failure),
             Ok(answer) if answer.status != 200 => {

@@ -37,47 +37,64 @@ pub(super) async fn look(asker: &Asker<'_>, flows: &[Flow]) -> Outcome<Uploads> 
     };
     let tries = pushers.routes.iter().map(|(route, pass)| boxed(of_route(&pushers, route, pass)));
     let mut uploads = Uploads::default();
-    for (begun, pairs, left) in join_all(tries).await {
-        uploads.begun.push(begun);
-        uploads.pairs.extend(pairs);
-        uploads.left += u32::from(left);
+    for tried in join_all(tries).await {
+        uploads.left += u32::from(tried.left);
+        uploads.begun.push(tried.begun);
+        uploads.pairs.extend(tried.pairs);
+        uploads.ended.extend(tried.ended);
     }
     Outcome::Measured(uploads)
 }
 
-type Tried = (OfRoute<Begun>, Vec<OfPair<UploadVerdict>>, bool);
+/// An upload over one route.
+struct Tried {
+    begun: OfRoute<Begun>,
+    pairs: Vec<OfPair<UploadVerdict>>,
+    ended: Option<OfRoute<()>>,
+    left: bool,
+}
 
 async fn of_route(
     pushers: &Pushers<'_>,
     route: &Route,
     pass: &Result<Pass<'_>, Outcome<()>>,
 ) -> Tried {
-    let begun = |value| OfRoute { route: route.clone(), value };
+    let of_begin = |value| {
+        let begun = OfRoute { route: route.clone(), value };
+        Tried { begun, pairs: Vec::new(), ended: None, left: false }
+    };
     let pass = match pass {
         Ok(pass) => pass,
         Err(Outcome::Failed(failure)) => {
-            return (begun(Outcome::Failed(failure.clone())), Vec::new(), false);
+            return of_begin(Outcome::Failed(failure.clone()));
         }
         Err(Outcome::Skipped(reason)) => {
-            return (begun(Outcome::Skipped(*reason)), Vec::new(), false);
+            return of_begin(Outcome::Skipped(*reason));
         }
         Err(Outcome::Measured(())) => {
-            return (begun(Outcome::Skipped(Skipped::NoToken)), Vec::new(), false);
+            return of_begin(Outcome::Skipped(Skipped::NoToken));
         }
     };
     let place = match start(&mut pass.visit(), pushers.repository).await {
         Start::At(place) => place,
         Start::ReadOnly(_) => {
-            return (begun(Outcome::Measured(Begun::ReadOnly)), Vec::new(), false);
+            return of_begin(Outcome::Measured(Begun::ReadOnly));
         }
-        Start::Failed(failure) => return (begun(Outcome::Failed(failure)), Vec::new(), false),
+        Start::Failed(failure) => return of_begin(Outcome::Failed(failure)),
     };
     let pairs = match route.backend() {
         Some(issuer) => at_others(pushers, issuer, &place).await,
         None => Vec::new(),
     };
-    let left = pushers.end(pass, &place, (EMPTY, EMPTY_DIGEST)).await.is_err();
-    (begun(Outcome::Measured(Begun::At(place.authority.clone()))), pairs, left)
+    let (first, gone) = pushers.end(pass, &place, (EMPTY, EMPTY_DIGEST)).await;
+    let ended = first.map_or_else(Outcome::Failed, Outcome::Measured);
+    let begun = of_begin(Outcome::Measured(Begun::At(place.authority.clone())));
+    Tried {
+        pairs,
+        ended: Some(OfRoute { route: route.clone(), value: ended }),
+        left: !gone,
+        ..begun
+    }
 }
 
 /// What every backend, or the next ones, make of an upload.

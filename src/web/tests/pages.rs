@@ -434,6 +434,7 @@ fn what_checks_found_at_single_backends_stands_beside_them() {
                 digest: "sha256:aa".to_owned(),
                 config: None,
                 at: names.iter().map(|name| at(name)).collect(),
+                through: Outcome::Measured(()),
             });
         });
         squeezed(&page(&sample::snapshot(&[sample::judged(round, Vec::new())])))

@@ -3,13 +3,11 @@
 
 mod answers;
 mod balancer;
-mod beside;
 mod consequences;
 mod gateway;
 mod header;
 mod leeway;
 mod tokens;
-mod writes;
 
 use std::time::Duration;
 

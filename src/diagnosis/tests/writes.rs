@@ -1,13 +1,11 @@
 //! Content, uploads and pushes: whose storage, whose database, whose secret, or a late cache.
 
-use super::super::assess;
-use super::super::tests::THREE;
-use super::{expect, families, unsampled};
+use super::tables::{THREE, assess, expect, families};
 use crate::model::sample::{backend, bent, route};
 use crate::model::{
-    Begun, Checked, Content, ContentAt, ContentFound, Failure, Family, OfPair, OfRoute, Outcome,
-    PushFailure, PushRun, PushStep, Pushed, ReadBack, Reason, Round, SeenAt, UploadVerdict,
-    Uploads,
+    Begun, BlobRedirects, Checked, Content, ContentAt, ContentFound, Failure, Family, Finding,
+    FindingName, OfPair, OfRoute, Outcome, PushFailure, PushRun, PushStep, Pushed, ReadBack,
+    Reason, Round, SeenAt, UploadVerdict, Uploads,
 };
 
 const DIGEST: &str = "sha256:1111111111111111";
@@ -44,6 +42,7 @@ fn content(round: &mut Round, at: &[(&str, ContentFound)]) {
         digest: DIGEST.to_owned(),
         config: None,
         at: at.collect(),
+        through: Outcome::Measured(()),
     });
     round.checks.content = Checked { found, ..Checked::default() };
 }
@@ -193,7 +192,7 @@ fn what_a_push_or_an_upload_meets_is_laid_at_the_node_that_lacks_it() {
         (
             "pushed through the balancer, which may have led to the odd one",
             |r| pushed(r, "lb", &[("b", ReadBack::ManifestUnknown)], None),
-            "",
+            "storage-not-shared critical suspected []",
         ),
         (
             "uploads unknown to each other, where content tells who is apart",
@@ -207,12 +206,12 @@ fn what_a_push_or_an_upload_meets_is_laid_at_the_node_that_lacks_it() {
         (
             "an upload that its own node does not know",
             |r| uploads(r, &[("a", "a", Unknown), ("a", "b", Unknown), ("a", "c", Unknown)]),
-            "",
+            "storage-not-shared critical suspected [a]",
         ),
         (
             "an upload that its own node knows late",
             |r| uploads(r, &[("b", "b", KnownLate { after_ms: 600 })]),
-            "",
+            STALE,
         ),
         (
             "an upload that another node knows late",
@@ -283,7 +282,7 @@ fn where_writes_are_sent_or_refused_is_told_by_every_route_that_tried() {
                 begun(r, &[("a", Begun::At(None))]);
                 pushed(r, "b", &[], Some(failed(PushStep::Begin, false)));
             },
-            "",
+            "unexplained-refusal warning suspected [b]",
         ),
     ]);
 }
@@ -303,13 +302,16 @@ fn a_lost_push_and_a_lost_upload_are_evidence_of_one_cause() {
             pushed(r, "lb", &[], Some(failed(step, false)));
         });
         let findings = assess(&round).findings;
-        let [finding] = findings.as_slice() else { panic!("{findings:#?}") };
+        let secret = |finding: &&Finding| finding.finding == FindingName::HttpSecretMismatch;
+        let finding = findings.iter().find(secret).unwrap();
+        // A push that does not even begin fails for another reason.
+        assert_eq!(findings.len(), if quoted { 1 } else { 2 }, "{findings:#?}");
         let told = finding.evidence.iter().any(|line| line.contains("a push through the load"));
         assert_eq!(told, quoted, "{step:?}");
     }
     // A database of its own comes with a storage of its own.
     let round = bent(THREE, |r| {
-        unsampled(r);
+        r.balancer = Outcome::Skipped(crate::model::Skipped::Disabled);
         content(r, &[("a", whole()), ("b", nothing()), ("c", whole())]);
         uploads(r, &[("a", "b", Unknown), ("b", "a", Unknown)]);
     });
@@ -317,4 +319,121 @@ fn a_lost_push_and_a_lost_upload_are_evidence_of_one_cause() {
     let [finding] = findings.as_slice() else { panic!("{findings:#?}") };
     assert_eq!(finding.backends, [backend("b")]);
     assert_eq!(finding.evidence.len(), 3, "{:?}", finding.evidence);
+}
+
+/// Fails a push over a route for this reason.
+fn push_fails(round: &mut Round, by: &str, reason: Reason) {
+    let failure = Failure::of_answer(reason, "as ordered");
+    let failed = PushFailure { step: PushStep::Blob, failure, read_only: false };
+    pushed(round, by, &[], Some(failed));
+}
+
+/// A pull through the balancer fails for this reason.
+fn pull_fails(round: &mut Round, reason: Reason) {
+    content(round, &["a", "b", "c"].map(|name| (name, whole())));
+    if let Outcome::Measured(content) = &mut round.checks.content.found {
+        content.through = Outcome::Failed(Failure::of_answer(reason, "as ordered"));
+    }
+}
+
+#[test]
+fn a_failure_inside_a_check_is_told_whether_or_not_its_cause_is_known() {
+    expect(&[
+        (
+            "a push fails at one node",
+            |r| push_fails(r, "b", Reason::ServerError),
+            "unexplained-refusal warning suspected [b]",
+        ),
+        (
+            "a push fails through the balancer",
+            |r| push_fails(r, "lb", Reason::ServerError),
+            "unexplained-refusal critical suspected []",
+        ),
+        (
+            "a pull fails through the balancer",
+            |r| pull_fails(r, Reason::Forbidden),
+            "unexplained-refusal critical suspected []",
+        ),
+        (
+            "a pull through the balancer meets the node that lacks the content",
+            |r| {
+                pull_fails(r, Reason::NotFound);
+                if let Outcome::Measured(content) = &mut r.checks.content.found {
+                    content.at[1].found = Outcome::Measured(nothing());
+                }
+            },
+            DATABASE,
+        ),
+        (
+            "another check misses a blob where the storage lacks it",
+            |r| {
+                plain(r);
+                content(r, &[("a", whole()), ("b", nothing()), ("c", whole())]);
+                let failure = Failure::of_answer(Reason::NotFound, "as ordered");
+                let at = vec![OfRoute { route: route("b"), value: Outcome::Failed(failure) }];
+                let found = Outcome::Measured(BlobRedirects { digest: DIGEST.to_owned(), at });
+                r.checks.blob_redirect = Checked { found, ..Checked::default() };
+            },
+            STORAGE,
+        ),
+        (
+            "an upload of another node cannot go on where nothing may be written",
+            |r| {
+                uploads(r, &[]);
+                if let Outcome::Measured(uploads) = &mut r.checks.upload.found {
+                    let failure = Failure::of_answer(Reason::UnexpectedStatus, "status 405");
+                    let (issuer, verifier) = (backend("a"), backend("b"));
+                    let value = Outcome::Failed(failure);
+                    uploads.pairs.push(OfPair { issuer, verifier, value });
+                    let at = [("a", Begun::At(None)), ("b", Begun::ReadOnly)];
+                    let at = at.map(|(name, begun)| OfRoute {
+                        route: route(name),
+                        value: Outcome::Measured(begun),
+                    });
+                    uploads.begun = at.into();
+                }
+            },
+            "read-only-mode critical proved [b]",
+        ),
+        (
+            "a storage fails at every node",
+            |r| {
+                let lost = ContentFound { readable: Some(false), ..whole() };
+                content(r, &["a", "b", "c"].map(|name| (name, lost.clone())));
+            },
+            "unexplained-refusal critical suspected [a b c]",
+        ),
+        (
+            "an upload cannot be ended where it was begun",
+            |r| {
+                begun(r, &[("b", Begun::At(None))]);
+                if let Outcome::Measured(uploads) = &mut r.checks.upload.found {
+                    let failure = Failure::of_answer(Reason::ServerError, "as ordered");
+                    let value = Outcome::Failed(failure);
+                    uploads.ended = vec![OfRoute { route: route("b"), value }];
+                }
+            },
+            "unexplained-refusal warning suspected [b]",
+        ),
+    ]);
+}
+
+#[test]
+fn no_route_that_may_push_is_the_probers_own_affair() {
+    let refused = |r: &mut Round, names: &[&str]| {
+        let failure = Failure::of_answer(Reason::MissingAccess, "as ordered");
+        begun(r, &["a", "b", "c", "lb"].map(|name| (name, Begun::At(None))));
+        if let Outcome::Measured(uploads) = &mut r.checks.upload.found {
+            for at in &mut uploads.begun {
+                if names.iter().any(|name| at.route == route(name)) {
+                    at.value = Outcome::Failed(failure.clone());
+                }
+            }
+        }
+    };
+    let judged = |names: &[&str]| {
+        super::tables::lines(&assess(&bent(THREE, |r| refused(r, names)))).join("; ")
+    };
+    assert_eq!(judged(&["a", "b", "c", "lb"]), "repository-access-denied warning proved []");
+    assert_eq!(judged(&["b"]), "unexplained-refusal warning suspected [b]");
 }
