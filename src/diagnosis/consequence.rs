@@ -166,9 +166,11 @@ fn at_a_backend_that_fails(_: &Facts<'_>, effect: &Observation, cause: &Observat
         _ => false,
     };
     let there = effect.place.backend() == Some(failing);
-    // A refused token is about tokens: a backend that is merely lost refuses nothing.
+    // A refused token is about tokens: a backend that is merely lost refuses nothing, nor does a
+    // refused password say anything of them.
     let about_tokens = effect.kind == Kind::PairRefused || effect.kind == Kind::HeldTokenRefused;
-    let fits = !about_tokens || refuses_credential(cause.reason());
+    let at_token = cause.step >= Some(Step::Access) && refuses_credential(cause.reason());
+    let fits = !about_tokens || at_token;
     fails && fits && (there || (issued_there && effect.check.is_some()))
 }
 

@@ -29,6 +29,8 @@ mod precedence;
 mod resolve;
 mod rules;
 mod statistics;
+#[cfg(test)]
+mod tests;
 mod unexplained;
 mod verdict;
 

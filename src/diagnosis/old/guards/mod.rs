@@ -5,8 +5,6 @@ mod answers;
 mod balancer;
 mod beside;
 mod consequences;
-mod gateway;
-mod header;
 mod leeway;
 mod tokens;
 mod writes;
