@@ -17,9 +17,13 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     let hanging = facts.flows_that(|flow, _, _| answers_late(flow));
     let (at_server, hanging): (Vec<_>, Vec<_>) =
         hanging.into_iter().partition(|(_, flow)| token_server(flow).is_some());
+    let early = |flow: &Flow| flow.failure().is_some_and(|(step, _)| step != Step::Token);
+    let node_is_early =
+        hanging.iter().any(|(_, flow)| early(flow) && flow.route.backend().is_some());
+    // Where the balancer's flow meets such a node is luck: at its token it is the same node's.
     let (early, at_token): (Vec<_>, Vec<_>) = hanging
         .into_iter()
-        .partition(|(_, flow)| flow.failure().is_some_and(|(step, _)| step != Step::Token));
+        .partition(|(_, flow)| early(flow) || (node_is_early && flow.route == Route::Balancer));
     let all = [silent_server(facts, &at_server), silent(facts, &early), slow(facts, &at_token)];
     all.into_iter().flatten().collect()
 }

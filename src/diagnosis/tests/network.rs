@@ -43,6 +43,14 @@ fn what_accepts_a_connection_and_answers_late_is_not_unreachable() {
             "token-endpoint-slow warning suspected [b], or redis-unavailable, backend-unreachable",
         ),
         (
+            "a challenge that hangs, and the balancer's flow that meets that node at its token",
+            |r| {
+                cut(r, "b", Step::Challenge, Reason::Timeout, Phase::Wait);
+                cut(r, "lb", Step::Token, Reason::Timeout, Phase::Wait);
+            },
+            "token-endpoint-slow critical suspected [b], or redis-unavailable, backend-unreachable",
+        ),
+        (
             "a connection that is not accepted",
             |r| cut(r, "b", Step::Challenge, Reason::Timeout, Phase::Connect),
             "backend-unreachable warning proved [b]",
