@@ -97,7 +97,7 @@ fn lost_through_balancer(_: &Facts<'_>, effect: &Observation, cause: &Observatio
     let by_backend = matches!(cause.kind, Kind::FlowFailed | Kind::PairFailed) && !is_users(cause);
     let through = matches!(
         effect.kind,
-        Kind::FlowFailed | Kind::PairFailed | Kind::SampleFailed | Kind::ClientFailed
+        Kind::FlowFailed | Kind::PairFailed | Kind::SampleFailed | Kind::ClientFailed | Kind::CheckFailed
     );
     through && is_users(effect) && by_backend && effect.is_loss() && cause.is_loss()
 }
@@ -210,9 +210,11 @@ fn at_a_backend_that_fails(_: &Facts<'_>, effect: &Observation, cause: &Observat
         _ => false,
     };
     let there = effect.place.backend() == Some(failing);
-    // A refused token is about tokens: a backend that is merely lost refuses nothing.
+    // A refused token is about tokens: a backend that is merely lost refuses nothing, nor does a
+    // refused password say anything of them.
     let about_tokens = effect.kind == Kind::PairRefused || effect.kind == Kind::HeldTokenRefused;
-    let fits = !about_tokens || refuses_credential(cause.reason());
+    let at_token = cause.step >= Some(Step::Access) && refuses_credential(cause.reason());
+    let fits = !about_tokens || at_token;
     fails && fits && (there || (issued_there && effect.check.is_some()))
 }
 

@@ -162,3 +162,72 @@ fn tokens_unseen(facts: &Facts<'_>) -> Option<Hypothesis> {
     let h = Hypothesis::new(NAME, Vec::new(), summary).proved_if(proved, others);
     Some(h.evidence([line]).fits(ids))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::diagnosis::verdict::judge;
+    use crate::model::{
+        Checked, Confidence, Earlier, FindingName, HeaderFate, OfRoute, Outcome, Reason, Round, Severity,
+        Step, sample,
+    };
+
+    const NAME: FindingName = FindingName::AuthorizationHeaderDropped;
+
+    /// Lets the header be dropped on these routes and arrive on the others.
+    fn drop_on(round: &mut Round, routes: &[&str]) {
+        let fate = |flow: &crate::model::Flow| {
+            let dropped = routes.contains(&flow.route.as_str());
+            let value = if dropped { HeaderFate::Dropped } else { HeaderFate::Arrived };
+            OfRoute { route: flow.route.clone(), value: Outcome::Measured(value) }
+        };
+        let found = Outcome::Measured(round.flows.iter().map(fate).collect());
+        let at = Some(sample::started());
+        round.checks.authorization_header = Checked { at, requests: 4, found };
+    }
+
+    #[test]
+    fn the_check_proves_it_and_claims_what_failed_for_it() {
+        for (route, backends) in [("lb", vec![]), ("b", vec![sample::backend("b")])] {
+            let round = sample::bent(&["a", "b"], |round| {
+                drop_on(round, &[route]);
+                sample::fail(round, route, Step::Token, Reason::AnonymousToken);
+            });
+            let judged = judge(&round, &Earlier::default());
+            let [finding] = judged.findings.as_slice() else { panic!("{judged:#?}") };
+            assert_eq!((finding.finding, finding.confidence), (NAME, Confidence::Proved));
+            assert_eq!((&finding.backends, finding.explains), (&backends, 2));
+            let critical = finding.severity == Severity::Critical;
+            assert_eq!(critical, route == "lb", "users of the balancer pass in the other case");
+        }
+    }
+
+    #[test]
+    fn what_the_balancer_meets_of_a_backends_proxy_is_no_second_cause() {
+        let round = sample::bent(&["a", "b"], |round| {
+            drop_on(round, &["b"]);
+            for route in ["b", "lb"] {
+                sample::fail(round, route, Step::Token, Reason::Unauthorized);
+            }
+        });
+        let judged = judge(&round, &Earlier::default());
+        let [finding] = judged.findings.as_slice() else { panic!("{judged:#?}") };
+        assert_eq!((finding.finding, finding.confidence), (NAME, Confidence::Proved));
+        assert_eq!((&finding.backends, finding.explains), (&vec![sample::backend("b")], 3));
+        assert_eq!(finding.severity, Severity::Critical);
+    }
+
+    #[test]
+    fn a_route_that_takes_a_good_token_drops_nothing() {
+        let round = sample::bent(&["a", "b"], |round| drop_on(round, &["a", "b", "lb"]));
+        assert_eq!(judge(&round, &Earlier::default()).findings, []);
+    }
+
+    #[test]
+    fn an_anonymous_token_where_the_header_arrives_has_another_cause() {
+        let round = sample::bent(&["a", "b"], |round| {
+            drop_on(round, &[]);
+            sample::fail(round, "b", Step::Token, Reason::AnonymousToken);
+        });
+        assert!(!judge(&round, &Earlier::default()).findings.iter().any(|finding| finding.finding == NAME));
+    }
+}

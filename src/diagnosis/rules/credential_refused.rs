@@ -121,5 +121,5 @@ fn everywhere(facts: &Facts<'_>, refusals: &Refusals<'_>) -> Hypothesis {
         .hits(if own { Hits::Prober } else { Hits::Requests })
         .evidence(lines(&refusals.flows))
         .evidence(told)
-        .explains(refusals.flows.iter().map(|(id, _)| *id))
+        .flows(&refusals.flows)
 }

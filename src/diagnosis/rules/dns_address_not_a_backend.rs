@@ -128,3 +128,170 @@ fn told(report: &DnsReport) -> Vec<String> {
     };
     report.answers.iter().filter_map(line).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::diagnosis::verdict::judge;
+    use crate::model::{
+        Assessment, Census, Checked, DnsAddress, DnsAnswer, DnsRecord, DnsReport, DnsSeen, Earlier, Failure,
+        FindingName, KeyCount, KeyId, Outcome, Phase, Reason, Round, Severity, Skipped, Step,
+        sample,
+    };
+
+    fn seen(key: &str) -> Outcome<DnsSeen> {
+        Outcome::Measured(DnsSeen {
+            realm: Some("https://hub.example.com/service/token".into()),
+            service: Some("harbor-registry".into()),
+            key: Some(KeyId::from_wire(key)),
+        })
+    }
+
+    /// Judges a healthy round with these addresses behind the name, by these resolvers.
+    fn judged(addresses: &[(&str, Outcome<DnsSeen>)], resolvers: &[&[&str]]) -> Assessment {
+        judged_after(addresses, resolvers, |_| {})
+    }
+
+    /// The same where something else is special too.
+    fn judged_after(
+        addresses: &[(&str, Outcome<DnsSeen>)],
+        resolvers: &[&[&str]],
+        bend: impl FnOnce(&mut Round),
+    ) -> Assessment {
+        let answers = resolvers.iter().map(|records| DnsAnswer {
+            resolver: "10.0.0.53:53".into(),
+            records: Outcome::Measured(
+                records
+                    .iter()
+                    .map(|text| DnsRecord {
+                        address: text.parse().unwrap(),
+                        ttl_seconds: Some(300),
+                    })
+                    .collect(),
+            ),
+        });
+        let addresses = addresses.iter().map(|(text, seen)| DnsAddress {
+            address: text.parse().unwrap(),
+            backend: None,
+            seen: seen.clone(),
+        });
+        let report = DnsReport {
+            host: "hub.example.com".into(),
+            answers: answers.collect(),
+            addresses: addresses.collect(),
+        };
+        let round = sample::bent(&["a", "b"], |round| {
+            round.checks.dns = Checked {
+                at: Some(sample::started()),
+                requests: 3,
+                found: Outcome::Measured(report),
+            };
+            bend(round);
+        });
+        judge(&round, &Earlier::default())
+    }
+
+    #[test]
+    fn addresses_that_answer_alike_are_healthy() {
+        let (a, b) = ("10.0.0.8", "10.0.0.9");
+        let healthy = [(a, seen(sample::KEY)), (b, seen(sample::KEY))];
+        assert_eq!(judged(&healthy, &[&[a, b], &[b, a]]).findings, []);
+        let alone = [(a, Outcome::Skipped(Skipped::NotSampled))];
+        assert_eq!(judged(&alone, &[&[a]]).findings, []);
+    }
+
+    #[test]
+    fn a_dead_and_a_foreign_address_are_named_with_who_gives_them() {
+        let (good, bad) = ("10.0.0.8", "10.0.0.9");
+        let dead = Outcome::Failed(Failure {
+            phase: Some(Phase::Connect),
+            reason: Reason::ConnectionRefused,
+            detail: "refused".into(),
+        });
+        let mut other = seen(sample::KEY);
+        if let Outcome::Measured(seen) = &mut other {
+            seen.realm = Some("https://old.example.com/service/token".into());
+        }
+        for (case, word) in [
+            (dead, "refused"),
+            (seen(sample::OTHER_KEY), "no backend has"),
+            (other, "realm https://old.example.com/service/token"),
+        ] {
+            let judged = judged(&[(good, seen(sample::KEY)), (bad, case)], &[&[good, bad]]);
+            let [finding] = judged.findings.as_slice() else { panic!("{judged:?}") };
+            assert_eq!(finding.finding, FindingName::DnsAddressNotABackend);
+            assert_eq!(finding.severity, Severity::Warning);
+            assert!(finding.summary.ends_with("does not answer as the backends do: 10.0.0.9."));
+            assert!(finding.evidence[0].contains(word), "{:?}", finding.evidence);
+            assert!(finding.evidence[1].contains("10.0.0.9 (for 300 s)"), "{:?}", finding.evidence);
+        }
+    }
+
+    #[test]
+    fn resolvers_that_disagree_over_good_addresses_are_a_note() {
+        let (a, b) = ("10.0.0.8", "10.0.0.9");
+        let judged = judged(&[(a, seen(sample::KEY)), (b, seen(sample::KEY))], &[&[a], &[b]]);
+        let [finding] = judged.findings.as_slice() else { panic!("{judged:?}") };
+        assert_eq!(
+            (finding.finding, finding.severity),
+            (FindingName::DnsAddressNotABackend, Severity::Info)
+        );
+    }
+
+    fn splits(judged: &Assessment) -> bool {
+        judged.findings.iter().any(|f| f.finding == FindingName::DnsAddressNotABackend)
+    }
+
+    #[test]
+    fn an_address_is_foreign_only_by_what_some_backend_shows() {
+        let at = "10.0.0.8";
+        let late = Failure::of_answer(Reason::DeadlineReached, "the round was over");
+        assert!(!splits(&judged(&[(at, Outcome::Failed(late))], &[&[at]])));
+
+        // No backend answers, so there is nothing to compare with.
+        let gone = |round: &mut Round| {
+            for name in ["a", "b"] {
+                sample::fail(round, name, Step::Challenge, Reason::ConnectionRefused);
+            }
+            let failure = Failure::of_answer(Reason::ConnectionRefused, "gone");
+            for flow in round.flows.iter_mut().filter(|flow| flow.route.backend().is_some()) {
+                flow.challenge = Outcome::Failed(failure.clone());
+            }
+        };
+        assert!(!splits(&judged_after(&[(at, seen(sample::KEY))], &[&[at]], gone)));
+
+        // None gave a token.
+        let tokenless = |round: &mut Round| {
+            for name in ["a", "b"] {
+                sample::fail(round, name, Step::Token, Reason::BadTokenResponse);
+            }
+        };
+        assert!(!splits(&judged_after(&[(at, seen(sample::KEY))], &[&[at]], tokenless)));
+
+        // A key that was met behind a backend's address.
+        let counted = |round: &mut Round| {
+            let key = KeyId::from_wire(sample::OTHER_KEY);
+            let (backend, keys) = (sample::backend("b"), vec![KeyCount { key, tokens: 2 }]);
+            round.census.push(Census { backend, keys });
+        };
+        assert!(!splits(&judged_after(&[(at, seen(sample::OTHER_KEY))], &[&[at]], counted)));
+
+        // What only the balancer shows is no backend's.
+        let mut other = seen(sample::KEY);
+        let Outcome::Measured(shown) = &mut other else { unreachable!() };
+        shown.service = Some("another".to_owned());
+        let by_balancer = |round: &mut Round| {
+            let lb = round.flows.iter_mut().find(|flow| flow.route.backend().is_none());
+            if let Outcome::Measured(challenge) = &mut lb.unwrap().challenge {
+                challenge.service = Some("another".to_owned());
+            }
+        };
+        let judged = judged_after(&[(at, other)], &[&[at]], by_balancer);
+        assert!(splits(&judged), "{judged:#?}");
+    }
+
+    #[test]
+    fn an_address_in_the_other_familys_words_is_the_same() {
+        let a = [("10.0.0.8", seen(sample::KEY))];
+        assert_eq!(judged(&a, &[&["10.0.0.8"], &["::ffff:10.0.0.8"]]).findings, []);
+    }
+}

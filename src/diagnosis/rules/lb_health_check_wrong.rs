@@ -160,3 +160,113 @@ fn lost(facts: &Facts<'_>) -> u32 {
     let lost = facts.observed(|seen| of_samples(seen) && seen.is_loss() && !seen.windowed);
     lost.map(|(_, seen)| seen.count).sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::diagnosis::verdict::judge;
+    use crate::model::{
+        Answer, Confidence, Earlier, FindingName, KeyCount, KeyId, OpenFinding, Outcome,
+        Reason, Round, Step, sample,
+    };
+
+    const NAME: FindingName = FindingName::LbHealthCheckWrong;
+
+    fn has(round: &Round, earlier: &Earlier) -> bool {
+        judge(round, earlier).findings.iter().any(|finding| finding.finding == NAME)
+    }
+
+    fn no_server(round: &mut Round) {
+        sample::fail(round, "lb", Step::Challenge, Reason::Unavailable);
+        let lb = round.flows.last_mut().unwrap();
+        let answer = lb.steps[0].answer.as_mut().unwrap();
+        (answer.status, answer.html) = (503, true);
+    }
+
+    #[test]
+    fn a_balancer_without_a_node_before_sound_nodes_is_too_strict() {
+        let mut round = sample::bent(&["a", "b"], no_server);
+        assert!(has(&round, &Earlier::default()));
+        assert_eq!(judge(&round, &Earlier::default()).findings.len(), 1);
+        sample::fail(&mut round, "b", Step::Challenge, Reason::Unavailable);
+        assert!(!has(&round, &Earlier::default()), "a node that fails is the cause by itself");
+        let mut round = sample::bent(&["a", "b"], no_server);
+        let lb = round.flows.last_mut().unwrap();
+        lb.steps[0].answer.as_mut().unwrap().request_id = true;
+        assert!(!has(&round, &Earlier::default()), "core answered, not the balancer");
+        for by_registry in [
+            Answer { status: 503, api_version: true, ..Answer::default() },
+            Answer { status: 503, error_code: Some("UNAVAILABLE".into()), ..Answer::default() },
+        ] {
+            let mut round = sample::bent(&["a", "b"], no_server);
+            round.flows.last_mut().unwrap().steps[0].answer = Some(by_registry);
+            assert!(!has(&round, &Earlier::default()), "the registry answered");
+        }
+        let later = sample::bent(&["a", "b"], |round| {
+            sample::fail(round, "lb", Step::Access, Reason::Unavailable);
+        });
+        assert!(!has(&later, &Earlier::default()), "the balancer did lead to a node");
+    }
+
+    #[test]
+    fn a_node_that_has_failed_for_a_minute_and_still_gets_users_shows_a_blind_check() {
+        let round = sample::bent(&["a", "b"], |round| {
+            sample::fail(round, "b", Step::Challenge, Reason::ConnectionRefused);
+            if let Outcome::Measured(run) = &mut round.balancer {
+                sample::lose(run, 9, Reason::ConnectionReset);
+            }
+        });
+        let open = |seconds| {
+            let since = sample::started() - Duration::from_secs(seconds);
+            let open = OpenFinding { since, confidence: Confidence::Proved };
+            Earlier { open: [(FindingName::BackendUnreachable, open)].into(), ..Earlier::default() }
+        };
+        assert!(has(&round, &open(75)));
+        assert!(has(&round, &open(60)), "that is the time");
+        assert!(!has(&round, &open(45)), "a health check needs its time");
+        assert!(!has(&round, &Earlier::default()));
+        let mut spared = round.clone();
+        if let Outcome::Measured(run) = &mut spared.balancer {
+            run.failures.clear();
+        }
+        assert!(!has(&spared, &open(75)), "nobody is led there any more");
+        let mut failing = round.clone();
+        sample::fail(&mut failing, "lb", Step::Challenge, Reason::ConnectionRefused);
+        assert!(!has(&failing, &open(75)), "the balancer itself fails");
+    }
+
+    /// A minute ago `b` began to answer requests with a token by 502; its key is its own.
+    fn failing_at_access(tokens_of_b: u32, refused: u32) -> bool {
+        let round = sample::bent(&["a", "b"], |round| {
+            sample::sign_with(round, "b", sample::OTHER_KEY);
+            sample::fail(round, "b", Step::Access, Reason::BadGateway);
+            if let Outcome::Measured(run) = &mut round.balancer {
+                run.pairs.events = refused;
+                let key = KeyId::from_wire(sample::OTHER_KEY);
+                run.keys.push(KeyCount { key, tokens: tokens_of_b });
+            }
+        });
+        has(&round, &lasting(FindingName::ServerErrors))
+    }
+
+    fn lasting(name: FindingName) -> Earlier {
+        let since = sample::started() - Duration::from_secs(75);
+        let open = OpenFinding { since, confidence: Confidence::Proved };
+        Earlier { open: [(name, open)].into(), ..Earlier::default() }
+    }
+
+    #[test]
+    fn the_prober_being_led_there_shows_it_too_if_users_are_failed() {
+        assert!(failing_at_access(5, 3));
+        assert!(!failing_at_access(0, 3), "the balancer leads nobody there");
+        assert!(!failing_at_access(5, 0), "no user is failed");
+        // Errors of no known node are no node's that a check should have seen.
+        let nobodys = sample::bent(&["a", "b"], |round| {
+            if let Outcome::Measured(run) = &mut round.balancer {
+                sample::lose(run, 9, Reason::BadGateway);
+            }
+        });
+        assert!(!has(&nobodys, &lasting(FindingName::ServerErrors)));
+    }
+}

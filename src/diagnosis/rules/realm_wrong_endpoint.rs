@@ -212,3 +212,148 @@ fn context(round: &Round) -> Vec<String> {
     lines.extend(said(round).iter().filter_map(slash));
     lines
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::diagnosis::verdict::judge;
+    use crate::model::sample::{bent, route};
+    use crate::model::{
+        BackendName, Checked, Earlier, Failure, Finding, Named, OfRoute, Outcome, RedirectTarget, Reason, Round,
+        Skipped, UrlSaid,
+    };
+
+    const REALM: &str = "https://hub.example.com/service/token";
+    const CORE: &str = "https://core/service/token";
+    const MIRROR: &str = "https://auth.example.com/token";
+
+    fn named(realm: &str) -> Named {
+        let service = Some("harbor-registry".to_owned());
+        Named { realm: realm.to_owned(), service, allowed: realm != CORE }
+    }
+
+    /// What every route says, given as `/v2/` and repository of it.
+    fn said(round: &mut Round, routes: &[(&str, &str, &str)]) {
+        let slash = RedirectTarget { to: "https://hub.example.com".into(), public: true };
+        let of = |(at, base, repository): &(&str, &str, &str)| OfRoute {
+            route: route(at),
+            value: Outcome::Measured(UrlSaid {
+                base: named(base),
+                repository: Outcome::Measured(named(repository)),
+                slash: Outcome::Measured(slash.clone()),
+            }),
+        };
+        let found = Outcome::Measured(routes.iter().map(of).collect());
+        round.checks.public_url = Checked { found, ..Checked::default() };
+    }
+
+    fn judged(bend: impl FnOnce(&mut Round)) -> Vec<Finding> {
+        judge(&bent(&["a", "b", "c"], bend), &Earlier::default()).findings
+    }
+
+    fn lines(findings: &[Finding]) -> String {
+        let line = |finding: &Finding| {
+            let names: Vec<&str> = finding.backends.iter().map(BackendName::as_str).collect();
+            let (severity, confidence) = (finding.severity.as_str(), finding.confidence.as_str());
+            format!("{} {severity} {confidence} [{}]", finding.finding, names.join(" "))
+        };
+        findings.iter().map(line).collect::<Vec<_>>().join("; ")
+    }
+
+    #[test]
+    fn a_path_that_leads_elsewhere_is_named_with_its_node() {
+        let good = |at| (at, REALM, REALM);
+        let core = |at| (at, REALM, CORE);
+        let mirror = |at| (at, REALM, MIRROR);
+        for (what, routes, expected) in [
+            ("all alike", vec![good("a"), good("b"), good("c"), good("lb")], ""),
+            (
+                "one node",
+                vec![good("a"), core("b"), good("c"), good("lb")],
+                "realm-wrong-endpoint critical proved [b]",
+            ),
+            (
+                "one node, which the load balancer met",
+                vec![good("a"), core("b"), good("c"), core("lb")],
+                "realm-wrong-endpoint critical proved [b]",
+            ),
+            (
+                "the load balancer",
+                vec![good("a"), good("b"), good("c"), core("lb")],
+                "realm-wrong-endpoint critical proved []",
+            ),
+            (
+                "every node",
+                vec![core("a"), core("b"), core("c"), core("lb")],
+                "realm-wrong-endpoint critical proved []",
+            ),
+            (
+                "every node, and clients may go there",
+                vec![mirror("a"), mirror("b"), mirror("c"), mirror("lb")],
+                "realm-wrong-endpoint warning suspected []",
+            ),
+            (
+                "the load balancer, and clients may go there",
+                vec![good("a"), good("b"), good("c"), mirror("lb")],
+                "realm-wrong-endpoint warning suspected []",
+            ),
+            (
+                "the load balancer went to another node that is odd in both paths",
+                vec![good("a"), ("b", MIRROR, MIRROR), good("c"), mirror("lb")],
+                "",
+            ),
+        ] {
+            assert_eq!(lines(&judged(|round| said(round, &routes))), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn what_was_put_right_since_the_check_was_made_is_no_finding() {
+        let stale = [("a", REALM, REALM), ("b", MIRROR, CORE), ("c", REALM, REALM)];
+        assert_eq!(lines(&judged(|round| said(round, &stale))), "");
+    }
+
+    #[test]
+    fn what_was_not_answered_is_no_finding() {
+        for repository in [
+            Outcome::Failed(Failure::of_answer(Reason::NotFound, "status 404")),
+            Outcome::Skipped(Skipped::BackingOff),
+        ] {
+            let findings = judged(|round| {
+                said(round, &[("a", REALM, REALM), ("b", REALM, CORE), ("c", REALM, REALM)]);
+                if let Outcome::Measured(all) = &mut round.checks.public_url.found
+                    && let Outcome::Measured(b) = &mut all[1].value
+                {
+                    b.repository = repository;
+                }
+            });
+            assert_eq!(lines(&findings), "");
+        }
+    }
+
+    #[test]
+    fn where_v2_leads_without_its_slash_is_evidence_and_never_a_finding() {
+        let plain = |round: &mut Round| {
+            if let Outcome::Measured(all) = &mut round.checks.public_url.found {
+                for at in all {
+                    if let Outcome::Measured(said) = &mut at.value {
+                        let to = "http://hub.example.com".to_owned();
+                        said.slash = Outcome::Measured(RedirectTarget { to, public: false });
+                    }
+                }
+            }
+        };
+        let good = [("a", REALM, REALM), ("b", REALM, REALM), ("c", REALM, REALM)];
+        let findings = judged(|round| {
+            said(round, &good);
+            plain(round);
+        });
+        assert_eq!(lines(&findings), "");
+        let findings = judged(|round| {
+            said(round, &[good[0], ("b", REALM, CORE), good[2]]);
+            plain(round);
+        });
+        let evidence = &findings[0].evidence;
+        let about = evidence.iter().filter(|line| line.contains("/v2 without its slash leads to"));
+        assert_eq!(about.count(), 3, "{evidence:?}");
+    }
+}

@@ -17,9 +17,13 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     let hanging = facts.flows_that(|flow, _, _| answers_late(flow));
     let (at_server, hanging): (Vec<_>, Vec<_>) =
         hanging.into_iter().partition(|(_, flow)| token_server(flow).is_some());
+    let early = |flow: &Flow| flow.failure().is_some_and(|(step, _)| step != Step::Token);
+    let node_is_early =
+        hanging.iter().any(|(_, flow)| early(flow) && flow.route.backend().is_some());
+    // Where the balancer's flow meets such a node is luck: at its token it is the same node's.
     let (early, at_token): (Vec<_>, Vec<_>) = hanging
         .into_iter()
-        .partition(|(_, flow)| flow.failure().is_some_and(|(step, _)| step != Step::Token));
+        .partition(|(_, flow)| early(flow) || (node_is_early && flow.route == Route::Balancer));
     let all = [silent_server(facts, &at_server), silent(facts, &early), slow(facts, &at_token)];
     all.into_iter().flatten().collect()
 }
@@ -155,5 +159,71 @@ fn part_words(part: Reach) -> &'static str {
         }
         Reach::Database => " The first slow part is the database.",
         Reach::Credential => " The first slow part is the account: its look-up, or its secret.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::diagnosis::verdict::judge;
+    use crate::model::{
+        Checked, Earlier, FindingName, OfRoute, Outcome, Phase, Reach, Rung, Step, Timeline, sample,
+    };
+
+    /// The summary and the alternatives where these rungs took so many seconds at slow routes.
+    fn judged(ladders: &[(&str, &[(Reach, f64)])]) -> (String, Vec<FindingName>) {
+        let round = sample::bent(&["a", "b"], |round| {
+            let slow = |flow: &&mut crate::model::Flow| {
+                ladders.iter().any(|(name, _)| flow.route == sample::route(name))
+            };
+            for report in round.flows.iter_mut().filter(slow).flat_map(|flow| &mut flow.steps) {
+                if report.step == Step::Token {
+                    let wait = Duration::from_secs(3);
+                    report.timeline = Timeline::default().then(Phase::Wait, wait);
+                }
+            }
+            let rung = |(reach, seconds): &(Reach, f64)| Rung { reach: *reach, seconds: *seconds };
+            let of_route = |(name, rungs): &(&str, &[(Reach, f64)])| {
+                let value = Outcome::Measured(rungs.iter().map(rung).collect());
+                OfRoute { route: sample::route(name), value }
+            };
+            let found = Outcome::Measured(ladders.iter().map(of_route).collect());
+            let at = Some(sample::started());
+            round.checks.latency = Checked { at, requests: 2, found };
+        });
+        let findings = judge(&round, &Earlier::default()).findings;
+        let [finding] = findings.as_slice() else { panic!("{findings:#?}") };
+        assert_eq!(finding.finding, FindingName::TokenEndpointSlow);
+        (finding.summary.clone(), finding.alternatives.clone())
+    }
+
+    #[test]
+    fn the_first_slow_rung_names_the_part() {
+        let ladder = |quick: usize| {
+            [Reach::Challenge, Reach::Signing, Reach::Database, Reach::Credential]
+                .into_iter()
+                .enumerate()
+                .map(|(number, reach)| (reach, if number < quick { 0.01 } else { 3.0 }))
+                .collect::<Vec<_>>()
+        };
+        for (quick, words, alternatives) in [
+            (0, "core waits", vec![FindingName::RedisUnavailable]),
+            (1, "asks no database", vec![]),
+            (2, "is the database", vec![FindingName::DatabaseUnavailable]),
+            (3, "is the account", vec![FindingName::DatabaseUnavailable]),
+        ] {
+            let (summary, others) = judged(&[("b", &ladder(quick))]);
+            assert!(summary.contains(words), "{summary}");
+            assert_eq!(others, alternatives, "{summary}");
+        }
+        // The balancer's route has no ladder of its own and is slow for what its backends are.
+        let (summary, _) = judged(&[("b", &ladder(2)), ("lb", &[])]);
+        assert!(summary.ends_with("is the database."), "{summary}");
+        // Nothing climbed, or each slow for another part.
+        for ladders in [vec![("b", [].as_slice())], vec![("a", &ladder(1)), ("b", &ladder(2))]] {
+            let (summary, _) = judged(&ladders);
+            assert!(summary.ends_with("docker waits 15 s."), "{summary}");
+        }
     }
 }

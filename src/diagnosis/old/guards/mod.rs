@@ -4,8 +4,6 @@
 mod answers;
 mod balancer;
 mod consequences;
-mod gateway;
-mod header;
 mod leeway;
 mod tokens;
 

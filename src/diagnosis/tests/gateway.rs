@@ -1,9 +1,9 @@
 //! Answers that no registry gave, with the other causes that would fit, and slow tokens.
 
-use super::super::assess;
+use crate::diagnosis::verdict::judge;
 use super::{expect_as, fail_with, families, slow_token, with_alternatives};
 use crate::model::sample::{bent, fail};
-use crate::model::{Answer, Family, FindingName, Reason, Round, Step};
+use crate::model::{Answer, Earlier, Family, FindingName, Reason, Round, Step};
 
 /// A page that nginx wrote.
 fn page(status: u16) -> Answer {
@@ -79,14 +79,6 @@ fn who_wrote_an_error_decides_which_other_causes_fit() {
             "lb-misroutes-api-path critical proved []",
         ),
         (
-            "200 without a token by the registry",
-            |r| {
-                let answer = Answer { status: 200, api_version: true, ..Answer::default() };
-                fail_with(r, "lb", Step::Challenge, Reason::NoChallenge, &answer);
-            },
-            "settings-differ critical suspected [], or lb-misroutes-api-path",
-        ),
-        (
             "an error in the registry's words",
             |r| {
                 let error_code = Some("NAME_UNKNOWN".to_owned());
@@ -155,7 +147,7 @@ fn who_answered_tells_where_it_broke() {
         (Answer::default(), "as ordered"),
     ] {
         let round = bent(&["a", "b"], |round| bad_gateway(round, "b", &answer));
-        let findings = assess(&round).findings;
+        let findings = judge(&round, &Earlier::default()).findings;
         assert_eq!(findings[0].finding, FindingName::ServerErrors);
         let [line] = findings[0].evidence.as_slice() else { panic!("{findings:#?}") };
         assert!(line.ends_with(words), "{line}");

@@ -42,17 +42,17 @@ fn a_dropped_header_explains_what_fails_for_it_there() {
         (
             "403 at the token endpoint",
             |r| dropped_at_b(r, Reason::Forbidden),
-            "authorization-header-dropped [b] 1",
+            "authorization-header-dropped [b] 2",
         ),
         (
             "a token for somebody else",
             |r| dropped_at_b(r, Reason::WrongSubject),
-            "authorization-header-dropped [b] 1",
+            "authorization-header-dropped [b] 2",
         ),
         (
             "a token that is none",
             |r| dropped_at_b(r, Reason::BadTokenResponse),
-            "authorization-header-dropped [b] 0; unexplained-refusal [b] 1",
+            "authorization-header-dropped [b] 1; unexplained-refusal [b] 1",
         ),
         (
             "a refused credential where the header arrives",
@@ -60,7 +60,7 @@ fn a_dropped_header_explains_what_fails_for_it_there() {
                 dropped_at_b(r, Reason::Unauthorized);
                 fail(r, "c", Step::Token, Reason::Unauthorized);
             },
-            "anonymous-downgrade [c] 1; authorization-header-dropped [b] 1",
+            "anonymous-downgrade [c] 1; authorization-header-dropped [b] 2",
         ),
         (
             "tokens that look unseen there",
@@ -68,7 +68,7 @@ fn a_dropped_header_explains_what_fails_for_it_there() {
                 dropped_at_b(r, Reason::Unauthorized);
                 refuse_with(r, "a", "b", unseen());
             },
-            "authorization-header-dropped [b] 2",
+            "authorization-header-dropped [b] 3",
         ),
         (
             "tokens that look unseen where the header arrives",
@@ -76,7 +76,7 @@ fn a_dropped_header_explains_what_fails_for_it_there() {
                 dropped_at_b(r, Reason::Unauthorized);
                 refuse_with(r, "a", "c", unseen());
             },
-            "authorization-header-dropped [b] 1; unexplained-refusal [] 1",
+            "authorization-header-dropped [b] 2; unexplained-refusal [] 1",
         ),
         (
             "a token that was seen and found wrong",
@@ -88,7 +88,7 @@ fn a_dropped_header_explains_what_fails_for_it_there() {
                 }
                 refuse_with(r, "a", "b", seen);
             },
-            "authorization-header-dropped [b] 1; unexplained-refusal [] 1",
+            "authorization-header-dropped [b] 2; unexplained-refusal [] 1",
         ),
         (
             "another challenge than that of a registry",
@@ -96,7 +96,7 @@ fn a_dropped_header_explains_what_fails_for_it_there() {
                 dropped_at_b(r, Reason::Unauthorized);
                 refuse_with(r, "a", "b", challenged(AuthScheme::Basic, "unauthorized"));
             },
-            "authorization-header-dropped [b] 1; unexplained-refusal [] 1",
+            "authorization-header-dropped [b] 2; unexplained-refusal [] 1",
         ),
         (
             "a server that nobody knows may answer every token so",
@@ -105,9 +105,9 @@ fn a_dropped_header_explains_what_fails_for_it_there() {
                 dropped_at_b(r, Reason::Unauthorized);
                 refuse_with(r, "a", "b", unseen());
             },
-            "authorization-header-dropped [b] 1; unexplained-refusal [] 1",
+            "authorization-header-dropped [b] 2; unexplained-refusal [] 1",
         ),
-        ("everywhere", dropped_everywhere, "authorization-header-dropped [a b c] 4"),
+        ("everywhere", dropped_everywhere, "authorization-header-dropped [a b c] 8"),
         (
             "everywhere, at servers that nobody knows",
             |r| {
