@@ -259,7 +259,7 @@ pub(super) fn contradictions(round: &Round) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::diagnosis::assess;
-    use crate::model::{ClockDrift, Severity, sample};
+    use crate::model::{ClockDrift, FindingName, Severity, sample};
 
     /// Three nodes of Harbor 2.10 or 2.12, of which `b` is ahead by so much, known to ±5 ms.
     fn skewed(ahead: f64, minor: u64) -> Round {

@@ -1,7 +1,6 @@
 //! What had to be measured and was not. Without it nobody can say that all is well: what is
 //! essential makes the status `unknown`, and each entry says why and what to do.
 
-use super::facts::list;
 use crate::model::{
     CellResult, Check, CheckRun, Failure, Flow, Outcome, Reason, Round, Route, Skipped, Step,
     Unmeasured,
@@ -138,14 +137,4 @@ fn check(run: &CheckRun) -> Option<Unmeasured> {
     let asked_for = matches!(run.check, Check::Upload | Check::Push | Check::Content);
     let why = "it does not fit into the time of a round; allow a longer interval".to_owned();
     Some(Unmeasured { essential: asked_for, ..entry(run.check.as_str(), None, why) })
-}
-
-/// What is essential and missing, in one line for people; nothing if nothing is.
-pub(super) fn headline(unmeasured: &[Unmeasured]) -> Option<String> {
-    let mut essential = unmeasured.iter().filter(|missing| missing.essential);
-    let first = essential.next()?;
-    let same = unmeasured.iter().filter(|other| other.essential && other.why == first.why);
-    let mut what: Vec<&str> = same.map(|other| other.what.as_str()).collect();
-    what.dedup();
-    Some(format!("{}: {}", list(&what), first.why))
 }

@@ -15,7 +15,8 @@ use super::sample::{
 use super::*;
 use crate::model::{
     CellResult, ClockInterval, ClockSource, Confidence, Failure, Finding, FindingName, Issuer,
-    Judged, KeyId, Outcome, Phase, Reason, RegistryName, Route, Setting, Severity, Skipped, Step,
+    Judged, KeyId, Outcome, Phase, Reason, RegistryName, Route, SampledFlow, Setting, Severity,
+    Skipped, Step,
 };
 
 const SCHEMA: &str = "deploy/schema/check.schema.json";
@@ -256,7 +257,7 @@ fn a_document_that_breaks_the_contract_fails_the_shipped_schema() {
     let schema: Value = serde_json::from_str(&fs::read_to_string(root(SCHEMA)).unwrap()).unwrap();
     let validator = jsonschema::draft202012::new(&schema).unwrap();
     let snapshot = snapshot([key_mismatch(3, 2), named("other", check_refused())]);
-    let good = serde_json::to_value(json::document(&snapshot)).unwrap();
+    let good = serde_json::to_value(json::document(&snapshot, true)).unwrap();
     let breaks: [(&str, Value); 7] = [
         ("/status", "fine".into()),
         ("/registries/0/findings/0/finding", "bad-karma".into()),

@@ -12,8 +12,8 @@ use crate::model::{
     Confidence, Content, ContentAt, ContentFound, CsrfVerdict, Failure, Family, Finding,
     FindingName, Flow, FlowResult, Issuer, Judged, KeyId, Matrix, Named, OfPair, OfRoute, Outcome,
     Phase, ProgramFacts, Ratio, Reason, Refusal, RegistryName, RegistryState, Round, Route,
-    Setting, Severity, Share, Skipped, Snapshot, Status, Step, StepReport, Timeline, TokenFacts,
-    Told, UploadVerdict, Uploads, UrlSaid,
+    SampleFailure, SampledFlow, Setting, Severity, Share, Skipped, Snapshot, Status, Step,
+    StepReport, Timeline, TokenFacts, Told, UploadVerdict, Uploads, UrlSaid,
 };
 
 const GOOD_KEY: &str = "ROZD:ZLAK:BIJH:7DHL:6KGU:MRHU:CSG3:JQUX:P4QU:EQIE:ABJS:MSDK";
@@ -137,6 +137,7 @@ pub(super) fn healthy(backends: usize) -> Judged {
             leeways: Vec::new(),
             clock_margin: None,
             clock_words: Vec::new(),
+            ..Assessment::default()
         },
     }
 }

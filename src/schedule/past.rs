@@ -45,6 +45,7 @@ impl Past {
         for event in &changes {
             apply(&mut earlier, event);
         }
+        earlier.sampled(judged);
         kept.memory.insert(registry.clone(), earlier);
         let written = match &mut kept.journal {
             Some(journal) if !changes.is_empty() => journal.append(&changes),

@@ -24,6 +24,7 @@ mod hostile;
 mod lab_truth;
 #[cfg(test)]
 mod lab_world;
+mod limits;
 #[cfg(test)]
 mod modes;
 mod neighbours;

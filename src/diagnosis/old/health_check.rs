@@ -119,12 +119,15 @@ pub(super) fn blind(case: &mut Case<'_>) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::time::Duration;
+
+    use chrono::{DateTime, Utc};
 
     use super::super::{assess, assess_after};
     use crate::model::{
-        Answer, Confidence, Earlier, Failure, FindingName, KeyCount, KeyId, OpenFinding, Outcome,
-        Reason, Round, Step, sample,
+        Answer, Confidence, Earlier, FindingName, KeyCount, KeyId, OpenFinding, Outcome, Reason,
+        Round, Severity, Step, Subject, sample,
     };
 
     const NAME: FindingName = FindingName::LbHealthCheckWrong;
@@ -173,23 +176,22 @@ mod tests {
                 sample::lose(run, 9, Reason::ConnectionReset);
             }
         });
-        let open = |seconds| {
+        let open_for = |seconds| {
             let since = sample::started() - Duration::from_secs(seconds);
-            let open = OpenFinding { since, confidence: Confidence::Proved };
-            Earlier { open: [(FindingName::BackendUnreachable, open)].into(), ..Earlier::default() }
+            Earlier { open: open(FindingName::BackendUnreachable, since), ..Earlier::default() }
         };
-        assert!(has(&round, &open(75)));
-        assert!(has(&round, &open(60)), "that is the time");
-        assert!(!has(&round, &open(45)), "a health check needs its time");
+        assert!(has(&round, &open_for(75)));
+        assert!(has(&round, &open_for(60)), "that is the time");
+        assert!(!has(&round, &open_for(45)), "a health check needs its time");
         assert!(!has(&round, &Earlier::default()));
         let mut spared = round.clone();
         if let Outcome::Measured(run) = &mut spared.balancer {
-            sample::lose(run, 0, Reason::ConnectionReset);
+            run.failures.clear();
         }
-        assert!(!has(&spared, &open(75)), "nobody is led there any more");
+        assert!(!has(&spared, &open_for(75)), "nobody is led there any more");
         let mut failing = round.clone();
         sample::fail(&mut failing, "lb", Step::Challenge, Reason::ConnectionRefused);
-        assert!(!has(&failing, &open(75)), "the balancer itself fails");
+        assert!(!has(&failing, &open_for(75)), "the balancer itself fails");
     }
 
     /// A minute ago `b` began to answer requests with a token by 502; its key is its own.
@@ -208,8 +210,13 @@ mod tests {
 
     fn lasting(name: FindingName) -> Earlier {
         let since = sample::started() - Duration::from_secs(75);
-        let open = OpenFinding { since, confidence: Confidence::Proved };
-        Earlier { open: [(name, open)].into(), ..Earlier::default() }
+        Earlier { open: open(name, since), ..Earlier::default() }
+    }
+
+    fn open(finding: FindingName, since: DateTime<Utc>) -> BTreeMap<Subject, OpenFinding> {
+        let (confidence, severity) = (Confidence::Proved, Severity::Warning);
+        let subject = Subject { finding, backend: Some(sample::backend("b")) };
+        [(subject, OpenFinding { since, confidence, severity })].into()
     }
 
     #[test]
@@ -220,9 +227,7 @@ mod tests {
         // Errors of no known node are no node's that a check should have seen.
         let nobodys = sample::bent(&["a", "b"], |round| {
             if let Outcome::Measured(run) = &mut round.balancer {
-                sample::lose(run, 9, Reason::ConnectionReset);
-                let failure = Failure::of_answer(Reason::BadGateway, "502");
-                run.first_loss = Some(failure);
+                sample::lose(run, 9, Reason::BadGateway);
             }
         });
         assert!(!has(&nobodys, &lasting(FindingName::ServerErrors)));

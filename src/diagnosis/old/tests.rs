@@ -218,7 +218,7 @@ fn one_lost_request_is_never_critical() {
                 "a sample",
                 Box::new(|r: &mut Round| {
                     if let Outcome::Measured(run) = &mut r.balancer {
-                        (run.lost, run.first_loss) = (1, Some(lost(reason)));
+                        crate::model::sample::lose(run, 1, reason);
                     }
                 }) as Box<dyn Fn(&mut Round)>,
             ),
@@ -346,7 +346,8 @@ fn any_round() -> impl Strategy<Value = Round> {
                     family(r, name, kinds[kind]);
                 }
                 if let Outcome::Measured(run) = &mut r.balancer {
-                    (run.pairs.events, run.lost()) = (refused, lost);
+                    run.pairs.events = refused;
+                    crate::model::sample::lose(run, lost, Reason::ConnectionReset);
                     run.keys[0].key = KeyId::from_wire(if known { KEY } else { "stray" });
                 }
             })

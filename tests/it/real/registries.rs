@@ -48,7 +48,7 @@ async fn a_healthy_site_has_no_finding_at_all() {
         assert_eq!(rows_of_cells(&seen.round.matrix.cells), all);
         let run = seen.round.balancer.measured().expect("the balancer was sampled");
         let text = format!("{}: {:?}", seen.through, run.pairs);
-        assert!(run.pairs.trials > 0 && run.pairs.events == 0 && run.lost == 0, "{text}");
+        assert!(run.pairs.trials > 0 && run.pairs.events == 0 && run.lost() == 0, "{text}");
     }
 }
 
@@ -82,7 +82,7 @@ async fn the_ratio_that_the_matrix_predicts_lies_in_the_interval_measured_by_rou
             let expected = seen.assessment.expected_unauthorized.expect("a prediction");
             let (low, high) = seen.assessment.unauthorized_interval.expect("an interval");
             let text = format!("{}: {expected} in {low} to {high}, {run:?}", seen.through);
-            assert_eq!(run.lost, 0, "{text}");
+            assert_eq!(run.lost(), 0, "{text}");
             // Four of nine pairs refuse; the shares that were measured may differ a little.
             assert!((expected - 4.0 / 9.0).abs() < 0.15, "{text}");
             // nginx deals out requests: of three nodes in a row, b issues or verifies in two cases

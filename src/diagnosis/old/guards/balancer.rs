@@ -41,10 +41,7 @@ fn the_balancer_is_blamed_only_for_what_no_node_does() {
             "some samples lost to a gateway",
             |r| {
                 if let Outcome::Measured(run) = &mut r.balancer {
-                    let reason = Reason::BadGateway;
-                    sample::lose(run, 3, Reason::ConnectionReset);
-                    run.first_loss =
-                        Some(Failure { phase: None, reason, detail: "502".to_owned() });
+                    crate::model::sample::lose(run, 3, Reason::BadGateway);
                 }
             },
             "server-errors critical proved []",
@@ -53,10 +50,7 @@ fn the_balancer_is_blamed_only_for_what_no_node_does() {
             "some samples lost on the way",
             |r| {
                 if let Outcome::Measured(run) = &mut r.balancer {
-                    let reason = Reason::Timeout;
-                    sample::lose(run, 3, Reason::ConnectionReset);
-                    run.first_loss =
-                        Some(Failure { phase: None, reason, detail: "late".to_owned() });
+                    crate::model::sample::lose(run, 3, Reason::Timeout);
                 }
             },
             "",
@@ -160,9 +154,7 @@ fn gone(round: &mut Round, at: &str) {
 
 fn lose(round: &mut Round) {
     if let Outcome::Measured(run) = &mut round.balancer {
-        sample::lose(run, 3, Reason::ConnectionReset);
-        let reason = Reason::BadGateway;
-        run.first_loss = Some(Failure { phase: None, reason, detail: "502".to_owned() });
+        crate::model::sample::lose(run, 3, Reason::BadGateway);
     }
 }
 
