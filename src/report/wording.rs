@@ -133,7 +133,7 @@ fn sound(judged: &Judged) -> String {
     {
         let _ = write!(
             text,
-            " None of {} through the load balancer failed; up to {} could still do.",
+            " None of {} through the load balancer failed, in which up to {} could hide.",
             count(usize::try_from(run.pairs.trials).unwrap_or(usize::MAX), "flow"),
             percent(upper)
         );

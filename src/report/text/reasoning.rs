@@ -26,8 +26,8 @@ pub(super) fn trace(page: &mut Page, assessment: &Assessment) {
     for entry in &assessment.trace {
         page.paragraph(&format!("  {}: ", subject(entry)), BOLD, &fate(entry));
     }
-    let unexplained = assessment.observations.len();
-    let text = format!("{} in all, each in one finding.", count(unexplained, "observation"));
+    let observed = count(assessment.observations.len(), "observation");
+    let text = format!("{observed} in all, each in one finding.");
     page.paragraph("  ", PLAIN, &text);
 }
 
