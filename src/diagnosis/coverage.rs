@@ -2,8 +2,8 @@
 //! essential makes the status `unknown`, and each entry says why and what to do.
 
 use crate::model::{
-    CellResult, Check, CheckRun, Failure, Flow, OfRoute, Outcome, Reason, Round, Route, Skipped,
-    Step, Unmeasured,
+    CellResult, Check, CheckRun, Failure, Flow, OfPair, OfRoute, Outcome, Reason, Round, Route,
+    Skipped, Step, Unmeasured,
 };
 
 /// A sampling that took less than this share of what it would take says too little.
@@ -154,6 +154,8 @@ fn ran_out(round: &Round) -> Option<&Failure> {
         failed(&checks.public_url.found),
         failed(&checks.health.found),
         failed(&checks.body_limit.found),
+        failed_pair(&checks.csrf.found),
+        failed_pair(&checks.session.found),
     ];
     let of_sampling = match &round.balancer {
         Outcome::Failed(failure) => Some(failure),
@@ -177,6 +179,16 @@ fn failed<T>(found: &Outcome<Vec<OfRoute<T>>>) -> Option<&Failure> {
             .find(of),
         Outcome::Skipped(_) => None,
     }
+}
+
+/// The same of a check from one backend to another.
+fn failed_pair<T>(found: &Outcome<Vec<OfPair<T>>>) -> Option<&Failure> {
+    let pairs = found.measured()?.iter();
+    let of_pairs = pairs.filter_map(|pair| match &pair.value {
+        Outcome::Failed(failure) => Some(failure),
+        _ => None,
+    });
+    of_pairs.into_iter().find(|failure| failure.reason == Reason::ProberLimit)
 }
 
 /// A check that never fits into a round. One that the configuration does not ask for, or that this
