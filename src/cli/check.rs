@@ -41,6 +41,9 @@ pub(super) struct Arguments {
     /// How the result is printed
     #[arg(long, value_enum, default_value_t = Format::Text)]
     output: Format,
+    /// Also say of every cause that was considered why it is a finding or why not (text and JSON)
+    #[arg(long)]
+    trace: bool,
     /// Limit of the whole diagnosis
     #[arg(long, default_value = "13s", value_parser = limit)]
     timeout: Duration,
@@ -122,7 +125,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
 }
 
 async fn diagnose(arguments: Arguments) -> anyhow::Result<Exit> {
-    let (format, limit) = (arguments.output, arguments.timeout);
+    let (format, limit, trace) = (arguments.output, arguments.timeout, arguments.trace);
     let registries = registries(arguments).await?;
     let mut wheels = Vec::new();
     for registry in registries {
@@ -141,7 +144,7 @@ async fn diagnose(arguments: Arguments) -> anyhow::Result<Exit> {
             return Ok(exit(&snapshot));
         }
     };
-    print::result(&report::render(form, &snapshot))?;
+    print::result(&report::render_traced(form, &snapshot, trace))?;
     Ok(exit(&snapshot))
 }
 

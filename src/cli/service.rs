@@ -108,7 +108,7 @@ fn state(
         now: Box::new(|| Clock::read().now()),
         metrics: Box::new(move |accept| metrics.render(accept)),
         document: Box::new(|snapshot| {
-            serde_json::to_value(report::json::document(snapshot)).unwrap_or_default()
+            serde_json::to_value(report::json::document(snapshot, true)).unwrap_or_default()
         }),
         probe: Box::new(move |name, within| {
             let daemon = Arc::clone(&prober);

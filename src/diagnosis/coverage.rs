@@ -1,10 +1,9 @@
 //! What had to be measured and was not. Without it nobody can say that all is well: what is
 //! essential makes the status `unknown`, and each entry says why and what to do.
 
-use super::facts::list;
 use crate::model::{
-    AccessScheme, CellResult, Check, CheckRun, Failure, Flow, Outcome, Reason, Round, Route, Skipped, Step,
-    Unmeasured,
+    AccessScheme, CellResult, Check, CheckRun, Failure, Flow, OfPair, OfRoute, Outcome, Reason, Round, Route,
+    Skipped, Step, Unmeasured,
 };
 
 /// Everything that was not measured.
@@ -12,6 +11,7 @@ pub(super) fn unmeasured(round: &Round) -> Vec<Unmeasured> {
     let mut all: Vec<Unmeasured> = round.flows.iter().filter_map(flow).collect();
     all.extend(matrix(round));
     all.extend(samples(round));
+    all.extend(limited(round, &all));
     all.extend(round.checks.runs().iter().filter_map(check));
     all
 }
@@ -80,7 +80,9 @@ fn matrix(round: &Round) -> Option<Unmeasured> {
     if tried > 0 || cells.is_empty() && round.backends.is_empty() {
         return None;
     }
-    let why = if skipped(|reason| reason == Skipped::NoCredentials).next().is_some() {
+    let why = if let Some(failure) = ran_out(round) {
+        own(failure)
+    } else if skipped(|reason| reason == Skipped::NoCredentials).next().is_some() {
         "no credentials were given: add --username, or credentials in the configuration".to_owned()
     } else if let Some((_, failure)) =
         round.flows.iter().filter_map(Flow::failure).find(|(step, _)| *step <= Step::Token)
@@ -120,9 +122,10 @@ fn samples(round: &Round) -> Option<Unmeasured> {
             if run.pairs.trials > 0 || run.lost() > 0 || is_sampled_without_tokens(round) {
                 return None;
             }
-            let why = "the time of this check ran out before a flow through the load balancer \
-                       ended";
-            Some(entry("samples", Some(&Route::Balancer), why.to_owned()))
+            let late = "the time of this check ran out before a flow through the load balancer \
+                        ended";
+            let why = ran_out(round).map_or_else(|| late.to_owned(), own);
+            Some(entry("samples", Some(&Route::Balancer), why))
         }
         Outcome::Failed(failure) => Some(entry("samples", Some(&Route::Balancer), own(failure))),
         Outcome::Skipped(Skipped::Disabled) => None,
@@ -143,6 +146,66 @@ fn is_sampled_without_tokens(round: &Round) -> bool {
     plain && round.balancer.measured().is_some_and(|run| run.requests() > 0)
 }
 
+/// Requests that this host had nothing left for, where no entry says so yet: what they would have
+/// shown nobody knows.
+fn limited(round: &Round, told: &[Unmeasured]) -> Option<Unmeasured> {
+    let why = own(ran_out(round)?);
+    let said = told.iter().any(|missing| missing.essential && missing.why.ends_with(&why));
+    (!said).then(|| entry("some requests", None, why))
+}
+
+/// The first request that this host had no descriptor, port or memory left for.
+fn ran_out(round: &Round) -> Option<&Failure> {
+    let of_flows = round.flows.iter().flat_map(|flow| {
+        flow.failure().map(|(_, failure)| failure).into_iter().chain(&flow.lost_before)
+    });
+    let of_pairs = round.matrix.cells.iter().filter_map(|cell| match &cell.result {
+        CellResult::Failed { failure, .. } => Some(failure),
+        _ => None,
+    });
+    let checks = &round.checks;
+    let of_checks = [
+        failed(&checks.authorization_header.found),
+        failed(&checks.public_url.found),
+        failed(&checks.health.found),
+        failed(&checks.body_limit.found),
+        failed_pair(&checks.csrf.found),
+        failed_pair(&checks.session.found),
+    ];
+    let of_sampling = match &round.balancer {
+        Outcome::Failed(failure) => Some(failure),
+        _ => None,
+    };
+    let all = of_flows.chain(of_pairs).chain(of_sampling).chain(of_checks.into_iter().flatten());
+    all.into_iter().find(|failure| failure.reason == Reason::ProberLimit)
+}
+
+/// What failed of a check for want of something here, as a whole or on a route.
+fn failed<T>(found: &Outcome<Vec<OfRoute<T>>>) -> Option<&Failure> {
+    let of = |failure: &&Failure| failure.reason == Reason::ProberLimit;
+    match found {
+        Outcome::Failed(failure) => Some(failure).filter(of),
+        Outcome::Measured(routes) => routes
+            .iter()
+            .filter_map(|at| match &at.value {
+                Outcome::Failed(failure) => Some(failure),
+                _ => None,
+            })
+            .find(of),
+        Outcome::Skipped(_) => None,
+    }
+}
+
+/// The same of a check from one backend to another.
+fn failed_pair<T>(found: &Outcome<Vec<OfPair<T>>>) -> Option<&Failure> {
+    let pairs = found.measured()?.iter();
+    let of_pairs = pairs.filter_map(|pair| match &pair.value {
+        Outcome::Failed(failure) => Some(failure),
+        _ => None,
+    });
+    of_pairs.into_iter().find(|failure| failure.reason == Reason::ProberLimit)
+}
+
 /// A check that never fits into a round. One that the configuration does not ask for, or that this
 /// family does not have, is not missed.
 fn check(run: &CheckRun) -> Option<Unmeasured> {
@@ -153,14 +216,4 @@ fn check(run: &CheckRun) -> Option<Unmeasured> {
     let asked_for = matches!(run.check, Check::Upload | Check::Push | Check::Content);
     let why = "it does not fit into the time of a round; allow a longer interval".to_owned();
     Some(Unmeasured { essential: asked_for, ..entry(run.check.as_str(), None, why) })
-}
-
-/// What is essential and missing, in one line for people; nothing if nothing is.
-pub(super) fn headline(unmeasured: &[Unmeasured]) -> Option<String> {
-    let mut essential = unmeasured.iter().filter(|missing| missing.essential);
-    let first = essential.next()?;
-    let same = unmeasured.iter().filter(|other| other.essential && other.why == first.why);
-    let mut what: Vec<&str> = same.map(|other| other.what.as_str()).collect();
-    what.dedup();
-    Some(format!("{}: {}", list(&what), first.why))
 }

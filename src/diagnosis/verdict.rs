@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::facts::{Facts, ObservationId};
 use super::hypothesis::{Hits, Hypothesis};
 use super::{catalogue, clocks, coverage, effect, leeway, resolve, rules, statistics, unexplained};
-use crate::model::{Assessment, Confidence, Earlier, Finding, Round, Severity, Status, Unmeasured};
+use crate::model::{Assessment, Confidence, Earlier, Finding, Round, Status, Unmeasured};
 
 /// Judges a round.
 pub(super) fn judge(round: &Round, earlier: &Earlier) -> Assessment {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     BackendName, Confidence, Earlier, FindingName, Judged, KeyId, KeySeen, OpenFinding, Severity,
+    Subject,
 };
 
 /// One change, as it stands in the journal: one JSON object on a line.
@@ -25,7 +26,8 @@ pub struct Event {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum What {
-    /// A finding that the round before did not have, or had less or more surely.
+    /// A finding that the round before did not have at these backends, or had less or more surely
+    /// or badly.
     FindingOpened {
         /// Its name.
         finding: String,
@@ -33,13 +35,18 @@ pub enum What {
         severity: String,
         /// How sure.
         confidence: String,
-        /// The guilty backends.
+        /// The backends at fault that are new or changed; empty where the cause lies elsewhere or
+        /// cannot be placed.
         backends: Vec<String>,
     },
-    /// A finding that is gone.
+    /// A finding that is gone at these backends.
     FindingClosed {
         /// Its name.
         finding: String,
+        /// Those of which it is gone; empty where it named none. A line of a journal of before
+        /// these were told has nothing here, and is gone everywhere.
+        #[serde(default)]
+        backends: Option<Vec<String>>,
     },
     /// A backend signs with a key that it was not seen with before.
     KeySeen {
@@ -50,26 +57,22 @@ pub enum What {
     },
 }
 
+/// How bad and how sure.
+type Weight = (Severity, Confidence);
+
 /// What a judged round changed against what was known before it.
 pub fn events(earlier: &Earlier, judged: &Judged) -> Vec<Event> {
     let (round, findings) = (&judged.round, &judged.assessment.findings);
-    let mut changes = Vec::new();
+    let mut found: BTreeMap<Subject, Weight> = BTreeMap::new();
     for finding in findings {
-        let known = earlier.open.get(&finding.finding);
-        if known.is_none_or(|open| open.confidence != finding.confidence) {
-            changes.push(What::FindingOpened {
-                finding: finding.finding.as_str().to_owned(),
-                severity: finding.severity.as_str().to_owned(),
-                confidence: finding.confidence.as_str().to_owned(),
-                backends: finding.backends.iter().map(ToString::to_string).collect(),
-            });
+        let weight = (finding.severity, finding.confidence);
+        for subject in Subject::all(finding.finding, &finding.backends) {
+            let known = found.entry(subject).or_insert(weight);
+            *known = (known.0.max(weight.0), known.1.max(weight.1));
         }
     }
-    for name in earlier.open.keys() {
-        if !findings.iter().any(|finding| finding.finding == *name) {
-            changes.push(What::FindingClosed { finding: name.as_str().to_owned() });
-        }
-    }
+    let mut changes = opened(earlier, &found);
+    changes.extend(closed(earlier, &found));
     for facts in &round.backends {
         let token = round.backend_flow(&facts.name).and_then(|flow| flow.token.measured());
         let Some(key) = token.and_then(|token| token.kid.as_ref()) else { continue };
@@ -85,23 +88,72 @@ pub fn events(earlier: &Earlier, judged: &Judged) -> Vec<Event> {
     changes.into_iter().map(event).collect()
 }
 
+/// The subjects of one cause, told in one line where they have as much in common; those without a
+/// backend apart.
+fn opened(earlier: &Earlier, found: &BTreeMap<Subject, Weight>) -> Vec<What> {
+    let mut lines: BTreeMap<(FindingName, bool, Weight), Vec<String>> = BTreeMap::new();
+    for (subject, weight) in found {
+        let known = earlier.open.get(subject).map(|open| (open.severity, open.confidence));
+        if known != Some(*weight) {
+            let line = lines.entry((subject.finding, subject.backend.is_some(), *weight));
+            line.or_default().extend(subject.backend.as_ref().map(ToString::to_string));
+        }
+    }
+    let told = |((finding, _, (severity, confidence)), backends)| {
+        opening(finding, severity, confidence, backends)
+    };
+    lines.into_iter().map(told).collect()
+}
+
+fn opening(
+    finding: FindingName,
+    severity: Severity,
+    confidence: Confidence,
+    backends: Vec<String>,
+) -> What {
+    What::FindingOpened {
+        finding: finding.as_str().to_owned(),
+        severity: severity.as_str().to_owned(),
+        confidence: confidence.as_str().to_owned(),
+        backends,
+    }
+}
+
+fn closed(earlier: &Earlier, found: &BTreeMap<Subject, Weight>) -> Vec<What> {
+    let mut lines: BTreeMap<(FindingName, bool), Vec<String>> = BTreeMap::new();
+    for subject in earlier.open.keys().filter(|subject| !found.contains_key(subject)) {
+        let line = lines.entry((subject.finding, subject.backend.is_some())).or_default();
+        line.extend(subject.backend.as_ref().map(ToString::to_string));
+    }
+    let told = |((finding, _), backends): ((FindingName, _), _)| What::FindingClosed {
+        finding: finding.as_str().to_owned(),
+        backends: Some(backends),
+    };
+    lines.into_iter().map(told).collect()
+}
+
 /// Takes an event in. One that names what this version does not know changes nothing.
 pub fn apply(earlier: &mut Earlier, event: &Event) {
     let named = |text: &str| FindingName::ALL.iter().copied().find(|name| name.as_str() == text);
     match &event.what {
-        What::FindingOpened { finding, confidence, .. } => {
+        What::FindingOpened { finding, severity, confidence, backends } => {
             let Some(name) = named(finding) else { return };
-            let confidence = if confidence == Confidence::Proved.as_str() {
-                Confidence::Proved
-            } else {
-                Confidence::Suspected
-            };
-            let open = earlier.open.entry(name);
-            open.or_insert(OpenFinding { since: event.at, confidence }).confidence = confidence;
+            let (severity, confidence) = (severity_of(severity), confidence_of(confidence));
+            for subject in subjects(name, backends) {
+                let begun = OpenFinding { since: event.at, confidence, severity };
+                let open = earlier.open.entry(subject).or_insert(begun);
+                (open.confidence, open.severity) = (confidence, severity);
+            }
         }
-        What::FindingClosed { finding } => {
-            if let Some(name) = named(finding) {
-                earlier.open.remove(&name);
+        What::FindingClosed { finding, backends } => {
+            let Some(name) = named(finding) else { return };
+            match backends {
+                None => earlier.open.retain(|subject, _| subject.finding != name),
+                Some(backends) => {
+                    for subject in subjects(name, backends) {
+                        earlier.open.remove(&subject);
+                    }
+                }
             }
         }
         What::KeySeen { backend, key } => {
@@ -111,6 +163,26 @@ pub fn apply(earlier: &mut Earlier, event: &Event) {
             earlier.keys.insert(backend, seen);
         }
     }
+}
+
+/// Those of a line, left out what is no backend's name. A line that names backends and none that
+/// can be read is about no subject.
+fn subjects(name: FindingName, backends: &[String]) -> Vec<Subject> {
+    let known: Vec<BackendName> =
+        backends.iter().filter_map(|text| BackendName::parse(text).ok()).collect();
+    if known.is_empty() && !backends.is_empty() {
+        return Vec::new();
+    }
+    Subject::all(name, &known)
+}
+
+fn severity_of(text: &str) -> Severity {
+    let mut all = Severity::ALL.into_iter();
+    all.find(|severity| severity.as_str() == text).unwrap_or(Severity::Info)
+}
+
+fn confidence_of(text: &str) -> Confidence {
+    if text == Confidence::Proved.as_str() { Confidence::Proved } else { Confidence::Suspected }
 }
 
 /// The memory of every registry that a list of events leaves.
@@ -131,13 +203,9 @@ pub(super) fn summary(registry: &str, earlier: &Earlier) -> Vec<Event> {
         events.extend(seen.previous.as_ref().map(|previous| event(seen.since, key(previous))));
         events.push(event(seen.since, key(&seen.key)));
     }
-    for (name, open) in &earlier.open {
-        let what = What::FindingOpened {
-            finding: name.as_str().to_owned(),
-            severity: Severity::Info.as_str().to_owned(),
-            confidence: open.confidence.as_str().to_owned(),
-            backends: Vec::new(),
-        };
+    for (subject, open) in &earlier.open {
+        let backends = subject.backend.iter().map(ToString::to_string).collect();
+        let what = opening(subject.finding, open.severity, open.confidence, backends);
         events.push(event(open.since, what));
     }
     events
@@ -167,13 +235,78 @@ mod tests {
         let mut earlier = Earlier::default();
         let name = FindingName::TokenKeyMismatch;
         take(&mut earlier, &judged(sample::round(&["a", "b"]), &[name]));
-        let since = earlier.open[&name].since;
+        let a = sample::backend("a");
+        let since = earlier.since_of(name, &a);
         let mut later = sample::round(&["a", "b"]);
         later.started += chrono::TimeDelta::minutes(1);
         assert_eq!(take(&mut earlier, &judged(later.clone(), &[name])), []);
-        assert_eq!(earlier.open[&name].since, since);
+        assert_eq!((earlier.since_of(name, &a), since.is_some()), (since, true));
         assert_eq!(take(&mut earlier, &judged(later, &[])).len(), 1);
         assert_eq!(earlier.open.len(), 0);
+    }
+
+    /// Backends at fault, by a round so many minutes later.
+    fn at(minutes: i64, severity: Severity, backends: &[&str]) -> Judged {
+        let mut round = sample::round(&["a", "b", "c"]);
+        round.started += chrono::TimeDelta::minutes(minutes);
+        let findings = if backends.is_empty() {
+            Vec::new()
+        } else {
+            vec![sample::finding(FindingName::TokenKeyMismatch, severity, backends)]
+        };
+        (*sample::judged(round, findings)).clone()
+    }
+
+    fn told(events: &[Event]) -> Vec<String> {
+        let line = |event: &Event| match &event.what {
+            What::FindingOpened { severity, backends, .. } => {
+                Some(format!("{severity} at {}", backends.join(",")))
+            }
+            What::FindingClosed { backends, .. } => {
+                Some(format!("gone at {}", backends.as_ref()?.join(",")))
+            }
+            What::KeySeen { .. } => None,
+        };
+        events.iter().filter_map(line).collect()
+    }
+
+    #[test]
+    fn the_journal_notices_when_the_backends_of_a_finding_change_and_each_has_its_own_time() {
+        let mut earlier = Earlier::default();
+        let (warning, critical) = (Severity::Warning, Severity::Critical);
+        for (minutes, severity, backends, expected) in [
+            (0, warning, &["a"][..], &["warning at a"][..]),
+            (1, warning, &["a"], &[]),
+            (2, warning, &["a", "b"], &["warning at b"]),
+            (3, critical, &["a", "b"], &["critical at a,b"]),
+            (4, critical, &["b", "c"], &["critical at c", "gone at a"]),
+            (5, critical, &[], &["gone at b,c"]),
+        ] {
+            let changes = take(&mut earlier, &at(minutes, severity, backends));
+            assert_eq!(told(&changes), expected, "after {minutes} minutes");
+            let since = |name| {
+                let since = earlier.since_of(FindingName::TokenKeyMismatch, &sample::backend(name));
+                since.map(|since| (since - sample::started()).num_minutes())
+            };
+            if minutes == 4 {
+                assert_eq!([since("a"), since("b"), since("c")], [None, Some(2), Some(4)]);
+            }
+        }
+        assert_eq!(earlier.open.len(), 0);
+    }
+
+    #[test]
+    fn a_journal_of_before_is_read_as_far_as_it_goes() {
+        let lines = [
+            r#"{"at":"2026-01-01T00:00:00Z","registry":"main","event":"finding_opened","finding":"clock-skew-nbf","severity":"critical","confidence":"proved","backends":["a","b"]}"#,
+            r#"{"at":"2026-01-01T00:01:00Z","registry":"main","event":"finding_opened","finding":"unknown-backend","severity":"info","confidence":"proved","backends":[]}"#,
+            r#"{"at":"2026-01-01T00:02:00Z","registry":"main","event":"finding_opened","finding":"gone-by-name","severity":"info","confidence":"proved","backends":["a"]}"#,
+            r#"{"at":"2026-01-01T00:03:00Z","registry":"main","event":"finding_closed","finding":"clock-skew-nbf"}"#,
+        ];
+        let events: Vec<Event> =
+            lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let open = |count: usize| replay(&events[..count])["main"].open.len();
+        assert_eq!([open(1), open(2), open(3), open(4)], [2, 3, 3, 1]);
     }
 
     #[test]

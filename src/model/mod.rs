@@ -33,10 +33,13 @@ mod setting;
 mod snapshot;
 mod timeline;
 mod token;
+mod untested;
 mod upload;
 
 pub use answer::{Answer, AuthScheme, Challenge, Family, Version};
-pub use balancer::{BalancerRun, KeyCount, Ratio, SampleFailure, SampledFlow, Share, StepCount};
+pub use balancer::{
+    BalancerRun, KeyCount, Ratio, SampleFailure, SampledFlow, Share, StepCount, more_samples,
+};
 pub use body_limit::{BodyLimit, Bytes};
 pub use carried::{Carried, CheckMatrix, CheckPair};
 pub use check::{
@@ -47,7 +50,7 @@ pub use clock::{ClockDrift, ClockInterval, ClockReading, ClockSource, ClockStatu
 pub use content::{Content, ContentAt, ContentFound};
 pub use directory::{DirectoryLogin, LoginVerdict};
 pub use dns::{DnsAddress, DnsAnswer, DnsRecord, DnsReport, DnsSeen};
-pub use earlier::{Earlier, KeySeen, OpenFinding, Sampled, WINDOW_SECONDS};
+pub use earlier::{Earlier, KeySeen, OpenFinding, Sampled, Subject, WINDOW_SECONDS};
 pub use failure::{Failure, Phase, Reason, Step};
 pub use finding::{Confidence, Finding, FindingName, Severity, Status};
 pub use flow::{AccessScheme, Flow, FlowResult, StepReport};

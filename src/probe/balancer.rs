@@ -99,8 +99,9 @@ impl Sample {
 }
 
 /// Samples the balancer. Where its own flow failed and a backend's did not, it is sampled all the
-/// same: one flow through a balancer tells little of the next.
-pub(super) async fn sample(asker: &Asker<'_>, flows: &[Flow]) -> Outcome<BalancerRun> {
+/// same: one flow through a balancer tells little of the next. So many `times` as many samples are
+/// taken as are configured.
+pub(super) async fn sample(asker: &Asker<'_>, flows: &[Flow], times: u32) -> Outcome<BalancerRun> {
     let pairs = asker.registry.balancer.samples;
     let Some(lb) = flows.iter().find(|flow| flow.route == Route::Balancer) else {
         return Outcome::Skipped(Skipped::Disabled);
@@ -137,11 +138,11 @@ pub(super) async fn sample(asker: &Asker<'_>, flows: &[Flow]) -> Outcome<Balance
         return Outcome::Failed(failure.clone());
     }
     let lanes = if lb.seconds() > FAR.as_secs_f64() { FAR_LANES } else { 1 };
-    let batch = |seed| flow::boxed(batch(asker, &endpoint, family, (lanes, pairs, seed)));
-    let mut samples = batch(asker.seed).await;
+    let batch = |pairs, seed| flow::boxed(batch(asker, &endpoint, family, (lanes, pairs, seed)));
+    let mut samples = batch(pairs.saturating_mul(times), asker.seed).await;
     let run = sum(&samples);
     if run.lost_to_network() >= WORTH_A_SECOND_LOOK && !asker.is_over() {
-        samples.extend(batch(asker.seed.rotate_left(17)).await);
+        samples.extend(batch(pairs, asker.seed.rotate_left(17)).await);
     }
     Outcome::Measured(sum(&samples))
 }

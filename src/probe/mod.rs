@@ -19,5 +19,6 @@ mod round;
 mod settings;
 mod suspicion;
 mod token;
+mod unease;
 
 pub use round::{Prober, Progress};

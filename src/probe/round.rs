@@ -15,6 +15,7 @@ use super::pace::Side;
 use super::redact::Redactor;
 use super::settings::Known;
 use super::suspicion::Held;
+use super::unease::Unease;
 use super::{balancer, check, facts, flow, matrix, plain, suspicion};
 use crate::clock::Clock;
 use crate::config::{self, Backend};
@@ -48,6 +49,7 @@ pub struct Prober {
     clocks: Clocks,
     held: Held,
     checks: check::Kept,
+    unease: Unease,
     /// Shared with twins, so that what has just changed counts for none of them.
     settings: Arc<Mutex<Known>>,
     /// Shared too: what one was given another may be told.
@@ -74,6 +76,7 @@ impl Prober {
             clocks: Clocks::default(),
             held: Held::default(),
             checks: check::Kept::default(),
+            unease: Unease::default(),
             settings: Arc::default(),
             redactor,
             rounds: 0,
@@ -130,7 +133,9 @@ impl Prober {
         let asker = Asker::new(&registry, backends, &*self.wire, remembered, clock, deadline, seed);
 
         let kept = (&mut self.held, &mut self.checks);
-        let mut measured = measure(&asker, kept, number, progress).await;
+        let turn = Turn { number, times: self.unease.times(began) };
+        let mut measured = measure(&asker, kept, turn, progress).await;
+        self.unease.note(began, &measured.balancer);
         progress(Progress::Done);
         let mut tally = asker.finish();
         let mut told = {
@@ -168,6 +173,15 @@ impl Prober {
     }
 }
 
+/// What a round has of those before it.
+#[derive(Clone, Copy)]
+struct Turn {
+    /// How many there were.
+    number: u64,
+    /// How many times as many samples it takes.
+    times: u32,
+}
+
 struct Measured {
     backends: Vec<BackendFacts>,
     flows: Vec<Flow>,
@@ -182,7 +196,7 @@ struct Measured {
 async fn measure(
     asker: &Asker<'_>,
     (held, kept): (&mut Held, &mut check::Kept),
-    number: u64,
+    turn: Turn,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Measured {
     let routes = asker.routes();
@@ -194,10 +208,10 @@ async fn measure(
         flows = plain::flows(asker, scheme).await;
     }
 
-    let clocks = clock::ask(asker, &flows, number == 0);
+    let clocks = clock::ask(asker, &flows, turn.number == 0);
     // What a node that hangs leaves of the round is little: the checks do not wait for the matrix.
     let checks = check::due(asker, kept, &flows);
-    let rest = rest(asker, held, number, progress, &flows, tokens);
+    let rest = rest(asker, held, turn, progress, &flows, tokens);
     let ((), checks, mut measured) =
         join3(flow::boxed(clocks), flow::boxed(checks), flow::boxed(rest)).await;
     (measured.flows, measured.checks) = (flows, checks);
@@ -208,7 +222,7 @@ async fn measure(
 async fn rest(
     asker: &Asker<'_>,
     held: &mut Held,
-    number: u64,
+    turn: Turn,
     progress: &(dyn Fn(Progress) + Sync),
     flows: &[Flow],
     tokens: Vec<Option<Token>>,
@@ -218,7 +232,7 @@ async fn rest(
     let own = |backend: &Backend| flows.iter().find(|f| f.route.backend() == Some(&backend.name));
     let facts = asker.backends.iter().map(|b| flow::boxed(facts::facts(asker, b, own(b))));
     let backends = join_all(facts).await;
-    let (mut matrix, refused) = matrix::first_pass(asker, &rows, flows, number).await;
+    let (mut matrix, refused) = matrix::first_pass(asker, &rows, flows, turn.number).await;
     let borrowed = suspicion::borrowed(asker, &rows, flows).await;
     let aged = suspicion::aged(asker, held, tokens).await;
     let mut census = suspicion::census(asker, &rows, &matrix).await;
@@ -227,7 +241,7 @@ async fn rest(
     let scheme = flows.first().map_or(AccessScheme::Token, |flow| flow.scheme);
     let sampling = async {
         match scheme {
-            AccessScheme::Token => balancer::sample(asker, flows).await,
+            AccessScheme::Token => balancer::sample(asker, flows, turn.times).await,
             _ => plain::sample(asker, scheme).await,
         }
     };

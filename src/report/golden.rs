@@ -14,9 +14,10 @@ use super::sample::{
 };
 use super::*;
 use crate::model::{
-    CellResult, ClockInterval, ClockSource, Confidence, Failure, Finding, FindingName, Issuer,
-    Judged, KeyId, Outcome, Phase, Reason, RegistryName, Route, SampledFlow, Setting, Severity,
-    Skipped, Step,
+    CellResult, ClockInterval, ClockSource, Confidence, Failure, Fate, Finding, FindingName,
+    Issuer, Judged, KeyId, Observation, ObservationKind, Outcome, Phase, Place, Reason,
+    RegistryName, Route, SampledFlow, Setting, Severity, Skipped, Status, Step, TraceEntry,
+    Unmeasured,
 };
 
 const SCHEMA: &str = "deploy/schema/check.schema.json";
@@ -34,6 +35,8 @@ fn cases() -> Vec<(&'static str, Snapshot, u8)> {
         ("check-refused", snapshot([check_refused()]), 1),
         ("no-round-yet", unmeasured(), 3),
         ("no-registry", snapshot([]), 3),
+        ("not-tested", snapshot([not_tested()]), 3),
+        ("unexplained", snapshot([unexplained()]), 2),
         ("hostile", snapshot([hostile()]), 2),
         ("hundred-backends", snapshot([key_mismatch(100, 42)]), 2),
         ("twenty-backends", snapshot([two_bad_pairs(20)]), 2),
@@ -128,6 +131,70 @@ fn suspected() -> Judged {
         ..finding(FindingName::MixedVersions, Severity::Info, Confidence::Proved, &[])
     };
     add(&mut judged, aside);
+    judged
+}
+
+/// No credentials, and a check that does not fit into a round.
+fn not_tested() -> Judged {
+    let mut judged = healthy(3);
+    pairs(&mut judged, |_, _| Some(CellResult::Skipped { reason: Skipped::NoCredentials }));
+    judged.round.balancer = Outcome::Skipped(Skipped::NoCredentials);
+    judged.assessment.expected_unauthorized = None;
+    judged.assessment.unauthorized_interval = None;
+    judged.assessment.shares.clear();
+    let missing = |what: &str, route: Option<&str>, why: &str, essential| Unmeasured {
+        what: what.to_owned(),
+        route: route.map(str::to_owned),
+        why: why.to_owned(),
+        essential,
+    };
+    let none = "no credentials were given: add --username";
+    judged.assessment.unmeasured = vec![
+        missing("worker_pools", None, "it does not fit into the time of a round", false),
+        missing("tokens", None, none, true),
+        missing("samples", Some("lb"), none, true),
+    ];
+    judged.assessment.status = Status::Unknown;
+    judged
+}
+
+/// Lost samples that no cause explains, with the trace of those that were considered.
+fn unexplained() -> Judged {
+    let mut judged = healthy(3);
+    let failure = Failure {
+        phase: Some(Phase::Wait),
+        reason: Reason::ConnectionReset,
+        detail: "the peer closed the connection early".to_owned(),
+    };
+    if let Outcome::Measured(run) = &mut judged.round.balancer {
+        run.try_step(SampledFlow::Pair, Step::Access, 20);
+        for _ in 0..4 {
+            run.fail(SampledFlow::Pair, Step::Access, failure.clone(), None);
+        }
+        run.pairs.trials = 16;
+    }
+    let cause = Finding {
+        summary: "Requests through the load balancer are lost".to_owned(),
+        explains: 1,
+        ..finding(FindingName::UnexplainedLoss, Severity::Critical, Confidence::Suspected, &[])
+    };
+    add(&mut judged, cause);
+    let place = Place::route(&Route::Balancer);
+    let seen = Observation::single(ObservationKind::SampleFailed, place, failure);
+    let seen = Observation { step: Some(Step::Access), count: 4, of: 20, ..seen };
+    judged.assessment.observations = vec![(seen, 0)];
+    let entry = |hypothesis, backends: &[&str], claims, fate| TraceEntry {
+        hypothesis,
+        backends: backends.iter().map(|name| (*name).to_owned()).collect(),
+        claims,
+        fate,
+    };
+    let lacks = Fate::Lacks { evidence: vec!["no key that no backend has was met".to_owned()] };
+    judged.assessment.trace = vec![
+        entry(FindingName::UnknownBackend, &[], 1, lacks),
+        entry(FindingName::UnexplainedLoss, &[], 1, Fate::Kept),
+    ];
+    judged.assessment.expected_interval = Some((0.0, 0.02));
     judged
 }
 
@@ -236,6 +303,26 @@ fn the_nagios_lines_of_each_case_are_as_in_their_file() {
 }
 
 #[test]
+fn the_trace_says_of_every_cause_why_it_is_a_finding_or_why_not() {
+    let snapshot = snapshot([unexplained()]);
+    let text = render_traced(Output::Text, &snapshot, true);
+    let plain = anstream::adapter::strip_str(&text).to_string();
+    for line in [
+        "unknown-backend: it fits 1 observation, but lacks evidence: no key that no backend has",
+        "unexplained-loss: kept; it fits 1 observation",
+        "1 observation in all, each in one finding",
+    ] {
+        assert!(plain.contains(line), "{line}: {plain}");
+    }
+    let traced: Value =
+        serde_json::from_str(&render_traced(Output::Json, &snapshot, true)).unwrap();
+    let trace = &traced["registries"][0]["trace"];
+    assert_eq!((&trace[0]["fate"], &trace[1]["fate"]), (&"lacks".into(), &"kept".into()));
+    let quiet: Value = serde_json::from_str(&render(Output::Json, &snapshot)).unwrap();
+    assert_eq!(quiet["registries"][0]["trace"], Value::Null, "only where it is asked for");
+}
+
+#[test]
 fn the_shipped_schema_is_the_code_s_own() {
     same_as_file(SCHEMA, &json::schema_json());
 }
@@ -257,7 +344,7 @@ fn a_document_that_breaks_the_contract_fails_the_shipped_schema() {
     let schema: Value = serde_json::from_str(&fs::read_to_string(root(SCHEMA)).unwrap()).unwrap();
     let validator = jsonschema::draft202012::new(&schema).unwrap();
     let snapshot = snapshot([key_mismatch(3, 2), named("other", check_refused())]);
-    let good = serde_json::to_value(json::document(&snapshot)).unwrap();
+    let good = serde_json::to_value(json::document(&snapshot, true)).unwrap();
     let breaks: [(&str, Value); 7] = [
         ("/status", "fine".into()),
         ("/registries/0/findings/0/finding", "bad-karma".into()),

@@ -12,6 +12,9 @@ use serde_json::Value;
 
 use super::backends::{BackendReport, UrlReport, backends, public_urls};
 use super::checks::{CheckMatrices, CheckReport, CheckValues, checks, matrices, values};
+use super::observed::{
+    Missing, Observed, SampleLoss, Traced, failures, missing, observations, trace,
+};
 use super::wording::{clean, clean_lines, runbook};
 use crate::model::{
     self, CellResult, ClockSource, Confidence, FindingName, Judged, Reason, RegistryName,
@@ -37,7 +40,8 @@ pub struct Registry {
     pub name: String,
     /// Its public URL.
     pub url: String,
-    /// The worst severity of its findings; `unknown` without a round.
+    /// The worst severity of its findings, or `unknown` where too little was measured to say that
+    /// it is less than critical.
     pub status: Status,
     /// When the round began, by the prober's clock, in UTC; null without a round.
     #[schemars(extend("format" = "date-time"))]
@@ -67,6 +71,12 @@ pub struct Registry {
     pub keys: Vec<Key>,
     /// The sampling through the load balancer; null if it was not done.
     pub balancer: Option<Balancer>,
+    /// Everything that a sound registry does not show, each with the finding that explains it.
+    pub observations: Vec<Observed>,
+    /// What had to be measured and was not.
+    pub unmeasured: Vec<Missing>,
+    /// Every cause that was considered and what became of it; null unless it was asked for.
+    pub trace: Option<Vec<Traced>>,
 }
 
 /// One named cause.
@@ -201,10 +211,17 @@ pub struct Balancer {
     pub unauthorized_ratio_interval: Option<(f64, f64)>,
     /// The ratio that the matrix and the shares predict; null if they cannot.
     pub expected_unauthorized_ratio: Option<f64>,
+    /// The 95 % interval of that prediction: lower bound, upper bound; null without one.
+    pub expected_unauthorized_ratio_interval: Option<(f64, f64)>,
     /// Flows as a docker client makes them, on one kept-alive connection.
     pub client_flows: u32,
     /// How many of those failed with 401.
     pub client_unauthorized: u32,
+    /// Requests that were lost or failed otherwise than by a refused token; they are in none of the
+    /// figures above.
+    pub lost: u32,
+    /// Those requests by flow, step and reason.
+    pub failures: Vec<SampleLoss>,
     /// Who answered.
     pub shares: Vec<Share>,
 }
@@ -216,14 +233,21 @@ pub struct Share {
     pub backend: String,
     /// 0 to 1.
     pub share: f64,
+    /// Its 95 % interval: lower bound, upper bound; null where it is not known.
+    pub interval: Option<(f64, f64)>,
 }
 
-/// The contract's view of a snapshot. Texts that came from servers hold no control characters.
-pub fn document(snapshot: &Snapshot) -> Document {
+/// The contract's view of a snapshot, with the trace of the diagnosis if that is asked for. Texts
+/// that came from servers hold no control characters.
+pub fn document(snapshot: &Snapshot, with_trace: bool) -> Document {
     Document {
         version: env!("CARGO_PKG_VERSION"),
         status: snapshot.status(),
-        registries: snapshot.registries.iter().map(|(name, state)| registry(name, state)).collect(),
+        registries: snapshot
+            .registries
+            .iter()
+            .map(|(name, state)| registry(name, state, with_trace))
+            .collect(),
     }
 }
 
@@ -233,8 +257,8 @@ pub fn schema_json() -> String {
     pretty(&generator.into_root_schema_for::<Document>())
 }
 
-pub(super) fn render(snapshot: &Snapshot) -> String {
-    pretty(&document(snapshot))
+pub(super) fn render(snapshot: &Snapshot, with_trace: bool) -> String {
+    pretty(&document(snapshot, with_trace))
 }
 
 #[expect(clippy::expect_used, reason = "structs with named fields always serialise to a string")]
@@ -242,7 +266,7 @@ fn pretty(value: &impl Serialize) -> String {
     serde_json::to_string_pretty(value).expect("named fields") + "\n"
 }
 
-fn registry(name: &RegistryName, state: &RegistryState) -> Registry {
+fn registry(name: &RegistryName, state: &RegistryState, with_trace: bool) -> Registry {
     let empty = Registry {
         name: name.to_string(),
         url: clean(&state.url),
@@ -260,6 +284,9 @@ fn registry(name: &RegistryName, state: &RegistryState) -> Registry {
         clocks: Vec::new(),
         keys: Vec::new(),
         balancer: None,
+        observations: Vec::new(),
+        unmeasured: Vec::new(),
+        trace: None,
     };
     let Some(judged) = state.latest.as_deref() else { return empty };
     let round = &judged.round;
@@ -278,6 +305,9 @@ fn registry(name: &RegistryName, state: &RegistryState) -> Registry {
         clocks: round.clocks.iter().map(clock).collect(),
         keys: round.flows.iter().filter_map(key).collect(),
         balancer: balancer(judged),
+        observations: observations(&judged.assessment),
+        unmeasured: missing(&judged.assessment.unmeasured),
+        trace: with_trace.then(|| trace(&judged.assessment.trace)),
         ..empty
     }
 }
@@ -357,12 +387,13 @@ fn balancer(judged: &Judged) -> Option<Balancer> {
         flows: run.pairs.trials,
         unauthorized: run.pairs.events,
         unauthorized_ratio: run.pairs.value().map(micros),
-        unauthorized_ratio_interval: assessment
-            .unauthorized_interval
-            .map(|(lower, upper)| (micros(lower), micros(upper))),
+        unauthorized_ratio_interval: assessment.unauthorized_interval.map(both),
         expected_unauthorized_ratio: assessment.expected_unauthorized.map(micros),
+        expected_unauthorized_ratio_interval: assessment.expected_interval.map(both),
         client_flows: run.client_flows.trials,
         client_unauthorized: run.client_flows.events,
+        lost: run.lost(),
+        failures: failures(run),
         shares: assessment.shares.iter().map(share).collect(),
     })
 }
@@ -371,7 +402,12 @@ fn share(share: &model::Share) -> Share {
     Share {
         backend: share.backend.as_ref().map_or("unknown", model::BackendName::as_str).to_owned(),
         share: micros(share.share),
+        interval: share.interval.map(both),
     }
+}
+
+fn both((lower, upper): (f64, f64)) -> (f64, f64) {
+    (micros(lower), micros(upper))
 }
 
 /// Six decimals: finer than anything measured here, and free of the tails of binary fractions.

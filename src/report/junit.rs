@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use super::wording::{clean, headline, runbook};
 use crate::model::{
     Cell, CellResult, Finding, Flow, RegistryName, RegistryState, Severity, Snapshot, Status,
+    Unmeasured,
 };
 
 pub(super) fn render(snapshot: &Snapshot) -> String {
@@ -44,7 +45,7 @@ enum Ending {
 }
 
 struct Case {
-    /// `flow`, `pair`, `finding` or `round`.
+    /// `flow`, `pair`, `finding`, `unmeasured` or `round`.
     class: &'static str,
     name: String,
     seconds: f64,
@@ -96,8 +97,11 @@ impl Suite {
             let telling = |finding: &&Finding| finding.severity >= Severity::Warning;
             cases.extend(judged.assessment.findings.iter().filter(telling).map(finding));
         }
-        if judged.is_none_or(|judged| judged.assessment.status == Status::Unknown) {
-            let message = "nothing was measured".to_owned();
+        let unmeasured = judged.map_or(&[][..], |judged| &judged.assessment.unmeasured);
+        cases.extend(unmeasured.iter().map(missing));
+        let unknown = judged.is_none_or(|judged| judged.assessment.status == Status::Unknown);
+        if unknown && !unmeasured.iter().any(|missing| missing.essential) {
+            let message = "too little was measured".to_owned();
             let ending = Ending::Error { kind: "unknown", message };
             cases.push(Case { class: "round", name: "round".to_owned(), seconds: 0.0, ending });
         }
@@ -196,6 +200,17 @@ fn pair(cell: &Cell) -> Case {
     };
     let name = format!("{} to {}", cell.issuer, cell.verifier);
     Case { class: "pair", name, seconds: 0.0, ending }
+}
+
+/// What was not measured: an error where nobody can say that all is well without it.
+fn missing(missing: &Unmeasured) -> Case {
+    let message = missing.why.clone();
+    let ending = if missing.essential {
+        Ending::Error { kind: "unknown", message }
+    } else {
+        Ending::Skipped { message }
+    };
+    Case { class: "unmeasured", name: missing.words(), seconds: 0.0, ending }
 }
 
 fn finding(finding: &Finding) -> Case {

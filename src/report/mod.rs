@@ -10,6 +10,7 @@ mod checks;
 pub mod json;
 mod junit;
 mod nagios;
+mod observed;
 mod text;
 mod wording;
 
@@ -38,9 +39,15 @@ pub enum Output {
 /// Text carries ANSI styles. Write it through `anstream`, which drops them where the output is no
 /// terminal or `NO_COLOR` is set. The other forms have no styles.
 pub fn render(output: Output, snapshot: &Snapshot) -> String {
+    render_traced(output, snapshot, false)
+}
+
+/// As [`render`]; with a trace, text and JSON also say what became of every cause that was
+/// considered.
+pub fn render_traced(output: Output, snapshot: &Snapshot, trace: bool) -> String {
     match output {
-        Output::Text => text::render(snapshot),
-        Output::Json => json::render(snapshot),
+        Output::Text => text::render(snapshot, trace),
+        Output::Json => json::render(snapshot, trace),
         Output::Junit => junit::render(snapshot),
         Output::Nagios => nagios::render(snapshot),
     }

@@ -29,6 +29,10 @@ pub(super) fn render(snapshot: &Snapshot) -> String {
             let joint = if effect.is_empty() { "" } else { "; " };
             lines.push(plain(&format!("{name}: {effect}{joint}see {page}")));
         }
+        for missing in &judged.assessment.unmeasured {
+            let text = format!("{name}: NOT MEASURED {}: {}", missing.words(), missing.why);
+            lines.push(plain(&text));
+        }
     }
     lines.join("\n") + "\n"
 }
@@ -92,7 +96,7 @@ mod tests {
         let cases = [
             (
                 healthy(3),
-                "REGISTRY OK: main: nothing wrong in 4 routes, ",
+                "REGISTRY OK: main: All OK: 4 of 4 routes work, every node accepts every token. ",
                 "'main_refused_pairs'=0;;;0;16",
             ),
             (

@@ -1,7 +1,9 @@
 //! Words and phrases that all outputs share, and the one place where foreign text is made safe.
 
+use std::fmt::Write as _;
+
 use crate::model::{
-    Confidence, Finding, FindingName, Judged, Outcome, RegistryState, Severity, Status,
+    Confidence, Finding, FindingName, Judged, Outcome, RegistryState, Severity, Status, Unmeasured,
 };
 
 /// The status as people read it in capitals.
@@ -89,19 +91,58 @@ pub(super) fn verdict(state: &RegistryState) -> String {
     let Some(judged) = state.latest.as_deref() else { return "nothing measured yet".to_owned() };
     let findings = &judged.assessment.findings;
     let status = judged.assessment.status;
-    if status == Status::Unknown {
-        return "nothing could be measured".to_owned();
-    }
     let mut names: Vec<String> = findings.iter().take(MOST).map(headline).collect();
     if findings.len() > MOST {
         names.push(count(findings.len() - MOST, "more finding"));
     }
+    let not_tested = judged.assessment.not_tested();
+    let names = names.join("; ");
     match (status, names.is_empty()) {
-        (Status::Ok, true) => format!("nothing wrong in {}", checked(judged)),
-        (Status::Ok, false) => format!("nothing fails users; worth knowing: {}", names.join("; ")),
+        (Status::Ok, true) => sound(judged),
+        (Status::Ok, false) => format!("{} Worth knowing: {names}", sound(judged)),
+        (Status::Unknown, none) => match (not_tested, none) {
+            (Some(missing), true) => clean(&missing),
+            (Some(missing), false) => clean(&format!("{missing}. Found all the same: {names}")),
+            (None, true) => "nothing could be measured".to_owned(),
+            (None, false) => names,
+        },
         (_, true) => format!("{} checked", checked(judged)),
-        (_, false) => names.join("; "),
+        (_, false) => names,
     }
+}
+
+/// What was seen to be right, and how much could hide in what was looked at. What was not measured
+/// is named, so that nobody takes it for sound.
+fn sound(judged: &Judged) -> String {
+    let (round, assessment) = (&judged.round, &judged.assessment);
+    let works = round.flows.iter().filter(|flow| flow.succeeded()).count();
+    let routes = format!("{works} of {} work", count(round.flows.len(), "route"));
+    let cells = &round.matrix.cells;
+    let accepted = cells.iter().filter(|cell| cell.accepted() == Some(true)).count();
+    let tokens = match accepted {
+        0 => String::new(),
+        all if all == cells.len() => ", every node accepts every token".to_owned(),
+        some => format!(", each of {} accepted", count(some, "token shown")),
+    };
+    let whole = assessment.unmeasured.is_empty() && works == round.flows.len();
+    let all = if whole { "All OK: " } else { "" };
+    let mut text = format!("{all}{routes}{tokens}.");
+    if let (Outcome::Measured(run), Some((_, upper))) =
+        (&round.balancer, assessment.unauthorized_interval)
+        && run.pairs.events + run.client_flows.events + run.lost() == 0
+    {
+        let _ = write!(
+            text,
+            " None of {} through the load balancer failed, in which up to {} could hide.",
+            count(usize::try_from(run.pairs.trials).unwrap_or(usize::MAX), "flow"),
+            percent(upper)
+        );
+    }
+    if !whole && !assessment.unmeasured.is_empty() {
+        let missing: Vec<String> = assessment.unmeasured.iter().map(Unmeasured::words).collect();
+        let _ = write!(text, " Not measured: {}.", list(&missing));
+    }
+    text
 }
 
 /// How much was looked at: `4 routes, 16 pairs and 20 flows through lb`.

@@ -1,13 +1,13 @@
 //! What a round changed, as log lines: one for each change of state, none for a round that is like
 //! the one before.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use tracing::{info, warn};
 
 use crate::model::{
     BackendName, Finding, FindingName, Flow, Judged, Reason, RegistryName, Route, Severity, Status,
-    Step,
+    Step, Subject,
 };
 
 /// One change of state.
@@ -19,9 +19,9 @@ pub(super) enum Change {
         before: Option<Status>,
         after: Status,
     },
-    /// A finding is new, or is as bad as it was not before.
+    /// A finding is new, or is as bad as it was not before, at these of its backends.
     Appeared(Finding),
-    /// A finding is gone.
+    /// A finding is gone at these backends.
     Cleared { finding: FindingName, backends: Vec<BackendName> },
     /// A route's flow fails, or fails elsewhere than before.
     Failing { route: Route, step: Step, reason: Reason, detail: String },
@@ -38,17 +38,17 @@ pub(super) fn changes(before: Option<&Judged>, after: &Judged) -> Vec<Change> {
         changes.push(Change::Status { before: status, after: after.assessment.status });
     }
     let earlier = before.map_or(&[][..], |judged| &judged.assessment.findings);
-    let known: BTreeSet<_> =
-        earlier.iter().map(|finding| (key(finding), finding.severity)).collect();
+    let known = subjects(earlier);
     for finding in &after.assessment.findings {
-        if !known.contains(&(key(finding), finding.severity)) {
-            changes.push(Change::Appeared(finding.clone()));
-        }
+        let as_before = |subject: &Subject| known.get(subject) == Some(&finding.severity);
+        changes.extend(at_those(finding, |s| !as_before(s)).map(Change::Appeared));
     }
-    let still: BTreeSet<_> = after.assessment.findings.iter().map(key).collect();
-    for finding in earlier.iter().filter(|finding| !still.contains(&key(finding))) {
-        changes
-            .push(Change::Cleared { finding: finding.finding, backends: finding.backends.clone() });
+    let still = subjects(&after.assessment.findings);
+    for finding in earlier {
+        let gone = at_those(finding, |subject| !still.contains_key(subject));
+        changes.extend(
+            gone.map(|gone| Change::Cleared { finding: gone.finding, backends: gone.backends }),
+        );
     }
     for flow in &after.round.flows {
         let earlier = before.and_then(|judged| judged.round.flow(&flow.route));
@@ -57,9 +57,27 @@ pub(super) fn changes(before: Option<&Judged>, after: &Judged) -> Vec<Change> {
     changes
 }
 
-/// What makes two findings the same one.
-fn key(finding: &Finding) -> (FindingName, &[BackendName]) {
-    (finding.finding, &finding.backends)
+/// Every subject with how bad it is.
+fn subjects(findings: &[Finding]) -> BTreeMap<Subject, Severity> {
+    let mut all = BTreeMap::new();
+    for finding in findings {
+        for subject in Subject::all(finding.finding, &finding.backends) {
+            let known = all.entry(subject).or_insert(finding.severity);
+            *known = finding.severity.max(*known);
+        }
+    }
+    all
+}
+
+/// A finding as far as it is about those subjects; none if it is about none of them.
+fn at_those(finding: &Finding, fits: impl Fn(&Subject) -> bool) -> Option<Finding> {
+    let mut subjects = Subject::all(finding.finding, &finding.backends);
+    subjects.retain(fits);
+    if subjects.is_empty() {
+        return None;
+    }
+    let backends = subjects.into_iter().filter_map(|subject| subject.backend).collect();
+    Some(Finding { backends, ..finding.clone() })
 }
 
 fn route(before: Option<&Flow>, after: &Flow) -> Option<Change> {
@@ -191,6 +209,14 @@ mod tests {
         assert_eq!(names(&critical, &well()), ["status", "cleared"]);
         let elsewhere = with(Severity::Critical, &["a"]);
         assert_eq!(names(&critical, &elsewhere), ["appeared", "cleared"]);
+        let both = with(Severity::Critical, &["a", "b"]);
+        let told = changes(Some(&critical), &both);
+        assert!(
+            matches!(&told[..], [Change::Appeared(f)] if f.backends == elsewhere.assessment.findings[0].backends),
+            "only what is new is told: {told:?}"
+        );
+        let told = changes(Some(&both), &critical);
+        assert!(matches!(&told[..], [Change::Cleared { backends, .. }] if backends.len() == 1));
     }
 
     #[test]

@@ -48,6 +48,7 @@ impl Past {
         for event in &changes {
             apply(&mut earlier, event);
         }
+        earlier.sampled(judged);
         kept.memory.insert(registry.clone(), earlier);
         let Kept { journal: Some(journal), failing, .. } = &mut *kept else { return };
         match journal.append(&changes) {

@@ -13,6 +13,9 @@ use super::tls::certificate_problem;
 pub(super) fn classify(error: &reqwest::Error, phase: Phase) -> Failure {
     let failure =
         |reason, detail: &str| Failure { phase: Some(phase), reason, detail: detail.to_owned() };
+    if let Some(own) = own_limit(error) {
+        return Failure { phase: Some(phase), ..own };
+    }
     if let Some(tls) = find::<rustls::Error>(error) {
         return match tls {
             rustls::Error::InvalidCertificate(problem) => {
@@ -47,7 +50,6 @@ pub(super) fn classify(error: &reqwest::Error, phase: Phase) -> Failure {
             io::ErrorKind::HostUnreachable
             | io::ErrorKind::NetworkUnreachable
             | io::ErrorKind::NetworkDown
-            | io::ErrorKind::AddrNotAvailable
             | io::ErrorKind::PermissionDenied => {
                 Some((Reason::Unreachable, "the network does not reach it"))
             }
@@ -82,6 +84,29 @@ pub(super) fn classify(error: &reqwest::Error, phase: Phase) -> Failure {
     failure(Reason::Unreachable, "the connection failed")
 }
 
+/// What this host had none left of, if that is why a socket could not be opened: then nothing was
+/// learned of the peer. The numbers are those of Linux.
+pub(super) fn own_limit(error: &(dyn Error + 'static)) -> Option<Failure> {
+    let codes = chain(error).filter_map(|cause| cause.downcast_ref::<io::Error>()?.raw_os_error());
+    let detail = codes.filter_map(what_ran_out).last()?;
+    Some(Failure { phase: None, reason: Reason::ProberLimit, detail: detail.to_owned() })
+}
+
+fn what_ran_out(code: i32) -> Option<&'static str> {
+    Some(match code {
+        // EMFILE and ENFILE.
+        24 => "this process has no file descriptor left",
+        23 => "this host has no file descriptor left",
+        // EADDRNOTAVAIL.
+        99 => "this host has no local port or address left",
+        // ENOBUFS and ENOMEM.
+        105 | 12 => "this host has no memory left for a connection",
+        // EAGAIN: no thread or socket at the moment.
+        11 => "this host has no thread or socket left",
+        _ => return None,
+    })
+}
+
 /// Walks the causes; an io error may carry the next one inside instead of as its source.
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error: &&'a (dyn Error + 'static)| {
@@ -107,4 +132,21 @@ fn find_io<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
         .filter_map(|cause| cause.downcast_ref::<io::Error>())
         .filter(|io| io.kind() != io::ErrorKind::Other)
         .last()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_this_host_ran_out_of_is_no_fault_of_the_peer() {
+        for (code, own) in
+            [(24, true), (23, true), (99, true), (105, true), (12, true), (11, true), (111, false)]
+        {
+            let inner = io::Error::from_raw_os_error(code);
+            let wrapped = io::Error::other(io::Error::other(inner));
+            let found = own_limit(&wrapped).map(|failure| failure.reason);
+            assert_eq!(found, own.then_some(Reason::ProberLimit), "{code}");
+        }
+    }
 }

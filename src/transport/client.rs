@@ -176,8 +176,10 @@ impl Connection {
                 let found = tokio::net::lookup_host((host.as_str(), *port)).await;
                 let failed =
                     |why: &str| at(Phase::Dns, Reason::DnsFailed, &format!("{host:?} {why}"));
-                let addresses: Vec<_> =
-                    found.map_err(|_| failed("does not resolve"))?.take(32).collect();
+                let unknown = |error: std::io::Error| {
+                    dns::not_resolved(&error, format!("{host:?} does not resolve"))
+                };
+                let addresses: Vec<_> = found.map_err(unknown)?.take(32).collect();
                 if addresses.is_empty() {
                     return Err(failed("resolves to no address"));
                 }

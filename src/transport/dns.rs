@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::{Instant, timeout_at};
 
+use super::classify::own_limit;
 use crate::model::{DnsRecord, Failure, Phase, Reason};
 
 /// More addresses of one name are not kept.
@@ -22,7 +23,7 @@ pub(super) async fn system(host: &str, deadline: Instant) -> Result<Vec<DnsRecor
     let found = timeout_at(deadline, tokio::net::lookup_host((host, 0)))
         .await
         .map_err(|_| silent())?
-        .map_err(|_| failed(format!("{host:?} does not resolve")))?;
+        .map_err(|error| not_resolved(&error, format!("{host:?} does not resolve")))?;
     let record = |address: SocketAddr| DnsRecord { address: address.ip(), ttl_seconds: None };
     let mut records: Vec<DnsRecord> = found.map(record).take(MAX_RECORDS).collect();
     records.dedup();
@@ -53,7 +54,9 @@ pub(super) async fn at(
 async fn ask(resolver: SocketAddr, host: &str, kind: TYPE) -> Result<Vec<DnsRecord>, Failure> {
     let id: u16 = rand::random();
     let query = query(id, host, kind)?;
-    let lost = |error: std::io::Error| failed(format!("the resolver cannot be asked: {error}"));
+    let lost = |error: std::io::Error| {
+        not_resolved(&error, format!("the resolver cannot be asked: {error}"))
+    };
     let datagram = over_udp(resolver, &query, id).await.map_err(lost)?;
     match read(&datagram, id, host)? {
         Reading::Whole(records) => Ok(records),
@@ -135,6 +138,19 @@ fn read(bytes: &[u8], id: u16, host: &str) -> Result<Reading, Failure> {
         Some(DnsRecord { address, ttl_seconds: Some(record.ttl) })
     });
     Ok(Reading::Whole(records.take(MAX_RECORDS).collect()))
+}
+
+/// Why a name was not resolved. The system's resolver does not say that it had no descriptor, only
+/// that it found nothing: so one is asked for.
+pub(super) fn not_resolved(error: &std::io::Error, detail: String) -> Failure {
+    let own = own_limit(error).or_else(|| {
+        let socket = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0));
+        own_limit(&socket.err()?)
+    });
+    match own {
+        Some(own) => Failure { phase: Some(Phase::Dns), ..own },
+        None => failed(detail),
+    }
 }
 
 fn failed(detail: String) -> Failure {

@@ -14,7 +14,8 @@ use super::panels::{Balancer, Clocks, RouteRow, routes};
 use super::text::{Span, ago, count, seconds, spans};
 use super::{PATHS, Shared};
 use crate::model::{
-    Finding, Judged, RegistryName, RegistryState, Route, Severity, Snapshot, Status,
+    Assessment, Check, Finding, FindingName, Judged, Observation, Place, RegistryName,
+    RegistryState, Route, Severity, Snapshot, Status, Step,
 };
 
 /// A round this many intervals old is shown as out of date.
@@ -101,6 +102,10 @@ struct RoundView<'a> {
     took: String,
     interval: String,
     findings: Vec<FindingView<'a>>,
+    /// What was not measured: what, and why.
+    unmeasured: Vec<(String, &'a str)>,
+    /// Everything unexpected that no known cause explains, one line each.
+    unexplained: Vec<String>,
     routes: Vec<RouteRow<'a>>,
     matrix: MatrixPanel<'a>,
     /// What the checks carried from backend to backend.
@@ -153,6 +158,10 @@ impl<'a> RoundView<'a> {
                 .iter()
                 .map(|finding| FindingView::new(finding, round.started))
                 .collect(),
+            unmeasured: (judged.assessment.unmeasured.iter())
+                .map(|missing| (missing.words(), missing.why.as_str()))
+                .collect(),
+            unexplained: unexplained(&judged.assessment),
             routes: routes(round, now),
             matrix: MatrixPanel::new(&round.matrix),
             carried: carried(round),
@@ -196,9 +205,39 @@ impl<'a> FindingView<'a> {
     }
 }
 
+/// The observations that ended in no known cause.
+fn unexplained(assessment: &Assessment) -> Vec<String> {
+    let unknown = |index: usize| {
+        let finding = assessment.findings.get(index).map(|finding| finding.finding);
+        matches!(
+            finding,
+            None | Some(FindingName::UnexplainedRefusal | FindingName::UnexplainedLoss)
+        )
+    };
+    let line = |seen: &Observation| {
+        let place = match &seen.place {
+            Place::Route { route } => route.to_string(),
+            Place::Pair { issuer, verifier } => format!("{issuer} → {verifier}"),
+        };
+        let what = seen.check.map(Check::as_str).or_else(|| seen.step.map(Step::as_str));
+        let what = what.map_or(String::new(), |what| format!(" {what}"));
+        format!("{place}:{what} {} of {}: {}", seen.count, seen.of, seen.failure)
+    };
+    let open = assessment.observations.iter().filter(|(_, index)| unknown(*index));
+    open.map(|(seen, _)| line(seen)).collect()
+}
+
 /// The worst in one sentence, or what was seen to be right.
 fn verdict(judged: &Judged) -> String {
     let findings = &judged.assessment.findings;
+    let missing =
+        judged.assessment.not_tested().filter(|_| judged.assessment.status == Status::Unknown);
+    if let Some(missing) = missing {
+        return match findings.first() {
+            Some(worst) => format!("{missing}. Found all the same: {}", worst.summary),
+            None => format!("{missing}."),
+        };
+    }
     if let Some(worst) = findings.first() {
         let more = match findings.len() - 1 {
             0 => String::new(),

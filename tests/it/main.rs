@@ -30,6 +30,7 @@ mod journal;
 mod lab_truth;
 #[cfg(test)]
 mod lab_world;
+mod limits;
 #[cfg(test)]
 mod modes;
 #[cfg(test)]

@@ -43,19 +43,24 @@ fn ratio(flow: SampledFlow, run: &BalancerRun) -> Ratio {
 }
 
 /// The numbers of this round where it happened there; else those of the last minutes, where it
-/// happened often enough and may go on.
-fn numbers(now: (u32, u32), series: &Series) -> Option<((u32, u32), bool)> {
+/// happened often enough and may go on. Whether it does is asked of both kinds of flow together:
+/// there are few of the one, and what is over for the many is over for them.
+fn numbers(now: (u32, u32), series: &Series, both: &Series) -> Option<((u32, u32), bool)> {
     if now.0 > 0 {
         return Some((now, false));
     }
     let total = series.total();
-    (total.0 >= TWICE && series.rounds() > 1 && series.goes_on()).then_some((total, true))
+    (total.0 >= TWICE && series.rounds() > 1 && both.goes_on()).then_some((total, true))
 }
 
 fn refused(flow: SampledFlow, run: &BalancerRun, past: &[&BalancerRun]) -> Option<Observation> {
     let read = |run: &BalancerRun| (ratio(flow, run).events, ratio(flow, run).trials);
     let series = Series::of(past.iter().copied(), read);
-    let (numbers, windowed) = numbers(read(run), &series)?;
+    let both = Series::of(past.iter().copied(), |run| {
+        let (pairs, clients) = (run.pairs, run.client_flows);
+        (pairs.events + clients.events, pairs.trials + clients.trials)
+    });
+    let (numbers, windowed) = numbers(read(run), &series, &both)?;
     let (kind, what) = match flow {
         SampledFlow::Pair => (ObservationKind::SampleRefused, "fresh tokens were refused"),
         SampledFlow::Client => (ObservationKind::ClientRefused, "client-like flows were refused"),
@@ -63,12 +68,14 @@ fn refused(flow: SampledFlow, run: &BalancerRun, past: &[&BalancerRun]) -> Optio
     let detail = format!("{} of {} {what} with 401", numbers.0, numbers.1);
     let failure = Failure::of_answer(Reason::Unauthorized, detail);
     let observed = of_users(kind, Step::Access, failure, numbers);
-    Some(Observation { windowed, answer: run.first_refusal.clone(), ..observed })
+    let answer = past.iter().rev().find_map(|run| run.first_refusal.clone());
+    Some(Observation { windowed, answer, ..observed })
 }
 
 fn realms(run: &BalancerRun, past: &[&BalancerRun]) -> Option<Observation> {
     let read = |run: &BalancerRun| (run.foreign_realms.events, run.foreign_realms.trials);
-    let (numbers, windowed) = numbers(read(run), &Series::of(past.iter().copied(), read))?;
+    let series = Series::of(past.iter().copied(), read);
+    let (numbers, windowed) = numbers(read(run), &series, &series)?;
     let detail =
         format!("{} of {} challenges name a token endpoint elsewhere", numbers.0, numbers.1);
     let failure = Failure::of_answer(Reason::RealmNotAllowed, detail);
@@ -101,7 +108,17 @@ fn answers(run: &BalancerRun, past: &[&BalancerRun]) -> Vec<Observation> {
             let events = run.failures.iter().filter(|other| alike(other, failed));
             (events.map(|other| other.count).sum(), run.tried(failed.flow, failed.step))
         };
-        let (numbers, windowed) = numbers(read(run), &Series::of(past.iter().copied(), read))?;
+        let of_any = |run: &BalancerRun| {
+            let same = |other: &&SampleFailure| {
+                (other.step, other.failure.reason) == (failed.step, failed.failure.reason)
+            };
+            let events = run.failures.iter().filter(same).map(|other| other.count).sum();
+            let tried = |flow| run.tried(flow, failed.step);
+            (events, tried(SampledFlow::Pair) + tried(SampledFlow::Client))
+        };
+        let series = Series::of(past.iter().copied(), read);
+        let both = Series::of(past.iter().copied(), of_any);
+        let (numbers, windowed) = numbers(read(run), &series, &both)?;
         let observed = of_users(kind(failed.flow), failed.step, failed.failure.clone(), numbers);
         Some(Observation { windowed, answer: failed.answer.clone(), ..observed })
     };
@@ -134,3 +151,6 @@ fn losses(round: &Round, run: &BalancerRun, past: &[&BalancerRun]) -> Vec<Observ
     };
     last.map(observed).into_iter().collect()
 }
+
+#[cfg(test)]
+mod tests;

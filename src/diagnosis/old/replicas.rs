@@ -55,7 +55,7 @@ fn rotated(case: &mut Case<'_>) {
         return;
     }
     let name = FindingName::TokenKeyRotationWindow;
-    let before = case.earlier.open.get(&name);
+    let before = case.earlier.open_with(name, &names);
     proved |= before.is_some_and(|open| open.confidence == Confidence::Proved);
     let everywhere = names.len() == case.round.backends.len();
     case.add(

@@ -6,6 +6,7 @@
 mod matrix;
 mod measured;
 mod page;
+mod reasoning;
 
 use page::{BOLD, PLAIN, Page, severity_style, status_style};
 
@@ -23,7 +24,7 @@ const LABEL: usize = 12;
 /// Facts of evidence that are printed; the JSON has all.
 const MOST_EVIDENCE: usize = 12;
 
-pub(super) fn render(snapshot: &Snapshot) -> String {
+pub(super) fn render(snapshot: &Snapshot, trace: bool) -> String {
     let mut page = Page::default();
     if snapshot.registries.is_empty() {
         page.paragraph("UNKNOWN  ", status_style(Status::Unknown), "no registry is configured");
@@ -37,6 +38,9 @@ pub(super) fn render(snapshot: &Snapshot) -> String {
             if alone {
                 healthy(&mut page, judged);
             }
+            if trace {
+                reasoning::trace(&mut page, &judged.assessment);
+            }
             continue;
         }
         if !alone {
@@ -44,6 +48,10 @@ pub(super) fn render(snapshot: &Snapshot) -> String {
         }
         for finding in &judged.assessment.findings {
             finding_block(&mut page, finding);
+        }
+        reasoning::unmeasured(&mut page, &judged.assessment);
+        if trace {
+            reasoning::trace(&mut page, &judged.assessment);
         }
         matrix::tokens(&mut page, &judged.round.matrix);
         matrix::of_checks(&mut page, &judged.round.checks);
@@ -80,6 +88,8 @@ fn verdicts(page: &mut Page, snapshot: &Snapshot) {
 fn quiet(judged: &Judged) -> bool {
     judged.assessment.status == Status::Ok
         && judged.assessment.findings.is_empty()
+        && judged.assessment.observations.is_empty()
+        && judged.assessment.unmeasured.is_empty()
         && judged.round.flows.iter().all(|flow| flow.succeeded() && flow.lost_before.is_none())
         && !judged.round.matrix.cells.iter().any(matrix::wrong)
         && !matrix::refuses(&judged.round.checks)

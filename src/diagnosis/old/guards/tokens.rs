@@ -10,8 +10,8 @@ use crate::model::sample::{
 };
 use crate::model::{
     Aged, Answer, CellResult, Census, ClockInterval, ClockSource, Confidence, Earlier, Failure,
-    Family, FindingName, KeyCount, KeyId, KeySeen, OpenFinding, Outcome, Reason, Refusal, Skipped,
-    Step,
+    Family, FindingName, KeyCount, KeyId, KeySeen, OpenFinding, Outcome, Reason, Refusal, Severity,
+    Skipped, Step, Subject,
 };
 
 const THUMBPRINT: &str = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs";
@@ -397,7 +397,10 @@ fn a_change_of_keys_needs_an_old_token_that_should_live_or_a_memory() {
         since: started() - Duration::from_secs(ago),
         previous: Some(KeyId::from_wire(previous)),
     };
-    let open = OpenFinding { since: started(), confidence: Confidence::Proved };
+    let severity = Severity::Warning;
+    let open = OpenFinding { since: started(), confidence: Confidence::Proved, severity };
+    let subject =
+        Subject { finding: FindingName::TokenKeyRotationWindow, backend: Some(backend("b")) };
     let suspected = "token-key-rotation-window warning suspected [b]";
     for (what, seen, open, expected) in [
         ("changed a minute ago", seen(60, OTHER_KEY), None, suspected),
@@ -407,10 +410,7 @@ fn a_change_of_keys_needs_an_old_token_that_should_live_or_a_memory() {
     ] {
         let earlier = Earlier {
             keys: [(backend("b"), seen)].into(),
-            open: open
-                .map(|open| (FindingName::TokenKeyRotationWindow, open))
-                .into_iter()
-                .collect(),
+            open: open.map(|open| (subject.clone(), open)).into_iter().collect(),
             ..Earlier::default()
         };
         let found = lines(&assess_after(&bent(THREE, |_| {}), &earlier));
