@@ -97,7 +97,11 @@ fn lost_through_balancer(_: &Facts<'_>, effect: &Observation, cause: &Observatio
     let by_backend = matches!(cause.kind, Kind::FlowFailed | Kind::PairFailed) && !is_users(cause);
     let through = matches!(
         effect.kind,
-        Kind::FlowFailed | Kind::PairFailed | Kind::SampleFailed | Kind::ClientFailed | Kind::CheckFailed
+        Kind::FlowFailed
+            | Kind::PairFailed
+            | Kind::SampleFailed
+            | Kind::ClientFailed
+            | Kind::CheckFailed
     );
     through && is_users(effect) && by_backend && effect.is_loss() && cause.is_loss()
 }

@@ -2,8 +2,8 @@
 //! essential makes the status `unknown`, and each entry says why and what to do.
 
 use crate::model::{
-    AccessScheme, CellResult, Check, CheckRun, Failure, Flow, OfPair, OfRoute, Outcome, Reason, Round, Route,
-    Skipped, Step, Unmeasured,
+    AccessScheme, CellResult, Check, CheckRun, Failure, Flow, OfPair, OfRoute, Outcome, Reason,
+    Round, Route, Skipped, Step, Unmeasured,
 };
 
 /// Everything that was not measured.

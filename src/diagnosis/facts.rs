@@ -261,7 +261,6 @@ pub(super) fn list<T: ToString>(items: &[T]) -> String {
     }
 }
 
-
 /// The version of a backend, in words.
 pub(super) fn version_text(facts: &BackendFacts) -> String {
     match &facts.version {
@@ -305,4 +304,3 @@ pub(super) fn describe(cell: &Cell) -> Option<String> {
     };
     Some(format!("{} → {}: {}{said}; {time}", cell.issuer, cell.verifier, refusal.answer.status))
 }
-

@@ -25,7 +25,6 @@ mod hypothesis;
 mod keys;
 mod leeway;
 mod observe;
-mod old;
 mod partition;
 mod precedence;
 mod resolve;
@@ -47,8 +46,5 @@ pub fn assess(round: &Round) -> Assessment {
 
 /// Judges a round with what earlier rounds left behind.
 pub fn assess_after(round: &Round, earlier: &Earlier) -> Assessment {
-    if std::env::var_os("OLD_DIAGNOSIS").is_some() {
-        return old::assess_after(round, earlier);
-    }
     verdict::judge(round, earlier)
 }

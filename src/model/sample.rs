@@ -7,8 +7,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::{
-    AccessScheme, Account, Answer, Assessment, AuthScheme, BackendFacts, BackendName, BalancerRun, Cell,
-    CellResult, Certificate, Challenge, ClockInterval, ClockReading, ClockSource, Confidence,
+    AccessScheme, Account, Answer, Assessment, AuthScheme, BackendFacts, BackendName, BalancerRun,
+    Cell, CellResult, Certificate, Challenge, ClockInterval, ClockReading, ClockSource, Confidence,
     Failure, Family, Finding, FindingName, Flow, FlowResult, Issuer, Judged, KeyCount, KeyId,
     Leeway, Matrix, Outcome, Phase, ProgramFacts, Ratio, Reason, Refusal, RegistryName,
     RegistryState, ResponseCount, Round, Route, SampledFlow, Severity, Share, Snapshot, Status,

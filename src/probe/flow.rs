@@ -15,8 +15,8 @@ use super::path::Path;
 use super::token;
 use crate::config::Authority;
 use crate::model::{
-    AccessScheme, Answer, AuthScheme, Challenge, Failure, Family, Flow, FlowResult, Outcome, Reason, Route,
-    Setting, Skipped, Step, StepReport,
+    AccessScheme, Answer, AuthScheme, Challenge, Failure, Family, Flow, FlowResult, Outcome,
+    Reason, Route, Setting, Skipped, Step, StepReport,
 };
 use crate::registry;
 

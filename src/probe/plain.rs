@@ -91,13 +91,7 @@ async fn attempt(asker: &Asker<'_>, route: &Route, scheme: AccessScheme) -> Flow
     flow
 }
 
-async fn ask(
-    asker: &Asker<'_>,
-    route: &Route,
-    step: Step,
-    path: Path,
-    auth: Auth<'_>,
-) -> Asked {
+async fn ask(asker: &Asker<'_>, route: &Route, step: Step, path: Path, auth: Auth<'_>) -> Asked {
     let mut line = asker.link(route);
     asker.ask(line.as_mut(), route, Ask::get(step, path, auth)).await
 }

@@ -20,8 +20,8 @@ use super::{balancer, check, facts, flow, matrix, plain, suspicion};
 use crate::clock::Clock;
 use crate::config::{self, Backend};
 use crate::model::{
-    AccessScheme, Account, Aged, BackendFacts, BackendName, BalancerRun, Borrowed, Census, Checks, Flow, Matrix,
-    Outcome, Round, Route,
+    AccessScheme, Account, Aged, BackendFacts, BackendName, BalancerRun, Borrowed, Census, Checks,
+    Flow, Matrix, Outcome, Round, Route,
 };
 use crate::transport::Wire;
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use chrono::DateTime;
 
 use crate::model::{
-    AccessScheme, Account, Answer, Assessment, BackendFacts, BackendName, BalancerRun, BodyLimit, Cell,
-    CellResult, Checked, Checks, ClockInterval, ClockReading, ClockSource, ComponentHealth,
+    AccessScheme, Account, Answer, Assessment, BackendFacts, BackendName, BalancerRun, BodyLimit,
+    Cell, CellResult, Checked, Checks, ClockInterval, ClockReading, ClockSource, ComponentHealth,
     Confidence, Content, ContentAt, ContentFound, CsrfVerdict, Failure, Family, Finding,
     FindingName, Flow, FlowResult, Issuer, Judged, KeyId, Matrix, Named, OfPair, OfRoute, Outcome,
     Phase, ProgramFacts, Ratio, Reason, Refusal, RegistryName, RegistryState, Round, Route,

@@ -9,8 +9,8 @@ mod checks;
 mod window;
 
 use crate::model::{
-    Aged, CellResult, Earlier, Failure, Flow, MetBy, Observation, ObservationKind, Outcome, Place, Reason,
-    Round, Route,
+    Aged, CellResult, Earlier, Failure, Flow, MetBy, Observation, ObservationKind, Outcome, Place,
+    Reason, Round, Route,
 };
 
 pub(super) use checks::{header_is_dropped, is_current};

@@ -167,8 +167,8 @@ fn tokens_unseen(facts: &Facts<'_>) -> Option<Hypothesis> {
 mod tests {
     use crate::diagnosis::verdict::judge;
     use crate::model::{
-        Checked, Confidence, Earlier, FindingName, HeaderFate, OfRoute, Outcome, Reason, Round, Severity,
-        Step, sample,
+        Checked, Confidence, Earlier, FindingName, HeaderFate, OfRoute, Outcome, Reason, Round,
+        Severity, Step, sample,
     };
 
     const NAME: FindingName = FindingName::AuthorizationHeaderDropped;
@@ -228,6 +228,11 @@ mod tests {
             drop_on(round, &[]);
             sample::fail(round, "b", Step::Token, Reason::AnonymousToken);
         });
-        assert!(!judge(&round, &Earlier::default()).findings.iter().any(|finding| finding.finding == NAME));
+        assert!(
+            !judge(&round, &Earlier::default())
+                .findings
+                .iter()
+                .any(|finding| finding.finding == NAME)
+        );
     }
 }

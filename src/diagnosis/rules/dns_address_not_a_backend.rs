@@ -133,9 +133,9 @@ fn told(report: &DnsReport) -> Vec<String> {
 mod tests {
     use crate::diagnosis::verdict::judge;
     use crate::model::{
-        Assessment, Census, Checked, DnsAddress, DnsAnswer, DnsRecord, DnsReport, DnsSeen, Earlier, Failure,
-        FindingName, KeyCount, KeyId, Outcome, Phase, Reason, Round, Severity, Skipped, Step,
-        sample,
+        Assessment, Census, Checked, DnsAddress, DnsAnswer, DnsRecord, DnsReport, DnsSeen, Earlier,
+        Failure, FindingName, KeyCount, KeyId, Outcome, Phase, Reason, Round, Severity, Skipped,
+        Step, sample,
     };
 
     fn seen(key: &str) -> Outcome<DnsSeen> {

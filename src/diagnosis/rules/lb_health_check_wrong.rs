@@ -167,9 +167,13 @@ mod tests {
 
     use crate::diagnosis::verdict::judge;
     use crate::model::{
-        Answer, Confidence, Earlier, FindingName, KeyCount, KeyId, OpenFinding, Outcome,
-        Reason, Round, Step, sample,
+        Answer, Confidence, Earlier, FindingName, KeyCount, KeyId, OpenFinding, Outcome, Reason,
+        Round, Severity, Step, Subject, sample,
     };
+
+    fn subject(finding: FindingName) -> Subject {
+        Subject { finding, backend: Some(sample::backend("b")) }
+    }
 
     const NAME: FindingName = FindingName::LbHealthCheckWrong;
 
@@ -219,8 +223,12 @@ mod tests {
         });
         let open = |seconds| {
             let since = sample::started() - Duration::from_secs(seconds);
-            let open = OpenFinding { since, confidence: Confidence::Proved };
-            Earlier { open: [(FindingName::BackendUnreachable, open)].into(), ..Earlier::default() }
+            let open =
+                OpenFinding { since, confidence: Confidence::Proved, severity: Severity::Critical };
+            Earlier {
+                open: [(subject(FindingName::BackendUnreachable), open)].into(),
+                ..Earlier::default()
+            }
         };
         assert!(has(&round, &open(75)));
         assert!(has(&round, &open(60)), "that is the time");
@@ -252,8 +260,9 @@ mod tests {
 
     fn lasting(name: FindingName) -> Earlier {
         let since = sample::started() - Duration::from_secs(75);
-        let open = OpenFinding { since, confidence: Confidence::Proved };
-        Earlier { open: [(name, open)].into(), ..Earlier::default() }
+        let open =
+            OpenFinding { since, confidence: Confidence::Proved, severity: Severity::Critical };
+        Earlier { open: [(subject(name), open)].into(), ..Earlier::default() }
     }
 
     #[test]

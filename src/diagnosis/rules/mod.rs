@@ -1,53 +1,53 @@
 //! One file a cause, or a group of causes that look at the same evidence. No rule sees another's
 //! result; what several look at is in [`super::facts`].
 
+mod authorization_header_dropped;
+mod backend_unreachable;
 mod blob_redirect_unreachable;
 mod body_size_limited;
+mod certificate_invalid;
 mod clock_skew;
 mod component_unhealthy;
 mod components;
 mod content;
 mod content_differs;
 mod core_registry_password_mismatch;
+mod credential_refused;
 mod csrf_key_mismatch;
 mod csrf_origin_rejected;
+mod database_unavailable;
 mod directory_login;
+mod dns_address_not_a_backend;
 mod drift;
 mod foreign_jobservice;
+mod http_https_mismatch;
 mod http_secret_mismatch;
 mod lb_affinity_hides_mismatch;
+mod lb_health_check_wrong;
 mod mixed_versions;
+mod not_a_registry;
 mod partition;
 mod prober_clock_suspect;
 mod project_newer_than_token;
+mod rate_limited;
 mod read_only_mode;
+mod realm_wrong_endpoint;
 mod redis_unavailable;
+mod refused_at_some;
 mod repository;
 mod repository_access_denied;
+mod server_errors;
 mod session_store_not_shared;
 mod settings_differ;
 mod storage_not_shared;
 mod storage_stale_reads;
+mod token_endpoint_slow;
 mod token_key_mismatch;
 mod token_key_rotation_window;
 mod token_lifetime_too_short;
 mod unknown_backend;
 mod upload_location_wrong;
 mod verifiers;
-mod authorization_header_dropped;
-mod backend_unreachable;
-mod certificate_invalid;
-mod credential_refused;
-mod database_unavailable;
-mod dns_address_not_a_backend;
-mod http_https_mismatch;
-mod lb_health_check_wrong;
-mod not_a_registry;
-mod rate_limited;
-mod realm_wrong_endpoint;
-mod refused_at_some;
-mod server_errors;
-mod token_endpoint_slow;
 
 use super::hypothesis::Rule;
 

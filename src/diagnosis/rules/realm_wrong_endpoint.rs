@@ -218,8 +218,8 @@ mod tests {
     use crate::diagnosis::verdict::judge;
     use crate::model::sample::{bent, route};
     use crate::model::{
-        BackendName, Checked, Earlier, Failure, Finding, Named, OfRoute, Outcome, RedirectTarget, Reason, Round,
-        Skipped, UrlSaid,
+        BackendName, Checked, Earlier, Failure, Finding, Named, OfRoute, Outcome, Reason,
+        RedirectTarget, Round, Skipped, UrlSaid,
     };
 
     const REALM: &str = "https://hub.example.com/service/token";

@@ -1,7 +1,7 @@
 //! Answers that no registry gave, with the other causes that would fit, and slow tokens.
 
-use crate::diagnosis::verdict::judge;
 use super::{expect_as, fail_with, families, slow_token, with_alternatives};
+use crate::diagnosis::verdict::judge;
 use crate::model::sample::{bent, fail};
 use crate::model::{Answer, Earlier, Family, FindingName, Reason, Round, Step};
 

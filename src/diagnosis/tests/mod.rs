@@ -2,12 +2,17 @@
 //! decides, with every finding that must come of it.
 
 mod answers;
+mod balancer;
 mod beside;
+mod causes;
+mod consequences;
 mod gateway;
 mod header;
+mod leeway;
 mod network;
 mod repository;
 mod tables;
+mod tokens;
 mod writes;
 
 use std::time::Duration;
@@ -16,8 +21,8 @@ use super::verdict::judge;
 use crate::model::sample::{backend, bent, fail, refuse, route};
 use crate::model::{
     Answer, Assessment, AuthScheme, BackendName, Challenge, Checked, ComponentHealth, Earlier,
-    Family, HeaderFate, OfRoute, Outcome, Phase, Reason, Round, Skipped, Step, StepReport, Timeline,
-    Version,
+    Family, HeaderFate, Issuer, KeyId, OfRoute, Outcome, Phase, Reason, Round, Skipped, Step,
+    StepReport, Timeline, Version,
 };
 
 const THREE: &[&str] = &["a", "b", "c"];
@@ -205,4 +210,22 @@ fn sicken(round: &mut Round, sick: &[(&str, &str)]) {
     };
     let found = Outcome::Measured(THREE.iter().map(told).collect());
     round.checks.health = Checked { found, ..Checked::default() };
+}
+
+/// Gives a pair's token another key, or none.
+fn key_of_cell(round: &mut Round, issuer: &str, verifier: &str, key: Option<&str>) {
+    let (issuer, verifier) = (Issuer::Route(route(issuer)), route(verifier));
+    let mut cells = round.matrix.cells.iter_mut();
+    let cell = cells.find(|cell| cell.issuer == issuer && cell.verifier == verifier);
+    cell.expect("a pair of the round").key = key.map(KeyId::from_wire);
+}
+
+fn lifetime(round: &mut Round, at: &str, seconds: i64) {
+    let at = route(at);
+    for flow in round.flows.iter_mut().filter(|flow| flow.route == at) {
+        if let Outcome::Measured(token) = &mut flow.token {
+            token.expires_at = token.issued_at.map(|issued| issued + seconds);
+            token.expires_in = Some(seconds.unsigned_abs());
+        }
+    }
 }

@@ -2,9 +2,7 @@
 
 use super::{expect, expect_as, sicken, slow_token, with_alternatives, with_explained};
 use crate::model::sample::{fail, lose, set_cell};
-use crate::model::{
-    CellResult, Failure, FlowResult, Issuer, Outcome, Phase, Reason, Round, Step,
-};
+use crate::model::{CellResult, Failure, FlowResult, Issuer, Outcome, Phase, Reason, Round, Step};
 
 /// Lets a route's flow end at a step in this phase.
 fn cut(round: &mut Round, at: &str, step: Step, reason: Reason, phase: Phase) {

@@ -63,9 +63,8 @@ pub(super) async fn look(
         Some(before) => Some(before.digest.clone()),
         None => first_config(&mut places, scope).await,
     };
-    let path = digest
-        .as_ref()
-        .map(|digest| Path::of(&scope.repository).then("/blobs/").reference(digest));
+    let path =
+        digest.as_ref().map(|digest| Path::of(&scope.repository).then("/blobs/").reference(digest));
     let path = path.as_ref();
     let ways = places.into_iter().map(|place| boxed(place.way(asker, path)));
     let at = join_all(ways).await;

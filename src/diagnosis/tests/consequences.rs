@@ -1,6 +1,6 @@
 //! Which of several findings what the balancer met is attached to, and what none of them explains.
 
-use super::super::tests::{clock, heal, other_key};
+use super::causes::{clock, heal, other_key};
 use super::{
     at_repository, certificate, challenged, drop_header, expect_as, fail_with, key_of_cell,
     unsampled, with_explained,

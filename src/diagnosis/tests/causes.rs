@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 
-use super::assess;
+use super::tables::assess;
 use crate::model::sample::{
     KEY, OTHER_KEY, backend, bent, fail, refuse, round, route, set_cell, sign_with,
 };

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::super::tests::{THREE, TWO, answer_with, clock, family, heal, other_key};
-use super::super::{assess, assess_after};
+use super::super::assess_after;
+use super::causes::{THREE, TWO, answer_with, clock, family, heal, other_key};
+use super::tables::assess;
 use super::{everybody_refuses, expect, harbor, lifetime, lines, unsampled};
 use crate::model::sample::{
     KEY, OTHER_KEY, backend, bent, fail, refuse, set_cell, sign_with, started,

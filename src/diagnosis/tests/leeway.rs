@@ -1,7 +1,7 @@
 //! Which clock issues, which checks, what is forgiven, and what is left of it.
 
 use super::super::leeway::{ahead, issued, issuing_clock, margin};
-use super::super::tests::{THREE, clock, family};
+use super::causes::{THREE, clock, family};
 use super::{families, harbor};
 use crate::model::sample::{backend, bent};
 use crate::model::{ClockInterval, ClockReading, ClockSource, Family, Round};

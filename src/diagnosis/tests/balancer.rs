@@ -1,7 +1,7 @@
 //! What only the way through the load balancer shows.
 
-use super::super::assess;
-use super::super::tests::{THREE, answer_with, clock, heal, other_key};
+use super::causes::{THREE, answer_with, clock, heal, other_key};
+use super::tables::assess;
 use super::{
     certificate, challenged, drop_header, expect, expect_as, families, key_of_cell, lifetime,
     lines, unsampled, with_explained,
