@@ -10,7 +10,7 @@ const SOUND_LOSS: f64 = 0.0005;
 /// Losses are chance unless a sound network would show as many in fewer than this share of cases.
 ///
 /// Measured by simulation, with 20 pairs and 5 logins every 15 s (see the tests of the balancer's
-/// observations): where one request in 2,000 is lost, 9 of 10,000 rounds say so; where one in
+/// observations): where one request in 2,000 is lost, 3 of 10,000 rounds say so; where one in
 /// 5,000 is, none does.
 const CHANCE: f64 = 1e-3;
 
