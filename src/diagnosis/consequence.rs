@@ -78,17 +78,17 @@ fn refused_through_balancer(_: &Facts<'_>, effect: &Observation, cause: &Observa
     (sampled || own_flow) && refusal
 }
 
-/// The balancer's flow, or a sample, fails at the same step for the same reason as a backend's flow.
+/// What is asked through the balancer fails for the same reason as a backend's flow, at the same
+/// step or a later one.
 fn same_failure_through_balancer(_: &Facts<'_>, effect: &Observation, cause: &Observation) -> bool {
     let flow = |one: &Observation| {
         matches!(one.kind, Kind::FlowFailed | Kind::SampleFailed | Kind::ClientFailed)
     };
     let at_backend = cause.kind == Kind::FlowFailed && !is_users(cause);
-    flow(effect)
-        && is_users(effect)
-        && at_backend
-        && effect.step == cause.step
-        && effect.reason() == cause.reason()
+    // A node that answers its first request so answers every later one so.
+    let step = effect.step == cause.step || cause.step == Some(Step::Challenge);
+    let through = flow(effect) || effect.kind == Kind::PairFailed;
+    through && is_users(effect) && at_backend && step && effect.reason() == cause.reason()
 }
 
 /// Requests are lost through the balancer where a backend does not answer, or fails: what the
@@ -133,7 +133,8 @@ fn missing_through_balancer(_: &Facts<'_>, effect: &Observation, cause: &Observa
     let other_content = |one: &Observation| {
         at_repository(one)
             || one.check == Some(Check::Content)
-            || (one.step == Some(Step::Token) && refuses_credential(one.reason()))
+            || (one.step == Some(Step::Token)
+                && (refuses_credential(one.reason()) || one.reason() == Reason::MissingAccess))
     };
     is_users(effect)
         && effect.kind == Kind::FlowFailed
@@ -178,7 +179,9 @@ fn missing_for_another_check(_: &Facts<'_>, effect: &Observation, cause: &Observ
 /// each of its requests may be led to another one.
 fn check_through_balancer(_: &Facts<'_>, effect: &Observation, cause: &Observation) -> bool {
     let through = effect.check.is_some() && *effect.place.answering() == Route::Balancer;
-    let refused = cause.kind == Kind::PairRefused && refuses_credential(effect.reason());
+    let tokens =
+        matches!(cause.kind, Kind::PairRefused | Kind::SampleRefused | Kind::ClientRefused);
+    let refused = tokens && refuses_credential(effect.reason());
     let fails = matches!(cause.kind, Kind::FlowFailed | Kind::PairFailed)
         && !is_users(cause)
         && effect.is_loss() == cause.is_loss();

@@ -88,26 +88,29 @@ fn related(all: Vec<Hypothesis>, fates: &mut Vec<TraceEntry>) -> Vec<Hypothesis>
         })
     };
     let mut kept: Vec<Hypothesis> = Vec::new();
-    let mut absorbed: Vec<(FindingName, Hypothesis)> = Vec::new();
+    let mut followed: Vec<(FindingName, Relation, Hypothesis)> = Vec::new();
     for h in &all {
         match relation(h) {
             None => kept.push(h.clone()),
-            Some((cause, Relation::Suppresses)) => {
-                fates.push(entry(h, Fate::SuppressedBy { finding: cause }));
-            }
-            Some((cause, Relation::Absorbs)) => {
-                fates.push(entry(h, Fate::MergedInto { finding: cause }));
-                absorbed.push((cause, h.clone()));
+            Some((cause, relation)) => {
+                let fate = match relation {
+                    Relation::Suppresses => Fate::SuppressedBy { finding: cause },
+                    Relation::Absorbs => Fate::MergedInto { finding: cause },
+                };
+                fates.push(entry(h, fate));
+                followed.push((cause, relation, h.clone()));
             }
         }
     }
-    for (cause, h) in absorbed {
-        if let Some(into) = kept.iter_mut().find(|kept| kept.name == cause) {
-            let new: Vec<String> =
-                h.evidence.into_iter().filter(|line| !into.evidence.contains(line)).collect();
+    // What follows from a cause, that cause explains.
+    for (cause, relation, h) in followed {
+        let Some(into) = kept.iter_mut().find(|kept| kept.name == cause) else { continue };
+        if relation == Relation::Absorbs {
+            let new = h.evidence.into_iter().filter(|line| !into.evidence.contains(line));
+            let new: Vec<String> = new.collect();
             into.evidence.extend(new);
-            into.claims.extend(h.claims);
         }
+        into.claims.extend(h.claims);
     }
     kept
 }

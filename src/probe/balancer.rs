@@ -141,7 +141,7 @@ pub(super) async fn sample(asker: &Asker<'_>, flows: &[Flow], times: u32) -> Out
     let batch = |pairs, seed| flow::boxed(batch(asker, &endpoint, family, (lanes, pairs, seed)));
     let mut samples = batch(pairs.saturating_mul(times), asker.seed).await;
     let run = sum(&samples);
-    if run.lost_to_network() >= WORTH_A_SECOND_LOOK && !asker.is_over() {
+    if run.lost_on_the_way() >= WORTH_A_SECOND_LOOK && !asker.is_over() {
         samples.extend(batch(pairs, asker.seed.rotate_left(17)).await);
     }
     Outcome::Measured(sum(&samples))

@@ -2,7 +2,7 @@
 
 use super::window::{Series, is_more_than_chance};
 use crate::model::{
-    BalancerRun, Earlier, Failure, Observation, ObservationKind, Place, Ratio, Reason, Round,
+    BalancerRun, Earlier, Failure, Flow, Observation, ObservationKind, Place, Ratio, Reason, Round,
     Route, SampleFailure, SampledFlow, Step,
 };
 
@@ -11,7 +11,9 @@ use crate::model::{
 const TWICE: u32 = 2;
 
 pub(super) fn observe(round: &Round, earlier: &Earlier) -> Vec<Observation> {
-    let Some(run) = round.balancer.measured() else { return Vec::new() };
+    let Some(run) = round.balancer.measured() else {
+        return first_try(round).into_iter().collect();
+    };
     let mut past: Vec<&BalancerRun> = earlier.window.iter().map(|sampled| &sampled.run).collect();
     past.push(run);
     let mut all = Vec::new();
@@ -22,6 +24,21 @@ pub(super) fn observe(round: &Round, earlier: &Earlier) -> Vec<Observation> {
     all.extend(answers(run, &past));
     all.extend(losses(round, run, &past));
     all
+}
+
+/// What the first try of the balancer's own flow met, where nothing was sampled and a backend is
+/// lost in the same way: more than chance.
+fn first_try(round: &Round) -> Option<Observation> {
+    let lost = round.balancer_flow()?.lost_before.clone()?;
+    let alike = |flow: &Flow| {
+        let failed = flow.failure().is_some_and(|(_, failure)| failure.reason == lost.reason);
+        failed && flow.route.backend().is_some()
+    };
+    round
+        .flows
+        .iter()
+        .any(alike)
+        .then(|| of_users(ObservationKind::ClientFailed, Step::Challenge, lost.clone(), (1, 1)))
 }
 
 /// An observation through the balancer with its numbers.
@@ -94,12 +111,17 @@ fn alike(one: &SampleFailure, other: &SampleFailure) -> bool {
     (one.flow, one.step, one.failure.reason) == (other.flow, other.step, other.failure.reason)
 }
 
+/// Whether a request was lost: on the way, or by a gateway that had nobody to ask.
+fn is_loss(reason: Reason) -> bool {
+    reason.is_network() || reason.is_server_error()
+}
+
 /// Wrong answers: one is too many, for a sound registry gives none.
 fn answers(run: &BalancerRun, past: &[&BalancerRun]) -> Vec<Observation> {
     let mut kinds: Vec<&SampleFailure> = Vec::new();
     for failed in past.iter().rev().flat_map(|run| &run.failures) {
         let reason = failed.failure.reason;
-        if !reason.is_network() && !kinds.iter().any(|known| alike(known, failed)) {
+        if !is_loss(reason) && !kinds.iter().any(|known| alike(known, failed)) {
             kinds.push(failed);
         }
     }
@@ -128,8 +150,8 @@ fn answers(run: &BalancerRun, past: &[&BalancerRun]) -> Vec<Observation> {
 /// Lost requests: a few among thousands are chance, and not a word is made of them.
 fn losses(round: &Round, run: &BalancerRun, past: &[&BalancerRun]) -> Vec<Observation> {
     let by_flow = round.balancer_flow().is_some_and(|flow| flow.lost_before.is_some());
-    let lost = run.lost_to_network() + u32::from(by_flow);
-    let of_network = |failed: &&SampleFailure| failed.failure.reason.is_network();
+    let lost = run.lost_on_the_way() + u32::from(by_flow);
+    let of_network = |failed: &&SampleFailure| is_loss(failed.failure.reason);
     if is_more_than_chance(lost, run.requests() + u32::from(by_flow)) {
         let observed = |failed: &SampleFailure| {
             let numbers = (failed.count, run.tried(failed.flow, failed.step));
@@ -137,7 +159,7 @@ fn losses(round: &Round, run: &BalancerRun, past: &[&BalancerRun]) -> Vec<Observ
         };
         return run.failures.iter().filter(of_network).map(observed).collect();
     }
-    let read = |run: &BalancerRun| (run.lost_to_network(), run.requests());
+    let read = |run: &BalancerRun| (run.lost_on_the_way(), run.requests());
     let series = Series::of(past.iter().copied(), read);
     let (events, trials) = series.total();
     if series.rounds() < 2 || !is_more_than_chance(events, trials) || !series.goes_on() {

@@ -21,7 +21,8 @@ const STILL_VALID_SECONDS: f64 = 30.0;
 /// Everything unexpected in a round.
 pub(super) fn observe(round: &Round, earlier: &Earlier) -> Vec<Observation> {
     let mut all: Vec<Observation> = round.flows.iter().filter_map(flow).collect();
-    all.extend(round.matrix.cells.iter().filter_map(pair));
+    let sampled = round.balancer.measured().is_some_and(|run| run.pairs.trials > 0);
+    all.extend(round.matrix.cells.iter().filter_map(|cell| pair(cell, sampled)));
     all.extend(round.aged.iter().filter_map(held));
     all.extend(balancer::observe(round, earlier));
     all.extend(checks::observe(round));
@@ -39,7 +40,7 @@ fn flow(flow: &Flow) -> Option<Observation> {
     Some(Observation { step: Some(step), answer, ..observed })
 }
 
-fn pair(cell: &crate::model::Cell) -> Option<Observation> {
+fn pair(cell: &crate::model::Cell, sampled: bool) -> Option<Observation> {
     let place = Place::Pair { issuer: cell.issuer.clone(), verifier: cell.verifier.clone() };
     let (kind, failure, answer) = match &cell.result {
         CellResult::Refused(refusal) => {
@@ -58,7 +59,10 @@ fn pair(cell: &crate::model::Cell) -> Option<Observation> {
     // A node that does not answer when it is asked directly fails nobody who comes another way,
     // whatever it was asked with.
     let direct = kind == ObservationKind::PairFailed && cell.verifier != Route::Balancer;
-    let met_by = if direct { MetBy::Node } else { observed.met_by };
+    // A client does not carry the token of one node through the balancer to another unless the
+    // balancer leads it so, and that is what the samples measure.
+    let carried = kind == ObservationKind::PairRefused && sampled;
+    let met_by = if direct || carried { MetBy::Node } else { observed.met_by };
     Some(Observation { step, answer, met_by, ..observed })
 }
 

@@ -175,21 +175,35 @@ fn predicted(facts: &Facts<'_>) -> Option<Hypothesis> {
         .evidence(clocks::refusals(facts.round, &refusing))
         .proved_if(certain, &[])
         .fits(elsewhere(facts))
+        .fits(pairs_of(facts, &edges))
         .alone();
     Some(hypothesis)
 }
 
-/// Refusals through the balancer that a skew explains as it does those between nodes: of samples,
-/// of pairs with the balancer in them, and of its own flow.
+/// Refusals through the balancer that a skew explains as it does those between nodes: of samples
+/// and of its own flow. Pairs with the balancer in them follow from those of nodes.
 fn elsewhere<'f>(facts: &'f Facts<'_>) -> impl Iterator<Item = ObservationId> + 'f {
     let refused = |seen: &Observation| match seen.kind {
-        Kind::SampleRefused | Kind::ClientRefused | Kind::PairRefused => true,
+        Kind::SampleRefused | Kind::ClientRefused => true,
         Kind::FlowFailed => {
             seen.step >= Some(Step::Access) && seen.reason() == Reason::Unauthorized
         }
         _ => false,
     };
     facts.observed(move |seen| seen.place.involves_balancer() && refused(seen)).map(|(id, _)| id)
+}
+
+/// Refused pairs with the balancer in them that one of these pairs of nodes may be.
+fn pairs_of(facts: &Facts<'_>, edges: &[Edge<'_>]) -> Vec<ObservationId> {
+    let fits = |issuer: Option<&BackendName>, verifier: Option<&BackendName>| {
+        edges.iter().any(|(ahead, behind)| {
+            issuer.is_none_or(|name| name == *ahead) && verifier.is_none_or(|name| name == *behind)
+        })
+    };
+    let pairs = facts.refused_pairs().into_iter().filter(|(_, cell, _)| {
+        super::super::facts::is_lb(cell) && fits(cell.issuer.backend(), cell.verifier.backend())
+    });
+    pairs.map(|(id, ..)| id).collect()
 }
 
 /// The flows of backends that refuse their own tokens for their time.

@@ -28,7 +28,6 @@ fn hidden(facts: &Facts<'_>) -> Option<Hypothesis> {
                 seen.kind,
                 ObservationKind::SampleRefused
                     | ObservationKind::ClientRefused
-                    | ObservationKind::PairRefused
                     | ObservationKind::FlowFailed
             )
     });

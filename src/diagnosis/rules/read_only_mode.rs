@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::super::facts::{Facts, ObservationId, list, verb};
 use super::super::hypothesis::{Hits, Hypothesis};
-use crate::model::{BackendName, Begun, Check, FindingName, Outcome, Place, Route};
+use crate::model::{BackendName, Begun, Check, FindingName, Outcome, Place, Reason, Route};
 
 /// What a route said of writing.
 struct Said<'a> {
@@ -45,8 +45,19 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
         .hits(Hits::Some("Pushes"))
         .evidence([format!("writes are refused as read-only at {}", list(&routes))])
         .explains(ids.collect::<Vec<_>>())
-        .explains(others);
+        .explains(others)
+        .fits(lost_pushes(facts));
     vec![found]
+}
+
+/// Pushes through the balancer that were refused on the way: it led to such a node in the middle.
+fn lost_pushes(facts: &Facts<'_>) -> Vec<ObservationId> {
+    let refused = facts.observed(|seen| {
+        matches!(seen.check, Some(Check::Push | Check::Upload))
+            && seen.place.involves_balancer()
+            && matches!(seen.reason(), Reason::UnexpectedStatus | Reason::Forbidden)
+    });
+    refused.map(|(id, _)| id).collect()
 }
 
 /// Uploads that were begun elsewhere and cannot go on where nothing may be written.

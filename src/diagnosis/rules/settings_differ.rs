@@ -56,7 +56,7 @@ fn challenges(facts: &Facts<'_>) -> Option<Hypothesis> {
     let lines =
         bad.iter().filter_map(|(_, flow)| Some(format!("{}: {}", flow.route, flow.failure()?.1)));
     let (here, through): (Vec<_>, Vec<_>) =
-        bad.iter().partition(|(_, flow)| backends.is_empty() || flow.route.backend().is_some());
+        bad.iter().partition(|(_, flow)| flow.route.backend().is_some());
     let ids = |flows: Vec<&(super::super::facts::ObservationId, &crate::model::Flow)>| {
         flows.into_iter().map(|(id, _)| *id).collect::<Vec<_>>()
     };

@@ -51,6 +51,13 @@ fn different_keys(facts: &Facts<'_>) -> Option<Hypothesis> {
             .zip(own)
             .is_some_and(|(shown, own)| shown != own && shown.form() == own.form())
     });
+    // A verifier that refuses even its own says nothing of others' keys.
+    let sound = |(_, cell, _): &Refused<'_>| {
+        cell.verifier.backend().is_some_and(|name| accepts_own(facts, name))
+    };
+    if found.iter().any(sound) {
+        found.retain(sound);
+    }
     if found.is_empty() {
         return None;
     }
@@ -180,10 +187,31 @@ fn replicas(facts: &Facts<'_>) -> Option<Hypothesis> {
         .evidence(names.iter().filter_map(own))
         .explains(between.map(|(id, ..)| id))
         .explains(flows.into_iter().map(|(id, _)| id))
+        .explains(held_tokens(facts, &names))
+        .explains(refused_checks(facts, &names))
         .fits(through.map(|(id, ..)| id))
         .fits(refused_samples.map(|(id, _)| id))
         .alone();
     Some(hypothesis)
+}
+
+/// Checks whose token another replica refused.
+fn refused_checks(facts: &Facts<'_>, names: &[BackendName]) -> Vec<ObservationId> {
+    let refused = facts.observed(|seen| {
+        seen.check.is_some()
+            && seen.reason() == crate::model::Reason::Unauthorized
+            && seen.place.backend().is_some_and(|name| names.contains(name))
+    });
+    refused.map(|(id, _)| id).collect()
+}
+
+/// Tokens of an earlier round that another replica refused.
+fn held_tokens(facts: &Facts<'_>, names: &[BackendName]) -> Vec<ObservationId> {
+    let refused = facts.observed(|seen| {
+        seen.kind == crate::model::ObservationKind::HeldTokenRefused
+            && seen.place.backend().is_some_and(|name| names.contains(name))
+    });
+    refused.map(|(id, _)| id).collect()
 }
 
 fn key_line(facts: &Facts<'_>, name: &BackendName) -> String {

@@ -123,7 +123,9 @@ fn column<'a>(facts: &Facts<'a>, name: &BackendName, family: Family) -> Option<C
     let own = refused
         .iter()
         .any(|(_, cell)| cell.issuer.backend() == Some(name) || cell.issuer.backend().is_none());
-    if accepts_any(facts, name) || healed || !own || keys::hides_replicas(facts, name) {
+    let other_audience = services(facts).is_some_and(|(_, odd)| odd.contains(name));
+    let luck = keys::hides_replicas(facts, name);
+    if accepts_any(facts, name) || healed || !own || luck || other_audience {
         return None;
     }
     let cause = cause_of(family, &refused);
@@ -159,7 +161,8 @@ fn refuse_all(
             list(&names),
             verb(names.len(), "looks", "look")
         );
-        (cause, names.clone(), summary, &[SigningKeyUnusable])
+        let at = if everywhere { Vec::new() } else { names.clone() };
+        (cause, at, summary, &[SigningKeyUnusable])
     } else if everywhere {
         let summary = "Every node refuses every token: the realm leads to a foreign token server, \
                        or issuer or audience differ."
@@ -308,8 +311,8 @@ fn other_form(facts: &Facts<'_>) -> Option<Hypothesis> {
     Some(hypothesis)
 }
 
-/// A verifier whose own challenge asks for another audience than the tokens of others have.
-fn other_service(facts: &Facts<'_>) -> Option<Hypothesis> {
+/// The services that challenges name, by backend, and the odd ones; none if all name the same.
+fn services(facts: &Facts<'_>) -> Option<(BTreeMap<String, Vec<BackendName>>, Vec<BackendName>)> {
     let mut services: BTreeMap<String, Vec<BackendName>> = BTreeMap::new();
     for backend in &facts.round.backends {
         let flow = facts.round.backend_flow(&backend.name);
@@ -318,10 +321,13 @@ fn other_service(facts: &Facts<'_>) -> Option<Hypothesis> {
             services.entry(service).or_default().push(backend.name.clone());
         }
     }
-    if services.len() < 2 {
-        return None;
-    }
     let (odd, _) = odd_ones(&services, services.values().map(Vec::len).sum());
+    (services.len() > 1).then_some((services, odd))
+}
+
+/// A verifier whose own challenge asks for another audience than the tokens of others have.
+fn other_service(facts: &Facts<'_>) -> Option<Hypothesis> {
+    let (services, odd) = services(facts)?;
     let end = |name: Option<&BackendName>| name.is_some_and(|name| odd.contains(name));
     let cells: Vec<_> = facts
         .refused_pairs()
@@ -342,7 +348,8 @@ fn other_service(facts: &Facts<'_>) -> Option<Hypothesis> {
         .hits(Hits::Tokens)
         .evidence(lines)
         .evidence(cells.iter().take(3).filter_map(|(_, cell, _)| describe(cell)))
-        .explains(cells.iter().map(|(id, ..)| *id));
+        .explains(cells.iter().map(|(id, ..)| *id))
+        .explains(flows_at(facts, &odd));
     debug_assert_eq!(hypothesis.confidence, Confidence::Proved, "the challenge itself says so");
     Some(hypothesis)
 }

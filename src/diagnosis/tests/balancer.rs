@@ -24,7 +24,7 @@ fn the_balancer_is_blamed_only_for_what_no_node_does() {
                     run.pairs.events = 9;
                 }
             },
-            "unknown-backend critical proved []",
+            "unknown-backend critical suspected []",
         ),
         (
             "a stray key, which may be that of a node without a token",
@@ -53,7 +53,7 @@ fn the_balancer_is_blamed_only_for_what_no_node_does() {
                     crate::model::sample::lose(run, 3, Reason::Timeout);
                 }
             },
-            "",
+            "unexplained-loss critical suspected []",
         ),
         (
             "nodes that refuse each other and no user who meets it",
@@ -218,7 +218,7 @@ fn an_unknown_backend_is_what_no_known_one_can_be() {
                 stray_key(r);
                 fail(r, "a", Step::Access, Reason::Forbidden);
             },
-            "unexplained-refusal [a] 1; unknown-backend [] 0",
+            "unexplained-refusal [a] 1",
         ),
         (
             "a stray key, and one that a backend had for a moment",
@@ -236,7 +236,7 @@ fn an_unknown_backend_is_what_no_known_one_can_be() {
                 stray_key(r);
                 gone(r, "b");
             },
-            "backend-unreachable [b] 1; unknown-backend [] 0",
+            "backend-unreachable [b] 1",
         ),
         (
             "a key while no backend is there to compare with",
@@ -260,7 +260,7 @@ fn what_the_sampling_met_has_no_second_cause() {
                 lose(r);
                 fail(r, "b", Step::Challenge, Reason::BadGateway);
             },
-            "server-errors [b] 1",
+            "server-errors [b] 2",
         ),
         (
             "refusals that nothing explains and no user meets",
@@ -284,7 +284,7 @@ fn what_the_sampling_met_has_no_second_cause() {
                 }
                 lifetime(r, "b", 120);
             },
-            "token-key-mismatch [c] 4; token-lifetime-too-short [b] 0",
+            "token-key-mismatch [c] 5; token-lifetime-too-short [b] 0",
         ),
     ];
     expect_as(rows, with_explained);

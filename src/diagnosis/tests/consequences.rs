@@ -103,7 +103,7 @@ fn a_pair_with_the_balancer_belongs_to_the_pair_of_backends_that_it_repeats() {
             "token-key-mismatch [c] 1; unexplained-refusal [] 1",
         ),
         (
-            "a pair that is explained through the balancer alone explains no other",
+            "a pair through the balancer is refused as its own flow is",
             |r| {
                 unsampled(r);
                 drop_header(r, "lb");
@@ -114,7 +114,7 @@ fn a_pair_with_the_balancer_belongs_to_the_pair_of_backends_that_it_repeats() {
                 set_cell(r, "a", "lb", CellResult::Refused(refusal));
                 refuse(r, "b", "lb");
             },
-            "authorization-header-dropped [] 2; unexplained-refusal [] 1",
+            "authorization-header-dropped [] 4",
         ),
     ];
     expect_as(rows, with_explained);
@@ -273,7 +273,7 @@ fn the_balancers_flow_belongs_to_the_finding_that_fails_flows_in_its_way() {
                 fail(r, "b", Step::Token, Reason::Unauthorized);
                 fail(r, "lb", Step::Token, Reason::Unauthorized);
             },
-            "authorization-header-dropped [b] 2; token-key-mismatch [a c] 1",
+            "authorization-header-dropped [b] 3; token-key-mismatch [a c] 1",
         ),
         (
             "the repository refused where a node lacks what the token of another grants: 401",
@@ -334,7 +334,7 @@ fn the_balancers_flow_belongs_to_the_finding_that_fails_flows_in_its_way() {
                 fail(r, "lb", Step::Token, Reason::Unauthorized);
                 certificate(r, "a", "another", false);
             },
-            "authorization-header-dropped [b] 2; certificate-invalid [a] 0",
+            "authorization-header-dropped [b] 3; certificate-invalid [a] 0",
         ),
         (
             "at the same step in another way",
@@ -344,7 +344,7 @@ fn the_balancers_flow_belongs_to_the_finding_that_fails_flows_in_its_way() {
                 fail(r, "b", Step::Token, Reason::Unauthorized);
                 fail(r, "lb", Step::Token, Reason::BadTokenResponse);
             },
-            "authorization-header-dropped [b] 1; unexplained-refusal [] 1",
+            "authorization-header-dropped [b] 2; unexplained-refusal [] 1",
         ),
         (
             "in the same way at another step",
@@ -354,7 +354,7 @@ fn the_balancers_flow_belongs_to_the_finding_that_fails_flows_in_its_way() {
                 fail(r, "b", Step::Token, Reason::Unauthorized);
                 fail(r, "lb", Step::Access, Reason::Unauthorized);
             },
-            "authorization-header-dropped [b] 1; unexplained-refusal [] 1",
+            "authorization-header-dropped [b] 2; unexplained-refusal [] 1",
         ),
     ];
     expect_as(rows, with_explained);

@@ -130,7 +130,7 @@ fn a_challenge_that_leads_to_no_token_is_laid_where_it_is_met() {
             |r| {
                 all_fail(r, Step::Challenge, Reason::NoChallenge);
             },
-            "settings-differ warning suspected []",
+            "not-a-registry warning suspected []",
         ),
     ]);
 }

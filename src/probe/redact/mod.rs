@@ -7,8 +7,9 @@ mod views;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::hash::{BuildHasher as _, RandomState};
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -49,7 +50,15 @@ pub(super) struct Redactor {
     /// Pieces of what everybody may see, which nothing that a server gives can hide.
     public: HashSet<Vec<u8>>,
     given: Mutex<Given>,
+    /// Texts that had nothing to hide. What is learned later was not known to whoever said them
+    /// before, so they need no second look: most headers are the same in every answer.
+    clean: Mutex<HashSet<u64>>,
+    hashes: RandomState,
 }
+
+/// So many texts are remembered as clean, each of at most so many bytes.
+const MAX_CLEAN: usize = 4096;
+const MAX_CLEAN_BYTES: usize = 512;
 
 /// What servers gave, of now and of a while ago.
 struct Given {
@@ -85,7 +94,13 @@ impl Redactor {
         let given =
             Given { now: Index::default(), before: Index::default(), since: Instant::now() };
         let pieces = public.iter().flat_map(|text| text.as_bytes().windows(PIECE));
-        Self { own, public: pieces.map(<[u8]>::to_vec).collect(), given: Mutex::new(given) }
+        Self {
+            own,
+            public: pieces.map(<[u8]>::to_vec).collect(),
+            given: Mutex::new(given),
+            clean: Mutex::default(),
+            hashes: RandomState::new(),
+        }
     }
 
     /// Takes in what a server gave, or what is sent because one gave it.
@@ -120,8 +135,17 @@ impl Redactor {
 
     /// The same; none if there is nothing to change.
     pub(super) fn changed(&self, text: &str) -> Option<String> {
+        let hash = (text.len() <= MAX_CLEAN_BYTES).then(|| self.hashes.hash_one(text));
+        if hash.is_some_and(|hash| self.clean().contains(&hash)) {
+            return None;
+        }
         let found = self.found(text.as_bytes());
         if found.is_empty() && !text.chars().any(is_unseen) {
+            let mut clean = self.clean();
+            if clean.len() >= MAX_CLEAN {
+                clean.clear();
+            }
+            clean.extend(hash);
             return None;
         }
         let hidden = replaced(text, found);
@@ -213,6 +237,10 @@ impl Redactor {
                 self.learn(&value);
             }
         }
+    }
+
+    fn clean(&self) -> MutexGuard<'_, HashSet<u64>> {
+        self.clean.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn found(&self, text: &[u8]) -> Vec<Range<usize>> {

@@ -14,12 +14,18 @@ pub(super) fn found(
     find: &dyn Fn(&[u8], &mut Vec<Range<usize>>),
 ) -> Vec<Range<usize>> {
     let mut found = Vec::new();
-    plain(text, find, &mut found);
+    find(&text.to_ascii_lowercase(), &mut found);
+    // A token alone is hidden as a whole, whatever it decodes to.
+    if found.iter().any(|range| range.len() == text.len()) {
+        return found;
+    }
+    decoded(text, find, &mut found);
     let mut layer = unescaped(text, |at| at);
     for _ in 0..LAYERS {
         let Some((bytes, places)) = layer else { break };
         let mut within = Vec::new();
-        plain(&bytes, find, &mut within);
+        find(&bytes.to_ascii_lowercase(), &mut within);
+        decoded(&bytes, find, &mut within);
         let place = |at: usize| places.get(at).copied().unwrap_or(text.len());
         found.extend(within.into_iter().map(|range| place(range.start)..place(range.end)));
         layer = unescaped(&bytes, place);
@@ -27,8 +33,11 @@ pub(super) fn found(
     found
 }
 
-fn plain(text: &[u8], find: &dyn Fn(&[u8], &mut Vec<Range<usize>>), found: &mut Vec<Range<usize>>) {
-    find(&text.to_ascii_lowercase(), found);
+fn decoded(
+    text: &[u8],
+    find: &dyn Fn(&[u8], &mut Vec<Range<usize>>),
+    found: &mut Vec<Range<usize>>,
+) {
     let mut holds = |run: Range<usize>, decode: fn(&[u8]) -> Option<Vec<u8>>, width: usize| {
         let mut within = Vec::new();
         for begin in 0..width {

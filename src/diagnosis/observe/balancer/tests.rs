@@ -95,7 +95,7 @@ impl Played {
             }
         };
         take(self, &mut run, more_samples(events));
-        if run.lost_to_network() >= 2 {
+        if run.lost_on_the_way() >= 2 {
             take(self, &mut run, 1);
         }
         let mut measured = round(&["a", "b", "c"]);
