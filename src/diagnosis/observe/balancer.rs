@@ -1,6 +1,6 @@
 //! What the sampling through the load balancer met, in this round or over the last minutes.
 
-use super::window::{Series, is_more_than_chance};
+use super::window::{OF_A_ROUND, OF_MINUTES, Series, is_more_than_chance};
 use crate::model::{
     BalancerRun, Earlier, Failure, Flow, Observation, ObservationKind, Place, Ratio, Reason, Round,
     Route, SampleFailure, SampledFlow, Step,
@@ -152,7 +152,7 @@ fn losses(round: &Round, run: &BalancerRun, past: &[&BalancerRun]) -> Vec<Observ
     let by_flow = round.balancer_flow().is_some_and(|flow| flow.lost_before.is_some());
     let lost = run.lost_on_the_way() + u32::from(by_flow);
     let of_network = |failed: &&SampleFailure| is_loss(failed.failure.reason);
-    if is_more_than_chance(lost, run.requests() + u32::from(by_flow)) {
+    if is_more_than_chance(lost, run.requests() + u32::from(by_flow), OF_A_ROUND) {
         let observed = |failed: &SampleFailure| {
             let numbers = (failed.count, run.tried(failed.flow, failed.step));
             of_users(kind(failed.flow), failed.step, failed.failure.clone(), numbers)
@@ -162,7 +162,8 @@ fn losses(round: &Round, run: &BalancerRun, past: &[&BalancerRun]) -> Vec<Observ
     let read = |run: &BalancerRun| (run.lost_on_the_way(), run.requests());
     let series = Series::of(past.iter().copied(), read);
     let (events, trials) = series.total();
-    if series.rounds() < 2 || !is_more_than_chance(events, trials) || !series.goes_on() {
+    if series.rounds() < 2 || !is_more_than_chance(events, trials, OF_MINUTES) || !series.goes_on()
+    {
         return Vec::new();
     }
     let last = past.iter().rev().flat_map(|run| &run.failures).find(of_network);

@@ -3,7 +3,8 @@
 use crate::model::{
     Begun, BlobWay, Check, Content, ContentAt, ContentFound, CsrfVerdict, Failure, Family,
     HeaderFate, Issuer, LoginVerdict, Observation, ObservationKind, OfPair, OfRoute, Outcome,
-    Place, ReadBack, Reason, Round, Route, SessionVerdict, Step, UploadVerdict, Uploads, UrlSaid,
+    Place, PushFailure, PushStep, ReadBack, Reason, Round, Route, SessionVerdict, Skipped, Step,
+    UploadVerdict, Uploads, UrlSaid,
 };
 
 pub(super) fn observe(round: &Round) -> Vec<Observation> {
@@ -289,7 +290,12 @@ impl Seen<'_> {
                 }
                 Outcome::Skipped(_) => continue,
             };
-            if let Some(failed) = &run.failed {
+            // Another prober's push moved the tag meanwhile: what it led to before may be gone.
+            let moved = run.seen.iter().any(|s| s.value == Outcome::Skipped(Skipped::Moved));
+            let replaced = |failed: &PushFailure| {
+                moved && failed.step == PushStep::Pull && failed.failure.reason == Reason::NotFound
+            };
+            if let Some(failed) = run.failed.as_ref().filter(|failed| !replaced(failed)) {
                 let failure = Failure {
                     detail: format!("{}: {}", failed.step.as_str(), failed.failure.detail),
                     ..failed.failure.clone()

@@ -25,8 +25,20 @@ pub(super) fn observe(round: &Round, earlier: &Earlier) -> Vec<Observation> {
     all.extend(round.matrix.cells.iter().filter_map(|cell| pair(cell, sampled)));
     all.extend(round.aged.iter().filter_map(held));
     all.extend(balancer::observe(round, earlier));
-    all.extend(checks::observe(round));
+    all.extend(beyond_chance(checks::observe(round)));
     all
+}
+
+/// What checks met, without the one request of a route that the network lost: most are sent again,
+/// but what begins something is sent once.
+fn beyond_chance(all: Vec<Observation>) -> Vec<Observation> {
+    let lost = |seen: &Observation| {
+        seen.kind == ObservationKind::CheckFailed && seen.reason().is_network()
+    };
+    let of = |route: &Route| all.iter().filter(|o| lost(o) && o.place.answering() == route).count();
+    let single: Vec<bool> =
+        all.iter().map(|seen| lost(seen) && of(seen.place.answering()) == 1).collect();
+    all.into_iter().zip(single).filter(|(_, single)| !single).map(|(seen, _)| seen).collect()
 }
 
 fn flow(flow: &Flow) -> Option<Observation> {

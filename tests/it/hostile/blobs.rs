@@ -21,7 +21,8 @@ async fn with_store(store: String) -> Server {
         vec![match rest.split('/').next() {
             Some("tags") => answer("200 OK", SESSION, r#"{"tags":["v1"]}"#),
             Some("manifests") => {
-                answer("200 OK", SESSION, &format!(r#"{{"config":{{"digest":"{digest}"}}}}"#))
+                let headers = format!("{SESSION}Docker-Content-Digest: {digest}\r\n");
+                answer("200 OK", &headers, &format!(r#"{{"config":{{"digest":"{digest}"}}}}"#))
             }
             Some("blobs") if path.ends_with(&digest) => {
                 let place = format!("{store}/{digest}?{SIGNATURE}");

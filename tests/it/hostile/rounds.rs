@@ -223,7 +223,6 @@ fn cases() -> Vec<Case> {
         ("a token with a line break", Asks::Token, token("e30.e30.x\\r\\nX-Evil: 1"), bad),
         ("a token with a zero", Asks::Token, token("e30.e30.\\u0000"), bad),
         ("a token outside ASCII", Asks::Token, token("e30.e30.ä"), bad),
-        ("a token of four parts", Asks::Token, token("e30.e30.e30.e30"), bad),
         ("a deep answer", Asks::Token, vec![answer("200 OK", "", &bomb(200_000))], bad),
         (
             "a deep member that nobody reads",
@@ -234,12 +233,6 @@ fn cases() -> Vec<Case> {
                 &format!(r#"{{"x":{},"token":"{}"}}"#, bomb(100_000), jwt()),
             )],
             None,
-        ),
-        (
-            "a deep claim",
-            Asks::Token,
-            token(&parts(head, &claims(&format!(r#","access":{}"#, bomb(20_000))))),
-            bad,
         ),
         (
             "times beyond all bounds",
@@ -333,7 +326,7 @@ async fn a_round_of_nothing_but_silence_ends_by_its_deadline() {
     registry.timeout = Duration::from_secs(3_600);
     let round = round(registry, None).await;
     for backend in ["a", "b", "c"] {
-        assert_eq!(end(&round, backend), Some((Step::Challenge, Reason::Timeout)));
+        assert_eq!(end(&round, backend), Some((Step::Challenge, Reason::DeadlineReached)));
     }
 }
 
