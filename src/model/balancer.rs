@@ -138,6 +138,12 @@ impl BalancerRun {
         self.tried.iter().map(|count| count.tried).sum()
     }
 
+    /// Requests that the network lost, in flows of either kind.
+    pub fn lost_to_network(&self) -> u32 {
+        let lost = self.failures.iter().filter(|failed| failed.failure.reason.is_network());
+        lost.map(|failed| failed.count).sum()
+    }
+
     /// Requests that were lost on the way, or by a gateway that had nobody to ask, in flows of
     /// either kind.
     pub fn lost_on_the_way(&self) -> u32 {

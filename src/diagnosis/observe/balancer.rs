@@ -41,6 +41,9 @@ fn first_try(round: &Round) -> Option<Observation> {
         .then(|| of_users(ObservationKind::ClientFailed, Step::Challenge, lost.clone(), (1, 1)))
 }
 
+/// Two lost requests of one round may be chance however few there were.
+const FEW_OF_A_ROUND: u32 = 3;
+
 /// An observation through the balancer with its numbers.
 fn of_users(
     kind: ObservationKind,
@@ -111,17 +114,13 @@ fn alike(one: &SampleFailure, other: &SampleFailure) -> bool {
     (one.flow, one.step, one.failure.reason) == (other.flow, other.step, other.failure.reason)
 }
 
-/// Whether a request was lost: on the way, or by a gateway that had nobody to ask.
-fn is_loss(reason: Reason) -> bool {
-    reason.is_network() || reason.is_server_error()
-}
-
-/// Wrong answers: one is too many, for a sound registry gives none.
+/// Wrong answers: one is too many, for a sound registry gives none. Only a gateway may once have had
+/// nobody to ask.
 fn answers(run: &BalancerRun, past: &[&BalancerRun]) -> Vec<Observation> {
     let mut kinds: Vec<&SampleFailure> = Vec::new();
     for failed in past.iter().rev().flat_map(|run| &run.failures) {
         let reason = failed.failure.reason;
-        if !is_loss(reason) && !kinds.iter().any(|known| alike(known, failed)) {
+        if !reason.is_network() && !kinds.iter().any(|known| alike(known, failed)) {
             kinds.push(failed);
         }
     }
@@ -140,7 +139,11 @@ fn answers(run: &BalancerRun, past: &[&BalancerRun]) -> Vec<Observation> {
         };
         let series = Series::of(past.iter().copied(), read);
         let both = Series::of(past.iter().copied(), of_any);
-        let (numbers, windowed) = numbers(read(run), &series, &both)?;
+        let now = match read(run) {
+            (1, _) if failed.failure.reason.is_server_error() => (0, 0),
+            now => now,
+        };
+        let (numbers, windowed) = numbers(now, &series, &both)?;
         let observed = of_users(kind(failed.flow), failed.step, failed.failure.clone(), numbers);
         Some(Observation { windowed, answer: failed.answer.clone(), ..observed })
     };
@@ -150,16 +153,18 @@ fn answers(run: &BalancerRun, past: &[&BalancerRun]) -> Vec<Observation> {
 /// Lost requests: a few among thousands are chance, and not a word is made of them.
 fn losses(round: &Round, run: &BalancerRun, past: &[&BalancerRun]) -> Vec<Observation> {
     let by_flow = round.balancer_flow().is_some_and(|flow| flow.lost_before.is_some());
-    let lost = run.lost_on_the_way() + u32::from(by_flow);
-    let of_network = |failed: &&SampleFailure| is_loss(failed.failure.reason);
-    if is_more_than_chance(lost, run.requests() + u32::from(by_flow), OF_A_ROUND) {
+    let lost = run.lost_to_network() + u32::from(by_flow);
+    let of_network = |failed: &&SampleFailure| failed.failure.reason.is_network();
+    if lost >= FEW_OF_A_ROUND
+        && is_more_than_chance(lost, run.requests() + u32::from(by_flow), OF_A_ROUND)
+    {
         let observed = |failed: &SampleFailure| {
             let numbers = (failed.count, run.tried(failed.flow, failed.step));
             of_users(kind(failed.flow), failed.step, failed.failure.clone(), numbers)
         };
         return run.failures.iter().filter(of_network).map(observed).collect();
     }
-    let read = |run: &BalancerRun| (run.lost_on_the_way(), run.requests());
+    let read = |run: &BalancerRun| (run.lost_to_network(), run.requests());
     let series = Series::of(past.iter().copied(), read);
     let (events, trials) = series.total();
     if series.rounds() < 2 || !is_more_than_chance(events, trials, OF_MINUTES) || !series.goes_on()

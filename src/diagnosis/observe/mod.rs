@@ -30,14 +30,22 @@ pub(super) fn observe(round: &Round, earlier: &Earlier) -> Vec<Observation> {
 }
 
 /// What checks met, without the one request of a route that the network lost: most are sent again,
-/// but what begins something is sent once.
+/// but what begins something is sent once. And without the one push that was gone when it was
+/// pulled: another prober may have replaced it, and a store that loses what it was given shows more.
 fn beyond_chance(all: Vec<Observation>) -> Vec<Observation> {
     let lost = |seen: &Observation| {
         seen.kind == ObservationKind::CheckFailed && seen.reason().is_network()
     };
+    let gone = |seen: &Observation| {
+        let pushed = seen.check == Some(crate::model::Check::Push);
+        pushed && seen.kind == ObservationKind::CheckFailed && seen.reason() == Reason::NotFound
+    };
+    let pushes = all.iter().filter(|seen| seen.check == Some(crate::model::Check::Push)).count();
     let of = |route: &Route| all.iter().filter(|o| lost(o) && o.place.answering() == route).count();
-    let single: Vec<bool> =
-        all.iter().map(|seen| lost(seen) && of(seen.place.answering()) == 1).collect();
+    let single: Vec<bool> = all
+        .iter()
+        .map(|seen| (lost(seen) && of(seen.place.answering()) == 1) || (gone(seen) && pushes == 1))
+        .collect();
     all.into_iter().zip(single).filter(|(_, single)| !single).map(|(seen, _)| seen).collect()
 }
 

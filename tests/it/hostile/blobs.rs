@@ -69,7 +69,7 @@ async fn a_store_gets_one_small_request_without_credentials_and_its_refusal_is_n
     }
     let assessment = diagnosis::assess(&round);
     let finding = &assessment.findings[0];
-    assert_eq!(finding.finding, FindingName::BlobRedirectUnreachable);
+    assert_eq!(finding.finding, FindingName::BlobRedirectUnreachable, "{assessment:?}");
     assert_eq!(finding.confidence, Confidence::Proved);
     let told = serde_json::to_string(&(&round, &assessment)).unwrap();
     assert!(!told.contains("deadbeef") && !told.contains("0123456789abcdef"), "{told}");
@@ -85,7 +85,8 @@ async fn a_store_that_gives_the_blob_is_well_and_one_that_floods_is_cut() {
         let round = played(format!("http://{}/bucket", store.address)).await;
         let BlobWay::Redirected { fetched, .. } = way(&round) else { panic!("{round:?}") };
         assert!(fetched.measured().is_some_and(|fetched| fetched.is_good()), "{fetched:?}");
-        assert!(diagnosis::assess(&round).findings.is_empty());
+        let findings = diagnosis::assess(&round).findings;
+        assert!(findings.is_empty(), "{findings:?}");
     }
 }
 

