@@ -26,6 +26,10 @@ pub struct AdHoc {
     pub scope: Option<String>,
     /// `--ca-file`, relative to the working directory.
     pub ca_file: Option<PathBuf>,
+    /// `--cert-file`: chain of the client certificate.
+    pub cert_file: Option<PathBuf>,
+    /// `--key-file`: key of the client certificate.
+    pub key_file: Option<PathBuf>,
     /// `--insecure-skip-verify`.
     pub insecure_skip_verify: bool,
     /// `--balancer-address`.
@@ -38,6 +42,8 @@ pub struct AdHoc {
     pub token_method: Option<String>,
     /// `--allowed-realm`: authorities beside the URL's own that may see credentials.
     pub allowed_realms: Vec<String>,
+    /// `--user-agent`: what requests say in that header.
+    pub user_agent: Option<String>,
     /// `--allow-plaintext`: credentials may cross a network unencrypted.
     pub allow_plaintext: bool,
 }
@@ -67,14 +73,13 @@ pub fn ad_hoc(given: AdHoc) -> Result<Registry, AdHocErrors> {
         tls: Some(at(
             "--ca-file",
             TlsEntry {
-                ca_file: given
-                    .ca_file
-                    .map(|path| at("--ca-file", path.to_string_lossy().into_owned())),
+                ca_file: file("--ca-file", given.ca_file),
+                cert_file: file("--cert-file", given.cert_file),
+                key_file: file("--key-file", given.key_file),
                 insecure_skip_verify: Some(at(
                     "--insecure-skip-verify",
                     given.insecure_skip_verify,
                 )),
-                ..TlsEntry::default()
             },
         )),
         balancer: Some(at(
@@ -90,6 +95,7 @@ pub fn ad_hoc(given: AdHoc) -> Result<Registry, AdHocErrors> {
             let flag = "--allowed-realm";
             at(flag, given.allowed_realms.into_iter().map(|realm| at(flag, realm)).collect())
         }),
+        user_agent: given.user_agent.map(|agent| at("--user-agent", agent)),
         allow_plaintext: Some(at("--allow-plaintext", given.allow_plaintext)),
         ..RegistryEntry::default()
     };
@@ -99,6 +105,10 @@ pub fn ad_hoc(given: AdHoc) -> Result<Registry, AdHocErrors> {
         Some(registry) if problems.0.is_empty() => Ok(registry),
         _ => Err(AdHocErrors(problems.sorted())),
     }
+}
+
+fn file(flag: &'static str, path: Option<PathBuf>) -> Option<At<String>> {
+    path.map(|path| at(flag, path.to_string_lossy().into_owned()))
 }
 
 fn at<T>(flag: &'static str, value: T) -> At<T> {
