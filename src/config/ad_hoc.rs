@@ -1,5 +1,6 @@
 //! A registry from the command line: `check URL --backend NAME=ADDR`, without a file.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
@@ -10,6 +11,7 @@ use super::problem::{AdHocErrors, Mistake, Place, Problems};
 use super::read::At;
 use super::resolve::registry;
 use super::{Credentials, PublicUrl, Registry, secret};
+use crate::model::RegistryName;
 
 /// What the command line says about one registry.
 #[derive(Debug, Clone, Default)]
@@ -102,7 +104,7 @@ pub fn ad_hoc(given: AdHoc) -> Result<Registry, AdHocErrors> {
     let registry =
         registry(&at("URL", entry), &Pace::default(), credentials, Path::new(""), &mut problems);
     match registry {
-        Some(registry) if problems.0.is_empty() => Ok(registry),
+        Some(registry) if problems.0.is_empty() => Ok(named_by_address(registry)),
         _ => Err(AdHocErrors(problems.sorted())),
     }
 }
@@ -139,11 +141,20 @@ fn credentials(
     }
 }
 
-/// The URL's host as a name: colons of an IPv6 address become dashes, and a long name is cut.
+/// The URL's host as a name: a long one is cut.
 fn name(url: &str) -> String {
     let host = PublicUrl::parse(url).map(|url| url.authority().host_port.host.clone());
-    // A bad URL is noted as such; the name then only has to be a name.
-    host.unwrap_or_else(|_| "registry".to_owned()).replace(':', "-").chars().take(63).collect()
+    // A bad URL is noted as such, and an address gets its name later: this only has to be one.
+    let host = host.unwrap_or_else(|_| "registry".to_owned());
+    host.replace(':', "-").chars().take(63).collect()
+}
+
+/// What a registry is called whose host is an address.
+fn named_by_address(registry: Registry) -> Registry {
+    match registry.url.authority().host_port.host.parse::<IpAddr>() {
+        Ok(address) => Registry { name: RegistryName::of_address(address), ..registry },
+        Err(_) => registry,
+    }
 }
 
 #[cfg(test)]
@@ -156,7 +167,7 @@ mod tests {
     fn without_backends_they_come_from_dns_and_the_host_is_the_name() {
         for (url, name) in [
             ("https://hub.example.com:8443", "hub.example.com"),
-            ("http://[fd00::1]:5000", "fd00--1"),
+            ("http://[fd00::1]:5000", "[fd00::1]"),
             ("https://10.0.0.1", "10.0.0.1"),
         ] {
             let registry = ad_hoc(AdHoc { url: url.to_owned(), ..AdHoc::default() }).unwrap();

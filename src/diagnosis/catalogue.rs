@@ -358,6 +358,8 @@ pub(super) fn remedies(name: FindingName, family: Family) -> Vec<String> {
             "See whether the node is up and reached from here:\n\
              curl -sSk -o /dev/null -w '%{http_code}\\n' --resolve HOST:443:ADDRESS https://HOST/v2/",
             "If it was taken away on purpose, take it out of the prober's configuration.",
+            "If it answers through the load balancer only, it may expect the PROXY protocol \
+             (proxy_protocol of nginx, accept-proxy of HAProxy): give the prober a port without it.",
         ],
         FindingName::ComponentUnhealthy => {
             &["Look at the part that the evidence names; the health page says why:\n\

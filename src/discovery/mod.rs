@@ -82,7 +82,7 @@ fn named(
         .map(|address| {
             let host = address.to_string();
             Ok(Backend {
-                name: BackendName::parse(&host.replace(':', "-"))?,
+                name: BackendName::of_address(address),
                 scheme: authority.scheme,
                 address: HostPort { host, port: authority.host_port.port },
             })
@@ -116,7 +116,7 @@ mod tests {
             [
                 "10.0.0.1 https://10.0.0.1:8443",
                 "10.0.0.2 https://10.0.0.2:8443",
-                "fd00--1 https://[fd00::1]:8443",
+                "[fd00::1] https://[fd00::1]:8443",
             ]
         );
     }
@@ -141,7 +141,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_host_that_is_an_address_is_its_own_backend() {
-        for (text, name) in [("https://10.0.0.1", "10.0.0.1"), ("http://[::1]:5000", "--1")] {
+        for (text, name) in [("https://10.0.0.1", "10.0.0.1"), ("http://[::1]:5000", "[::1]")] {
             let found = backends(&by_dns(text)).await.unwrap();
             assert_eq!(found.len(), 1);
             assert_eq!(found[0].name.as_str(), name);

@@ -251,11 +251,15 @@ fn problem(
     facts: &TokenFacts,
 ) -> Option<Failure> {
     let failure = |reason, detail: String| Some(Failure::of_answer(reason, detail));
-    if family == Family::Unknown || facts.is_opaque() {
+    let harbor = matches!(family, Family::Harbor1 | Family::Harbor2);
+    // distribution verifies neither a shared secret nor a token that says neither by whom nor for
+    // whom it is: who issues such is something else that looks like it.
+    let foreign = facts.alg.starts_with("HS")
+        || (facts.issuer.is_none() && facts.audience.is_empty() && facts.access.is_empty());
+    if family == Family::Unknown || facts.is_opaque() || (foreign && !harbor) {
         return None;
     }
     // A token server beside distribution may name nobody; Harbor always names the account.
-    let harbor = matches!(family, Family::Harbor1 | Family::Harbor2);
     if let Some(credentials) = asker.registry.credentials.as_ref().filter(|_| harbor) {
         let subject = facts.subject.as_deref().unwrap_or_default();
         if facts.is_anonymous() {

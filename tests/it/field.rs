@@ -171,7 +171,7 @@ impl Site {
         Self { port, over, elsewhere }
     }
 
-    /// One check of it by the program: the exit code, the first line, and all of it.
+    /// One check of it by the program: the exit code, the headline, and all of it.
     fn check(&self, more: &[&str]) -> (Option<i32>, String, String) {
         let mut password = NamedTempFile::new().unwrap();
         password.write_all(b"good").unwrap();
@@ -187,7 +187,8 @@ impl Site {
         ];
         arguments.extend(more.iter().map(|it| (*it).to_owned()));
         let ended = run(&arguments);
-        let first = ended.stdout.lines().next().unwrap_or_default().to_owned();
+        let headline = ended.stdout.split("\n\n").next().unwrap_or_default();
+        let first = headline.split_whitespace().collect::<Vec<_>>().join(" ");
         (ended.code, first, ended.stdout + &ended.stderr)
     }
 }
@@ -295,7 +296,7 @@ fn answer(shared: &Shared, asked: &Asked) -> Reply {
 /// What the program is to say: the exit code, and what the first line holds.
 type Expected = (i32, &'static str);
 
-const FINE: Expected = (0, "nothing wrong");
+const FINE: Expected = (0, "All OK");
 
 fn expect(what: &str, kind: Kind, more: &[&str], (code, words): Expected) -> String {
     let site = Site::start(kind);
@@ -353,6 +354,18 @@ fn the_token_response_may_have_any_form_that_clients_read() {
 }
 
 #[test]
+fn a_token_endpoint_that_gives_none_is_named() {
+    let of = |response| Kind { response, ..SOUND };
+    for (what, kind, words) in [
+        ("nothing", of(|_| Reply::text(200, "text/plain", "")), "realm-wrong-endpoint"),
+        ("no token", of(|_| Reply::json(200, &json!({ "ok": true }))), "realm-wrong-endpoint"),
+        ("a page", of(|_| Reply::page(200, "<html>log in</html>")), "not-a-registry"),
+    ] {
+        expect(what, kind, &["--samples=4"], (2, words));
+    }
+}
+
+#[test]
 fn a_challenge_is_read_as_clients_read_it() {
     let of = |challenge| Kind { challenge, ..SOUND };
     for (what, kind) in [
@@ -384,10 +397,10 @@ fn a_challenge_is_read_as_clients_read_it() {
 fn registries_without_tokens_are_measured_as_far_as_that_goes() {
     let basic = |_: &str, _: &str| vec![r#"Basic realm="Registry Realm""#.to_owned()];
     let kind = Kind { challenge: basic, basic: true, ..SOUND };
-    let all = expect("Basic", kind, &["--samples=4"], (0, "nothing wrong"));
+    let all = expect("Basic", kind, &["--samples=4"], (0, "3 of 3 routes work"));
     assert!(all.contains("Basic authentication"), "{all}");
     let open = Kind { front: |_| Some(Some(Reply::json(200, &json!({})))), ..SOUND };
-    let all = expect("open", open, &["--samples=4"], (0, "nothing wrong"));
+    let all = expect("open", open, &["--samples=4"], (0, "3 of 3 routes work"));
     assert!(all.contains("not applicable"), "{all}");
 }
 
@@ -468,7 +481,7 @@ fn a_token_server_that_nobody_listed_gets_no_credentials_and_is_named_with_the_o
     assert!(flat.contains(&format!("--allowed-realm {server}")), "{all}");
     assert_eq!(site.elsewhere.load(Ordering::Relaxed), 0, "nothing is sent there");
     let (code, first, all) = site.check(&["--samples=4", &format!("--allowed-realm={server}")]);
-    assert!(code == Some(0) && first.contains("nothing wrong"), "{all}");
+    assert!(code == Some(0) && first.contains("All OK"), "{all}");
     assert_ne!(site.elsewhere.load(Ordering::Relaxed), 0);
 }
 

@@ -1,7 +1,9 @@
 //! Challenges that send clients to a token endpoint that is not the registry's, on every path or
 //! for repositories only.
 
-use crate::diagnosis::facts::{Facts, ObservationId, backends_of, list, subject, verb};
+use crate::diagnosis::facts::{
+    Facts, ObservationId, backends_of, flow_lines, list, subject, verb,
+};
 use crate::diagnosis::hypothesis::{Hits, Hypothesis};
 use crate::diagnosis::observe::is_current;
 use crate::model::{
@@ -15,7 +17,7 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     let (astray, merely_other): (Vec<_>, Vec<_>) =
         odd_routes(facts.round).into_iter().partition(|odd| !odd.to.allowed);
     let mut all: Vec<Hypothesis> =
-        [unusable(facts), wrong_realm(facts), leads_away(facts, &astray)]
+        [unusable(facts), no_token(facts), wrong_realm(facts), leads_away(facts, &astray)]
             .into_iter()
             .flatten()
             .collect();
@@ -62,6 +64,32 @@ fn unusable(facts: &Facts<'_>) -> Option<Hypothesis> {
         .proved_if(!bad.is_empty(), &[FindingName::UnknownBackend])
         .evidence(bad.iter().filter_map(|(_, flow)| line(flow)))
         .fits(sampled);
+    Some(if everywhere { h.explains(bad.iter().map(|(id, _)| *id)) } else { h.flows(&bad) })
+}
+
+/// The endpoint answers that all is well and gives no token: somebody else is there.
+fn no_token(facts: &Facts<'_>) -> Option<Hypothesis> {
+    let bad = facts.flows_that(|flow, step, reason| {
+        reason == Reason::BadTokenResponse
+            && flow.answer(step).is_some_and(|it| it.status == 200 && !it.html)
+    });
+    if bad.is_empty() {
+        return None;
+    }
+    let mut backends = backends_of(bad.iter().map(|(_, flow)| *flow));
+    let everywhere = bad.len() == facts.round.flows.len();
+    let whose = if everywhere {
+        backends.clear();
+        "every route".to_owned()
+    } else if backends.is_empty() {
+        "the load balancer".to_owned()
+    } else {
+        list(&backends)
+    };
+    let summary = format!("The token endpoint of {whose} answers 200 without a token.");
+    let h = Hypothesis::new(NAME, backends, summary)
+        .suspected(&[FindingName::LbMisroutesApiPath, FindingName::ServerErrors])
+        .evidence(flow_lines(&bad));
     Some(if everywhere { h.explains(bad.iter().map(|(id, _)| *id)) } else { h.flows(&bad) })
 }
 

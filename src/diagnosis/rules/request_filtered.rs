@@ -4,7 +4,7 @@
 use super::server_errors::lines;
 use crate::diagnosis::facts::{Facts, backends_of, list};
 use crate::diagnosis::hypothesis::{Hits, Hypothesis};
-use crate::model::{Answer, FindingName, Flow, Page, Step};
+use crate::model::{Answer, Failure, FindingName, Flow, Page, Step};
 
 const NAME: FindingName = FindingName::RequestFiltered;
 
@@ -32,7 +32,11 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
         let page = flow.answer(Step::Challenge).and_then(|answer| answer.page);
         page == Some(Page::Filter)
     });
-    let seen = facts.through_balancer(|seen| seen.answer.as_ref().is_some_and(is_filter));
+    // Pairs with a route that does not answer carry the failure of its flow.
+    let alike = |told: &Failure| found.iter().any(|(_, flow)| flow.failure().map(|f| f.1) == Some(told));
+    let seen = facts.through_balancer(|seen| {
+        seen.answer.as_ref().is_some_and(is_filter) || alike(&seen.failure)
+    });
     let h = Hypothesis::new(NAME, backends, summary)
         .proved_if(known, &[FindingName::LbMisroutesApiPath])
         // Whether it lets users pass is not seen: they call themselves otherwise.

@@ -66,7 +66,7 @@ fn challenges_certificates_and_protocols_are_blamed_where_they_are_met() {
                     fail(r, at, Step::Token, Reason::RealmNotAllowed);
                 }
             },
-            "realm-wrong-endpoint critical proved []",
+            "realm-wrong-endpoint warning proved []",
         ),
         (
             "a realm elsewhere through the balancer",

@@ -137,9 +137,11 @@ impl Visit<'_> {
         match self.once(method, path, extra).await {
             // Some registries know no HEAD: one byte, or a small document, tells the same.
             Ok(got) if *method == Method::HEAD && matches!(got.answer.status, 405 | 501) => {
-                let mut whole = extra.clone();
-                whole.headers.push((RANGE, HeaderValue::from_static("bytes=0-0")));
-                self.once(&Method::GET, path, &whole).await
+                let mut get = extra.clone();
+                if path.clone().into_string().contains("/blobs/") {
+                    get.headers.push((RANGE, HeaderValue::from_static("bytes=0-0")));
+                }
+                self.once(&Method::GET, path, &get).await
             }
             Err(failure) if failure.reason.is_network() && Instant::now() < self.pass.until => {
                 self.renew();
