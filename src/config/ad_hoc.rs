@@ -233,6 +233,22 @@ mod tests {
     }
 
     #[test]
+    fn a_user_agent_is_what_a_header_can_hold() {
+        let of = |agent: &str| {
+            let url = "https://h".to_owned();
+            ad_hoc(AdHoc { url, user_agent: Some(agent.to_owned()), ..AdHoc::default() })
+        };
+        assert_eq!(
+            of("docker/27.0.0 (linux)").unwrap().user_agent.unwrap(),
+            "docker/27.0.0 (linux)"
+        );
+        for bad in ["", " x", "x ", "a\nb", "a\tb", "ä", &"x".repeat(201)] {
+            let told = of(bad).unwrap_err().to_string();
+            assert!(told.starts_with("--user-agent: expected 1 to 200 printable"), "{told}");
+        }
+    }
+
+    #[test]
     fn a_user_name_needs_a_password_and_the_reverse() {
         let url = "https://h".to_owned();
         let alone = AdHoc { url: url.clone(), username: Some("u".to_owned()), ..AdHoc::default() };

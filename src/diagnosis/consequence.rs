@@ -145,9 +145,8 @@ fn missing_through_balancer(_: &Facts<'_>, effect: &Observation, cause: &Observa
 
 /// Challenges through the balancer name the realm that a backend names.
 fn realm_through_balancer(_: &Facts<'_>, effect: &Observation, cause: &Observation) -> bool {
-    let foreign = |one: &Observation| {
-        matches!(one.reason(), Reason::RealmNotAllowed | Reason::RealmUnusable)
-    };
+    let foreign =
+        |one: &Observation| matches!(one.reason(), Reason::RealmNotAllowed | Reason::RealmUnusable);
     foreign(effect) && is_users(effect) && foreign(cause) && !is_users(cause)
 }
 

@@ -9,7 +9,7 @@ use tokio::net::lookup_host;
 use tokio::time::timeout;
 
 use crate::config::{Backend, BackendSource, HostPort, PublicUrl, Registry};
-use crate::model::{BackendName, NameError, RegistryName};
+use crate::model::{BackendName, RegistryName};
 
 /// Most addresses behind one name that are taken for backends.
 const MAX_ADDRESSES: usize = 100;
@@ -41,9 +41,6 @@ pub enum DiscoveryCause {
     /// More addresses than one registry can have nodes.
     #[error("{0} addresses are too many for one registry; at most {MAX_ADDRESSES} are allowed")]
     TooMany(usize),
-    /// An address cannot be a backend's name.
-    #[error(transparent)]
-    Name(#[from] NameError),
 }
 
 /// The backends of a registry: as listed, or by DNS, sorted by address.
@@ -77,17 +74,12 @@ fn named(
         _ => {}
     }
     let authority = url.authority();
-    addresses
-        .into_iter()
-        .map(|address| {
-            let host = address.to_string();
-            Ok(Backend {
-                name: BackendName::of_address(address),
-                scheme: authority.scheme,
-                address: HostPort { host, port: authority.host_port.port },
-            })
-        })
-        .collect()
+    let backend = |address: IpAddr| Backend {
+        name: BackendName::of_address(address),
+        scheme: authority.scheme,
+        address: HostPort { host: address.to_string(), port: authority.host_port.port },
+    };
+    Ok(addresses.into_iter().map(backend).collect())
 }
 
 #[cfg(test)]

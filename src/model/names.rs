@@ -208,7 +208,9 @@ mod tests {
 
     #[test]
     fn a_node_without_a_name_has_that_of_its_address_and_is_known_by_it_again() {
-        for (address, name) in [("::1", "[::1]"), ("fd00::a", "[fd00::a]"), ("10.0.0.1", "10.0.0.1")] {
+        for (address, name) in
+            [("::1", "[::1]"), ("fd00::a", "[fd00::a]"), ("10.0.0.1", "10.0.0.1")]
+        {
             let named = BackendName::of_address(address.parse().unwrap());
             assert_eq!(named.as_str(), name);
             assert_eq!(BackendName::recall(name), Ok(named));

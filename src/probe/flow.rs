@@ -180,10 +180,7 @@ pub(super) async fn challenge(
 fn bearer(answer: &Answer) -> Result<Challenge, Failure> {
     let bad = |detail: String| Err(Failure::of_answer(Reason::BadChallenge, detail));
     match &answer.challenge {
-        Some(challenge)
-            if challenge.scheme == AuthScheme::Bearer
-                && challenge.realm.is_some() =>
-        {
+        Some(challenge) if challenge.scheme == AuthScheme::Bearer && challenge.realm.is_some() => {
             Ok(challenge.clone())
         }
         _ if answer.html => Err(unexpected(answer, "401 with a Bearer challenge")),

@@ -114,7 +114,12 @@ mod tests {
     fn a_page_is_known_by_its_words_and_a_registrys_answer_is_none() {
         for (status, server, body, page) in [
             (400, None, "<h1>400 The plain HTTP request was sent to HTTPS port", Page::PlainToTls),
-            (400, None, "<center>No required SSL certificate was sent", Page::ClientCertificateMissing),
+            (
+                400,
+                None,
+                "<center>No required SSL certificate was sent",
+                Page::ClientCertificateMissing,
+            ),
             (400, None, "<title>400 The SSL certificate error", Page::ClientCertificateRefused),
             (400, None, "<h1>Request Header Or Cookie Too Large", Page::HeadersTooLarge),
             (431, None, "", Page::HeadersTooLarge),

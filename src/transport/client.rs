@@ -210,7 +210,8 @@ impl Connection {
             .connector_layer(self.stamps.clone());
         let config = self.tls.config(&self.to.host, &self.stamps);
         let broken = |text: &str| at(Phase::Tls, Reason::TlsHandshake, text);
-        let config = config.ok_or_else(|| broken("the public host is no name that TLS can ask for"))?;
+        let config =
+            config.ok_or_else(|| broken("the public host is no name that TLS can ask for"))?;
         builder = builder.tls_backend_preconfigured(config);
         let client = builder.build().map_err(|_| broken("no client could be built"))?;
         Ok((client, base))
@@ -250,8 +251,10 @@ async fn read(mut response: reqwest::Response) -> Result<Reply, Failure> {
         return Err(at(Phase::Transfer, Reason::UnexpectedEncoding, &detail));
     }
     let mut body = Vec::new();
-    while let Some(chunk) =
-        response.chunk().await.map_err(|error| classify(&error, Phase::Transfer, &Noted::default()))?
+    while let Some(chunk) = response
+        .chunk()
+        .await
+        .map_err(|error| classify(&error, Phase::Transfer, &Noted::default()))?
     {
         if body.len() + chunk.len() > MAX_BODY {
             let detail = format!("a body of more than {MAX_BODY} bytes");

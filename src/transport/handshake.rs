@@ -81,7 +81,8 @@ fn alerted(alert: AlertDescription, noted: &Noted) -> (Reason, String) {
             (Reason::TlsName, format!("the peer does not serve the public name (alert {name})"))
         }
         (Alert::ProtocolVersion, _) => {
-            let told = format!("the peer has no version of TLS in common (alert {name}); {OFFERED}");
+            let told =
+                format!("the peer has no version of TLS in common (alert {name}); {OFFERED}");
             (Reason::TlsVersion, told)
         }
         // Before a certificate came nothing but the offer can be what is refused.

@@ -256,7 +256,9 @@ impl Recorder {
         let validity = certificate.validity();
         let (from, to) = (validity.not_before.timestamp(), validity.not_after.timestamp());
         if seconds < from {
-            return Err(CertificateError::NotValidYetContext { time: now, not_before: at(from) }.into());
+            return Err(
+                CertificateError::NotValidYetContext { time: now, not_before: at(from) }.into()
+            );
         }
         if seconds > to {
             return Err(CertificateError::ExpiredContext { time: now, not_after: at(to) }.into());
@@ -286,13 +288,7 @@ impl ServerCertVerifier for Recorder {
         let verdict = if self.given.iter().any(|given| given == end_entity) {
             self.given_itself(end_entity, now)
         } else {
-            self.inner.verify_server_cert(
-                end_entity,
-                intermediates,
-                &self.name,
-                ocsp_response,
-                now,
-            )
+            self.inner.verify_server_cert(end_entity, intermediates, &self.name, ocsp_response, now)
         };
         let invalid = verdict.as_ref().err().map(|error| words(error, end_entity));
         self.stamps.note(|n| {

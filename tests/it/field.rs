@@ -108,14 +108,8 @@ fn response(token: &str) -> Reply {
 }
 
 /// A registry without any peculiarity.
-const SOUND: Kind = Kind {
-    front: |_| None,
-    challenge,
-    token,
-    response,
-    kind: "application/json",
-    basic: false,
-};
+const SOUND: Kind =
+    Kind { front: |_| None, challenge, token, response, kind: "application/json", basic: false };
 
 /// A registry on loopback that ends when it is dropped.
 struct Site {
@@ -240,7 +234,8 @@ fn serve(stream: &TcpStream, shared: &Shared, at_balancer: bool) {
             authorization: header("authorization"),
             number,
         };
-        let Some(reply) = (shared.kind.front)(&asked).unwrap_or_else(|| Some(answer(shared, &asked)))
+        let Some(reply) =
+            (shared.kind.front)(&asked).unwrap_or_else(|| Some(answer(shared, &asked)))
         else {
             let _ = stream.shutdown(Shutdown::Both);
             return;
@@ -415,10 +410,8 @@ fn a_filter_in_front_is_named_and_its_cure_is_the_user_agent() {
     let all = expect("a filter", kind(), &["--samples=4"], said);
     assert!(all.contains("the nodes are well") && all.contains("--user-agent"), "{all}");
     expect("passing", kind(), &["--samples=4", "--user-agent=docker/27.0.0"], FINE);
-    let bot = Kind {
-        front: |_| Some(Some(Reply::text(403, "text/plain", "error code: 1010"))),
-        ..SOUND
-    };
+    let bot =
+        Kind { front: |_| Some(Some(Reply::text(403, "text/plain", "error code: 1010"))), ..SOUND };
     expect("a bot rule everywhere", bot, &["--samples=4"], (3, "request-filtered"));
 }
 

@@ -46,10 +46,9 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
                 "{} {refuses} a request for the size of its headers: the token's is {bytes} bytes.",
                 subject(&backends)
             ),
-            None => format!(
-                "{} {refuses} requests for the size of their headers.",
-                subject(&backends)
-            ),
+            None => {
+                format!("{} {refuses} requests for the size of their headers.", subject(&backends))
+            }
         }
     };
     vec![

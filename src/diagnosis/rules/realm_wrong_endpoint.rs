@@ -1,9 +1,7 @@
 //! Challenges that send clients to a token endpoint that is not the registry's, on every path or
 //! for repositories only.
 
-use crate::diagnosis::facts::{
-    Facts, ObservationId, backends_of, flow_lines, list, subject, verb,
-};
+use crate::diagnosis::facts::{Facts, ObservationId, backends_of, flow_lines, list, subject, verb};
 use crate::diagnosis::hypothesis::{Hits, Hypothesis};
 use crate::diagnosis::observe::is_current;
 use crate::model::{

@@ -33,7 +33,8 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
         page == Some(Page::Filter)
     });
     // Pairs with a route that does not answer carry the failure of its flow.
-    let alike = |told: &Failure| found.iter().any(|(_, flow)| flow.failure().map(|f| f.1) == Some(told));
+    let alike =
+        |told: &Failure| found.iter().any(|(_, flow)| flow.failure().map(|f| f.1) == Some(told));
     let seen = facts.through_balancer(|seen| {
         seen.answer.as_ref().is_some_and(is_filter) || alike(&seen.failure)
     });

@@ -65,7 +65,10 @@ fn refused(facts: &Facts<'_>, cause: Cause, flows: &[(ObservationId, &Flow)]) ->
              --cert-file and --key-file (tls.cert_file and tls.key_file)."
         ),
         Cause::ClientCertificate => {
-            format!("{who} {} a client certificate, and other routes do not.", form("wants", "want"))
+            format!(
+                "{who} {} a client certificate, and other routes do not.",
+                form("wants", "want")
+            )
         }
         Cause::Version => format!(
             "{who} {} no version or cipher of TLS in common with today's clients.",
@@ -140,8 +143,7 @@ mod tests {
 
     #[test]
     fn one_route_that_users_meet_fails_them() {
-        let (summary, severity, _) =
-            judged(|r| fail(r, "lb", Step::Challenge, Reason::TlsVersion));
+        let (summary, severity, _) = judged(|r| fail(r, "lb", Step::Challenge, Reason::TlsVersion));
         assert!(summary.starts_with("The load balancer has no version"), "{summary}");
         assert_eq!(severity, Severity::Critical);
         let (summary, severity, _) =

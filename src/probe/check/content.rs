@@ -358,7 +358,9 @@ impl<'a> Place<'a> {
 fn of_body(got: &Got) -> Option<String> {
     let body = got.raw().body.as_slice();
     let digest = || {
-        Sha256::digest(body).iter().fold("sha256:".to_owned(), |hex, byte| format!("{hex}{byte:02x}"))
+        Sha256::digest(body)
+            .iter()
+            .fold("sha256:".to_owned(), |hex, byte| format!("{hex}{byte:02x}"))
     };
     (!body.is_empty()).then(digest)
 }

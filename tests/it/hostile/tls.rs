@@ -173,7 +173,12 @@ async fn a_self_signed_certificate_of_an_authority_is_good_where_it_is_given_its
     for (name, roots, config, told) in [
         ("given itself", &own, &config, ""),
         ("another of the same names", &other, &config, "of an authority (CA:TRUE)"),
-        ("of another name", &named_otherwise, &of_another, "for another name: it is for other.test"),
+        (
+            "of another name",
+            &named_otherwise,
+            &of_another,
+            "for another name: it is for other.test",
+        ),
         ("expired", &old, &expired, "expired on 2001-01-01"),
         ("not valid yet", &early, &not_yet, "not valid yet, only from 2998-01-01 on"),
     ] {
