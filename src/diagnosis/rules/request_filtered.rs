@@ -43,8 +43,8 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
         // Whether it lets users pass is not seen: they call themselves otherwise.
         .hits(Hits::Prober)
         .evidence(lines(&found));
-    let h = if everywhere { h.explains(found.iter().map(|(id, _)| *id)) } else { h.flows(&found) };
-    vec![h.fits(seen)]
+    // The answer itself shows the filter, wherever it was met.
+    vec![h.explains(found.iter().map(|(id, _)| *id)).fits(seen)]
 }
 
 /// Whether this refusal is none of a registry's: one says why in JSON, and asks for a token first.
