@@ -74,6 +74,12 @@ struct Given {
     /// Certificates (PEM) to trust beside the system's
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
+    /// The client certificate (PEM, with its chain) that the registry asks for
+    #[arg(long, value_name = "FILE", requires = "key_file")]
+    cert_file: Option<PathBuf>,
+    /// The key of the client certificate (PEM, not encrypted)
+    #[arg(long, value_name = "FILE", requires = "cert_file")]
+    key_file: Option<PathBuf>,
     /// Accept every certificate; what is wrong with it is still reported
     #[arg(long)]
     insecure_skip_verify: bool,
@@ -95,6 +101,9 @@ struct Given {
     /// An authority beside the URL's own that may see credentials; repeat for each
     #[arg(long = "allowed-realm", value_name = "URL")]
     allowed_realms: Vec<String>,
+    /// What requests say in User-Agent [default: registry-prober/VERSION]
+    #[arg(long, value_name = "TEXT")]
+    user_agent: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -271,12 +280,15 @@ impl Given {
             password,
             scope: self.scope,
             ca_file: self.ca_file,
+            cert_file: self.cert_file,
+            key_file: self.key_file,
             insecure_skip_verify: self.insecure_skip_verify,
             balancer_address: self.balancer_address,
             samples: self.samples,
             matrix: self.matrix,
             token_method: self.token_method,
             allowed_realms: self.allowed_realms,
+            user_agent: self.user_agent,
             allow_plaintext: self.allow_plaintext,
         };
         Ok(ad_hoc(given)?)

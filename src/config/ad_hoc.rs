@@ -1,5 +1,6 @@
 //! A registry from the command line: `check URL --backend NAME=ADDR`, without a file.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
@@ -10,6 +11,7 @@ use super::problem::{AdHocErrors, Mistake, Place, Problems};
 use super::read::At;
 use super::resolve::registry;
 use super::{Credentials, PublicUrl, Registry, secret};
+use crate::model::RegistryName;
 
 /// What the command line says about one registry.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +28,10 @@ pub struct AdHoc {
     pub scope: Option<String>,
     /// `--ca-file`, relative to the working directory.
     pub ca_file: Option<PathBuf>,
+    /// `--cert-file`: chain of the client certificate.
+    pub cert_file: Option<PathBuf>,
+    /// `--key-file`: key of the client certificate.
+    pub key_file: Option<PathBuf>,
     /// `--insecure-skip-verify`.
     pub insecure_skip_verify: bool,
     /// `--balancer-address`.
@@ -38,6 +44,8 @@ pub struct AdHoc {
     pub token_method: Option<String>,
     /// `--allowed-realm`: authorities beside the URL's own that may see credentials.
     pub allowed_realms: Vec<String>,
+    /// `--user-agent`: what requests say in that header.
+    pub user_agent: Option<String>,
     /// `--allow-plaintext`: credentials may cross a network unencrypted.
     pub allow_plaintext: bool,
 }
@@ -67,14 +75,13 @@ pub fn ad_hoc(given: AdHoc) -> Result<Registry, AdHocErrors> {
         tls: Some(at(
             "--ca-file",
             TlsEntry {
-                ca_file: given
-                    .ca_file
-                    .map(|path| at("--ca-file", path.to_string_lossy().into_owned())),
+                ca_file: file("--ca-file", given.ca_file),
+                cert_file: file("--cert-file", given.cert_file),
+                key_file: file("--key-file", given.key_file),
                 insecure_skip_verify: Some(at(
                     "--insecure-skip-verify",
                     given.insecure_skip_verify,
                 )),
-                ..TlsEntry::default()
             },
         )),
         balancer: Some(at(
@@ -90,15 +97,20 @@ pub fn ad_hoc(given: AdHoc) -> Result<Registry, AdHocErrors> {
             let flag = "--allowed-realm";
             at(flag, given.allowed_realms.into_iter().map(|realm| at(flag, realm)).collect())
         }),
+        user_agent: given.user_agent.map(|agent| at("--user-agent", agent)),
         allow_plaintext: Some(at("--allow-plaintext", given.allow_plaintext)),
         ..RegistryEntry::default()
     };
     let registry =
         registry(&at("URL", entry), &Pace::default(), credentials, Path::new(""), &mut problems);
     match registry {
-        Some(registry) if problems.0.is_empty() => Ok(registry),
+        Some(registry) if problems.0.is_empty() => Ok(named_by_address(registry)),
         _ => Err(AdHocErrors(problems.sorted())),
     }
+}
+
+fn file(flag: &'static str, path: Option<PathBuf>) -> Option<At<String>> {
+    path.map(|path| at(flag, path.to_string_lossy().into_owned()))
 }
 
 fn at<T>(flag: &'static str, value: T) -> At<T> {
@@ -129,11 +141,20 @@ fn credentials(
     }
 }
 
-/// The URL's host as a name: colons of an IPv6 address become dashes, and a long name is cut.
+/// The URL's host as a name: a long one is cut.
 fn name(url: &str) -> String {
     let host = PublicUrl::parse(url).map(|url| url.authority().host_port.host.clone());
-    // A bad URL is noted as such; the name then only has to be a name.
-    host.unwrap_or_else(|_| "registry".to_owned()).replace(':', "-").chars().take(63).collect()
+    // A bad URL is noted as such, and an address gets its name later: this only has to be one.
+    let host = host.unwrap_or_else(|_| "registry".to_owned());
+    host.replace(':', "-").chars().take(63).collect()
+}
+
+/// What a registry is called whose host is an address.
+fn named_by_address(registry: Registry) -> Registry {
+    match registry.url.authority().host_port.host.parse::<IpAddr>() {
+        Ok(address) => Registry { name: RegistryName::of_address(address), ..registry },
+        Err(_) => registry,
+    }
 }
 
 #[cfg(test)]
@@ -146,7 +167,7 @@ mod tests {
     fn without_backends_they_come_from_dns_and_the_host_is_the_name() {
         for (url, name) in [
             ("https://hub.example.com:8443", "hub.example.com"),
-            ("http://[fd00::1]:5000", "fd00--1"),
+            ("http://[fd00::1]:5000", "[fd00::1]"),
             ("https://10.0.0.1", "10.0.0.1"),
         ] {
             let registry = ad_hoc(AdHoc { url: url.to_owned(), ..AdHoc::default() }).unwrap();
@@ -209,6 +230,22 @@ mod tests {
              URL: credentials would be sent to http://hub.example.com unencrypted; use https, or \
              accept that with allow_plaintext"
         );
+    }
+
+    #[test]
+    fn a_user_agent_is_what_a_header_can_hold() {
+        let of = |agent: &str| {
+            let url = "https://h".to_owned();
+            ad_hoc(AdHoc { url, user_agent: Some(agent.to_owned()), ..AdHoc::default() })
+        };
+        assert_eq!(
+            of("docker/27.0.0 (linux)").unwrap().user_agent.unwrap(),
+            "docker/27.0.0 (linux)"
+        );
+        for bad in ["", " x", "x ", "a\nb", "a\tb", "ä", &"x".repeat(201)] {
+            let told = of(bad).unwrap_err().to_string();
+            assert!(told.starts_with("--user-agent: expected 1 to 200 printable"), "{told}");
+        }
     }
 
     #[test]

@@ -71,6 +71,10 @@ mapping! {
         /// Authorities beside the registry's own that may see credentials, for instance
         /// `https://auth.example.com`.
         allowed_realms: Vec<At<String>>,
+        /// What requests say in `User-Agent`, where a filter lets only some programs pass. Default:
+        /// `registry-prober/` and the version.
+        #[schemars(extend("pattern" = "^[ -~]{1,200}$"))]
+        user_agent: String,
         /// What is looked at beside the token flow.
         checks: ChecksEntry,
         /// Accept that credentials are sent over unencrypted http to another machine. Default

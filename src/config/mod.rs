@@ -78,6 +78,8 @@ pub struct Registry {
     pub token_method: TokenMethod,
     /// Authorities beside the registry's own that may see credentials.
     pub allowed_realms: Vec<Authority>,
+    /// What requests say in `User-Agent`; the program's name and version without.
+    pub user_agent: Option<String>,
     /// What is looked at beside the token flow.
     pub checks: CheckSettings,
     /// Time between rounds.
@@ -109,6 +111,7 @@ impl Registry {
             matrix: MatrixMode::Auto,
             token_method: TokenMethod::Get,
             allowed_realms: Vec::new(),
+            user_agent: None,
             checks: CheckSettings::default(),
             interval: INTERVAL,
             timeout: TIMEOUT,

@@ -105,6 +105,11 @@ pub(super) fn registry(
         problems.note(place, token_method(text).ok_or(mistake))
     });
     let allowed_realms = allowed_realms(entry, problems);
+    let user_agent = good(entry.user_agent.as_ref()).and_then(|(text, place)| {
+        let expected = "1 to 200 printable ASCII characters, without blanks at either end";
+        let mistake = Mistake::Expected { expected, found: quoted(text) };
+        problems.note(place, is_user_agent(text).then(|| text.clone()).ok_or(mistake))
+    });
     let checks = checks::settings(entry.checks.as_ref(), problems);
     let pace = Pace::of_registry(entry, global, problems);
     let allow_plaintext = good(entry.allow_plaintext.as_ref()).is_some_and(|(allow, _)| *allow);
@@ -128,6 +133,7 @@ pub(super) fn registry(
         matrix: matrix.unwrap_or(MatrixMode::Auto),
         token_method: token_method.unwrap_or(TokenMethod::Get),
         allowed_realms,
+        user_agent,
         checks,
         interval: pace.interval,
         timeout: pace.timeout,
@@ -273,6 +279,11 @@ fn token_method(text: &str) -> Option<TokenMethod> {
         "post" => Some(TokenMethod::Post),
         _ => None,
     }
+}
+
+fn is_user_agent(text: &str) -> bool {
+    let printable = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    printable && (1..=200).contains(&text.len()) && text.trim() == text
 }
 
 fn allowed_realms(entry: &RegistryEntry, problems: &mut Problems) -> Vec<Authority> {

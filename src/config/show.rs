@@ -68,6 +68,9 @@ fn registry(out: &mut String, registry: &Registry) -> fmt::Result {
     writeln!(out, "    token_method: {method}")?;
     let realms: Vec<_> = registry.allowed_realms.iter().map(|r| text(&r.to_string())).collect();
     writeln!(out, "    allowed_realms: [{}]", realms.join(", "))?;
+    if let Some(agent) = &registry.user_agent {
+        writeln!(out, "    user_agent: {}", text(agent))?;
+    }
     checks(out, &registry.checks)?;
     writeln!(out, "    allow_plaintext: {}", registry.allow_plaintext)?;
     writeln!(out, "    interval: {}", humantime::format_duration(registry.interval))?;

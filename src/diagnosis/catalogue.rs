@@ -329,10 +329,37 @@ pub(super) fn remedies(name: FindingName, family: Family) -> Vec<String> {
              secrets to all nodes:\n\
              F='password|secret|key|@'; diff <(ssh A cat harbor.yml | grep -viE \"$F\") <(ssh B cat harbor.yml | grep -viE \"$F\")"]
         }
+        FindingName::TlsHandshakeRefused => &[
+            "See what the port says, with and without a client certificate, and by version:\n\
+             openssl s_client -connect ADDRESS -servername HOST </dev/null\n\
+             openssl s_client -connect ADDRESS -servername HOST -cert client.pem -key client.key </dev/null",
+            "If it asks for a client certificate on purpose, give the prober one: --cert-file and \
+             --key-file, or tls.cert_file and tls.key_file.",
+            "Switch TLS 1.2 and 1.3 on with ciphers that Go's clients know, and let the port serve \
+             the public name:\n\
+             ssl_protocols TLSv1.2 TLSv1.3;   # nginx",
+        ],
+        FindingName::RequestFiltered => &[
+            "Let the filter pass the prober: by its address, or by its User-Agent, which begins with \
+             registry-prober/.",
+            "Or give the prober the User-Agent of a program that passes (user_agent, on the command \
+             line --user-agent), and see whether docker passes:\n\
+             curl -s -o /dev/null -w '%{http_code}\\n' -A docker/27.0.0 URL/v2/",
+        ],
+        FindingName::HeaderSizeLimited => &[
+            "Raise the header buffers of the proxy that refuses, above the size in the evidence:\n\
+             large_client_header_buffers 4 32k;   # nginx\n\
+             tune.bufsize 32768   # HAProxy, global\n\
+             LimitRequestFieldSize 32768   # Apache",
+            "Or make the tokens smaller: fewer repositories in one scope, and no certificate chain \
+             (x5c) in their header.",
+        ],
         FindingName::BackendUnreachable => &[
             "See whether the node is up and reached from here:\n\
              curl -sSk -o /dev/null -w '%{http_code}\\n' --resolve HOST:443:ADDRESS https://HOST/v2/",
             "If it was taken away on purpose, take it out of the prober's configuration.",
+            "If it answers through the load balancer only, it may expect the PROXY protocol \
+             (proxy_protocol of nginx, accept-proxy of HAProxy): give the prober a port without it.",
         ],
         FindingName::ComponentUnhealthy => {
             &["Look at the part that the evidence names; the health page says why:\n\
@@ -476,6 +503,13 @@ pub(super) fn confirm(name: FindingName) -> &'static str {
         FindingName::ServerErrors => "docker ps and the logs of core, registry and nginx.",
         FindingName::MixedVersions => "The version in each node's web page.",
         FindingName::SettingsDiffer => "A diff of the nodes' configuration.",
+        FindingName::TlsHandshakeRefused => "openssl s_client against the port.",
+        FindingName::RequestFiltered => {
+            "The same request with docker's User-Agent is answered with 401."
+        }
+        FindingName::HeaderSizeLimited => {
+            "The proxy's log says \"client sent too long header line\", or a short token passes."
+        }
         FindingName::BackendUnreachable => "curl against the address from the prober's host.",
         FindingName::ComponentUnhealthy => "The log of the component that is named.",
         FindingName::UnknownBackend => "The load balancer's list of servers.",

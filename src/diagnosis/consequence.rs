@@ -146,8 +146,9 @@ fn missing_through_balancer(_: &Facts<'_>, effect: &Observation, cause: &Observa
 
 /// Challenges through the balancer name the realm that a backend names.
 fn realm_through_balancer(_: &Facts<'_>, effect: &Observation, cause: &Observation) -> bool {
-    let foreign = effect.reason() == Reason::RealmNotAllowed && is_users(effect);
-    foreign && cause.reason() == Reason::RealmNotAllowed && !is_users(cause)
+    let foreign =
+        |one: &Observation| matches!(one.reason(), Reason::RealmNotAllowed | Reason::RealmUnusable);
+    foreign(effect) && is_users(effect) && foreign(cause) && !is_users(cause)
 }
 
 /// A check meets on one route, or from one backend to another, what it meets of the same fault

@@ -9,9 +9,12 @@ use crate::model::FindingName::{self, *};
 pub(super) const ORDER: &[FindingName] = &[
     // Nobody answers, or not in the right protocol.
     HttpHttpsMismatch,
+    TlsHandshakeRefused,
     CertificateInvalid,
     BackendUnreachable,
     // Something answers that is no registry.
+    RequestFiltered,
+    HeaderSizeLimited,
     LbHealthCheckWrong,
     RateLimited,
     LbMisroutesApiPath,

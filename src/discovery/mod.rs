@@ -9,7 +9,7 @@ use tokio::net::lookup_host;
 use tokio::time::timeout;
 
 use crate::config::{Backend, BackendSource, HostPort, PublicUrl, Registry};
-use crate::model::{BackendName, NameError, RegistryName};
+use crate::model::{BackendName, RegistryName};
 
 /// Most addresses behind one name that are taken for backends.
 const MAX_ADDRESSES: usize = 100;
@@ -41,9 +41,6 @@ pub enum DiscoveryCause {
     /// More addresses than one registry can have nodes.
     #[error("{0} addresses are too many for one registry; at most {MAX_ADDRESSES} are allowed")]
     TooMany(usize),
-    /// An address cannot be a backend's name.
-    #[error(transparent)]
-    Name(#[from] NameError),
 }
 
 /// The backends of a registry: as listed, or by DNS, sorted by address.
@@ -77,17 +74,12 @@ fn named(
         _ => {}
     }
     let authority = url.authority();
-    addresses
-        .into_iter()
-        .map(|address| {
-            let host = address.to_string();
-            Ok(Backend {
-                name: BackendName::parse(&host.replace(':', "-"))?,
-                scheme: authority.scheme,
-                address: HostPort { host, port: authority.host_port.port },
-            })
-        })
-        .collect()
+    let backend = |address: IpAddr| Backend {
+        name: BackendName::of_address(address),
+        scheme: authority.scheme,
+        address: HostPort { host: address.to_string(), port: authority.host_port.port },
+    };
+    Ok(addresses.into_iter().map(backend).collect())
 }
 
 #[cfg(test)]
@@ -116,7 +108,7 @@ mod tests {
             [
                 "10.0.0.1 https://10.0.0.1:8443",
                 "10.0.0.2 https://10.0.0.2:8443",
-                "fd00--1 https://[fd00::1]:8443",
+                "[fd00::1] https://[fd00::1]:8443",
             ]
         );
     }
@@ -141,7 +133,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_host_that_is_an_address_is_its_own_backend() {
-        for (text, name) in [("https://10.0.0.1", "10.0.0.1"), ("http://[::1]:5000", "--1")] {
+        for (text, name) in [("https://10.0.0.1", "10.0.0.1"), ("http://[::1]:5000", "[::1]")] {
             let found = backends(&by_dns(text)).await.unwrap();
             assert_eq!(found.len(), 1);
             assert_eq!(found[0].name.as_str(), name);

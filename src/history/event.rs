@@ -157,7 +157,7 @@ pub fn apply(earlier: &mut Earlier, event: &Event) {
             }
         }
         What::KeySeen { backend, key } => {
-            let Ok(backend) = BackendName::parse(backend) else { return };
+            let Ok(backend) = BackendName::recall(backend) else { return };
             let previous = earlier.keys.remove(&backend).map(|seen| seen.key);
             let seen = KeySeen { key: key.clone(), since: event.at, previous };
             earlier.keys.insert(backend, seen);
@@ -169,7 +169,7 @@ pub fn apply(earlier: &mut Earlier, event: &Event) {
 /// can be read is about no subject.
 fn subjects(name: FindingName, backends: &[String]) -> Vec<Subject> {
     let known: Vec<BackendName> =
-        backends.iter().filter_map(|text| BackendName::parse(text).ok()).collect();
+        backends.iter().filter_map(|text| BackendName::recall(text).ok()).collect();
     if known.is_empty() && !backends.is_empty() {
         return Vec::new();
     }

@@ -188,6 +188,7 @@ pub fn can_fail(step: Step, reason: Reason) -> bool {
         Reason::Unauthorized => step != Step::Challenge,
         Reason::NoChallenge | Reason::BadChallenge => step == Step::Challenge,
         Reason::RealmNotAllowed
+        | Reason::RealmUnusable
         | Reason::BadTokenResponse
         | Reason::AnonymousToken
         | Reason::WrongAudience

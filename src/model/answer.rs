@@ -86,6 +86,59 @@ impl fmt::Display for Version {
     }
 }
 
+/// A page that is known for what it is, by the words that its writer puts into it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Page {
+    /// A TLS port complains of a plain request.
+    PlainToTls,
+    /// A client certificate is wanted, and none was sent.
+    ClientCertificateMissing,
+    /// The client certificate that was sent is refused.
+    ClientCertificateRefused,
+    /// The header block, or one line of it, is over a limit.
+    HeadersTooLarge,
+    /// The address is over a limit.
+    UrlTooLong,
+    /// A web application firewall or a rule against robots refuses the client.
+    Filter,
+    /// The start page of a web server that nobody configured.
+    Welcome,
+    /// Traefik, or another server in Go: no route for this name or path.
+    NoRoute,
+    /// The default backend of a Kubernetes ingress.
+    IngressDefault,
+    /// `HAProxy` has no server left.
+    HaproxyNoServer,
+    /// Envoy has no healthy upstream, or no cluster.
+    EnvoyNoUpstream,
+    /// An AWS load balancer answers itself.
+    AwsBalancer,
+    /// Cloudflare cannot reach the origin.
+    CloudflareOrigin,
+}
+
+impl Page {
+    /// What it is, in words.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::PlainToTls => "a TLS port complains of a plain HTTP request",
+            Self::ClientCertificateMissing => "a proxy wants a client certificate and got none",
+            Self::ClientCertificateRefused => "a proxy refuses the client certificate",
+            Self::HeadersTooLarge => "a proxy calls the request's headers too large",
+            Self::UrlTooLong => "a proxy calls the request's address too long",
+            Self::Filter => "the page of a web filter",
+            Self::Welcome => "the start page of a web server without configuration",
+            Self::NoRoute => "Traefik's or another Go server's page for an unknown route",
+            Self::IngressDefault => "the default backend of a Kubernetes ingress",
+            Self::HaproxyNoServer => "HAProxy's page where no server is left",
+            Self::EnvoyNoUpstream => "Envoy's answer where no upstream is left",
+            Self::AwsBalancer => "the answer of an AWS load balancer itself",
+            Self::CloudflareOrigin => "Cloudflare's page where the origin does not answer",
+        }
+    }
+}
+
 /// One answer without its secrets: status, who gave it, and what kind of body it had.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Answer {
@@ -101,6 +154,8 @@ pub struct Answer {
     pub request_id: bool,
     /// Whether the body begins like HTML.
     pub html: bool,
+    /// Which page it is, if it is one that is known.
+    pub page: Option<Page>,
     /// Length of the body in bytes.
     pub body_bytes: usize,
     /// The first challenge, if any.

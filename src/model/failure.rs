@@ -101,7 +101,15 @@ reasons! {
     Timeout = "timeout",
     /// The certificate is expired, for another name or from an unknown authority.
     TlsCertificate = "tls_certificate",
-    /// The handshake failed for another reason, such as plain HTTP on that port.
+    /// The port does not speak TLS: what answered was no handshake.
+    NotTls = "not_tls",
+    /// No version of TLS, cipher or feature in common.
+    TlsVersion = "tls_version",
+    /// The peer does not serve the public name.
+    TlsName = "tls_name",
+    /// The peer wants a client certificate, or refuses the one that was sent.
+    TlsClientCertificate = "tls_client_certificate",
+    /// The handshake failed for another reason.
     TlsHandshake = "tls_handshake",
     /// The answer is not HTTP.
     NotHttp = "not_http",
@@ -139,6 +147,8 @@ reasons! {
     BadChallenge = "bad_challenge",
     /// The realm's authority is neither the registry's nor in `allowed_realms`.
     RealmNotAllowed = "realm_not_allowed",
+    /// The realm is no URL that a client can use.
+    RealmUnusable = "realm_unusable",
     /// The token response is not JSON with a token.
     BadTokenResponse = "bad_token_response",
     /// The token is anonymous although credentials were sent.
@@ -175,6 +185,10 @@ impl Reason {
                 | Self::Unreachable
                 | Self::Timeout
                 | Self::TlsCertificate
+                | Self::NotTls
+                | Self::TlsVersion
+                | Self::TlsName
+                | Self::TlsClientCertificate
                 | Self::TlsHandshake
                 | Self::NotHttp
                 | Self::Truncated

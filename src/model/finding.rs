@@ -111,6 +111,8 @@ finding_names! {
     CertificateInvalid = "certificate-invalid",
     /// Plain HTTP meets an HTTPS port, or the reverse (H2).
     HttpHttpsMismatch = "http-https-mismatch",
+    /// Something that speaks TLS ends the handshake: client certificate, version or name (H2).
+    TlsHandshakeRefused = "tls-handshake-refused",
     /// The token endpoint answers too slowly for clients (I1).
     TokenEndpointSlow = "token-endpoint-slow",
     /// A limiter answers 429 (I2).
@@ -121,6 +123,10 @@ finding_names! {
     MixedVersions = "mixed-versions",
     /// Nodes differ in a setting (J2).
     SettingsDiffer = "settings-differ",
+    /// A filter before the registry refuses the prober.
+    RequestFiltered = "request-filtered",
+    /// A proxy refuses a request for the size of its headers.
+    HeaderSizeLimited = "header-size-limited",
     /// A backend's address does not answer.
     BackendUnreachable = "backend-unreachable",
     /// Harbor calls a part of itself unhealthy.

@@ -36,7 +36,7 @@ mod token;
 mod untested;
 mod upload;
 
-pub use answer::{Answer, AuthScheme, Challenge, Family, Version};
+pub use answer::{Answer, AuthScheme, Challenge, Family, Page, Version};
 pub use balancer::{
     BalancerRun, KeyCount, Ratio, SampleFailure, SampledFlow, Share, StepCount, more_samples,
 };

@@ -1,6 +1,7 @@
 //! Names that cannot be mixed up: registries, backends, routes and issuers.
 
 use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
 
 use serde::{Serialize, Serializer};
 use thiserror::Error;
@@ -69,6 +70,19 @@ impl RegistryName {
         check(text)?;
         Ok(Self(text.to_owned()))
     }
+
+    /// The name of a registry that is known by its address only: that, as it stands in a URL.
+    pub fn of_address(address: IpAddr) -> Self {
+        Self(in_url(address))
+    }
+}
+
+/// An address as it stands in a URL.
+fn in_url(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
+    }
 }
 
 impl BackendName {
@@ -82,6 +96,23 @@ impl BackendName {
             return Err(NameError::Reserved(text.to_owned()));
         }
         Ok(Self(text.to_owned()))
+    }
+
+    /// The name of a node that is known by its address only: that, as it stands in a URL.
+    pub fn of_address(address: IpAddr) -> Self {
+        Self(in_url(address))
+    }
+
+    /// Reads a name that was written down earlier: one of the configuration, or that of an address.
+    ///
+    /// # Errors
+    /// [`NameError`] says what is wrong with it.
+    pub fn recall(text: &str) -> Result<Self, NameError> {
+        let inside = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        match inside.and_then(|inside| inside.parse::<Ipv6Addr>().ok()) {
+            Some(address) => Ok(Self::of_address(address.into())),
+            None => Self::parse(text),
+        }
     }
 }
 
@@ -173,5 +204,19 @@ mod tests {
             assert!(BackendName::parse(bad).is_err(), "{bad}");
         }
         assert!(RegistryName::parse("lb").is_ok(), "only backends share a label with lb");
+    }
+
+    #[test]
+    fn a_node_without_a_name_has_that_of_its_address_and_is_known_by_it_again() {
+        for (address, name) in
+            [("::1", "[::1]"), ("fd00::a", "[fd00::a]"), ("10.0.0.1", "10.0.0.1")]
+        {
+            let named = BackendName::of_address(address.parse().unwrap());
+            assert_eq!(named.as_str(), name);
+            assert_eq!(BackendName::recall(name), Ok(named));
+        }
+        for other in ["[::1", "[x]", "::1", "[]", "lb"] {
+            assert!(BackendName::recall(other).is_err(), "{other}");
+        }
     }
 }

@@ -17,9 +17,14 @@ pub struct UrlSaid {
 }
 
 impl UrlSaid {
-    /// What the repository's challenge names, where that is not what `/v2/` does.
+    /// What the repository's challenge names, where that is not what `/v2/` does. Some registries
+    /// name the service for one of both only, which contradicts nothing.
     pub fn other(&self) -> Option<&Named> {
-        self.repository.measured().filter(|named| **named != self.base)
+        self.repository.measured().filter(|named| {
+            let (here, there) = (&self.base.service, &named.service);
+            let services = here.is_some() && there.is_some() && here != there;
+            named.realm != self.base.realm || services
+        })
     }
 }
 

@@ -41,6 +41,7 @@ pub(crate) fn started() -> DateTime<Utc> {
 fn token() -> TokenFacts {
     let now = started().timestamp();
     TokenFacts {
+        length: 700,
         kid: Some(KeyId::from_wire(KEY)),
         alg: "RS256".into(),
         has_chain: false,

@@ -93,6 +93,8 @@ pub struct AccessEntry {
 /// is known.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct TokenFacts {
+    /// Length of the token in bytes.
+    pub length: usize,
     /// `kid` of the header; absent where the header carries a certificate instead.
     pub kid: Option<KeyId>,
     /// `alg` of the header.

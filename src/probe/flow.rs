@@ -180,10 +180,7 @@ pub(super) async fn challenge(
 fn bearer(answer: &Answer) -> Result<Challenge, Failure> {
     let bad = |detail: String| Err(Failure::of_answer(Reason::BadChallenge, detail));
     match &answer.challenge {
-        Some(challenge)
-            if challenge.scheme == AuthScheme::Bearer
-                && challenge.realm.as_deref().is_some_and(|realm| !realm.is_empty()) =>
-        {
+        Some(challenge) if challenge.scheme == AuthScheme::Bearer && challenge.realm.is_some() => {
             Ok(challenge.clone())
         }
         _ if answer.html => Err(unexpected(answer, "401 with a Bearer challenge")),
@@ -230,6 +227,7 @@ pub(super) fn unexpected(answer: &Answer, expected: &str) -> Failure {
     };
     let mut detail = vec![format!("status {}; expected {expected}", answer.status)];
     detail.extend(answer.server.as_ref().map(|server| format!("answered by {server:?}")));
+    detail.extend(answer.page.map(|page| page.as_str().to_owned()));
     detail.extend(answer.location.as_ref().map(|to| format!("redirected to {to}")));
     let message = answer.error_message.as_ref().filter(|message| !message.is_empty());
     detail.extend(message.map(|message| format!("{message:?}")));

@@ -50,11 +50,12 @@ pub(super) fn endpoint(
     challenge: &Challenge,
 ) -> Result<Endpoint, Failure> {
     let realm = challenge.realm.as_deref().unwrap_or_default();
-    let bad = |why: &dyn std::fmt::Display| {
-        Failure::of_answer(Reason::BadChallenge, format!("the realm cannot be used: {why}"))
+    let bad = |why: &str| {
+        let told = format!("the realm {:?} cannot be used: {why}", shown(realm));
+        Failure::of_answer(Reason::RealmUnusable, told)
     };
-    let authority = Authority::of_url(realm).map_err(|error| bad(&error))?;
-    let url = Url::parse(realm).map_err(|error| bad(&error))?;
+    let authority = Authority::of_url(realm).map_err(|_| bad(unusable(realm)))?;
+    let url = Url::parse(realm).map_err(|_| bad(unusable(realm)))?;
     let public = asker.registry.url.authority();
     let issuer = if authority == *public {
         Issuer::Route(route.clone())
@@ -70,7 +71,7 @@ pub(super) fn endpoint(
         ));
     };
     let url = TokenUrl::check(url)
-        .ok_or_else(|| bad(&"its path is that of something else than a token endpoint"))?;
+        .ok_or_else(|| bad("its path is that of something else than a token endpoint"))?;
     Ok(Endpoint {
         issuer,
         route: route.clone(),
@@ -78,6 +79,45 @@ pub(super) fn endpoint(
         service: challenge.service.clone(),
         url,
     })
+}
+
+/// The longest realm that is shown.
+const MAX_SHOWN: usize = 120;
+
+/// A realm as it came, without what could be a secret in it.
+fn shown(realm: &str) -> String {
+    let realm = realm.split(['?', '#']).next().unwrap_or_default();
+    let public = match realm.split_once('@') {
+        Some((before, after)) if !after.is_empty() => {
+            format!("{}…@{after}", before.split_once("//").map_or("", |_| "//"))
+        }
+        _ => realm.to_owned(),
+    };
+    public.chars().take(MAX_SHOWN).collect()
+}
+
+/// Why no client can use a realm.
+fn unusable(realm: &str) -> &'static str {
+    let Some((scheme, rest)) = realm.split_once("://") else {
+        return match realm {
+            "" => "it is empty",
+            _ if realm.starts_with('/') => "it is relative, without scheme and host",
+            _ => "it has no scheme",
+        };
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let after_host = authority.rsplit(']').next().unwrap_or_default();
+    if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
+        "its scheme is neither http nor https"
+    } else if authority.is_empty() {
+        "it has no host"
+    } else if authority.contains('@') {
+        "it holds credentials"
+    } else if after_host.matches(':').count() > 1 {
+        "it has a port twice"
+    } else {
+        "it is no URL"
+    }
 }
 
 /// A token that must not be used, kept for what it says.
@@ -211,11 +251,15 @@ fn problem(
     facts: &TokenFacts,
 ) -> Option<Failure> {
     let failure = |reason, detail: String| Some(Failure::of_answer(reason, detail));
-    if family == Family::Unknown || facts.is_opaque() {
+    let harbor = matches!(family, Family::Harbor1 | Family::Harbor2);
+    // distribution verifies neither a shared secret nor a token that says neither by whom nor for
+    // whom it is: who issues such is something else that looks like it.
+    let foreign = facts.alg.starts_with("HS")
+        || (facts.issuer.is_none() && facts.audience.is_empty() && facts.access.is_empty());
+    if family == Family::Unknown || facts.is_opaque() || (foreign && !harbor) {
         return None;
     }
     // A token server beside distribution may name nobody; Harbor always names the account.
-    let harbor = matches!(family, Family::Harbor1 | Family::Harbor2);
     if let Some(credentials) = asker.registry.credentials.as_ref().filter(|_| harbor) {
         let subject = facts.subject.as_deref().unwrap_or_default();
         if facts.is_anonymous() {

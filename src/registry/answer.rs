@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderName};
 use serde::Deserialize;
 
 use super::challenge_of;
+use super::page::page_of;
 use crate::model::Answer;
 
 /// Names of cookies that load balancers set to tie a client to a backend.
@@ -34,6 +35,7 @@ pub fn answer_of(status: u16, headers: &HeaderMap, body: &[u8]) -> Answer {
         api_version: headers.contains_key("docker-distribution-api-version"),
         request_id: headers.contains_key("x-request-id"),
         html: is_html(headers, body),
+        page: page_of(status, headers, body),
         body_bytes: body.len(),
         challenge: challenge_of(headers),
         error_code,

@@ -8,6 +8,7 @@ mod answer;
 mod challenge;
 mod content;
 mod family;
+mod page;
 mod pools;
 mod replications;
 mod settings;

@@ -98,7 +98,8 @@ pub fn facts_hiding(
     change: &dyn Fn(&str) -> Option<String>,
 ) -> TokenFacts {
     let opaque = || TokenFacts { expires_in, ..TokenFacts::default() };
-    read_token_hiding(token, expires_in, change).unwrap_or_else(|_| opaque())
+    let facts = read_token_hiding(token, expires_in, change).unwrap_or_else(|_| opaque());
+    TokenFacts { length: token.len(), ..facts }
 }
 
 /// Reads header and claims of a JWT (RFC 7519).
@@ -134,6 +135,7 @@ pub fn read_token_hiding(
         _ => (Vec::new(), false),
     };
     Ok(TokenFacts {
+        length: token.len(),
         kid: header.get("kid").and_then(Value::as_str).map(KeyId::from_wire),
         alg: text(&header, "alg").unwrap_or_default(),
         has_chain: header.get("x5c").is_some_and(Value::is_array),

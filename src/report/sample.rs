@@ -37,6 +37,7 @@ fn step(step: Step, milliseconds: u64) -> StepReport {
 
 fn token(key: &str) -> TokenFacts {
     TokenFacts {
+        length: 700,
         kid: Some(KeyId::from_wire(key)),
         alg: "RS256".to_owned(),
         has_chain: false,

@@ -12,7 +12,7 @@ use crate::model::{Earlier, Judged, Neighbour, Round};
 use crate::probe::{Prober, Progress};
 use crate::transport::{Client, ClientPem, Tls, TlsError, Wire};
 
-/// How servers see the prober in their logs.
+/// How servers see the prober in their logs, unless the configuration says otherwise.
 const USER_AGENT: &str = concat!("registry-prober/", env!("CARGO_PKG_VERSION"));
 
 /// Turns again and again for one registry, and remembers what is needed in between.
@@ -46,7 +46,9 @@ impl Wheel {
             .map(|identity| ClientPem { certificates: &identity.certificates, key: &identity.key });
         let tls =
             Tls::prepare(tls.extra_roots.as_deref(), client.as_ref(), tls.insecure_skip_verify)?;
-        Ok(Self::over(registry, Arc::new(Client::new(tls, USER_AGENT))))
+        let agent = registry.user_agent.as_deref().unwrap_or(USER_AGENT);
+        let client = Client::new(tls, agent);
+        Ok(Self::over(registry, Arc::new(client)))
     }
 
     /// A wheel over another wire.

@@ -6,30 +6,38 @@ use std::io;
 
 use crate::model::{Failure, Phase, Reason};
 
-use super::tls::certificate_problem;
+use super::handshake::refusal;
+use super::stamps::Noted;
 
 /// Classifies an error of reqwest that was met in `phase`. The error's own text may hold a URL
 /// with an account in its query and is never used.
-pub(super) fn classify(error: &reqwest::Error, phase: Phase) -> Failure {
+pub(super) fn classify(error: &reqwest::Error, phase: Phase, noted: &Noted) -> Failure {
     let failure =
         |reason, detail: &str| Failure { phase: Some(phase), reason, detail: detail.to_owned() };
     if let Some(own) = own_limit(error) {
         return Failure { phase: Some(phase), ..own };
     }
     if let Some(tls) = find::<rustls::Error>(error) {
-        return match tls {
-            rustls::Error::InvalidCertificate(problem) => {
-                failure(Reason::TlsCertificate, &certificate_problem(problem))
-            }
-            rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType) => {
-                failure(Reason::TlsHandshake, "the port does not speak TLS (plain HTTP?)")
-            }
-            rustls::Error::AlertReceived(alert) => {
-                failure(Reason::TlsHandshake, &format!("the peer sent the alert {alert:?}"))
-            }
-            other => failure(Reason::TlsHandshake, &other.to_string()),
-        };
+        let (reason, detail) = refusal(tls, noted);
+        return failure(reason, &detail);
     }
+    let found = of_connection(error, phase);
+    // Some peers close the connection in place of an alert.
+    if found.reason == Reason::ConnectionReset
+        && phase <= Phase::Wait
+        && noted.client_certificate == Some(false)
+    {
+        return failure(
+            Reason::TlsClientCertificate,
+            "the peer asked for a client certificate, got none and closed the connection",
+        );
+    }
+    found
+}
+
+fn of_connection(error: &reqwest::Error, phase: Phase) -> Failure {
+    let failure =
+        |reason, detail: &str| Failure { phase: Some(phase), reason, detail: detail.to_owned() };
     if let Some(io) = find_io(error) {
         let found = match io.kind() {
             io::ErrorKind::ConnectionRefused => {

@@ -161,7 +161,7 @@ impl Connection {
         };
         let response = builder.send().await.map_err(|error| {
             let noted = self.stamps.peek();
-            classify(&error, noted.open_phase(self.to.tls))
+            classify(&error, noted.open_phase(self.to.tls), &noted)
         })?;
         bounded(response.headers())?;
         self.stamps.note(|n| n.answered = Some(Instant::now()));
@@ -202,13 +202,18 @@ impl Connection {
             .retry(reqwest::retry::never())
             .pool_max_idle_per_host(1)
             .referer(false)
+            // As tolerant as docker: neither a folded header nor a stray byte in one loses the answer.
+            .http1_allow_obsolete_multiline_headers_in_responses(true)
+            .http1_allow_spaces_after_header_name_in_responses(true)
+            .http1_ignore_invalid_headers_in_responses(true)
             .dns_resolver(Arc::new(Pin(addresses)))
             .connector_layer(self.stamps.clone());
         let config = self.tls.config(&self.to.host, &self.stamps);
-        let broken = |text: String| at(Phase::Tls, Reason::TlsHandshake, &text);
-        builder =
-            builder.tls_backend_preconfigured(config.map_err(|error| broken(error.to_string()))?);
-        let client = builder.build().map_err(|_| broken("no client could be built".to_owned()))?;
+        let broken = |text: &str| at(Phase::Tls, Reason::TlsHandshake, text);
+        let config =
+            config.ok_or_else(|| broken("the public host is no name that TLS can ask for"))?;
+        builder = builder.tls_backend_preconfigured(config);
+        let client = builder.build().map_err(|_| broken("no client could be built"))?;
         Ok((client, base))
     }
 }
@@ -246,8 +251,10 @@ async fn read(mut response: reqwest::Response) -> Result<Reply, Failure> {
         return Err(at(Phase::Transfer, Reason::UnexpectedEncoding, &detail));
     }
     let mut body = Vec::new();
-    while let Some(chunk) =
-        response.chunk().await.map_err(|error| classify(&error, Phase::Transfer))?
+    while let Some(chunk) = response
+        .chunk()
+        .await
+        .map_err(|error| classify(&error, Phase::Transfer, &Noted::default()))?
     {
         if body.len() + chunk.len() > MAX_BODY {
             let detail = format!("a body of more than {MAX_BODY} bytes");

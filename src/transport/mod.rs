@@ -10,6 +10,7 @@ mod classify;
 mod client;
 mod declared;
 mod dns;
+mod handshake;
 mod stamps;
 mod tls;
 

@@ -23,6 +23,8 @@ pub(super) struct Noted {
     pub(super) connected: Option<Instant>,
     pub(super) answered: Option<Instant>,
     pub(super) certificate: Option<Arc<PeerCertificate>>,
+    /// The peer asked for a client certificate; whether one was sent.
+    pub(super) client_certificate: Option<bool>,
 }
 
 impl Noted {

@@ -3,14 +3,19 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{ClientSessionStore, Resumption, Tls12ClientSessionValue};
-use rustls::client::{Tls13ClientSessionValue, WebPkiServerVerifier};
+use rustls::client::{
+    ClientSessionStore, ResolvesClientCert, Resumption, Tls12ClientSessionValue,
+    Tls13ClientSessionValue, WebPkiServerVerifier, verify_server_name,
+};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::sign::CertifiedKey;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, NamedGroup, SignatureScheme,
 };
@@ -18,7 +23,10 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error as ThisError;
 use tokio::time::Instant;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+use super::handshake::certificate_problem;
 use super::stamps::Stamps;
 
 /// Makes the one crypto library of the program the default of its process. Calling it again does
@@ -55,8 +63,10 @@ pub struct ClientPem<'a> {
 #[derive(Debug, Clone)]
 pub struct Tls {
     verifier: Arc<dyn ServerCertVerifier>,
+    /// The certificates of `ca_file`, each of which a server may also present as its own.
+    given: Arc<[CertificateDer<'static>]>,
     accept_invalid: bool,
-    client: Option<Arc<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>>,
+    client: Option<Arc<CertifiedKey>>,
     provider: Arc<CryptoProvider>,
 }
 
@@ -74,35 +84,33 @@ impl Tls {
         let extra = extra_roots.map(certificates).transpose().map_err(TlsError::Roots)?;
         let extra = extra.unwrap_or_default();
         let verifier = platform_verifier(&extra, &provider)?;
-        let client = client.map(client_identity).transpose()?;
-        Ok(Self { verifier, accept_invalid, client, provider })
+        let client = client.map(|pem| client_identity(pem, &provider)).transpose()?;
+        Ok(Self { verifier, given: extra.into(), accept_invalid, client, provider })
     }
 
     /// A configuration for one link: HTTP/1.1 only, since the `Host` of a pinned backend may name
     /// another port than the connection, which HTTP/2 cannot say; never a resumed session, which
     /// would hide the handshake and the certificate.
-    pub(super) fn config(&self, host: &str, stamps: &Stamps) -> Result<ClientConfig, Error> {
-        let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| Error::General(format!("{host:?} is not a TLS server name")))?;
+    /// None if the host is no name that TLS can ask for.
+    pub(super) fn config(&self, host: &str, stamps: &Stamps) -> Option<ClientConfig> {
+        let name = ServerName::try_from(host.to_owned()).ok()?;
         let recorder = Recorder {
             inner: Arc::clone(&self.verifier),
+            given: Arc::clone(&self.given),
             accept_invalid: self.accept_invalid,
             name,
             stamps: stamps.clone(),
         };
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
-            .with_safe_default_protocol_versions()?
+        let asked = Asked { stamps: stamps.clone(), identity: self.client.clone() };
+        let mut config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_safe_default_protocol_versions()
+            .ok()?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(recorder));
-        let mut config = match &self.client {
-            Some(identity) => {
-                builder.with_client_auth_cert(identity.0.clone(), identity.1.clone_key())?
-            }
-            None => builder.with_no_client_auth(),
-        };
+            .with_custom_certificate_verifier(Arc::new(recorder))
+            .with_client_cert_resolver(Arc::new(asked));
         config.resumption = Resumption::store(Arc::new(Forgetful(stamps.clone())));
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(config)
+        Some(config)
     }
 }
 
@@ -111,7 +119,7 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     match found {
         Ok(list) if list.is_empty() => Err("no BEGIN CERTIFICATE in it".to_owned()),
         Ok(list) => Ok(list),
-        Err(error) => Err(error.to_string()),
+        Err(_) => Err("it is not well-formed PEM".to_owned()),
     }
 }
 
@@ -137,11 +145,19 @@ fn platform_verifier(
 
 fn client_identity(
     pem: &ClientPem<'_>,
-) -> Result<Arc<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>, TlsError> {
+    provider: &CryptoProvider,
+) -> Result<Arc<CertifiedKey>, TlsError> {
     let chain = certificates(pem.certificates).map_err(TlsError::Client)?;
     let key = PrivateKeyDer::from_pem_slice(pem.key.expose_secret().as_bytes())
         .map_err(|_| TlsError::Client("no PEM private key in key_file".to_owned()))?;
-    Ok(Arc::new((chain, key)))
+    let unusable = |error: Error| {
+        let why = match error {
+            Error::InconsistentKeys(_) => "key_file holds the key of another certificate",
+            _ => "key_file holds a key of a kind that is not supported",
+        };
+        TlsError::Client(why.to_owned())
+    };
+    CertifiedKey::from_der(chain, key, provider).map(Arc::new).map_err(unusable)
 }
 
 /// The certificate that a peer presented.
@@ -168,46 +184,46 @@ impl PeerCertificate {
     /// The end of the leaf's validity and the names it is for (at most 16, each cut to 255
     /// characters); `None` if it does not parse.
     pub fn validity(&self) -> Option<(DateTime<Utc>, Vec<String>)> {
-        use x509_parser::extensions::GeneralName;
-        use x509_parser::prelude::{FromDer as _, X509Certificate};
-        let (_, certificate) = X509Certificate::from_der(&self.leaf).ok()?;
-        let not_after = certificate.validity().not_after.timestamp();
-        let names = certificate.subject_alternative_name().ok().flatten();
-        let names = names.into_iter().flat_map(|extension| &extension.value.general_names);
-        let text = |name: &GeneralName<'_>| match name {
-            GeneralName::DNSName(name) => Some((*name).to_owned()),
-            GeneralName::IPAddress(bytes) => match **bytes {
-                [a, b, c, d] => Some(std::net::Ipv4Addr::new(a, b, c, d).to_string()),
-                _ => <[u8; 16]>::try_from(*bytes)
-                    .ok()
-                    .map(|v6| std::net::Ipv6Addr::from(v6).to_string()),
-            },
-            _ => None,
-        };
-        let clip = |name: String| name.chars().filter(|c| !c.is_control()).take(255).collect();
-        let names = names.filter_map(text).take(16).map(clip).collect();
-        Some((DateTime::from_timestamp(not_after, 0)?, names))
+        names_of(&self.leaf)
     }
 }
 
-/// Why a certificate is refused, in words.
-pub(super) fn certificate_problem(error: &CertificateError) -> String {
-    match error {
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            format!("expired ({error})")
-        }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            format!("not valid yet ({error})")
-        }
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            format!("for another name ({error})")
-        }
-        CertificateError::UnknownIssuer => "signed by an unknown authority".to_owned(),
-        // What remains where an authority was made anew under its old name.
-        CertificateError::BadSignature => {
-            "signed by another authority of the same name as a trusted one".to_owned()
-        }
-        other => other.to_string(),
+/// The end of a certificate's validity and the names it is for.
+fn names_of(certificate: &[u8]) -> Option<(DateTime<Utc>, Vec<String>)> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    let not_after = certificate.validity().not_after.timestamp();
+    let names = certificate.subject_alternative_name().ok().flatten();
+    let names = names.into_iter().flat_map(|extension| &extension.value.general_names);
+    let text = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        GeneralName::IPAddress(bytes) => match **bytes {
+            [a, b, c, d] => Some(std::net::Ipv4Addr::new(a, b, c, d).to_string()),
+            _ => {
+                <[u8; 16]>::try_from(*bytes).ok().map(|v6| std::net::Ipv6Addr::from(v6).to_string())
+            }
+        },
+        _ => None,
+    };
+    let clip = |name: String| name.chars().filter(|c| !c.is_control()).take(255).collect();
+    let names = names.filter_map(text).take(16).map(clip).collect();
+    Some((DateTime::from_timestamp(not_after, 0)?, names))
+}
+
+/// Gives the client certificate, if there is one, and notes that it was asked for.
+#[derive(Debug)]
+struct Asked {
+    stamps: Stamps,
+    identity: Option<Arc<CertifiedKey>>,
+}
+
+impl ResolvesClientCert for Asked {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.stamps.note(|n| n.client_certificate = Some(self.identity.is_some()));
+        self.identity.clone()
+    }
+
+    fn has_certs(&self) -> bool {
+        self.identity.is_some()
     }
 }
 
@@ -215,6 +231,7 @@ pub(super) fn certificate_problem(error: &CertificateError) -> String {
 #[derive(Debug)]
 struct Recorder {
     inner: Arc<dyn ServerCertVerifier>,
+    given: Arc<[CertificateDer<'static>]>,
     accept_invalid: bool,
     /// The public name, whatever the connection was dialled by.
     name: ServerName<'static>,
@@ -222,6 +239,33 @@ struct Recorder {
 }
 
 impl Recorder {
+    /// A certificate that stands in `ca_file` itself is trusted as a server's, whatever it says of
+    /// authorities: so do Go's clients and curl. Its name and its time have to be right.
+    fn given_itself(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        verify_server_name(&ParsedCertificate::try_from(end_entity)?, &self.name)?;
+        let encoding = || Error::from(CertificateError::BadEncoding);
+        let (_, certificate) = X509Certificate::from_der(end_entity).map_err(|_| encoding())?;
+        let seconds = i64::try_from(now.as_secs()).map_err(|_| encoding())?;
+        let at = |time: i64| {
+            UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(time).unwrap_or(0)))
+        };
+        let validity = certificate.validity();
+        let (from, to) = (validity.not_before.timestamp(), validity.not_after.timestamp());
+        if seconds < from {
+            return Err(
+                CertificateError::NotValidYetContext { time: now, not_before: at(from) }.into()
+            );
+        }
+        if seconds > to {
+            return Err(CertificateError::ExpiredContext { time: now, not_after: at(to) }.into());
+        }
+        Ok(ServerCertVerified::assertion())
+    }
+
     /// Each version has its own way to prove the key, which comes after the certificate.
     fn note_version(&self, version: &'static str) {
         self.stamps.note(|n| {
@@ -241,17 +285,12 @@ impl ServerCertVerifier for Recorder {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let verdict = self.inner.verify_server_cert(
-            end_entity,
-            intermediates,
-            &self.name,
-            ocsp_response,
-            now,
-        );
-        let invalid = verdict.as_ref().err().map(|error| match error {
-            Error::InvalidCertificate(reason) => certificate_problem(reason),
-            other => other.to_string(),
-        });
+        let verdict = if self.given.iter().any(|given| given == end_entity) {
+            self.given_itself(end_entity, now)
+        } else {
+            self.inner.verify_server_cert(end_entity, intermediates, &self.name, ocsp_response, now)
+        };
+        let invalid = verdict.as_ref().err().map(|error| words(error, end_entity));
         self.stamps.note(|n| {
             n.certificate = Some(Arc::new(PeerCertificate {
                 leaf: end_entity.to_vec(),
@@ -286,6 +325,37 @@ impl ServerCertVerifier for Recorder {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.inner.supported_verify_schemes()
     }
+}
+
+/// Why a certificate is refused, with what it says of itself where that matters.
+fn words(error: &Error, end_entity: &CertificateDer<'_>) -> String {
+    let Error::InvalidCertificate(problem) = error else {
+        return "not acceptable for a server".to_owned();
+    };
+    let told = certificate_problem(problem);
+    match problem {
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            let names = names_of(end_entity).map(|(_, names)| names).unwrap_or_default();
+            match names.as_slice() {
+                [] => "for another name: it has no subjectAltName, and a common name alone does \
+                       not count"
+                    .to_owned(),
+                names => format!("{told}: it is for {}", names.join(", ")),
+            }
+        }
+        CertificateError::Other(_) if is_authority(end_entity) => {
+            "the certificate of an authority (CA:TRUE), which is not for servers unless it is \
+             trusted itself"
+                .to_owned()
+        }
+        _ => told,
+    }
+}
+
+fn is_authority(certificate: &CertificateDer<'_>) -> bool {
+    let parsed = X509Certificate::from_der(certificate).ok();
+    let constraints = parsed.as_ref().and_then(|(_, c)| c.basic_constraints().ok().flatten());
+    constraints.is_some_and(|constraints| constraints.value.ca)
 }
 
 /// A session store that remembers nothing. It is asked for a hint while the first TLS message is

@@ -60,6 +60,7 @@ registries:
     matrix: sampled:3
     token_method: post
     allowed_realms: ['https://auth.example.com']
+    user_agent: docker/27.0.0 (probe)
     allow_plaintext: true
     interval: 1m
     max_requests_per_second: 9
@@ -91,6 +92,7 @@ fn every_key_is_understood_and_defaults_come_from_global() {
     assert_eq!(main.balancer.address.as_ref().unwrap().to_string(), "10.0.0.5:443");
     assert_eq!(main.matrix, MatrixMode::Sampled(3));
     assert_eq!(main.token_method, TokenMethod::Post);
+    assert_eq!(main.user_agent.as_deref(), Some("docker/27.0.0 (probe)"));
     assert_eq!(main.allowed_realms[0].to_string(), "https://auth.example.com");
     assert_eq!(main.interval, Duration::from_secs(60));
     assert_eq!(main.timeout, Duration::from_millis(1500));

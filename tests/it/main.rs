@@ -19,6 +19,8 @@ mod daemon;
 mod dashboard;
 mod directory;
 #[cfg(test)]
+mod field;
+#[cfg(test)]
 mod harmless;
 #[cfg(test)]
 mod healthy;

@@ -5,8 +5,8 @@
 use crate::diagnosis::facts::{
     Facts, ObservationId, backends_of, flow_lines, list, token_server, verb,
 };
-use crate::diagnosis::hypothesis::Hypothesis;
-use crate::model::{FindingName, Flow, Phase, Reason, Step};
+use crate::diagnosis::hypothesis::{Hits, Hypothesis};
+use crate::model::{FindingName, Flow, Phase, Reason, Route, Step};
 
 pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     let gone = facts.flows_that(|flow, _, reason| is_gone(flow, reason));
@@ -57,7 +57,17 @@ fn at_routes(facts: &Facts<'_>, gone: &[(ObservationId, &Flow)]) -> Option<Hypot
         return None;
     }
     let backends = backends_of(gone.iter().map(|(_, flow)| *flow));
-    let summary = if !backends.is_empty() {
+    let proxied = expects_proxy_protocol(facts, gone);
+    let summary = if proxied {
+        format!(
+            "{} {} every connection at once and {} well through the load balancer: {} may expect \
+             the PROXY protocol.",
+            list(&backends),
+            verb(backends.len(), "closes", "close"),
+            verb(backends.len(), "answers", "answer"),
+            verb(backends.len(), "it", "they"),
+        )
+    } else if !backends.is_empty() {
         format!(
             "{} {} not answer, and not when asked again.",
             list(&backends),
@@ -80,9 +90,63 @@ fn at_routes(facts: &Facts<'_>, gone: &[(ObservationId, &Flow)]) -> Option<Hypot
     };
     Some(
         Hypothesis::new(FindingName::BackendUnreachable, backends, summary)
-            .proved_if(never, &[FindingName::ServerErrors])
+            .proved_if(never && !proxied, &[FindingName::ServerErrors])
+            .hits(if proxied { Hits::Prober } else { Hits::Requests })
             .evidence(flow_lines(gone))
             .flows(gone)
             .fits(lost),
     )
+}
+
+/// Whether every node takes connections and closes them before it answers, and yet answers those who
+/// come through the load balancer: it wants to be told first who they are.
+fn expects_proxy_protocol(facts: &Facts<'_>, gone: &[(ObservationId, &Flow)]) -> bool {
+    let closed = |(_, flow): &(ObservationId, &Flow)| {
+        flow.failure().is_some_and(|(step, failure)| {
+            let accepted = failure.phase.is_some_and(|phase| phase > Phase::Connect);
+            step == Step::Challenge && failure.reason == Reason::ConnectionReset && accepted
+        })
+    };
+    let through = facts.round.flow(&Route::Balancer).is_some_and(Flow::succeeded);
+    through && gone.len() == facts.round.backends.len() && gone.iter().all(closed)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::diagnosis::verdict::judge;
+    use crate::model::sample::{bent, fail};
+    use crate::model::{
+        Confidence, Earlier, FlowResult, Phase, Reason, Round, Severity, Status, Step,
+    };
+
+    fn closed(round: &mut Round, routes: &[&str], phase: Phase) {
+        for at in routes {
+            fail(round, at, Step::Challenge, Reason::ConnectionReset);
+        }
+        for flow in &mut round.flows {
+            if let FlowResult::Failed { failure, .. } = &mut flow.result {
+                failure.phase = Some(phase);
+            }
+        }
+    }
+
+    #[test]
+    fn nodes_that_answer_only_through_the_balancer_may_expect_the_proxy_protocol() {
+        for (routes, phase, suspected) in [
+            (&["a", "b"][..], Phase::Wait, true),
+            (&["a", "b"], Phase::Tls, true),
+            (&["a", "b"], Phase::Connect, false),
+            (&["a"], Phase::Wait, false),
+            (&["a", "b", "lb"], Phase::Wait, false),
+        ] {
+            let round = bent(&["a", "b"], |round| closed(round, routes, phase));
+            let judged = judge(&round, &Earlier::default());
+            let [finding] = judged.findings.as_slice() else { panic!("{judged:#?}") };
+            assert_eq!(finding.summary.contains("PROXY"), suspected, "{routes:?} {phase:?}");
+            if suspected {
+                let told = (finding.confidence, finding.severity, judged.status);
+                assert_eq!(told, (Confidence::Suspected, Severity::Warning, Status::Unknown));
+            }
+        }
+    }
 }

@@ -7,7 +7,10 @@ use crate::model::{BackendName, Certificate, FindingName, Flow, Reason};
 const NAME: FindingName = FindingName::CertificateInvalid;
 
 /// How the transport words a certificate whose authority is not among those that are trusted.
-const UNTRUSTED: &str = "signed by";
+const UNTRUSTED: [&str; 2] = ["signed by", "the certificate of an authority"];
+
+/// How it words one that names somebody else.
+const OTHER_NAME: [&str; 1] = ["for another name"];
 
 pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     [refused(facts), tolerated(facts), differing(facts)].into_iter().flatten().collect()
@@ -21,13 +24,28 @@ fn refused(facts: &Facts<'_>) -> Option<Hypothesis> {
     let everywhere = bad.len() == facts.round.flows.len();
     let named = backends_of(bad.iter().map(|(_, flow)| *flow));
     let evidence = flow_lines(&bad).into_iter().chain(invalid_lines(facts));
-    // An authority that is unknown on every route is one that the prober lacks.
-    let untrusted = bad.iter().all(|(_, flow)| {
-        flow.failure().is_some_and(|(_, failure)| failure.detail.starts_with(UNTRUSTED))
-    });
+    let all_are = |words: &[&str]| {
+        bad.iter().all(|(_, flow)| {
+            let told = flow.failure().map_or("", |(_, failure)| failure.detail.as_str());
+            words.iter().any(|start| told.starts_with(start))
+        })
+    };
     if everywhere {
-        let summary = "No route presents a certificate that the prober trusts for the public name.";
-        let hits = if untrusted { Hits::Prober } else { Hits::Requests };
+        // An authority that is unknown on every route is one that the prober lacks, and a name that
+        // no certificate has is one by which people do not ask.
+        let (summary, hits) = if all_are(&UNTRUSTED) {
+            let cure = "No route presents a certificate that the prober trusts: give its authority, \
+                        or the certificate itself, by --ca-file (tls.ca_file).";
+            (cure, Hits::Prober)
+        } else if all_are(&OTHER_NAME) {
+            let cure = "No route presents a certificate for the name in the URL: use a name that \
+                        it is for.";
+            (cure, Hits::Prober)
+        } else {
+            let told =
+                "No route presents a certificate that the prober trusts for the public name.";
+            (told, Hits::Requests)
+        };
         let h = Hypothesis::new(NAME, Vec::new(), summary.to_owned());
         let h = h.suspected(&[]).hits(hits).evidence(evidence);
         return Some(h.explains(bad.iter().map(|(id, _)| *id)));

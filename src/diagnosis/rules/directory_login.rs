@@ -256,12 +256,7 @@ mod tests {
             ([quick, quick, quick], vec![]),
             // What was lost on its way says nothing of the directory.
             ([quick, None, quick], vec![]),
-            (
-                [late, late, None],
-                vec![
-                    "directory-unavailable warning suspected [no backend]",
-                ],
-            ),
+            ([late, late, None], vec!["directory-unavailable warning suspected [no backend]"]),
             ([quick, late, quick], vec!["directory-unavailable warning suspected [b]"]),
             (
                 [quick, Some((ACCEPTED, 4.0)), quick],
@@ -269,17 +264,13 @@ mod tests {
             ),
             (
                 [refused_at_once, refused_at_once, None],
-                vec![
-                    "directory-unavailable warning suspected [no backend]",
-                ],
+                vec!["directory-unavailable warning suspected [no backend]"],
             ),
             ([quick, quick, refused_at_once], vec!["secretkey-mismatch warning suspected [c]"]),
             ([quick, quick, wrong_password], vec!["directory-unavailable warning suspected [c]"]),
             (
                 [wrong_password, wrong_password, None],
-                vec![
-                    "credential-refused warning suspected [no backend]",
-                ],
+                vec!["credential-refused warning suspected [no backend]"],
             ),
             (
                 [late, quick, refused_at_once],

@@ -20,6 +20,7 @@ mod directory_login;
 mod dns_address_not_a_backend;
 mod drift;
 mod foreign_jobservice;
+mod header_size_limited;
 mod http_https_mismatch;
 mod http_secret_mismatch;
 mod lb_affinity_hides_mismatch;
@@ -36,11 +37,13 @@ mod redis_unavailable;
 mod refused_at_some;
 mod repository;
 mod repository_access_denied;
+mod request_filtered;
 mod server_errors;
 mod session_store_not_shared;
 mod settings_differ;
 mod storage_not_shared;
 mod storage_stale_reads;
+mod tls_handshake_refused;
 mod token_endpoint_slow;
 mod token_key_mismatch;
 mod token_key_rotation_window;
@@ -57,7 +60,10 @@ pub(super) const ALL: &[Rule] = &[
     backend_unreachable::rule,
     certificate_invalid::rule,
     http_https_mismatch::rule,
+    tls_handshake_refused::rule,
     rate_limited::rule,
+    request_filtered::rule,
+    header_size_limited::rule,
     not_a_registry::rule,
     server_errors::rule,
     token_endpoint_slow::rule,

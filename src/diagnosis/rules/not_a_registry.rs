@@ -1,15 +1,18 @@
 //! Something answers a path of the API that is not the registry: at a backend its proxy leads to
 //! another container, through the load balancer a rule sends the path elsewhere.
 
-use super::http_https_mismatch::is_plain_port;
+use super::http_https_mismatch::{is_plain_port, went_through_tls};
 use super::server_errors::lines;
 use crate::diagnosis::facts::{Facts, ObservationId, backends_of, list, verb};
 use crate::diagnosis::hypothesis::{Hits, Hypothesis};
-use crate::model::{Answer, FindingName, Flow, Observation, Reason, Step};
+use crate::model::{Answer, FindingName, Flow, Observation, Page, Reason, Step};
 
 pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     let found = facts.flows_that(|flow, step, reason| {
-        !is_plain_port(flow) && is_foreign(reason, flow.answer(step))
+        let foreign = is_foreign(reason, flow.answer(step));
+        // Through TLS, what is no HTTP is no matter of the port's protocol.
+        let no_http = reason == Reason::NotHttp && went_through_tls(flow);
+        !is_plain_port(facts, flow) && (foreign || no_http)
     });
     let backends = backends_of(found.iter().map(|(_, flow)| *flow));
     let at_first =
@@ -39,6 +42,10 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
 
 /// Whether somebody else than a registry wrote an answer.
 fn is_foreign(reason: Reason, answer: Option<&Answer>) -> bool {
+    let page = answer.and_then(|answer| answer.page);
+    if page.is_some_and(|page| !is_of_a_stranger(page)) {
+        return false;
+    }
     match reason {
         Reason::Html => true,
         // A path that leads nowhere, or to a login page, while /v2/ itself may be right.
@@ -50,6 +57,19 @@ fn is_foreign(reason: Reason, answer: Option<&Answer>) -> bool {
         Reason::BadTokenResponse => answer.is_some_and(|answer| answer.html),
         _ => false,
     }
+}
+
+/// Whether a page says that no registry is there; the others have causes of their own.
+fn is_of_a_stranger(page: Page) -> bool {
+    !matches!(
+        page,
+        Page::PlainToTls
+            | Page::ClientCertificateMissing
+            | Page::ClientCertificateRefused
+            | Page::HeadersTooLarge
+            | Page::UrlTooLong
+            | Page::Filter
+    )
 }
 
 /// No route leads to a registry: the URL is another one's, or nothing behind it is up.

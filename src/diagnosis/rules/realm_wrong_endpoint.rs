@@ -1,7 +1,7 @@
 //! Challenges that send clients to a token endpoint that is not the registry's, on every path or
 //! for repositories only.
 
-use crate::diagnosis::facts::{Facts, ObservationId, backends_of, list, verb};
+use crate::diagnosis::facts::{Facts, ObservationId, backends_of, flow_lines, list, subject, verb};
 use crate::diagnosis::hypothesis::{Hits, Hypothesis};
 use crate::diagnosis::observe::is_current;
 use crate::model::{
@@ -15,7 +15,10 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     let (astray, merely_other): (Vec<_>, Vec<_>) =
         odd_routes(facts.round).into_iter().partition(|odd| !odd.to.allowed);
     let mut all: Vec<Hypothesis> =
-        [wrong_realm(facts), leads_away(facts, &astray)].into_iter().flatten().collect();
+        [unusable(facts), no_token(facts), wrong_realm(facts), leads_away(facts, &astray)]
+            .into_iter()
+            .flatten()
+            .collect();
     if all.is_empty() {
         all.extend(differs(facts, &merely_other));
     }
@@ -31,6 +34,77 @@ fn authority(challenge: &Challenge) -> &str {
     realm.get(..end + length).unwrap_or(realm)
 }
 
+/// No client can use the realm: it is no URL. Behind a proxy it is put together from headers.
+fn unusable(facts: &Facts<'_>) -> Option<Hypothesis> {
+    let bad = facts.flows_that(|_, _, reason| reason == Reason::RealmUnusable);
+    let sampled = facts.through_balancer(|seen| seen.reason() == Reason::RealmUnusable);
+    if bad.is_empty() && sampled.is_empty() {
+        return None;
+    }
+    let mut backends = backends_of(bad.iter().map(|(_, flow)| *flow));
+    let everywhere = bad.len() == facts.round.flows.len();
+    let whose = if everywhere {
+        backends.clear();
+        "Every route".to_owned()
+    } else {
+        subject(&backends)
+    };
+    let summary = format!(
+        "{whose} {} a token endpoint that no client can use. A usual cause is an X-Forwarded-Host \
+         that already has the port, or an external_url without its scheme.",
+        verb(backends.len(), "names", "name")
+    );
+    let line = |flow: &Flow| {
+        let (_, failure) = flow.failure()?;
+        Some(format!("{}: {}", flow.route, failure.detail))
+    };
+    let h = Hypothesis::new(NAME, backends, summary)
+        .proved_if(!bad.is_empty(), &[FindingName::UnknownBackend])
+        .evidence(bad.iter().filter_map(|(_, flow)| line(flow)))
+        .fits(sampled);
+    Some(if everywhere { h.explains(bad.iter().map(|(id, _)| *id)) } else { h.flows(&bad) })
+}
+
+/// The endpoint answers that all is well and gives no token: somebody else is there.
+fn no_token(facts: &Facts<'_>) -> Option<Hypothesis> {
+    let bad = facts.flows_that(|flow, step, reason| {
+        reason == Reason::BadTokenResponse
+            && flow.answer(step).is_some_and(|it| it.status == 200 && !it.html)
+    });
+    if bad.is_empty() {
+        return None;
+    }
+    let mut backends = backends_of(bad.iter().map(|(_, flow)| *flow));
+    let everywhere = bad.len() == facts.round.flows.len();
+    let whose = if everywhere {
+        backends.clear();
+        "every route".to_owned()
+    } else if backends.is_empty() {
+        "the load balancer".to_owned()
+    } else {
+        list(&backends)
+    };
+    let summary = format!("The token endpoint of {whose} answers 200 without a token.");
+    let h = Hypothesis::new(NAME, backends, summary)
+        .suspected(&[FindingName::LbMisroutesApiPath, FindingName::ServerErrors])
+        .evidence(flow_lines(&bad));
+    Some(if everywhere { h.explains(bad.iter().map(|(id, _)| *id)) } else { h.flows(&bad) })
+}
+
+/// A token server of its own, which every route names and nobody listed: what the prober lacks is
+/// the permission to go there. On the registry's own host, under another scheme or port, it is a
+/// fault of the registry.
+fn token_server<'a>(facts: &Facts<'a>) -> Option<&'a str> {
+    let mut realms = facts.round.flows.iter().map(|flow| flow.challenge.measured().map(authority));
+    let first = realms.next()??;
+    let host = |url: &'a str| {
+        let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+        rest.rsplit_once(':').filter(|(_, p)| p.parse::<u16>().is_ok()).map_or(rest, |(h, _)| h)
+    };
+    let agreed = realms.all(|realm| realm == Some(first));
+    (agreed && !host(first).eq_ignore_ascii_case(host(&facts.round.url))).then_some(first)
+}
+
 /// The challenge of `/v2/` names a token endpoint elsewhere: in flows, or now and then in samples.
 fn wrong_realm(facts: &Facts<'_>) -> Option<Hypothesis> {
     let wrong = facts.flows_that(|_, _, reason| reason == Reason::RealmNotAllowed);
@@ -42,6 +116,7 @@ fn wrong_realm(facts: &Facts<'_>) -> Option<Hypothesis> {
     }
     let mut backends = backends_of(wrong.iter().map(|(_, flow)| *flow));
     let everywhere = wrong.len() == facts.round.flows.len();
+    let unlisted = if everywhere { token_server(facts) } else { None };
     let summary = if wrong.is_empty() {
         "Through the load balancer some challenges name another token endpoint than the nodes do."
             .to_owned()
@@ -49,6 +124,11 @@ fn wrong_realm(facts: &Facts<'_>) -> Option<Hypothesis> {
         "Through the load balancer the challenge names another token endpoint than the nodes do: \
          it rewrites Host."
             .to_owned()
+    } else if let Some(server) = unlisted {
+        format!(
+            "Every route names the token server at {server}, which is not allowed: add \
+             --allowed-realm {server} (allowed_realms)."
+        )
     } else if everywhere {
         "Every route sends clients to a token endpoint that is not the registry's.".to_owned()
     } else {
@@ -71,6 +151,7 @@ fn wrong_realm(facts: &Facts<'_>) -> Option<Hypothesis> {
         .proved_if(!wrong.is_empty(), &[FindingName::UnknownBackend])
         .evidence(facts.round.flows.iter().filter_map(realm))
         .evidence(told.map(|seen| format!("samples: {}", seen.failure.detail)))
+        .hits(if unlisted.is_some() { Hits::Prober } else { Hits::Requests })
         .fits(sampled);
     Some(if everywhere { h.explains(wrong.iter().map(|(id, _)| *id)) } else { h.flows(&wrong) })
 }

@@ -66,7 +66,7 @@ fn challenges_certificates_and_protocols_are_blamed_where_they_are_met() {
                     fail(r, at, Step::Token, Reason::RealmNotAllowed);
                 }
             },
-            "realm-wrong-endpoint critical proved []",
+            "realm-wrong-endpoint warning proved []",
         ),
         (
             "a realm elsewhere through the balancer",
@@ -120,8 +120,18 @@ fn challenges_certificates_and_protocols_are_blamed_where_they_are_met() {
             "certificate-invalid critical suspected []",
         ),
         (
-            "something that is not HTTP",
+            "something that is not HTTP, through TLS",
             |r| fail(r, "b", Step::Challenge, Reason::NotHttp),
+            "not-a-registry warning suspected [b]",
+        ),
+        (
+            "something that is not HTTP, to a plain request",
+            |r| {
+                fail(r, "b", Step::Challenge, Reason::NotHttp);
+                for step in r.flows.iter_mut().flat_map(|flow| &mut flow.steps) {
+                    step.timeline = crate::model::Timeline::default();
+                }
+            },
             "http-https-mismatch warning suspected [b]",
         ),
         (

@@ -35,7 +35,7 @@ fn the_balancer_is_blamed_only_for_what_no_node_does() {
                 fail(r, "b", Step::Token, Reason::BadTokenResponse);
                 r.matrix.cells.retain(|cell| cell.issuer.backend() != Some(&backend("b")));
             },
-            "unexplained-refusal warning suspected [b]",
+            "realm-wrong-endpoint warning suspected [b]",
         ),
         (
             "some samples lost to a gateway",

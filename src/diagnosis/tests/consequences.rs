@@ -208,7 +208,7 @@ fn replicas_behind_one_address_explain_what_their_keys_and_flows_meet() {
                 replicas(r);
                 fail(r, "b", Step::Token, Reason::BadTokenResponse);
             },
-            "token-key-mismatch [b] 0; unexplained-refusal [b] 1",
+            "realm-wrong-endpoint [b] 1; token-key-mismatch [b] 0",
         ),
         (
             "an earlier finding about the same node explains none of it",
@@ -344,7 +344,7 @@ fn the_balancers_flow_belongs_to_the_finding_that_fails_flows_in_its_way() {
                 fail(r, "b", Step::Token, Reason::Unauthorized);
                 fail(r, "lb", Step::Token, Reason::BadTokenResponse);
             },
-            "authorization-header-dropped [b] 2; unexplained-refusal [] 1",
+            "authorization-header-dropped [b] 2; realm-wrong-endpoint [] 1",
         ),
         (
             "in the same way at another step",

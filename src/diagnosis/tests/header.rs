@@ -52,7 +52,7 @@ fn a_dropped_header_explains_what_fails_for_it_there() {
         (
             "a token that is none",
             |r| dropped_at_b(r, Reason::BadTokenResponse),
-            "authorization-header-dropped [b] 1; unexplained-refusal [b] 1",
+            "authorization-header-dropped [b] 1; realm-wrong-endpoint [b] 1",
         ),
         (
             "a refused credential where the header arrives",

@@ -7,7 +7,9 @@ use http::Method;
 
 use super::super::ask::{Ask, Asker, Auth};
 use super::super::flow;
-use crate::model::{Answer, Check, Flow, HeaderFate, OfRoute, Outcome, Route, Skipped, Step};
+use crate::model::{
+    AccessScheme, Answer, Check, Flow, HeaderFate, OfRoute, Outcome, Route, Skipped, Step,
+};
 
 pub(super) async fn look(asker: &Asker<'_>, flows: &[Flow]) -> Outcome<Vec<OfRoute<HeaderFate>>> {
     let routes = flows.iter().map(|flow| flow::boxed(route(asker, flow)));
@@ -19,6 +21,10 @@ async fn route(asker: &Asker<'_>, flow: &Flow) -> OfRoute<HeaderFate> {
 }
 
 async fn fate(asker: &Asker<'_>, flow: &Flow, route: &Route) -> Outcome<HeaderFate> {
+    // Where no tokens are asked for, one that is none is no answer to anything.
+    if flow.scheme != AccessScheme::Token {
+        return Outcome::Skipped(Skipped::NotApplicable);
+    }
     if flow.passed(Step::Challenge) != Some(true) {
         return Outcome::Skipped(Skipped::EarlierStepFailed);
     }

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 use http::header::{ACCEPT, RANGE};
 use http::{HeaderName, Method};
+use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use super::super::ask::Asker;
@@ -256,15 +257,20 @@ impl<'a> Place<'a> {
         self.found.listed = self.tags.iter().any(|known| known == tag);
         let path = Path::of(&scope.repository).then("/manifests/").reference(tag);
         let digest = |got: &Got| {
-            if !is_there(got)? {
-                return Ok(None);
-            }
-            let digest = registry::digest_of(&got.reply.headers);
-            let missing = || unexpected(&got.answer, "a digest of the manifest");
-            digest.map(Some).ok_or_else(missing)
+            let there = is_there(got)?;
+            Ok(there.then(|| registry::digest_of(&got.reply.headers).or_else(|| of_body(got))))
         };
-        let accept = accept(ACCEPT, MANIFESTS);
-        self.found.tagged = self.read((&Method::HEAD, &path), accept, digest).await.flatten();
+        let told = || accept(ACCEPT, MANIFESTS);
+        let mut found = self.read((&Method::HEAD, &path), told(), digest).await.flatten();
+        if found == Some(None) {
+            // Without the header only the bytes tell, as docker does it.
+            let missing = |got: &Got| match digest(got)? {
+                Some(None) => Err(unexpected(&got.answer, "a digest of the manifest")),
+                found => Ok(found),
+            };
+            found = self.read((&Method::GET, &path), told(), missing).await.flatten();
+        }
+        self.found.tagged = found.flatten();
     }
 
     /// Whether manifest and configuration are there, by digest.
@@ -346,6 +352,17 @@ impl<'a> Place<'a> {
         };
         ContentAt { backend, found }
     }
+}
+
+/// The digest of the bytes that came, if any did.
+fn of_body(got: &Got) -> Option<String> {
+    let body = got.raw().body.as_slice();
+    let digest = || {
+        Sha256::digest(body)
+            .iter()
+            .fold("sha256:".to_owned(), |hex, byte| format!("{hex}{byte:02x}"))
+    };
+    (!body.is_empty()).then(digest)
 }
 
 fn accept(name: HeaderName, value: &'static str) -> Extra {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, RANGE};
 use http::{HeaderName, HeaderValue, Method};
 
 use tokio::time::Instant;
@@ -135,6 +135,14 @@ impl Visit<'_> {
         extra: &Extra,
     ) -> Result<Got, Failure> {
         match self.once(method, path, extra).await {
+            // Some registries know no HEAD: one byte, or a small document, tells the same.
+            Ok(got) if *method == Method::HEAD && matches!(got.answer.status, 405 | 501) => {
+                let mut get = extra.clone();
+                if path.clone().into_string().contains("/blobs/") {
+                    get.headers.push((RANGE, HeaderValue::from_static("bytes=0-0")));
+                }
+                self.once(&Method::GET, path, &get).await
+            }
             Err(failure) if failure.reason.is_network() && Instant::now() < self.pass.until => {
                 self.renew();
                 self.once(method, path, extra).await

@@ -193,7 +193,7 @@ fn cases() -> Vec<Case> {
             "a realm that is no URL",
             Asks::Challenge,
             www("Bearer realm=\"///\",service=\"hub\""),
-            Some((Step::Token, Reason::BadChallenge)),
+            Some((Step::Token, Reason::RealmUnusable)),
         ),
         (
             "a deep error body",
@@ -223,6 +223,8 @@ fn cases() -> Vec<Case> {
         ("a token with a line break", Asks::Token, token("e30.e30.x\\r\\nX-Evil: 1"), bad),
         ("a token with a zero", Asks::Token, token("e30.e30.\\u0000"), bad),
         ("a token outside ASCII", Asks::Token, token("e30.e30.ä"), bad),
+        // What is no JWT is opaque: its verifier decides.
+        ("a token of four parts", Asks::Token, token("e30.e30.e30.e30"), None),
         ("a deep answer", Asks::Token, vec![answer("200 OK", "", &bomb(200_000))], bad),
         (
             "a deep member that nobody reads",
@@ -232,6 +234,12 @@ fn cases() -> Vec<Case> {
                 "",
                 &format!(r#"{{"x":{},"token":"{}"}}"#, bomb(100_000), jwt()),
             )],
+            None,
+        ),
+        (
+            "a deep claim",
+            Asks::Token,
+            token(&parts(head, &claims(&format!(r#","access":{}"#, bomb(20_000))))),
             None,
         ),
         (

@@ -5,8 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-use rustls::ServerConfig;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
@@ -196,6 +198,28 @@ async fn put(stream: &mut impl Stream, bytes: &[u8]) -> std::io::Result<()> {
     stream.flush().await
 }
 
+/// A certificate that is its own authority, as `openssl req -x509` makes it, and a server with it.
+pub(super) fn self_signed(
+    names: &[&str],
+    bend: impl FnOnce(&mut CertificateParams),
+) -> (String, Arc<ServerConfig>) {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let mut params = CertificateParams::new(names).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    bend(&mut params);
+    let key = KeyPair::generate().unwrap();
+    let own = params.self_signed(&key).unwrap();
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![own.der().clone()], key)
+        .unwrap();
+    (own.pem(), Arc::new(config))
+}
+
 /// A certificate authority for one test.
 pub(super) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
@@ -209,6 +233,38 @@ impl Authority {
 
     pub(super) fn pem(&self) -> String {
         self.0.pem()
+    }
+
+    /// A server that asks every client for a certificate of this authority, by one version of TLS.
+    pub(super) fn asking(&self, version: &'static SupportedProtocolVersion) -> Arc<ServerConfig> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.0.der().clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let clients =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+        let (chain, key) = self.leaf(&["hub.test"], |_| {});
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_client_cert_verifier(clients.build().unwrap())
+            .with_single_cert(vec![CertificateDer::from_pem_slice(chain.as_bytes()).unwrap()], {
+                PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap()
+            })
+            .unwrap();
+        Arc::new(config)
+    }
+
+    /// A certificate for these names and its key, both PEM.
+    pub(super) fn leaf(
+        &self,
+        names: &[&str],
+        bend: impl FnOnce(&mut CertificateParams),
+    ) -> (String, String) {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        bend(&mut params);
+        let key = KeyPair::generate().unwrap();
+        (params.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())
     }
 
     /// A server with a certificate for these names, bent by `bend`.

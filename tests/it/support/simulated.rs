@@ -513,7 +513,7 @@ impl Connected {
             Gate::Silent => std::future::pending().await,
             Gate::Open { tls: false, .. } => {
                 sleep(travel).await;
-                tls(Reason::TlsHandshake, "the port does not speak TLS (plain HTTP?)")
+                tls(Reason::NotTls, "the port does not speak TLS (plain HTTP?)")
             }
             Gate::Open { entry, certificate, .. } => {
                 sleep(travel).await;

@@ -1,0 +1,111 @@
+//! A web filter, or a rule against robots, that refuses this prober before the registry sees it: a
+//! refusal of its own making to a request that carries nothing.
+
+use super::server_errors::lines;
+use crate::diagnosis::facts::{Facts, backends_of, list};
+use crate::diagnosis::hypothesis::{Hits, Hypothesis};
+use crate::model::{Answer, Failure, FindingName, Flow, Page, Step};
+
+const NAME: FindingName = FindingName::RequestFiltered;
+
+pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
+    let found = facts.flows_that(|flow, step, _| {
+        step == Step::Challenge && flow.answer(step).is_some_and(is_filter)
+    });
+    if found.is_empty() {
+        return Vec::new();
+    }
+    let mut backends = backends_of(found.iter().map(|(_, flow)| *flow));
+    let everywhere = found.len() == facts.round.flows.len();
+    let nodes = || facts.round.flows.iter().filter(|flow| flow.route.backend().is_some());
+    let summary = if everywhere {
+        backends.clear();
+        "A filter refuses this prober on every route.".to_owned()
+    } else if !backends.is_empty() {
+        format!("A filter in front of {} refuses this prober.", list(&backends))
+    } else if nodes().all(Flow::succeeded) {
+        "A filter in front of the registry refuses this prober: the nodes are well.".to_owned()
+    } else {
+        "A filter in front of the registry refuses this prober.".to_owned()
+    };
+    let known = found.iter().all(|(_, flow)| {
+        let page = flow.answer(Step::Challenge).and_then(|answer| answer.page);
+        page == Some(Page::Filter)
+    });
+    // Pairs with a route that does not answer carry the failure of its flow.
+    let alike =
+        |told: &Failure| found.iter().any(|(_, flow)| flow.failure().map(|f| f.1) == Some(told));
+    let seen = facts.through_balancer(|seen| {
+        seen.answer.as_ref().is_some_and(is_filter) || alike(&seen.failure)
+    });
+    let h = Hypothesis::new(NAME, backends, summary)
+        .proved_if(known, &[FindingName::LbMisroutesApiPath])
+        // Whether it lets users pass is not seen: they call themselves otherwise.
+        .hits(Hits::Prober)
+        .evidence(lines(&found));
+    // The answer itself shows the filter, wherever it was met.
+    vec![h.explains(found.iter().map(|(id, _)| *id)).fits(seen)]
+}
+
+/// Whether this refusal is none of a registry's: one says why in JSON, and asks for a token first.
+fn is_filter(answer: &Answer) -> bool {
+    let refused = matches!(answer.status, 403 | 406 | 451);
+    let of_registry = answer.error_code.is_some()
+        || answer.challenge.is_some()
+        || answer.request_id
+        || (answer.api_version && !answer.html);
+    answer.page == Some(Page::Filter) || (refused && !of_registry)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::diagnosis::verdict::judge;
+    use crate::model::sample::{bent, fail};
+    use crate::model::{
+        Answer, Confidence, Earlier, FindingName, Page, Reason, Round, Status, Step,
+    };
+
+    fn refuse(round: &mut Round, routes: &[&str], answer: &Answer) {
+        for at in routes {
+            fail(round, at, Step::Challenge, Reason::of_status(answer.status));
+        }
+        for flow in round.flows.iter_mut().filter(|flow| routes.contains(&flow.route.as_str())) {
+            flow.steps[0].answer = Some(answer.clone());
+        }
+    }
+
+    fn page(status: u16, page: Option<Page>) -> Answer {
+        Answer { status, html: true, page, ..Answer::default() }
+    }
+
+    #[test]
+    fn a_refusal_before_the_registry_is_a_filter_and_says_nothing_of_users() {
+        for (routes, answer, confidence) in [
+            (&["lb"][..], page(403, None), Confidence::Suspected),
+            (&["lb"], page(403, Some(Page::Filter)), Confidence::Proved),
+            (&["lb"], page(503, Some(Page::Filter)), Confidence::Proved),
+            (&["a", "b", "lb"], page(406, None), Confidence::Suspected),
+        ] {
+            let judged =
+                judge(&bent(&["a", "b"], |r| refuse(r, routes, &answer)), &Earlier::default());
+            let [finding] = judged.findings.as_slice() else { panic!("{judged:#?}") };
+            assert_eq!(
+                (finding.finding, finding.confidence, judged.status),
+                (FindingName::RequestFiltered, confidence, Status::Unknown)
+            );
+            assert_eq!(finding.summary.ends_with("the nodes are well."), routes.len() == 1);
+        }
+    }
+
+    #[test]
+    fn a_registry_that_refuses_in_its_own_words_is_no_filter() {
+        let own = Answer {
+            status: 403,
+            api_version: true,
+            error_code: Some("DENIED".into()),
+            ..Answer::default()
+        };
+        let judged = judge(&bent(&["a", "b"], |r| refuse(r, &["lb"], &own)), &Earlier::default());
+        assert!(judged.findings.iter().all(|f| f.finding != FindingName::RequestFiltered));
+    }
+}

@@ -1,0 +1,498 @@
+//! Registries as people run them, each with one peculiarity, and what the program says of each:
+//! small servers on loopback, one address for the load balancer and one for each of two nodes.
+
+use std::collections::HashSet;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use base64::Engine as _;
+use serde_json::{Value, json};
+use tempfile::NamedTempFile;
+
+use crate::support::program::run;
+
+const BALANCER: &str = "127.0.0.1";
+const NODES: [&str; 2] = ["127.0.0.2", "127.0.0.3"];
+
+/// One request.
+struct Asked {
+    at_balancer: bool,
+    path: String,
+    query: String,
+    agent: String,
+    authorization: String,
+    /// The number of this request among those at the balancer.
+    number: u64,
+}
+
+/// One answer, or none: the connection is closed.
+#[derive(Clone)]
+struct Reply {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: String,
+}
+
+impl Reply {
+    fn json(status: u16, body: &Value) -> Self {
+        Self::text(status, "application/json", &body.to_string())
+    }
+
+    fn text(status: u16, kind: &str, body: &str) -> Self {
+        let headers = vec![("Content-Type".to_owned(), kind.to_owned())];
+        Self { status, headers, body: body.to_owned() }
+    }
+
+    fn page(status: u16, body: &str) -> Self {
+        Self::text(status, "text/html", body)
+    }
+
+    fn with(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+}
+
+/// What makes a registry another one than the rest.
+struct Kind {
+    /// What stands in front answers, or closes the connection.
+    front: fn(&Asked) -> Option<Option<Reply>>,
+    /// `WWW-Authenticate`, one line each, by the base URL and the path.
+    challenge: fn(&str, &str) -> Vec<String>,
+    /// The token, by its number and the scope.
+    token: fn(u64, &str) -> String,
+    /// What the token endpoint answers with a token.
+    response: fn(&str) -> Reply,
+    /// What it answers where it accepts and where it refuses.
+    kind: &'static str,
+    /// It takes the password itself.
+    basic: bool,
+}
+
+fn challenge(base: &str, _: &str) -> Vec<String> {
+    vec![format!(r#"Bearer realm="{base}/token",service="fake""#)]
+}
+
+fn part(value: &Value) -> String {
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(value.to_string())
+}
+
+fn jwt(header: &Value, claims: &Value, number: u64) -> String {
+    format!("{}.{}.{}", part(header), part(claims), part(&json!({ "n": number })))
+}
+
+fn now() -> i64 {
+    chrono::Utc::now().timestamp()
+}
+
+fn access(scope: &str) -> Value {
+    let mut parts = scope.split(':');
+    let (kind, name) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
+    let actions: Vec<&str> = parts.next().unwrap_or("").split(',').collect();
+    json!([{ "type": kind, "name": name, "actions": actions }])
+}
+
+fn token(number: u64, scope: &str) -> String {
+    let claims = json!({
+        "iss": "fake", "sub": "alice", "aud": "fake", "iat": now(), "nbf": now() - 5,
+        "exp": now() + 1800, "access": access(scope),
+    });
+    jwt(&json!({ "alg": "RS256", "kid": "K" }), &claims, number)
+}
+
+fn response(token: &str) -> Reply {
+    Reply::json(200, &json!({ "token": token }))
+}
+
+/// A registry without any peculiarity.
+const SOUND: Kind =
+    Kind { front: |_| None, challenge, token, response, kind: "application/json", basic: false };
+
+/// A registry on loopback that ends when it is dropped.
+struct Site {
+    port: u16,
+    over: Arc<AtomicBool>,
+    /// Requests at another address, where a token server could be.
+    elsewhere: Arc<AtomicU64>,
+}
+
+/// What the addresses of a site share.
+struct Shared {
+    base: String,
+    kind: Kind,
+    issued: Mutex<HashSet<String>>,
+    tokens: AtomicU64,
+    at_balancer: AtomicU64,
+}
+
+const ELSEWHERE: &str = "127.0.0.4";
+
+impl Site {
+    fn start(kind: Kind) -> Self {
+        let first = TcpListener::bind((BALANCER, 0)).unwrap();
+        let port = first.local_addr().unwrap().port();
+        let shared = Arc::new(Shared {
+            base: format!("http://{BALANCER}:{port}"),
+            kind,
+            issued: Mutex::default(),
+            tokens: AtomicU64::new(0),
+            at_balancer: AtomicU64::new(0),
+        });
+        let over = Arc::new(AtomicBool::new(false));
+        let elsewhere = Arc::new(AtomicU64::new(0));
+        let others = NODES.into_iter().chain([ELSEWHERE]);
+        let others = others.map(|at| TcpListener::bind((at, port)).unwrap());
+        for listener in std::iter::once(first).chain(others) {
+            let (shared, over) = (Arc::clone(&shared), Arc::clone(&over));
+            let elsewhere = Arc::clone(&elsewhere);
+            thread::spawn(move || {
+                let at = listener.local_addr().unwrap().ip().to_string();
+                for stream in listener.incoming().map_while(Result::ok) {
+                    if over.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    if at == ELSEWHERE {
+                        elsewhere.fetch_add(1, Ordering::Relaxed);
+                    }
+                    let (shared, balancer) = (Arc::clone(&shared), at == BALANCER);
+                    thread::spawn(move || serve(&stream, &shared, balancer));
+                }
+            });
+        }
+        Self { port, over, elsewhere }
+    }
+
+    /// One check of it by the program: the exit code, the headline, and all of it.
+    fn check(&self, more: &[&str]) -> (Option<i32>, String, String) {
+        let mut password = NamedTempFile::new().unwrap();
+        password.write_all(b"good").unwrap();
+        let port = self.port;
+        let mut arguments = vec![
+            "check".to_owned(),
+            format!("http://{BALANCER}:{port}"),
+            format!("--backend=a={}:{port}", NODES[0]),
+            format!("--backend=b={}:{port}", NODES[1]),
+            "--username=alice".to_owned(),
+            format!("--password-file={}", password.path().display()),
+            "--scope=repository:probe/canary:pull".to_owned(),
+        ];
+        arguments.extend(more.iter().map(|it| (*it).to_owned()));
+        let ended = run(&arguments);
+        let headline = ended.stdout.split("\n\n").next().unwrap_or_default();
+        let first = headline.split_whitespace().collect::<Vec<_>>().join(" ");
+        (ended.code, first, ended.stdout + &ended.stderr)
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        for at in NODES.into_iter().chain([BALANCER, ELSEWHERE]) {
+            // Wakes the listener, which then ends.
+            drop(TcpStream::connect((at, self.port)));
+        }
+    }
+}
+
+fn serve(stream: &TcpStream, shared: &Shared, at_balancer: bool) {
+    let mut reader = BufReader::new(stream);
+    loop {
+        let mut lines = Vec::new();
+        loop {
+            let mut line = String::new();
+            match reader.read_line(&mut line) {
+                Ok(count) if count > 0 && line.trim_end().is_empty() => break,
+                Ok(count) if count > 0 => lines.push(line.trim_end().to_owned()),
+                _ => return,
+            }
+        }
+        let header = |name: &str| {
+            let found = lines.iter().find_map(|line| {
+                let (told, value) = line.split_once(':')?;
+                told.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
+            });
+            found.unwrap_or_default()
+        };
+        let length: usize = header("content-length").parse().unwrap_or(0);
+        let mut body = vec![0; length];
+        if reader.read_exact(&mut body).is_err() {
+            return;
+        }
+        let mut start = lines[0].split(' ');
+        let (method, target) = (start.next().unwrap_or(""), start.next().unwrap_or(""));
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let number =
+            if at_balancer { shared.at_balancer.fetch_add(1, Ordering::Relaxed) } else { 0 };
+        let asked = Asked {
+            at_balancer,
+            path: path.to_owned(),
+            query: query.to_owned(),
+            agent: header("user-agent"),
+            authorization: header("authorization"),
+            number,
+        };
+        let Some(reply) =
+            (shared.kind.front)(&asked).unwrap_or_else(|| Some(answer(shared, &asked)))
+        else {
+            let _ = stream.shutdown(Shutdown::Both);
+            return;
+        };
+        let mut head = format!("HTTP/1.1 {} It\r\n", reply.status);
+        for (name, value) in &reply.headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        head += &format!("Content-Length: {}\r\n\r\n", reply.body.len());
+        let body = if method == "HEAD" { "" } else { reply.body.as_str() };
+        let mut out = stream;
+        if out.write_all((head + body).as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+fn answer(shared: &Shared, asked: &Asked) -> Reply {
+    let kind = &shared.kind;
+    let parameter = |name: &str| {
+        let pairs = url::form_urlencoded::parse(asked.query.as_bytes());
+        pairs.into_iter().find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+    };
+    if asked.path == "/token" {
+        let number = shared.tokens.fetch_add(1, Ordering::Relaxed);
+        let issued = (kind.token)(number, &parameter("scope").unwrap_or_default());
+        shared.issued.lock().unwrap().insert(issued.clone());
+        return (kind.response)(&issued);
+    }
+    let known = |told: &str| shared.issued.lock().unwrap().contains(told);
+    let good = match asked.authorization.split_once(' ') {
+        Some(("Bearer", told)) => known(told),
+        Some(("Basic", _)) => kind.basic,
+        _ => false,
+    };
+    if !good {
+        let refusal = json!({ "errors": [{ "code": "UNAUTHORIZED", "message": "no" }] });
+        let mut reply = Reply::text(401, kind.kind, &refusal.to_string());
+        for line in (kind.challenge)(&shared.base, &asked.path) {
+            reply = reply.with("Www-Authenticate", &line);
+        }
+        return reply;
+    }
+    match asked.path.as_str() {
+        "/v2/" => Reply::text(200, kind.kind, "true"),
+        path if path.ends_with("/tags/list") => {
+            Reply::json(200, &json!({ "name": "probe/canary", "tags": [] }))
+        }
+        _ => Reply::json(404, &json!({ "errors": [{ "code": "MANIFEST_UNKNOWN" }] })),
+    }
+}
+
+/// What the program is to say: the exit code, and what the first line holds.
+type Expected = (i32, &'static str);
+
+const FINE: Expected = (0, "All OK");
+
+fn expect(what: &str, kind: Kind, more: &[&str], (code, words): Expected) -> String {
+    let site = Site::start(kind);
+    let (ended, first, all) = site.check(more);
+    assert_eq!(ended, Some(code), "{what}: {all}");
+    assert!(first.contains(words), "{what}: {all}");
+    all
+}
+
+#[test]
+fn what_a_token_says_of_itself_is_a_hint_where_its_rules_are_not_known() {
+    let of = |token| Kind { token, ..SOUND };
+    for (what, kind) in [
+        ("control", SOUND),
+        ("opaque", of(|number, _| format!("opaque{number:040}"))),
+        (
+            "no subject, HS256",
+            of(|number, _| {
+                let claims = json!({ "exp": now() + 86_400, "nbf": now(), "UserID": 7 });
+                jwt(&json!({ "alg": "HS256" }), &claims, number)
+            }),
+        ),
+        (
+            "no access, another audience, EdDSA",
+            of(|number, _| {
+                let claims = json!({ "sub": null, "aud": ["x", "y"], "exp": now() + 60 });
+                jwt(&json!({ "alg": "EdDSA", "kid": "7" }), &claims, number)
+            }),
+        ),
+        (
+            "a host before the name, in capitals",
+            of(|number, _| {
+                let name = "hub.test/probe/canary";
+                let access = json!([{ "Type": "repository(plugin)", "Name": name }]);
+                let claims = json!({ "sub": "", "access": access, "exp": now() + 60 });
+                jwt(&json!({ "alg": "ES256" }), &claims, number)
+            }),
+        ),
+    ] {
+        expect(what, kind, &["--samples=4"], FINE);
+    }
+}
+
+#[test]
+fn the_token_response_may_have_any_form_that_clients_read() {
+    let of = |response| Kind { response, ..SOUND };
+    for (what, kind) in [
+        ("access_token", of(|it| Reply::json(200, &json!({ "access_token": it })))),
+        ("expires_in 0", of(|it| Reply::json(200, &json!({ "token": it, "expires_in": 0 })))),
+        ("a string", of(|it| Reply::json(200, &json!({ "token": it, "expires_in": "300" })))),
+        ("called a page", of(|it| Reply::page(200, &json!({ "token": it }).to_string()))),
+    ] {
+        expect(what, kind, &["--samples=4"], FINE);
+    }
+}
+
+#[test]
+fn a_token_endpoint_that_gives_none_is_named() {
+    let of = |response| Kind { response, ..SOUND };
+    for (what, kind, words) in [
+        ("nothing", of(|_| Reply::text(200, "text/plain", "")), "realm-wrong-endpoint"),
+        ("no token", of(|_| Reply::json(200, &json!({ "ok": true }))), "realm-wrong-endpoint"),
+        ("a page", of(|_| Reply::page(200, "<html>log in</html>")), "not-a-registry"),
+    ] {
+        expect(what, kind, &["--samples=4"], (2, words));
+    }
+}
+
+#[test]
+fn a_challenge_is_read_as_clients_read_it() {
+    let of = |challenge| Kind { challenge, ..SOUND };
+    for (what, kind) in [
+        ("bodies called pages", Kind { kind: "text/html; charset=utf-8", ..SOUND }),
+        ("blanks", of(|b, _| vec![format!("Bearer  \t realm=\"{b}/token\",service=\"fake\"")])),
+        ("unquoted", of(|b, _| vec![format!("bearer realm={b}/token , service=fake")])),
+        (
+            "several lines",
+            of(|b, path| {
+                let mut lines = challenge(b, path);
+                lines.insert(0, "Negotiate".to_owned());
+                lines.push("Basic realm=\"x\"".to_owned());
+                lines
+            }),
+        ),
+        (
+            "service on repositories only",
+            of(|b, path| match path {
+                "/v2/" => vec![format!(r#"Bearer realm="{b}/token""#)],
+                path => challenge(b, path),
+            }),
+        ),
+    ] {
+        expect(what, kind, &["--samples=4"], FINE);
+    }
+}
+
+#[test]
+fn registries_without_tokens_are_measured_as_far_as_that_goes() {
+    let basic = |_: &str, _: &str| vec![r#"Basic realm="Registry Realm""#.to_owned()];
+    let kind = Kind { challenge: basic, basic: true, ..SOUND };
+    let all = expect("Basic", kind, &["--samples=4"], (0, "3 of 3 routes work"));
+    assert!(all.contains("Basic authentication"), "{all}");
+    let open = Kind { front: |_| Some(Some(Reply::json(200, &json!({})))), ..SOUND };
+    let all = expect("open", open, &["--samples=4"], (0, "3 of 3 routes work"));
+    assert!(all.contains("not applicable"), "{all}");
+}
+
+#[test]
+fn a_filter_in_front_is_named_and_its_cure_is_the_user_agent() {
+    fn filter(asked: &Asked) -> Option<Option<Reply>> {
+        let lets_pass = asked.agent.starts_with("docker/") || !asked.at_balancer;
+        (!lets_pass).then(|| Some(Reply::page(403, "<html>blocked</html>")))
+    }
+    let kind = || Kind { front: filter, ..SOUND };
+    let said = (3, "request-filtered");
+    let all = expect("a filter", kind(), &["--samples=4"], said);
+    assert!(all.contains("the nodes are well") && all.contains("--user-agent"), "{all}");
+    expect("passing", kind(), &["--samples=4", "--user-agent=docker/27.0.0"], FINE);
+    let bot =
+        Kind { front: |_| Some(Some(Reply::text(403, "text/plain", "error code: 1010"))), ..SOUND };
+    expect("a bot rule everywhere", bot, &["--samples=4"], (3, "request-filtered"));
+}
+
+#[test]
+fn a_token_that_is_too_large_for_a_proxy_is_named_with_its_size() {
+    fn refuses(asked: &Asked, reply: &Reply) -> Option<Option<Reply>> {
+        (asked.authorization.len() > 200).then(|| Some(reply.clone()))
+    }
+    let nginx = |asked: &Asked| {
+        refuses(asked, &Reply::page(400, "<html>400 Request Header Or Cookie Too Large</html>"))
+    };
+    let go = |asked: &Asked| refuses(asked, &Reply::text(431, "text/plain", "431 Too Large"));
+    let haproxy = |asked: &Asked| {
+        let page = Reply::page(400, "<html><body><h1>400 Bad request</h1></body></html>");
+        asked.at_balancer.then(|| refuses(asked, &page)).flatten()
+    };
+    for (what, front) in [
+        ("nginx", nginx as fn(&Asked) -> Option<Option<Reply>>),
+        ("Go", go),
+        ("HAProxy, in front only", haproxy),
+    ] {
+        let kind = Kind { front, ..SOUND };
+        let all = expect(what, kind, &["--samples=4"], (2, "header-size-limited"));
+        let sizes = all.lines().filter(|line| line.contains("Authorization with"));
+        assert!(sizes.count() >= 1, "{what}: {all}");
+        let short = Kind { front, token: |number, _| format!("{number:040}"), ..SOUND };
+        expect(what, short, &["--samples=4"], FINE);
+    }
+}
+
+#[test]
+fn a_realm_that_no_client_can_use_is_shown_with_its_usual_cause() {
+    let of = |challenge| Kind { challenge, ..SOUND };
+    for (realm, kind) in [
+        ("127.0.0.1/token", of(|_, _| vec![r#"Bearer realm="127.0.0.1/token""#.to_owned()])),
+        ("/token", of(|_, _| vec![r#"Bearer realm="/token",service="x""#.to_owned()])),
+        (
+            "http://h:8443:8443/token",
+            of(|_, _| vec![r#"Bearer realm="http://h:8443:8443/token""#.to_owned()]),
+        ),
+        ("\"\"", of(|_, _| vec![r#"Bearer realm="",service="x""#.to_owned()])),
+    ] {
+        let all = expect(realm, kind, &["--samples=4"], (2, "realm-wrong-endpoint"));
+        assert!(all.contains(realm) && all.contains("X-Forwarded-Host"), "{realm}: {all}");
+    }
+}
+
+#[test]
+fn a_token_server_that_nobody_listed_gets_no_credentials_and_is_named_with_the_option() {
+    fn elsewhere(base: &str, _: &str) -> Vec<String> {
+        let realm = base.replace(BALANCER, ELSEWHERE);
+        vec![format!(r#"Bearer realm="{realm}/token",service="fake""#)]
+    }
+    let site = Site::start(Kind { challenge: elsewhere, ..SOUND });
+    let server = format!("http://{ELSEWHERE}:{}", site.port);
+    let (code, first, all) = site.check(&["--samples=4"]);
+    assert_eq!(code, Some(3), "{all}");
+    assert!(first.contains("realm-wrong-endpoint"), "{all}");
+    let flat = all.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(flat.contains(&format!("--allowed-realm {server}")), "{all}");
+    assert_eq!(site.elsewhere.load(Ordering::Relaxed), 0, "nothing is sent there");
+    let (code, first, all) = site.check(&["--samples=4", &format!("--allowed-realm={server}")]);
+    assert!(code == Some(0) && first.contains("All OK"), "{all}");
+    assert_ne!(site.elsewhere.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn what_the_balancer_alone_does_now_and_then_is_found_and_counted() {
+    let refused = Kind {
+        front: |asked| {
+            let now = asked.at_balancer && asked.path == "/token" && asked.number % 4 == 0;
+            now.then(|| Some(Reply::json(401, &json!({ "errors": [{ "code": "UNAUTHORIZED" }] }))))
+        },
+        ..SOUND
+    };
+    let all = expect("refused", refused, &[], (2, "unexplained-refusal"));
+    assert!(all.contains("not among the nodes"), "{all}");
+    let lost = Kind {
+        front: |asked| (asked.at_balancer && asked.number % 5 == 0).then_some(None),
+        ..SOUND
+    };
+    let all = expect("lost", lost, &[], (2, "unexplained-loss"));
+    assert!(all.contains("not among the nodes"), "{all}");
+}
