@@ -186,11 +186,6 @@ impl<'a> Facts<'a> {
         shares.find(|share| share.backend.as_ref() == Some(backend)).map(|share| share.share)
     }
 
-    /// Whether the balancer was seen to lead users to one of these.
-    pub(super) fn leads_users_to(&self, backends: &[BackendName]) -> bool {
-        backends.iter().any(|name| self.share_of(name).is_some_and(|share| share > 0.0))
-    }
-
     /// Whether the balancer may lead users to one of these, as far as is known.
     pub(super) fn may_lead_users_to(&self, backends: &[BackendName]) -> bool {
         backends.is_empty()

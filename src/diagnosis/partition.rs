@@ -31,12 +31,6 @@ impl Partition {
         self.group.values_mut().filter(|name| **name == from).for_each(|name| *name = to.clone());
     }
 
-    /// Whether two known backends are in one group.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the rules of web state use it"))]
-    pub(super) fn same(&self, one: &BackendName, other: &BackendName) -> bool {
-        self.group.get(one).is_some_and(|group| self.group.get(other) == Some(group))
-    }
-
     /// The groups, each under the name of its first member.
     pub(super) fn groups(&self) -> BTreeMap<BackendName, Vec<BackendName>> {
         let mut groups: BTreeMap<BackendName, Vec<BackendName>> = BTreeMap::new();

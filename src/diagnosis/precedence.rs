@@ -1,7 +1,21 @@
 //! Which cause comes first where several would explain the same, and which follow from others.
 //! These two tables are the whole of it: no rule knows another.
 
-use crate::model::FindingName::{self, *};
+use crate::model::FindingName::{
+    self, AnonymousDowngrade, AuthorizationHeaderDropped, BackendUnreachable,
+    BlobRedirectUnreachable, BodySizeLimited, CertificateInvalid, ClockSkewExp, ClockSkewNbf,
+    ComponentUnhealthy, ContentDiffers, CoreRegistryPasswordMismatch, CredentialRefused,
+    CsrfKeyMismatch, CsrfOriginRejected, DatabaseUnavailable, DirectoryUnavailable,
+    DnsAddressNotABackend, ForeignJobserviceOnSharedRedis, HeaderSizeLimited, HttpHttpsMismatch,
+    HttpSecretMismatch, IssuerAudienceMismatch, KeyIdFormatMismatch, LbAffinityHidesMismatch,
+    LbHealthCheckWrong, LbMisroutesApiPath, LoginLocked, MixedVersions, NotARegistry,
+    ProberClockSuspect, ProjectNewerThanToken, RateLimited, ReadOnlyMode, RealmWrongEndpoint,
+    RedisUnavailable, RepositoryAccessDenied, RequestFiltered, RobotTokenOfOldKey,
+    SecretkeyMismatch, ServerErrors, SessionStoreNotShared, SettingsDiffer, SigningKeyUnusable,
+    StorageNotShared, StorageStaleReads, TlsHandshakeRefused, TokenEndpointSlow, TokenKeyMismatch,
+    TokenKeyRotationWindow, TokenLifetimeTooShort, UnexplainedLoss, UnexplainedRefusal,
+    UnknownBackend, UploadLocationWrong,
+};
 
 /// Causes in the order in which they explain an observation that several claim alike: the network
 /// before the answer, the answer before the token, the token before the content, and what only the

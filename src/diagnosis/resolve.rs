@@ -25,7 +25,7 @@ pub(super) struct Resolved {
 
 /// Decides between hypotheses. Their order does not matter.
 pub(super) fn resolve(facts: &Facts<'_>, mut all: Vec<Hypothesis>) -> Resolved {
-    all.sort_by(|a, b| key(a).cmp(&key(b)));
+    all.sort_by_key(key);
     let mut trace = Vec::new();
     all.retain(|h| {
         let lacking = !h.lacks.is_empty();
@@ -38,7 +38,7 @@ pub(super) fn resolve(facts: &Facts<'_>, mut all: Vec<Hypothesis>) -> Resolved {
     // again without it.
     loop {
         let mut fates = Vec::new();
-        let active = merged(related(all.clone(), &mut fates), &mut fates);
+        let active = merged(related(&all, &mut fates), &mut fates);
         let owners = assign(facts, &active);
         let losers = losers(facts, &active, &owners);
         if losers.is_empty() {
@@ -80,7 +80,7 @@ fn holds(scope: Scope, cause: &Hypothesis, consequence: &Hypothesis) -> bool {
 }
 
 /// Applies the table of relations. A consequence of two causes follows the first.
-fn related(all: Vec<Hypothesis>, fates: &mut Vec<TraceEntry>) -> Vec<Hypothesis> {
+fn related(all: &[Hypothesis], fates: &mut Vec<TraceEntry>) -> Vec<Hypothesis> {
     let relation = |consequence: &Hypothesis| {
         RELATIONS.iter().find_map(|(cause, relation, name, scope)| {
             let here = |h: &&Hypothesis| h.name == *cause && holds(*scope, h, consequence);
@@ -89,7 +89,7 @@ fn related(all: Vec<Hypothesis>, fates: &mut Vec<TraceEntry>) -> Vec<Hypothesis>
     };
     let mut kept: Vec<Hypothesis> = Vec::new();
     let mut followed: Vec<(FindingName, Relation, Hypothesis)> = Vec::new();
-    for h in &all {
+    for h in all {
         match relation(h) {
             None => kept.push(h.clone()),
             Some((cause, relation)) => {

@@ -99,7 +99,7 @@ fn line(observed: &Observation) -> String {
     };
     let what = observed
         .check
-        .map(|check| check.as_str())
+        .map(crate::model::Check::as_str)
         .or_else(|| observed.step.map(crate::model::Step::as_str))
         .unwrap_or("request");
     let numbers = if observed.of > 1 {

@@ -158,8 +158,8 @@ pub(super) struct Line {
     own: bool,
 }
 
-impl AsMut<Line> for Line {
-    fn as_mut(&mut self) -> &mut Line {
+impl AsMut<Self> for Line {
+    fn as_mut(&mut self) -> &mut Self {
         self
     }
 }
@@ -632,7 +632,7 @@ fn own_deadline(exchange: &mut Exchange) {
         && failure.reason == Reason::Timeout
     {
         failure.reason = Reason::DeadlineReached;
-        failure.detail = "the time of this round was over before an answer came".to_owned();
+        "the time of this round was over before an answer came".clone_into(&mut failure.detail);
     }
 }
 

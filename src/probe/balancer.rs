@@ -257,7 +257,8 @@ async fn pair(asker: &Asker<'_>, endpoint: &Endpoint, family: Family, dummies: u
     let key = token.facts.kid.clone();
     match refusal(asked, failure) {
         Ok(refusal) => sample.ended(End::Answered { refusal, key, certificate, realms }),
-        Err((failure, answer)) => {
+        Err(met) => {
+            let Met { failure, answer } = *met;
             sample.fail(Step::Access, failure, answer);
             sample
         }
@@ -303,7 +304,8 @@ async fn client(asker: &Asker<'_>, family: Family) -> Sample {
     match refusal(last, failure) {
         Ok(refusal) if torn => sample.ended(End::Torn { refused: refusal.is_some() }),
         Ok(refusal) => sample.ended(End::Answered { refusal, key, certificate, realms }),
-        Err((failure, answer)) => {
+        Err(met) => {
+            let Met { failure, answer } = *met;
             sample.fail(Step::Access, failure, answer);
             sample
         }
@@ -328,17 +330,20 @@ fn is_foreign(asker: &Asker<'_>, challenge: &Challenge) -> bool {
     endpoint.is_err_and(|failure| failure.reason == Reason::RealmNotAllowed)
 }
 
+/// What was met in place of an answer about the token.
+struct Met {
+    failure: Failure,
+    answer: Option<Answer>,
+}
+
 /// The answer that refused the token, none if it was accepted; else what was met instead.
-fn refusal(
-    asked: Asked,
-    failure: Option<Failure>,
-) -> Result<Option<Box<Answer>>, (Failure, Option<Answer>)> {
+fn refusal(asked: Asked, failure: Option<Failure>) -> Result<Option<Box<Answer>>, Box<Met>> {
     match failure {
         None => Ok(None),
         Some(failure) if failure.reason == Reason::Unauthorized => {
             Ok(Some(Box::new(asked.answer.unwrap_or_default())))
         }
-        Some(failure) => Err((failure, asked.answer)),
+        Some(failure) => Err(Box::new(Met { failure, answer: asked.answer })),
     }
 }
 
@@ -366,10 +371,10 @@ fn sum(samples: &[Sample]) -> BalancerRun {
                 if run.first_refusal.is_none() {
                     run.first_refusal = refusal.as_deref().cloned();
                 }
-                for key in key.iter() {
+                if let Some(key) = key {
                     *keys.entry(key.clone()).or_default() += 1;
                 }
-                for certificate in certificate.iter() {
+                if let Some(certificate) = certificate {
                     *certificates.entry(certificate.clone()).or_default() += 1;
                 }
             }

@@ -67,7 +67,7 @@ impl<'a> Parser<'a> {
                     self.rest = &self.rest[1..];
                     self.skip(char::is_whitespace);
                     if let Some(value) = self.value() {
-                        keep(challenge, word, value);
+                        keep(challenge, word, &value);
                     }
                 }
                 _ if parameter => self.skip_item(),
@@ -129,7 +129,7 @@ fn scheme(word: &str) -> AuthScheme {
 }
 
 /// Keeps a parameter that matters; of several with one name the first counts.
-fn keep(challenge: &mut Challenge, name: &str, value: String) {
+fn keep(challenge: &mut Challenge, name: &str, value: &str) {
     let place = match name.to_ascii_lowercase().as_str() {
         "realm" => &mut challenge.realm,
         "service" => &mut challenge.service,
@@ -192,7 +192,7 @@ mod tests {
         for line in [
             r#"Bearer   realm="https://h/token",service="s""#,
             "Bearer\trealm=\"https://h/token\" , service=\"s\"",
-            r#"Bearer realm=https://h/token,service=s"#,
+            "Bearer realm=https://h/token,service=s",
             r#"Bearer realm = "https://h/token", service = "s""#,
             r#"Bearer @bad, realm="https://h/token",service="s""#,
             r#"Bearer x=, realm="https://h/token",service="s""#,

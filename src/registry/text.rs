@@ -13,11 +13,14 @@ pub fn each_text(value: &mut Value, change: &dyn Fn(&str) -> Option<String>) -> 
             }
             None => false,
         },
+        // Every one is looked at, whatever was changed before it.
         Value::Array(list) => {
-            list.iter_mut().fold(false, |any, item| each_text(item, change) || any)
+            let changed: Vec<bool> = list.iter_mut().map(|item| each_text(item, change)).collect();
+            changed.contains(&true)
         }
         Value::Object(map) => {
-            map.values_mut().fold(false, |any, item| each_text(item, change) || any)
+            let changed: Vec<bool> = map.values_mut().map(|item| each_text(item, change)).collect();
+            changed.contains(&true)
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }

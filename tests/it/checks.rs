@@ -19,11 +19,6 @@ fn judged(family: Family, faults: Vec<FaultOrder>, seed: u64) -> Assessment {
     })
 }
 
-/// Only the diagnosis in three steps knows observations.
-fn is_old() -> bool {
-    std::env::var_os("NEW_DIAGNOSIS").is_none()
-}
-
 struct Play {
     family: Family,
     at: &'static str,
@@ -88,9 +83,6 @@ impl Play {
 
 #[test]
 fn a_fault_that_only_a_check_meets_is_never_passed_over() {
-    if is_old() {
-        return;
-    }
     let plays = Play::all();
     let wrong: Vec<String> = everywhere(&plays, Play::complaint).into_iter().flatten().collect();
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), plays.len(), wrong.join("\n"));
@@ -98,9 +90,6 @@ fn a_fault_that_only_a_check_meets_is_never_passed_over() {
 
 #[test]
 fn nothing_is_observed_where_nothing_is_wrong() {
-    if is_old() {
-        return;
-    }
     let plays: Vec<(Family, u64)> =
         Family::ALL.iter().flat_map(|family| (1..=3).map(|seed| (*family, seed))).collect();
     let seen = everywhere(&plays, |(family, seed)| {

@@ -1,7 +1,10 @@
 //! Registries as people run them, each with one peculiarity, and what the program says of each:
 //! small servers on loopback, one address for the load balancer and one for each of two nodes.
 
+#![expect(clippy::option_option, reason = "a front lets pass, answers, or closes")]
+
 use std::collections::HashSet;
+use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -67,7 +70,7 @@ struct Kind {
     /// What the token endpoint answers with a token.
     response: fn(&str) -> Reply,
     /// What it answers where it accepts and where it refuses.
-    kind: &'static str,
+    content_type: &'static str,
     /// It takes the password itself.
     basic: bool,
 }
@@ -85,7 +88,7 @@ fn jwt(header: &Value, claims: &Value, number: u64) -> String {
 }
 
 fn now() -> i64 {
-    chrono::Utc::now().timestamp()
+    registry_prober::clock::Clock::read().now().timestamp()
 }
 
 fn access(scope: &str) -> Value {
@@ -108,8 +111,14 @@ fn response(token: &str) -> Reply {
 }
 
 /// A registry without any peculiarity.
-const SOUND: Kind =
-    Kind { front: |_| None, challenge, token, response, kind: "application/json", basic: false };
+const SOUND: Kind = Kind {
+    front: |_| None,
+    challenge,
+    token,
+    response,
+    content_type: "application/json",
+    basic: false,
+};
 
 /// A registry on loopback that ends when it is dropped.
 struct Site {
@@ -242,9 +251,9 @@ fn serve(stream: &TcpStream, shared: &Shared, at_balancer: bool) {
         };
         let mut head = format!("HTTP/1.1 {} It\r\n", reply.status);
         for (name, value) in &reply.headers {
-            head += &format!("{name}: {value}\r\n");
+            let _ = write!(head, "{name}: {value}\r\n");
         }
-        head += &format!("Content-Length: {}\r\n\r\n", reply.body.len());
+        let _ = write!(head, "Content-Length: {}\r\n\r\n", reply.body.len());
         let body = if method == "HEAD" { "" } else { reply.body.as_str() };
         let mut out = stream;
         if out.write_all((head + body).as_bytes()).is_err() {
@@ -273,14 +282,14 @@ fn answer(shared: &Shared, asked: &Asked) -> Reply {
     };
     if !good {
         let refusal = json!({ "errors": [{ "code": "UNAUTHORIZED", "message": "no" }] });
-        let mut reply = Reply::text(401, kind.kind, &refusal.to_string());
+        let mut reply = Reply::text(401, kind.content_type, &refusal.to_string());
         for line in (kind.challenge)(&shared.base, &asked.path) {
             reply = reply.with("Www-Authenticate", &line);
         }
         return reply;
     }
     match asked.path.as_str() {
-        "/v2/" => Reply::text(200, kind.kind, "true"),
+        "/v2/" => Reply::text(200, kind.content_type, "true"),
         path if path.ends_with("/tags/list") => {
             Reply::json(200, &json!({ "name": "probe/canary", "tags": [] }))
         }
@@ -364,7 +373,7 @@ fn a_token_endpoint_that_gives_none_is_named() {
 fn a_challenge_is_read_as_clients_read_it() {
     let of = |challenge| Kind { challenge, ..SOUND };
     for (what, kind) in [
-        ("bodies called pages", Kind { kind: "text/html; charset=utf-8", ..SOUND }),
+        ("bodies called pages", Kind { content_type: "text/html; charset=utf-8", ..SOUND }),
         ("blanks", of(|b, _| vec![format!("Bearer  \t realm=\"{b}/token\",service=\"fake\"")])),
         ("unquoted", of(|b, _| vec![format!("bearer realm={b}/token , service=fake")])),
         (

@@ -15,12 +15,8 @@ fn check_with(descriptors: u32, bench: &Bench) -> (Option<i32>, Value) {
         env!("CARGO_BIN_EXE_registry-prober"),
         bench.path.display()
     );
-    let ended = Command::new("sh")
-        .args(["-c", &line])
-        .env("NEW_DIAGNOSIS", "1")
-        .env("TOKIO_WORKER_THREADS", "2")
-        .output()
-        .unwrap();
+    let ended =
+        Command::new("sh").args(["-c", &line]).env("TOKIO_WORKER_THREADS", "2").output().unwrap();
     let text = String::from_utf8(ended.stdout).unwrap();
     let document = serde_json::from_str(&text).unwrap_or_else(|error| {
         let said = String::from_utf8_lossy(&ended.stderr);

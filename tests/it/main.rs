@@ -32,6 +32,7 @@ mod journal;
 mod lab_truth;
 #[cfg(test)]
 mod lab_world;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod modes;

@@ -89,7 +89,7 @@ fn refused(flow: SampledFlow, run: &BalancerRun, past: &[&BalancerRun]) -> Optio
     let failure = Failure::of_answer(Reason::Unauthorized, detail);
     let observed = of_users(kind, Step::Access, failure, numbers);
     let answer = past.iter().rev().find_map(|run| run.first_refusal.clone());
-    Some(Observation { windowed, answer, ..observed })
+    Some(Observation { answer, windowed, ..observed })
 }
 
 fn realms(run: &BalancerRun, past: &[&BalancerRun]) -> Option<Observation> {

@@ -83,7 +83,7 @@ fn pair(cell: &crate::model::Cell, sampled: bool) -> Option<Observation> {
     // balancer leads it so, and that is what the samples measure.
     let carried = kind == ObservationKind::PairRefused && sampled;
     let met_by = if direct || carried { MetBy::Node } else { observed.met_by };
-    Some(Observation { step, answer, met_by, ..observed })
+    Some(Observation { met_by, step, answer, ..observed })
 }
 
 fn held(aged: &Aged) -> Option<Observation> {

@@ -311,9 +311,12 @@ fn other_form(facts: &Facts<'_>) -> Option<Hypothesis> {
     Some(hypothesis)
 }
 
+/// Backends by the service that their challenge names.
+type Services = BTreeMap<String, Vec<BackendName>>;
+
 /// The services that challenges name, by backend, and the odd ones; none if all name the same.
-fn services(facts: &Facts<'_>) -> Option<(BTreeMap<String, Vec<BackendName>>, Vec<BackendName>)> {
-    let mut services: BTreeMap<String, Vec<BackendName>> = BTreeMap::new();
+fn services(facts: &Facts<'_>) -> Option<(Services, Vec<BackendName>)> {
+    let mut services = Services::new();
     for backend in &facts.round.backends {
         let flow = facts.round.backend_flow(&backend.name);
         let challenge = flow.and_then(|flow| flow.challenge.measured());

@@ -218,7 +218,9 @@ fn a_sick_database_is_told_once_whoever_tells_it() {
             "every node, and every client is anonymous",
             |r| {
                 sicken(r, &[("a", "database"), ("b", "database"), ("c", "database")]);
-                ALL.iter().for_each(|at| fail(r, at, Step::Token, Reason::AnonymousToken));
+                for at in ALL {
+                    fail(r, at, Step::Token, Reason::AnonymousToken);
+                }
             },
             "database-unavailable critical proved []",
         ),

@@ -160,8 +160,9 @@ impl Redactor {
     }
 
     /// A failure without secrets in what a server may have put into it.
-    pub(super) fn failure(&self, failure: Failure) -> Failure {
-        Failure { detail: self.text(&failure.detail), ..failure }
+    pub(super) fn failure(&self, mut failure: Failure) -> Failure {
+        failure.detail = self.text(&failure.detail);
+        failure
     }
 
     /// A reply without secrets, those that it gives included; and the reply itself, where that is
@@ -170,20 +171,11 @@ impl Redactor {
         let mut json: Option<Value> = serde_json::from_slice(&reply.body).ok();
         self.learn_given(&reply, json.as_ref());
         let headers = self.headers(&reply.headers);
-        let body = match &mut json {
-            Some(json) => {
-                let changed = registry::each_text(json, &|text| self.changed(text));
-                changed.then(|| json.to_string().into_bytes())
-            }
-            None => {
-                let found = self.found(&reply.body);
-                let text = || String::from_utf8_lossy(&reply.body);
-                (!found.is_empty()).then(|| match text() {
-                    Cow::Borrowed(text) => replaced(text, found).into_bytes(),
-                    // Places in bytes are none in a text that had to be repaired.
-                    Cow::Owned(text) => self.text(&text).into_bytes(),
-                })
-            }
+        let body = if let Some(json) = &mut json {
+            let changed = registry::each_text(json, &|text| self.changed(text));
+            changed.then(|| json.to_string().into_bytes())
+        } else {
+            self.body(&reply.body)
         };
         if headers.is_none() && body.is_none() {
             return (reply, None);
@@ -194,6 +186,16 @@ impl Redactor {
             body: body.unwrap_or_else(|| reply.body.clone()),
         };
         (clean, Some(reply))
+    }
+
+    /// A body that is not JSON, without secrets; none if it has none.
+    fn body(&self, body: &[u8]) -> Option<Vec<u8>> {
+        let found = self.found(body);
+        (!found.is_empty()).then(|| match String::from_utf8_lossy(body) {
+            Cow::Borrowed(text) => replaced(text, found).into_bytes(),
+            // Places in bytes are none in a text that had to be repaired.
+            Cow::Owned(text) => self.text(&text).into_bytes(),
+        })
     }
 
     fn headers(&self, headers: &HeaderMap) -> Option<HeaderMap> {

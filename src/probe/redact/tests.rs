@@ -23,12 +23,18 @@ fn redactor(password: &str) -> Redactor {
 fn a_password_is_hidden_however_it_is_written() {
     for password in ["s3cr:t/ä+&", "correct horse battery staple", "Tr0ub4dor"] {
         let redactor = redactor(password);
-        let percent: String = password.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let percent =
+            password.bytes().map(|byte| format!("%{byte:02X}")).collect::<Vec<_>>().concat();
         let form: String = url::form_urlencoded::byte_serialize(password.as_bytes()).collect();
         let twice: String = url::form_urlencoded::byte_serialize(percent.as_bytes()).collect();
-        let json: String = password.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
-        let html: String = password.chars().map(|c| format!("&#{};", u32::from(c))).collect();
-        let hex: String = password.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let json = password
+            .encode_utf16()
+            .map(|unit| format!("\\u{unit:04x}"))
+            .collect::<Vec<_>>()
+            .concat();
+        let html =
+            password.chars().map(|c| format!("&#{};", u32::from(c))).collect::<Vec<_>>().concat();
+        let hex = password.bytes().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
         let pair = format!("prober:{password}");
         let padded = STANDARD.encode(format!("x{password}"));
         let url_safe = URL_SAFE_NO_PAD.encode(&pair);
@@ -66,7 +72,7 @@ fn a_token_is_hidden_as_a_whole_and_in_parts() {
     let redactor = redactor("Tr0ub4dor");
     redactor.learn(TOKEN);
     let signature = TOKEN.rsplit('.').next().unwrap();
-    let hex: String = TOKEN.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let hex = TOKEN.bytes().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
     for written in [
         TOKEN,
         signature,

@@ -8,11 +8,11 @@ const LAYERS: usize = 3;
 /// Shorter runs of base64 hold nothing that is looked for.
 const RUN: usize = 8;
 
+/// Collects the places of what is found in a text.
+type Find<'a> = dyn Fn(&[u8], &mut Vec<Range<usize>>) + 'a;
+
 /// Shows a text as it is and as it decodes, in lower case, and collects the places of what is found.
-pub(super) fn found(
-    text: &[u8],
-    find: &dyn Fn(&[u8], &mut Vec<Range<usize>>),
-) -> Vec<Range<usize>> {
+pub(super) fn found(text: &[u8], find: &Find<'_>) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     find(&text.to_ascii_lowercase(), &mut found);
     // A token alone is hidden as a whole, whatever it decodes to.
@@ -33,11 +33,7 @@ pub(super) fn found(
     found
 }
 
-fn decoded(
-    text: &[u8],
-    find: &dyn Fn(&[u8], &mut Vec<Range<usize>>),
-    found: &mut Vec<Range<usize>>,
-) {
+fn decoded(text: &[u8], find: &Find<'_>, found: &mut Vec<Range<usize>>) {
     let mut holds = |run: Range<usize>, decode: fn(&[u8]) -> Option<Vec<u8>>, width: usize| {
         let mut within = Vec::new();
         for begin in 0..width {

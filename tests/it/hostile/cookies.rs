@@ -28,10 +28,8 @@ async fn giving(
 fn cookies(server: &Server) -> Vec<String> {
     let requests = server.requests();
     let lines = requests.iter().flat_map(|request| request.lines());
-    let cookies = lines.filter_map(|line| {
-        line.to_ascii_lowercase().starts_with("cookie: ").then(|| line[8..].to_owned())
-    });
-    cookies.collect()
+    let cookies = lines.filter(|line| line.to_ascii_lowercase().starts_with("cookie: "));
+    cookies.map(|line| line[8..].to_owned()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -99,7 +99,10 @@ async fn a_realm_elsewhere_gets_nothing_unless_it_is_listed() {
             let (step, reason) = end(&round, "a").expect("a flow that fails");
             assert_eq!(step, Step::Token, "{realm}");
             assert!(
-                matches!(reason, Reason::RealmNotAllowed | Reason::BadChallenge),
+                matches!(
+                    reason,
+                    Reason::RealmNotAllowed | Reason::RealmUnusable | Reason::BadChallenge
+                ),
                 "{realm}: {reason}"
             );
             assert_eq!(end(&round, "b"), None);

@@ -2,6 +2,7 @@
 //! registry with planted secrets, and no programs but text filters and stand-ins for those that
 //! would hand such a secret out. What a command prints here, it prints on somebody's screen there.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
@@ -204,7 +205,7 @@ impl Sandbox {
         let mut script = String::new();
         for command in commands {
             let quoted = here(command, root).replace('\'', "'\\''");
-            script += &format!("( eval '{quoted}' )\nprintf '\\n@@ next @@\\n'\n");
+            let _ = write!(script, "( eval '{quoted}' )\nprintf '\\n@@ next @@\\n'\n");
         }
         let file = self.folder.path().join("script");
         fs::write(&file, script).unwrap();
