@@ -76,9 +76,10 @@
 //!
 //! - **a measurement**: its noun in `model` and a field of [`Round`](model::Round), its requests in
 //!   a file of `probe` that `round.rs` calls, its parsing in `registry`.
-//! - **a rule**: a function in the file of its group in `diagnosis`, its name in
-//!   [`FindingName`](model::FindingName), its remedies in the catalogue there, its page in
-//!   `deploy/runbooks`, and a scenario in `lab/scenarios` that expects it.
+//! - **a rule**: a file in `diagnosis/rules` and a line in its table, its place in
+//!   `diagnosis/precedence.rs`, its name in [`FindingName`](model::FindingName), its remedies in the
+//!   catalogue there, its page in `deploy/runbooks`, and a scenario in `lab/scenarios` that expects
+//!   it.
 //! - **a metric**: a line in [`metrics::names`] and a family in the collector.
 //! - **a setting**: a documented key in `config::file`, its check in `resolve`, its line in `show`.
 //! - **a command**: a file in `cli` and a variant of its enum.

@@ -288,7 +288,7 @@ fn judge(play: &Play) -> (BTreeMap<FindingName, Counts>, Option<String>) {
 
 fn table(plays: usize, counts: &BTreeMap<FindingName, Counts>) -> String {
     let mut text = format!(
-        "# How right the verdicts are\n\n\
+        "# How far the verdicts agree with the lab\n\n\
          Every scenario of the lab (`registry-prober lab --list`), in every server family in which \
          it means the same, with 2, 3 and 5 nodes, behind a strict round-robin and a random \
          balancer: {plays} rounds in virtual time, the verdict of the first round each (the second \

@@ -162,7 +162,7 @@ async fn a_redirect_or_realm_never_leads_into_the_content_or_the_management_of_a
         [
             (path, get, Asks::Challenge, redirect.clone(), (Step::Challenge, Reason::Redirected)),
             (path, post, Asks::Token, redirect, (Step::Token, Reason::Redirected)),
-            (path, get, Asks::Challenge, realm, (Step::Token, Reason::BadChallenge)),
+            (path, get, Asks::Challenge, realm, (Step::Token, Reason::RealmUnusable)),
         ]
     });
     let played = stream::iter(cases).map(async |(path, method, at, act, expected)| {
