@@ -18,7 +18,23 @@ pub(super) fn severity(facts: &Facts<'_>, h: &Hypothesis, won: &[ObservationId])
     }
     let felt = of_users(facts, won).next().is_some();
     let certain = matches!(h.hits, Hits::Some(_)) && facts.may_lead_users_to(&h.backends);
-    if felt || certain { Severity::Critical } else { Severity::Warning }
+    if felt || certain || is_one_of_several(facts, h) {
+        Severity::Critical
+    } else {
+        Severity::Warning
+    }
+}
+
+/// Whether users' refused tokens, which another cause explains, are as well this one's: nodes refuse
+/// tokens for it, and the balancer leads users to them.
+fn is_one_of_several(facts: &Facts<'_>, h: &Hypothesis) -> bool {
+    let refused =
+        |seen: &Observation| matches!(seen.kind, Kind::SampleRefused | Kind::ClientRefused);
+    let led = |name| facts.share_of(name).is_some_and(|share| share > 0.0);
+    h.hits == Hits::Tokens
+        && h.claims.iter().any(|(id, _)| facts.observation(*id).kind == Kind::PairRefused)
+        && h.backends.iter().any(led)
+        && facts.observed(refused).next().is_some()
 }
 
 fn of_users<'f>(
@@ -44,6 +60,10 @@ pub(super) fn sentence(facts: &Facts<'_>, h: &Hypothesis, won: &[ObservationId])
         Hits::Tokens | Hits::Requests | Hits::Some(_) | Hits::Later => {}
     }
     let felt: Vec<&Observation> = of_users(facts, won).collect();
+    if felt.is_empty() && is_one_of_several(facts, h) {
+        return "Through the load balancer fresh tokens are refused; this is one of several causes."
+            .to_owned();
+    }
     if felt.is_empty() {
         return unfelt(facts, h);
     }

@@ -2,15 +2,15 @@
 //!
 //! Three steps, each a room of its own:
 //!
-//! 1. [`observe`]: everything that a sound registry does not show becomes an observation, whether
+//! 1. `observe`: everything that a sound registry does not show becomes an observation, whether
 //!    or not a cause for it is known.
-//! 2. [`rules`]: each rule looks at the [`facts`] and names causes that would explain observations.
+//! 2. `rules`: each rule looks at the `facts` and names causes that would explain observations.
 //!    No rule sees another's result.
-//! 3. [`resolve`]: the tables of [`precedence`] and [`consequence`] decide which explanation
+//! 3. `resolve`: the tables of `precedence` and `consequence` decide which explanation
 //!    stands. Every observation ends in exactly one finding, or as unexplained.
 //!
 //! Severity and the sentence about users follow from the observations that a finding explains
-//! ([`effect`]); what was not measured is listed ([`coverage`]) and keeps the status from `ok`.
+//! (`effect`); what was not measured is listed (`coverage`) and keeps the status from `ok`.
 //!
 //! To add a cause: a file in `rules` and a line in its table, and its place in
 //! `precedence::ORDER`.

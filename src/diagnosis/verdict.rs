@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use super::facts::{Facts, ObservationId};
 use super::hypothesis::{Hits, Hypothesis};
 use super::{catalogue, clocks, coverage, effect, leeway, resolve, rules, statistics, unexplained};
-use crate::model::{Assessment, Confidence, Earlier, Finding, Round, Status, Unmeasured};
+use crate::model::{
+    Assessment, BackendName, Confidence, Earlier, Finding, Round, Status, Unmeasured,
+};
 
 /// Judges a round.
 pub(super) fn judge(round: &Round, earlier: &Earlier) -> Assessment {
@@ -80,8 +82,11 @@ fn finding(facts: &Facts<'_>, h: &Hypothesis, won: &[ObservationId]) -> Finding 
 
 /// What began or ended in mid-round is not proved by that round; the next one judges it.
 fn hold_back(facts: &Facts<'_>, h: &mut Hypothesis) {
-    let moving: Vec<_> =
-        h.backends.iter().filter(|name| facts.changed_meanwhile(name)).cloned().collect();
+    // Where replicas disagree behind one address, the next request simply met another.
+    let moves = |name: &BackendName| {
+        facts.changed_meanwhile(name) && !super::keys::hides_replicas(facts, name)
+    };
+    let moving: Vec<_> = h.backends.iter().filter(|name| moves(name)).cloned().collect();
     if h.confidence == Confidence::Suspected || moving.is_empty() || h.hits == Hits::Nothing {
         return;
     }
