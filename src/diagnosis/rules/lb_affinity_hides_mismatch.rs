@@ -59,7 +59,8 @@ fn hidden(facts: &Facts<'_>) -> Option<Hypothesis> {
     }
     let all = f64::from(u32::try_from(facts.round.backends.len()).unwrap_or(u32::MAX));
     let kept = f64::from(u32::try_from(led_to.len()).unwrap_or(u32::MAX));
-    let by_luck = (kept / all).powf(f64::from(run.pairs.trials));
+    // Each pair meets the balancer at least twice, for its token and with it.
+    let by_luck = (kept / all).powf(2.0 * f64::from(run.pairs.trials));
     // Several addresses behind the name are chosen by the resolver and the client, not by a
     // balancer.
     let report = facts.round.checks.dns.measured();

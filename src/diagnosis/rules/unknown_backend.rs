@@ -98,7 +98,18 @@ fn by_elimination(facts: &Facts<'_>) -> Option<Hypothesis> {
                 && accepted_by_all(cell)
         })
         .collect();
-    if found.is_empty() {
+    // Or samples were refused, where every backend accepts every other's tokens.
+    let unseen = facts.sampling().and_then(|run| run.first_refusal.as_ref());
+    let unseen = unseen.is_some_and(|answer| is_first_contact(answer, family));
+    let agree = facts
+        .round
+        .matrix
+        .cells
+        .iter()
+        .filter(|cell| !is_lb(cell))
+        .all(|cell| cell.accepted() == Some(true));
+    let sampled = agree && !unseen && !refused_samples(facts).is_empty();
+    if found.is_empty() && !sampled {
         return None;
     }
     let summary = "Through the load balancer a token is refused that every backend accepts: it \
@@ -116,7 +127,11 @@ fn by_elimination(facts: &Facts<'_>) -> Option<Hypothesis> {
 
 /// A good token that got the challenge of a first contact did not arrive.
 fn looks_unseen(refusal: &crate::model::Refusal, family: Family) -> bool {
-    let Some(challenge) = &refusal.answer.challenge else { return false };
+    is_first_contact(&refusal.answer, family)
+}
+
+fn is_first_contact(answer: &crate::model::Answer, family: Family) -> bool {
+    let Some(challenge) = &answer.challenge else { return false };
     let bearer = challenge.scheme == crate::model::AuthScheme::Bearer;
     bearer && challenge.error.is_none() && family != Family::Unknown
 }
