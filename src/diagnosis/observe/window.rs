@@ -14,7 +14,7 @@ pub(super) const OF_A_ROUND: f64 = 1e-4;
 /// The same for what the last minutes met: each window shares most of its rounds with the next.
 ///
 /// Measured by simulation, with 20 pairs and 5 logins every 15 s (see the tests of the balancer's
-/// observations): where one request in 2,000 is lost, 3 of 10,000 rounds say so; where one in
+/// observations): where one request in 2,000 is lost, 2 of 10,000 rounds say so; where one in
 /// 5,000 is, none does.
 pub(super) const OF_MINUTES: f64 = 1e-3;
 
