@@ -66,9 +66,8 @@ fn hang(round: &mut Round, at: &str, step: Step) {
     }
 }
 
-/// Needs the causes of tokens, certificates and the database too.
+/// Where a node's flow fails and its own pair passes, it changed meanwhile: that is no proof.
 #[test]
-#[ignore = "until every cause is a rule of its own"]
 fn a_sick_component_is_not_named_where_another_cause_accounts_for_it() {
     expect(&[
         (
@@ -114,7 +113,7 @@ fn a_sick_component_is_not_named_where_another_cause_accounts_for_it() {
                 sicken(r, &[("b", "registry")]);
                 fail(r, "b", Step::Access, Reason::BadGateway);
             },
-            "server-errors warning proved [b]",
+            "server-errors warning suspected [b]",
         ),
         (
             "a registry, where the balancer's errors show the same",
@@ -130,7 +129,7 @@ fn a_sick_component_is_not_named_where_another_cause_accounts_for_it() {
                 sicken(r, &[("b", "registry")]);
                 fail(r, "a", Step::Access, Reason::BadGateway);
             },
-            "component-unhealthy warning proved [b]; server-errors warning proved [a]",
+            "component-unhealthy warning proved [b]; server-errors warning suspected [a]",
         ),
         (
             "a registry, where a certificate shows nothing",
