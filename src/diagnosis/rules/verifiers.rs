@@ -235,7 +235,11 @@ fn rows(facts: &Facts<'_>) -> Option<Hypothesis> {
     if names.is_empty() || !some_accept {
         return None;
     }
-    let own = |cell: &Cell| cell.issuer.backend().is_some_and(|name| names.contains(name));
+    // What the balancer makes of these tokens follows from what the nodes do.
+    let own = |cell: &Cell| {
+        cell.verifier.backend().is_some()
+            && cell.issuer.backend().is_some_and(|name| names.contains(name))
+    };
     let cells: Vec<_> = refused.iter().filter(|(_, cell, _)| own(cell)).collect();
     let forms = other_forms(facts, &names);
     let summary = format!("No node accepts the tokens that {} issues.", list(&names));

@@ -296,6 +296,25 @@ fn keys_are_blamed_only_where_they_differ_and_nothing_else_explains() {
             "signing-key-unusable warning suspected [a b]",
         ),
         (
+            "nobody takes the tokens of one whose token server's clock is ahead",
+            |r| {
+                let b = backend("b");
+                for reading in &mut r.clocks {
+                    if reading.backend == b && reading.source == ClockSource::Iat {
+                        reading.interval = ClockInterval::between(89.9, 90.1);
+                    }
+                }
+                for name in THREE {
+                    family(r, name, Family::Distribution2);
+                }
+                for verifier in ["a", "b", "c", "lb"] {
+                    refuse(r, "b", verifier);
+                }
+                fail(r, "b", Step::Access, Reason::Unauthorized);
+            },
+            "clock-skew-nbf warning proved [b]",
+        ),
+        (
             "nobody takes the tokens of one, itself included",
             |r| {
                 unsampled(r);

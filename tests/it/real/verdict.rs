@@ -31,7 +31,11 @@ pub(crate) async fn expect(site: &Site, nginx: &[&str], haproxy: &[&str]) -> (Ve
     assert_eq!(found_in(&json), expected, "by the program: {json:#}");
     let worst =
         |word: &str| expected.values().flatten().any(|line| line.split(' ').nth(1) == Some(word));
-    let due = if worst("critical") { 2 } else { i32::from(worst("warning")) };
+    let due = match json["status"].as_str() {
+        _ if worst("critical") => 2,
+        Some("unknown") => 3,
+        _ => i32::from(worst("warning")),
+    };
     assert_eq!(code, Some(due), "the exit code");
     (seen, json)
 }
