@@ -58,7 +58,7 @@ pub(super) struct Redactor {
 
 /// So many texts are remembered as clean, each of at most so many bytes.
 const MAX_CLEAN: usize = 4096;
-const MAX_CLEAN_BYTES: usize = 512;
+const MAX_CLEAN_BYTES: usize = 2048;
 
 /// What servers gave, of now and of a while ago.
 struct Given {
@@ -135,17 +135,13 @@ impl Redactor {
 
     /// The same; none if there is nothing to change.
     pub(super) fn changed(&self, text: &str) -> Option<String> {
-        let hash = (text.len() <= MAX_CLEAN_BYTES).then(|| self.hashes.hash_one(text));
+        let hash = self.hash(text.as_bytes());
         if hash.is_some_and(|hash| self.clean().contains(&hash)) {
             return None;
         }
         let found = self.found(text.as_bytes());
         if found.is_empty() && !text.chars().any(is_unseen) {
-            let mut clean = self.clean();
-            if clean.len() >= MAX_CLEAN {
-                clean.clear();
-            }
-            clean.extend(hash);
+            self.note_clean(hash);
             return None;
         }
         let hidden = replaced(text, found);
@@ -190,8 +186,16 @@ impl Redactor {
 
     /// A body that is not JSON, without secrets; none if it has none.
     fn body(&self, body: &[u8]) -> Option<Vec<u8>> {
+        let hash = self.hash(body);
+        if hash.is_some_and(|hash| self.clean().contains(&hash)) {
+            return None;
+        }
         let found = self.found(body);
-        (!found.is_empty()).then(|| match String::from_utf8_lossy(body) {
+        if found.is_empty() {
+            self.note_clean(hash);
+            return None;
+        }
+        Some(match String::from_utf8_lossy(body) {
             Cow::Borrowed(text) => replaced(text, found).into_bytes(),
             // Places in bytes are none in a text that had to be repaired.
             Cow::Owned(text) => self.text(&text).into_bytes(),
@@ -239,6 +243,19 @@ impl Redactor {
                 self.learn(&value);
             }
         }
+    }
+
+    /// By what a text is known again; none if it is too long for that.
+    fn hash(&self, text: &[u8]) -> Option<u64> {
+        (text.len() <= MAX_CLEAN_BYTES).then(|| self.hashes.hash_one(text))
+    }
+
+    fn note_clean(&self, hash: Option<u64>) {
+        let mut clean = self.clean();
+        if clean.len() >= MAX_CLEAN {
+            clean.clear();
+        }
+        clean.extend(hash);
     }
 
     fn clean(&self) -> MutexGuard<'_, HashSet<u64>> {
