@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use super::{observe, statistics};
 use crate::model::{
-    BackendFacts, BackendName, BalancerRun, Cell, Check, Earlier, Family, Flow, Issuer, KeyId,
-    Observation, ObservationKind, OfPair, OfRoute, Outcome, Place, Reason, Refusal, Round, Route,
-    Share, Step,
+    Answer, BackendFacts, BackendName, BalancerRun, Cell, Check, Earlier, Family, Flow, Issuer,
+    KeyId, Observation, ObservationKind, OfPair, OfRoute, Outcome, Place, Reason, Refusal, Round,
+    Route, Share, Step,
 };
 
 /// The number of an observation within its round.
@@ -97,12 +97,14 @@ impl<'a> Facts<'a> {
         pairs.flat_map(|pair| self.met(check, &place(pair))).collect()
     }
 
-    /// Refused pairs.
+    /// Pairs whose token was refused. Where the registry behind Harbor's core refused core's own
+    /// password, core had accepted the token: such a pair says nothing of tokens.
     pub(super) fn refused_pairs(&self) -> Vec<(ObservationId, &'a Cell, &'a Refusal)> {
         let refused = |cell: &'a Cell| {
             let (issuer, verifier) = (cell.issuer.clone(), cell.verifier.clone());
             let id = self.pairs.get(&Place::Pair { issuer, verifier })?;
-            Some((*id, cell, cell.refusal()?))
+            let refusal = cell.refusal().filter(|refusal| !behind_core(&refusal.answer))?;
+            Some((*id, cell, refusal))
         };
         self.round.matrix.cells.iter().filter_map(refused).collect()
     }
@@ -241,7 +243,18 @@ pub(super) fn subject(backends: &[BackendName]) -> String {
     if backends.is_empty() { "The load balancer".to_owned() } else { list(backends) }
 }
 
-/// The form of a verb for so many subjects; the load balancer, where there is no backend, is one.
+/// Whether the registry behind Harbor's core refused core's password (D7 of the failure catalogue):
+/// its realm is seen outside only then.
+pub(super) fn behind_core(answer: &Answer) -> bool {
+    let realm = answer.challenge.as_ref().and_then(|challenge| challenge.realm.as_deref());
+    realm == Some(BEHIND_CORE)
+}
+
+/// The realm of the registry behind Harbor's core.
+pub(super) const BEHIND_CORE: &str = "harbor-registry-basic-realm";
+
+/// The form of a verb that agrees with a list of backends. An empty list stands for the load
+/// balancer, which is one.
 pub(super) fn verb<'w>(count: usize, one: &'w str, several: &'w str) -> &'w str {
     if count > 1 { several } else { one }
 }

@@ -1,20 +1,14 @@
 //! `core-registry-password-mismatch`: the registry behind Harbor's core refuses core's password
 //! (D7 of the failure catalogue). Its realm is seen outside only then.
 
-use super::super::facts::{Facts, list};
+use super::super::facts::{BEHIND_CORE, Facts, behind_core, list};
 use super::super::hypothesis::{Hits, Hypothesis};
 use crate::model::{BackendName, FindingName, Observation};
 
-/// The realm of the registry behind core.
-const INNER_REALM: &str = "harbor-registry-basic-realm";
-
 pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
-    let by_inner = |seen: &Observation| {
-        let challenge = seen.answer.as_ref().and_then(|answer| answer.challenge.as_ref());
-        challenge.and_then(|challenge| challenge.realm.as_deref()) == Some(INNER_REALM)
-    };
+    let refused = |seen: &Observation| seen.answer.as_ref().is_some_and(behind_core);
     let (through, direct): (Vec<_>, Vec<_>) =
-        facts.observed(by_inner).partition(|(_, seen)| seen.place.involves_balancer());
+        facts.observed(refused).partition(|(_, seen)| seen.place.involves_balancer());
     let mut names: Vec<BackendName> =
         direct.iter().filter_map(|(_, seen)| seen.place.backend().cloned()).collect();
     names.sort();
@@ -28,7 +22,7 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
         format!("The registry behind {} refuses core's password.", list(&names))
     };
     let evidence = format!(
-        "good tokens were answered 401 Basic realm={INNER_REALM:?} {} times",
+        "good tokens were answered 401 Basic realm={BEHIND_CORE:?} {} times",
         direct.len() + through.len()
     );
     let hypothesis = Hypothesis::new(FindingName::CoreRegistryPasswordMismatch, names, summary)

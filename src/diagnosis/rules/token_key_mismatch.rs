@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use super::super::clocks::beyond;
-use super::super::facts::{Facts, ObservationId, describe, is_lb, list, odd_ones, verb};
+use super::super::facts::{
+    Facts, ObservationId, behind_core, describe, is_lb, list, odd_ones, verb,
+};
 use super::super::hypothesis::{Hits, Hypothesis};
 use super::super::keys::{self, changed_lately, hides_replicas};
 use super::super::partition::Partition;
@@ -34,10 +36,16 @@ fn lasting<'a>(facts: &Facts<'a>) -> Vec<Refused<'a>> {
     all
 }
 
-fn accepts_own(facts: &Facts<'_>, name: &BackendName) -> bool {
+/// Whether a backend accepts its own token; nothing where that was not measured.
+fn takes_own(facts: &Facts<'_>, name: &BackendName) -> Option<bool> {
     let route = Route::Backend(name.clone());
-    let own = facts.round.matrix.cell(&Issuer::Route(route.clone()), &route);
-    own.and_then(Cell::accepted) == Some(true)
+    let own = facts.round.matrix.cell(&Issuer::Route(route.clone()), &route)?;
+    let by_itself = own.refusal().is_none_or(|refusal| !behind_core(&refusal.answer));
+    own.accepted().filter(|_| by_itself)
+}
+
+fn accepts_own(facts: &Facts<'_>, name: &BackendName) -> bool {
+    takes_own(facts, name) == Some(true)
 }
 
 /// Between backends that sign with different keys, where each verifier accepts its own.
@@ -51,11 +59,17 @@ fn different_keys(facts: &Facts<'_>) -> Option<Hypothesis> {
             .zip(own)
             .is_some_and(|(shown, own)| shown != own && shown.form() == own.form())
     });
-    // A verifier that refuses even its own says nothing of others' keys.
+    // A verifier that refuses even its own says nothing of others' keys. One that could not judge
+    // its own, which named nobody or met another fault, proves nothing, but refuses by the same cause.
     let sound = |(_, cell, _): &Refused<'_>| {
         cell.verifier.backend().is_some_and(|name| accepts_own(facts, name))
     };
+    let untried = |(_, cell, _): &Refused<'_>| {
+        cell.verifier.backend().is_some_and(|name| takes_own(facts, name).is_none())
+    };
+    let mut likewise = Vec::new();
     if found.iter().any(sound) {
+        likewise = found.iter().filter(|refused| untried(refused)).map(|(id, ..)| *id).collect();
         found.retain(sound);
     }
     if found.is_empty() {
@@ -79,7 +93,8 @@ fn different_keys(facts: &Facts<'_>) -> Option<Hypothesis> {
         ])
         .evidence(found.iter().take(4).filter_map(|(_, cell, _)| describe(cell)))
         .proved_if(proved, &[FindingName::ClockSkewNbf])
-        .explains(found.iter().map(|(id, ..)| *id));
+        .explains(found.iter().map(|(id, ..)| *id))
+        .explains(likewise);
     Some(hypothesis)
 }
 
