@@ -31,6 +31,16 @@ impl Partition {
         self.group.values_mut().filter(|name| **name == from).for_each(|name| *name = to.clone());
     }
 
+    /// Whether a backend is in any group.
+    pub(super) fn knows(&self, name: &BackendName) -> bool {
+        self.group.contains_key(name)
+    }
+
+    /// Whether two backends are known and in different groups.
+    pub(super) fn are_apart(&self, one: &BackendName, other: &BackendName) -> bool {
+        self.group.get(one).zip(self.group.get(other)).is_some_and(|(a, b)| a != b)
+    }
+
     /// The groups, each under the name of its first member.
     pub(super) fn groups(&self) -> BTreeMap<BackendName, Vec<BackendName>> {
         let mut groups: BTreeMap<BackendName, Vec<BackendName>> = BTreeMap::new();
@@ -40,7 +50,7 @@ impl Partition {
         groups
     }
 
-    /// Those outside the largest group if it is a majority, and whether it is one; nobody if all
+    /// Those outside the largest group if it is a majority, and whether it is one; empty if all
     /// are in one group.
     pub(super) fn odd_ones(&self) -> (Vec<BackendName>, bool) {
         odd_ones(&self.groups(), self.group.len())

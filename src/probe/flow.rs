@@ -225,7 +225,8 @@ pub(super) fn unexpected(answer: &Answer, expected: &str) -> Failure {
         200..=299 | 400 | 404 | 405 if answer.html => Reason::Html,
         status => Reason::of_status(status),
     };
-    let mut detail = vec![format!("status {}; expected {expected}", answer.status)];
+    let page = if answer.html { " with a web page" } else { "" };
+    let mut detail = vec![format!("status {}{page}; expected {expected}", answer.status)];
     detail.extend(answer.server.as_ref().map(|server| format!("answered by {server:?}")));
     detail.extend(answer.page.map(|page| page.as_str().to_owned()));
     detail.extend(answer.location.as_ref().map(|to| format!("redirected to {to}")));

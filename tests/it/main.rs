@@ -56,6 +56,8 @@ mod readme;
 #[cfg(test)]
 mod real;
 #[cfg(test)]
+mod real_cases;
+#[cfg(test)]
 mod replay;
 #[cfg(test)]
 mod sampling;

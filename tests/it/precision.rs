@@ -358,3 +358,36 @@ fn every_scenario_is_named_in_every_family_and_size_and_nothing_else_is() {
     }
     println!("{table}");
 }
+
+/// How often each scenario is played in each family.
+const SEEDS: u64 = 20;
+
+/// As the scenario itself says it, by another chance each time.
+fn played_with(seed: u64, (scenario, family): &(Scenario, Family)) -> Vec<Line> {
+    let options = Options { family: Some(*family), seed, ..Options::default() };
+    let play = Play { scenario: scenario.clone(), options };
+    let mut found = lines(&play.run());
+    found.sort();
+    found
+}
+
+#[test]
+#[ignore = "a measurement of some minutes: cargo test --test it precision -- --ignored"]
+fn a_scenario_is_named_the_same_with_every_seed() {
+    let scenarios = Scenario::all().expect("the embedded scenarios are right");
+    let all: Vec<(Scenario, Family)> = scenarios
+        .into_iter()
+        .flat_map(|scenario| {
+            let families = families(&scenario);
+            families.into_iter().map(move |family| (scenario.clone(), family))
+        })
+        .collect();
+    let differing = everywhere(&all, |each| {
+        let mut answers: Vec<Vec<Line>> = (1..=SEEDS).map(|seed| played_with(seed, each)).collect();
+        answers.sort();
+        answers.dedup();
+        (answers.len() > 1).then(|| format!("{} {}: {answers:?}", each.0.name, each.1))
+    });
+    let differing: Vec<String> = differing.into_iter().flatten().collect();
+    assert!(differing.is_empty(), "{}\n{} of {}", differing.join("\n"), differing.len(), all.len());
+}

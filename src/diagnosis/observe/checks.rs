@@ -117,22 +117,28 @@ impl Seen<'_> {
     fn public_url(&mut self) {
         let checked = &self.round.checks.public_url;
         self.whole(Check::PublicUrl, &checked.found);
-        for at in checked.measured().into_iter().flatten() {
+        let said = checked.measured().into_iter().flatten();
+        let usual = said
+            .clone()
+            .any(|at| at.value.measured().is_some_and(|said| said.repository.measured().is_some()));
+        for at in said {
             let place = Place::route(&at.route);
             match &at.value {
                 Outcome::Failed(failure) => self.failed(Check::PublicUrl, place, failure),
-                Outcome::Measured(said) => self.repository_challenge(at, said),
+                Outcome::Measured(said) => self.repository_challenge(at, said, usual),
                 Outcome::Skipped(_) => {}
             }
         }
     }
 
-    fn repository_challenge(&mut self, at: &OfRoute<UrlSaid>, said: &UrlSaid) {
+    /// What a repository answers to a request without a token. A registry may refuse that in its
+    /// own way; where another route's challenge is the `usual` one, it is not the registry's way.
+    fn repository_challenge(&mut self, at: &OfRoute<UrlSaid>, said: &UrlSaid, usual: bool) {
         let place = Place::route(&at.route);
         let lost =
-            |failure: &&Failure| failure.reason.is_network() || failure.reason.is_server_error();
+            |failure: &Failure| failure.reason.is_network() || failure.reason.is_server_error();
         if let Outcome::Failed(failure) = &said.repository
-            && lost(&failure)
+            && (usual || lost(failure))
         {
             self.failed(Check::PublicUrl, place.clone(), failure);
         }

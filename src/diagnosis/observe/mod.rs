@@ -9,8 +9,8 @@ mod checks;
 mod window;
 
 use crate::model::{
-    Aged, CellResult, Earlier, Failure, Flow, MetBy, Observation, ObservationKind, Outcome, Place,
-    Reason, Round, Route,
+    Aged, CellResult, Check, Earlier, Failure, Flow, MetBy, Observation, ObservationKind, Outcome,
+    Phase, Place, Reason, Round, Route,
 };
 
 pub(super) use checks::{header_is_dropped, is_current};
@@ -29,24 +29,30 @@ pub(super) fn observe(round: &Round, earlier: &Earlier) -> Vec<Observation> {
     all
 }
 
-/// What checks met, without the one request of a route that the network lost: most are sent again,
-/// but what begins something is sent once. And without the one push that was gone when it was
-/// pulled: another prober may have replaced it, and a store that loses what it was given shows more.
+/// What checks met, without what may be chance: the only request of a route that the network lost,
+/// and the only push that was gone when it was pulled, for another prober may have replaced it and a
+/// store that loses what it was given shows more.
 fn beyond_chance(all: Vec<Observation>) -> Vec<Observation> {
-    let lost = |seen: &Observation| {
-        seen.kind == ObservationKind::CheckFailed && seen.reason().is_network()
-    };
-    let gone = |seen: &Observation| {
-        let pushed = seen.check == Some(crate::model::Check::Push);
-        pushed && seen.kind == ObservationKind::CheckFailed && seen.reason() == Reason::NotFound
-    };
-    let pushes = all.iter().filter(|seen| seen.check == Some(crate::model::Check::Push)).count();
+    let failed = |seen: &Observation| seen.kind == ObservationKind::CheckFailed;
+    let lost =
+        |seen: &Observation| failed(seen) && seen.reason().is_network() && !is_unanswered(seen);
+    let pushed = |seen: &Observation| seen.check == Some(Check::Push);
+    let gone =
+        |seen: &Observation| pushed(seen) && failed(seen) && seen.reason() == Reason::NotFound;
+    let pushes = all.iter().filter(|seen| pushed(seen)).count();
     let of = |route: &Route| all.iter().filter(|o| lost(o) && o.place.answering() == route).count();
     let single: Vec<bool> = all
         .iter()
         .map(|seen| (lost(seen) && of(seen.place.answering()) == 1) || (gone(seen) && pushes == 1))
         .collect();
     all.into_iter().zip(single).filter(|(_, single)| !single).map(|(seen, _)| seen).collect()
+}
+
+/// Whether a request arrived and no answer came in time. A network loses connections by chance,
+/// but what it lost of an answer is sent again.
+fn is_unanswered(seen: &Observation) -> bool {
+    let failure = &seen.failure;
+    failure.reason == Reason::Timeout && failure.phase == Some(Phase::Wait)
 }
 
 fn flow(flow: &Flow) -> Option<Observation> {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use super::super::facts::{Facts, ObservationId};
-use super::partition::{Partition, Shared};
+use super::shared::{Division, Shared};
 use crate::model::{
     BackendName, Check, Content, ContentAt, ContentFound, Family, Issuer, OfPair, Outcome, Place,
     Pushed, ReadBack, Route, SeenAt, UploadVerdict, Uploads,
@@ -234,8 +234,8 @@ fn is_sound(uploads: &Uploads, name: &BackendName) -> bool {
 }
 
 /// Nodes by the storage of their uploads.
-fn stores(uploads: &Uploads) -> Partition {
-    Partition::of(&uploads.pairs, Shared::EitherWay, |verdict| match verdict {
+fn stores(uploads: &Uploads) -> Division {
+    Division::of(&uploads.pairs, Shared::EitherWay, |verdict| match verdict {
         UploadVerdict::Known | UploadVerdict::KnownLate { .. } => Some(true),
         UploadVerdict::Unknown => Some(false),
         UploadVerdict::Invalid => None,

@@ -2,12 +2,12 @@
 
 use super::super::facts::{Facts, list, verb};
 use super::super::hypothesis::{Hits, Hypothesis};
-use super::partition::{Partition, Shared};
+use super::shared::{Division, Shared};
 use crate::model::{Check, CsrfVerdict, FindingName, Outcome};
 
 pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     let Some(pairs) = facts.round.checks.csrf.measured() else { return Vec::new() };
-    let keys = Partition::of(pairs, Shared::EitherWay, |verdict| match verdict {
+    let keys = Division::of(pairs, Shared::EitherWay, |verdict| match verdict {
         CsrfVerdict::Accepted => Some(true),
         CsrfVerdict::UnknownKey => Some(false),
         CsrfVerdict::ForeignOrigin => None,

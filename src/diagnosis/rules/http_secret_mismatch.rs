@@ -2,7 +2,7 @@
 
 use super::super::facts::{Facts, ObservationId, list, verb};
 use super::super::hypothesis::{Hits, Hypothesis};
-use super::partition::{Partition, Shared};
+use super::shared::{Division, Shared};
 use crate::model::{
     BackendName, Check, FindingName, OfPair, Outcome, Place, PushStep, Route, UploadVerdict,
     Uploads,
@@ -14,7 +14,7 @@ const QUOTED: usize = 4;
 pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     let Some(uploads) = facts.round.checks.upload.measured() else { return Vec::new() };
     // What is well signed and unknown is of another storage, not of another secret.
-    let secrets = Partition::of(&uploads.pairs, Shared::NeitherRefuses, |verdict| {
+    let secrets = Division::of(&uploads.pairs, Shared::NeitherRefuses, |verdict| {
         Some(*verdict != UploadVerdict::Invalid)
     });
     if !secrets.is_split() {
@@ -37,7 +37,7 @@ fn is_invalid(pair: &OfPair<UploadVerdict>) -> bool {
     pair.value == Outcome::Measured(UploadVerdict::Invalid)
 }
 
-fn summary(secrets: &Partition) -> String {
+fn summary(secrets: &Division) -> String {
     let names: Vec<BackendName> = secrets.at_fault();
     if !secrets.is_proved() {
         let refuses = verb(
@@ -60,7 +60,7 @@ fn summary(secrets: &Partition) -> String {
     format!("{} sign uploads with different secrets.", list(&names))
 }
 
-fn evidence(uploads: &Uploads, secrets: &Partition) -> Vec<String> {
+fn evidence(uploads: &Uploads, secrets: &Division) -> Vec<String> {
     let line = |pair: &OfPair<UploadVerdict>| {
         format!(
             "an upload begun at {} is BLOB_UPLOAD_INVALID at {}, twice",

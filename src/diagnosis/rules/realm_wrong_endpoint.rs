@@ -394,10 +394,11 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_answered_is_no_finding() {
-        for repository in [
-            Outcome::Failed(Failure::of_answer(Reason::NotFound, "status 404")),
-            Outcome::Skipped(Skipped::BackingOff),
+    fn a_repository_that_gives_no_challenge_names_no_realm() {
+        let refused = Outcome::Failed(Failure::of_answer(Reason::NotFound, "status 404"));
+        for (repository, found) in [
+            (refused, "unexplained-refusal warning suspected [b]"),
+            (Outcome::Skipped(Skipped::BackingOff), ""),
         ] {
             let findings = judged(|round| {
                 said(round, &[("a", REALM, REALM), ("b", REALM, CORE), ("c", REALM, REALM)]);
@@ -407,7 +408,7 @@ mod tests {
                     b.repository = repository;
                 }
             });
-            assert_eq!(lines(&findings), "");
+            assert_eq!(lines(&findings), found);
         }
     }
 

@@ -3,13 +3,13 @@
 
 use super::super::facts::{Facts, list, verb};
 use super::super::hypothesis::{Hits, Hypothesis};
-use super::partition::{Partition, Shared};
+use super::shared::{Division, Shared};
 use crate::model::{Check, FindingName, Outcome, SessionVerdict};
 
 pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     let Some(pairs) = facts.round.checks.session.measured() else { return Vec::new() };
     let known = |verdict: &SessionVerdict| Some(*verdict == SessionVerdict::Known);
-    let stores = Partition::of(pairs, Shared::EitherWay, known);
+    let stores = Division::of(pairs, Shared::EitherWay, known);
     if !stores.is_proved() {
         return Vec::new();
     }

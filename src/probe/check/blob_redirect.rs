@@ -143,15 +143,16 @@ async fn get(visit: &mut Visit<'_>, path: &Path) -> Result<Option<Vec<u8>>, Fail
 
 async fn way(asker: &Asker<'_>, pass: &Pass<'_>, path: &Path) -> Outcome<BlobWay> {
     let first = once(asker, pass, path).await;
-    let is_well = match &first {
+    let is_final = match &first {
         Ok(BlobWay::Served) => true,
         Ok(BlobWay::Redirected { fetched, .. }) => {
             fetched.measured().is_some_and(|fetched| fetched.is_good())
         }
-        Err(_) => false,
+        // What the registry itself answers is its word; only what the network lost is asked again.
+        Err(failure) => !failure.reason.is_network(),
     };
     // Each redirect has a signature of its own, so the second try begins at the registry.
-    let last = if is_well || !asker.sleep_until(Instant::now() + TRY_AGAIN_AFTER).await {
+    let last = if is_final || !asker.sleep_until(Instant::now() + TRY_AGAIN_AFTER).await {
         first
     } else {
         once(asker, pass, path).await

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::super::ask::Asker;
 use super::super::flow::{boxed, unexpected};
 use super::super::path::Path;
-use super::visit::{Extra, Got, Pass, Visit, is_there};
+use super::visit::{Extra, Got, Pass, Visit, is_there, leads_on};
 use crate::config::Scope;
 use crate::model::{
     BackendName, Check, Content, ContentAt, ContentFound, Failure, Family, Flow, Outcome, Reason,
@@ -292,7 +292,7 @@ impl<'a> Place<'a> {
             200 | 206 => Ok(Some(true)),
             404 | 500 => Ok(Some(false)),
             // Where clients are sent to is another question.
-            300..=399 => Ok(None),
+            _ if leads_on(got) => Ok(None),
             _ => Err(unexpected(&got.answer, "a byte of the blob")),
         };
         self.found.readable = self.read((&Method::GET, &path), byte, readable).await.flatten();

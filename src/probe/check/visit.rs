@@ -173,6 +173,12 @@ impl Visit<'_> {
     }
 }
 
+/// Whether a redirect says where to: without that no client can follow it.
+pub(super) fn leads_on(got: &Got) -> bool {
+    matches!(got.answer.status, 301..=303 | 307 | 308)
+        && got.reply.headers.contains_key(http::header::LOCATION)
+}
+
 /// Whether a flow came as far as `/v2/`: what its backend answers there is its own.
 fn is_well(flow: &Flow) -> bool {
     flow.passed(Step::Access) == Some(true)
@@ -181,7 +187,8 @@ fn is_well(flow: &Flow) -> bool {
 /// Whether something is there, by an answer to `HEAD` or `GET`: a redirect leads to where it is.
 pub(super) fn is_there(got: &Got) -> Result<bool, Failure> {
     match got.answer.status {
-        200 | 206 | 301..=308 if !got.answer.html || got.answer.status >= 300 => Ok(true),
+        200 | 206 if !got.answer.html => Ok(true),
+        _ if leads_on(got) => Ok(true),
         404 if !got.answer.html => Ok(false),
         _ => Err(flow::unexpected(&got.answer, "200 or 404")),
     }

@@ -113,9 +113,10 @@ impl Simulation {
         let shared = Shared {
             world: Mutex::new(world),
             began,
-            nodes,
             balancer,
             server,
+            name: if registry.balancer.address.is_none() { nodes.clone() } else { Vec::new() },
+            nodes,
             weather,
             chance: Mutex::new(SmallRng::seed_from_u64(seed)),
             beside: next_door,
@@ -270,6 +271,8 @@ struct Shared {
     beside: Option<(SocketAddr, Entry)>,
     balancer: SocketAddr,
     server: SocketAddr,
+    /// What the public name leads to, in the resolver's order; empty if it is not known.
+    name: Vec<SocketAddr>,
     weather: Weather,
     chance: Mutex<SmallRng>,
     connections: AtomicU64,
@@ -282,7 +285,11 @@ impl Shared {
     }
 
     fn entry(&self, to: &Destination) -> Option<Entry> {
-        let Connect::Address(address) = &to.connect else { return None };
+        let address = match &to.connect {
+            Connect::Address(address) => address,
+            // As clients do: the first address that the resolver gives.
+            Connect::Name { .. } => self.name.first()?,
+        };
         if *address == self.balancer {
             return Some(Entry::Balancer);
         }
@@ -316,8 +323,12 @@ impl Wire for Simulated {
         _: Option<SocketAddr>,
         _: Instant,
     ) -> BoxFuture<'a, Result<Vec<DnsRecord>, Failure>> {
-        let gone = failure(Phase::Dns, Reason::DnsFailed, "the lab's name is nowhere");
-        Box::pin(std::future::ready(Err(gone)))
+        let records =
+            self.0.name.iter().map(|at| DnsRecord { address: at.ip(), ttl_seconds: None });
+        let records: Vec<DnsRecord> = records.collect();
+        let gone = || failure(Phase::Dns, Reason::DnsFailed, "the lab's name is nowhere");
+        let answer = if records.is_empty() { Err(gone()) } else { Ok(records) };
+        Box::pin(std::future::ready(answer))
     }
 
     fn open(&self, to: &Destination) -> Box<dyn Link> {

@@ -4,20 +4,21 @@
 use std::collections::BTreeMap;
 
 use super::super::facts::{list, odd_ones};
+use super::super::partition::Partition;
 use crate::model::{BackendName, OfPair};
 
-/// When two backends share something.
+/// What makes two backends share something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shared {
-    /// Where one of them accepts what the other gave.
+    /// One of them accepts what the other gave.
     EitherWay,
-    /// Where one does and neither refuses.
+    /// One of them does, and neither refuses.
     NeitherRefuses,
 }
 
-/// Backends by what they share.
-pub(super) struct Partition {
-    /// Those that share it, under the first of them.
+/// Backends divided by what they share.
+pub(super) struct Division {
+    /// Those that share it, under the first of them; groups that nothing refused are left out.
     pub(super) groups: BTreeMap<BackendName, Vec<BackendName>>,
     /// Those that do not even accept their own.
     pub(super) own_refused: Vec<BackendName>,
@@ -29,47 +30,48 @@ pub(super) struct Partition {
     pub(super) majority: bool,
 }
 
-impl Partition {
+impl Division {
     /// Divides backends by verdicts; one that is neither yes nor no is left out.
     pub(super) fn of<T>(
         pairs: &[OfPair<T>],
         shared: Shared,
         accepted: impl Fn(&T) -> Option<bool>,
     ) -> Self {
-        let known = |pair: &OfPair<T>| pair.value.measured().and_then(&accepted);
-        let own = |wanted: bool| {
-            let own = |pair: &&OfPair<T>| pair.issuer == pair.verifier;
-            let fits = move |pair: &&OfPair<T>| own(pair) && known(pair) == Some(wanted);
-            pairs.iter().filter(fits).map(|pair| pair.verifier.clone()).collect::<Vec<_>>()
-        };
-        let (sound, own_refused) = (own(true), own(false));
-        let refuse = |one: &BackendName, other: &BackendName| {
-            let ends = [(one, other), (other, one)];
-            let between = |pair: &&OfPair<T>| ends.contains(&(&pair.issuer, &pair.verifier));
-            pairs.iter().filter(between).any(|pair| known(pair) == Some(false))
-        };
-        // Each under its own name at first; whoever accepts joins the issuer's group.
-        let mut label: BTreeMap<&BackendName, &BackendName> =
-            sound.iter().map(|name| (name, name)).collect();
-        for pair in pairs.iter().filter(|pair| known(pair) == Some(true)) {
-            let apart = shared == Shared::NeitherRefuses && refuse(&pair.issuer, &pair.verifier);
-            if let (Some(to), Some(from)) =
-                (label.get(&pair.issuer).copied(), label.get(&pair.verifier).copied())
-                && !apart
-            {
-                let (to, from) = (to.min(from), to.max(from));
-                label.values_mut().filter(|name| **name == from).for_each(|name| *name = to);
+        let (mut yes, mut no) = (Vec::new(), Vec::new());
+        for pair in pairs {
+            match pair.value.measured().and_then(&accepted) {
+                Some(true) => yes.push((&pair.issuer, &pair.verifier)),
+                Some(false) => no.push((&pair.issuer, &pair.verifier)),
+                None => {}
             }
         }
-        let across = |pair: &&OfPair<T>| {
-            let ends = (label.get(&pair.issuer), label.get(&pair.verifier));
-            known(pair) == Some(false)
-                && matches!(ends, (Some(issuer), Some(verifier)) if issuer != verifier)
-        };
-        let refused = pairs.iter().filter(across);
-        let refused: Vec<(BackendName, BackendName)> =
-            refused.map(|pair| (pair.issuer.clone(), pair.verifier.clone())).collect();
-        let groups = judged(&label, &refused);
+        let mut partition = Partition::default();
+        for (name, verifier) in &yes {
+            if name == verifier {
+                partition.add(name);
+            }
+        }
+        for &(issuer, verifier) in &yes {
+            let refuses = no.contains(&(issuer, verifier)) || no.contains(&(verifier, issuer));
+            let apart = shared == Shared::NeitherRefuses && refuses;
+            if partition.knows(issuer) && partition.knows(verifier) && !apart {
+                partition.join(issuer, verifier);
+            }
+        }
+        let mut groups = partition.groups();
+        no.sort_unstable();
+        let (own, others): (Vec<_>, Vec<_>) =
+            no.into_iter().partition(|(issuer, verifier)| issuer == verifier);
+        let own_refused = own.into_iter().map(|(name, _)| name.clone()).collect();
+        let refused: Vec<(BackendName, BackendName)> = others
+            .into_iter()
+            .filter(|(issuer, verifier)| partition.are_apart(issuer, verifier))
+            .map(|(issuer, verifier)| (issuer.clone(), verifier.clone()))
+            .collect();
+        groups.retain(|_, names| {
+            let took_part = |name| names.contains(name);
+            refused.iter().any(|(issuer, verifier)| took_part(issuer) || took_part(verifier))
+        });
         let total = groups.values().map(Vec::len).sum();
         let (odd, majority) = odd_ones(&groups, total);
         Self { groups, own_refused, refused, odd, majority }
@@ -109,22 +111,6 @@ impl Partition {
         }));
         evidence
     }
-}
-
-/// The groups of which something is known: that they refused, or were refused.
-fn judged(
-    label: &BTreeMap<&BackendName, &BackendName>,
-    refused: &[(BackendName, BackendName)],
-) -> BTreeMap<BackendName, Vec<BackendName>> {
-    let is_judged = |group: &BackendName| {
-        let in_it = |name: &BackendName| label.get(name).is_some_and(|of| *of == group);
-        refused.iter().any(|(issuer, verifier)| in_it(issuer) || in_it(verifier))
-    };
-    let mut groups: BTreeMap<BackendName, Vec<BackendName>> = BTreeMap::new();
-    for (name, group) in label.iter().filter(|(_, group)| is_judged(group)) {
-        groups.entry((*group).clone()).or_default().push((*name).clone());
-    }
-    groups
 }
 
 #[cfg(test)]
