@@ -1,10 +1,22 @@
-//! Tells the program what it was built from: `build_info` and `--version` say so.
+//! Tells the program what it was built from, which `build_info` and `--version` say, and makes the
+//! list of findings from their pages.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-fn main() {
+#[path = "build/findings.rs"]
+mod findings;
+
+/// One page for each finding and each alert.
+const PAGES: &str = "deploy/runbooks";
+
+fn main() -> Result<(), String> {
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=build/findings.rs");
+    println!("cargo::rerun-if-changed={PAGES}");
+    let out = PathBuf::from(std::env::var("OUT_DIR").map_err(|error| error.to_string())?);
+    let source = findings::source(&findings::pages(Path::new(PAGES))?);
+    std::fs::write(out.join("findings.rs"), source).map_err(|error| error.to_string())?;
     println!("cargo::rerun-if-env-changed=REGISTRY_PROBER_REVISION");
     let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
     let rustversion = first_line(Command::new(rustc).arg("--version"))
@@ -17,6 +29,7 @@ fn main() {
         first_line(Command::new("git").args(["rev-parse", "--short=12", "HEAD"]))
     });
     set("REGISTRY_PROBER_REVISION", revision);
+    Ok(())
 }
 
 fn set(name: &str, value: Option<String>) {

@@ -10,6 +10,7 @@
 //!
 //! | room | what it does |
 //! | --- | --- |
+//! | [`findings`] | one place for each finding: name, meaning, remedies, how to confirm, page |
 //! | [`model`] | the nouns: names, routes, outcomes, rounds, matrices, findings, the snapshot |
 //! | [`config`] | from a file with positions to a [`Config`](config::Config) in which every rule holds |
 //! | [`discovery`] | which backends a registry has right now |
@@ -35,11 +36,11 @@
 //!  clock ────────┘                 ^                             ├──> web
 //!           diagnosis, history ────┘                             └──> report
 //!
-//!  model: below all of them      lab: beside all of them      cli, main: above
+//!  findings, model: below all of them      lab: beside all of them      cli, main: above
 //! ```
 //!
 //! What measures does not judge, what judges does not measure, and what shows does neither.
-//! `metrics`, `web` and `report` see `model` and nothing else; where the web server needs a probe
+//! `metrics`, `web` and `report` see `model` and `findings` and nothing else; where the web server needs a probe
 //! or a reload, `cli` hands it a closure. `registry` and `transport` do not know each other, and
 //! the lab shares no parser with `registry`, so that a common mistake cannot hide itself. Some
 //! foreign crates belong to one room: reqwest to `transport`, the metrics library to `metrics`,
@@ -76,10 +77,10 @@
 //!
 //! - **a measurement**: its noun in `model` and a field of [`Round`](model::Round), its requests in
 //!   a file of `probe` that `round.rs` calls, its parsing in `registry`.
-//! - **a rule**: a file in `diagnosis/rules` and a line in its table, its place in
-//!   `diagnosis/precedence.rs`, its name in [`FindingName`](model::FindingName), its remedies in the
-//!   catalogue there, its page in `deploy/runbooks`, and a scenario in `lab/scenarios` that expects
-//!   it.
+//! - **a finding**: its page in `deploy/runbooks`, whose facts become its name and definition in
+//!   [`findings`]; a rule in `diagnosis/rules` and its line in the table there; its place in
+//!   `diagnosis/precedence.rs`; and a scenario in `lab/scenarios` that expects it. CONTRIBUTING.md
+//!   has an example.
 //! - **a metric**: a line in [`metrics::names`] and a family in the collector.
 //! - **a setting**: a documented key in `config::file`, its check in `resolve`, its line in `show`.
 //! - **a command**: a file in `cli` and a variant of its enum.
@@ -90,6 +91,7 @@ pub mod clock;
 pub mod config;
 pub mod diagnosis;
 pub mod discovery;
+pub mod findings;
 pub mod history;
 pub mod lab;
 pub mod metrics;

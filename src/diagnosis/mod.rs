@@ -12,10 +12,9 @@
 //! Severity and the sentence about users follow from the observations that a finding explains
 //! (`effect`); what was not measured is listed (`coverage`) and keeps the status from `ok`.
 //!
-//! To add a cause: a file in `rules` and a line in its table, and its place in
-//! `precedence::ORDER`.
+//! To add a cause: its page in `deploy/runbooks`, a file in `rules` and a line in its table, and its
+//! place in `precedence::ORDER`.
 
-mod catalogue;
 mod clocks;
 mod consequence;
 mod coverage;

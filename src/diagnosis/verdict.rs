@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 
 use super::facts::{Facts, ObservationId};
 use super::hypothesis::{Hits, Hypothesis};
-use super::{catalogue, clocks, coverage, effect, leeway, resolve, rules, statistics, unexplained};
+use super::{clocks, coverage, effect, leeway, resolve, rules, statistics, unexplained};
+use crate::findings::Product;
 use crate::model::{
-    Assessment, BackendName, Confidence, Earlier, Finding, Round, Status, Unmeasured,
+    Assessment, BackendName, Confidence, Earlier, Family, Finding, FindingName, Remedy, Round,
+    Status, Unmeasured,
 };
 
 /// Judges a round.
@@ -72,12 +74,29 @@ fn finding(facts: &Facts<'_>, h: &Hypothesis, won: &[ObservationId]) -> Finding 
         summary: h.summary,
         effect,
         evidence: h.evidence,
-        remedies: catalogue::remedies(h.name, facts.common_family()),
+        remedies: remedies(h.name, facts.common_family()),
         alternatives: h.alternatives,
-        confirm: catalogue::confirm(h.name).to_owned(),
+        confirm: h.name.definition().confirm.to_owned(),
         explains: u32::try_from(won.len()).unwrap_or(u32::MAX),
         backends: h.backends,
     }
+}
+
+/// What to do about a cause where servers of a family run; an unknown one is taken for Harbor.
+fn remedies(name: FindingName, family: Family) -> Vec<Remedy> {
+    let product = match family {
+        Family::Distribution2 | Family::Distribution3 => Product::Distribution,
+        Family::Harbor1 | Family::Harbor2 | Family::Unknown => Product::Harbor,
+    };
+    let all = name.definition().remedies.iter();
+    let fitting = all.filter(|remedy| remedy.setup.is_of(product));
+    let words = |text: &&str| (*text).to_owned();
+    fitting
+        .map(|remedy| Remedy {
+            text: remedy.text.to_owned(),
+            commands: remedy.commands.iter().map(words).collect(),
+        })
+        .collect()
 }
 
 /// What began or ended in mid-round is not proved by that round; the next one judges it.

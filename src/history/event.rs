@@ -134,10 +134,9 @@ fn closed(earlier: &Earlier, found: &BTreeMap<Subject, Weight>) -> Vec<What> {
 
 /// Takes an event in. One that names what this version does not know changes nothing.
 pub fn apply(earlier: &mut Earlier, event: &Event) {
-    let named = |text: &str| FindingName::ALL.iter().copied().find(|name| name.as_str() == text);
     match &event.what {
         What::FindingOpened { finding, severity, confidence, backends } => {
-            let Some(name) = named(finding) else { return };
+            let Some(name) = FindingName::named(finding) else { return };
             let (severity, confidence) = (severity_of(severity), confidence_of(confidence));
             for subject in subjects(name, backends) {
                 let begun = OpenFinding { since: event.at, confidence, severity };
@@ -146,7 +145,7 @@ pub fn apply(earlier: &mut Earlier, event: &Event) {
             }
         }
         What::FindingClosed { finding, backends } => {
-            let Some(name) = named(finding) else { return };
+            let Some(name) = FindingName::named(finding) else { return };
             match backends {
                 None => earlier.open.retain(|subject, _| subject.finding != name),
                 Some(backends) => {

@@ -88,8 +88,8 @@ fn two() -> u32 {
 
 fn finding<'de, D: Deserializer<'de>>(deserializer: D) -> Result<FindingName, D::Error> {
     let text = String::deserialize(deserializer)?;
-    let found = FindingName::ALL.iter().copied().find(|name| name.as_str() == text);
-    found.ok_or_else(|| de::Error::custom(format!("no finding is called {text:?}")))
+    FindingName::named(&text)
+        .ok_or_else(|| de::Error::custom(format!("no finding is called {text:?}")))
 }
 
 fn severity<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Severity, D::Error> {

@@ -1,6 +1,6 @@
 //! The nouns of the program: plain data that every other room shares.
 //!
-//! No I/O, no async and no clock live here, and nothing here depends on another room. The central
+//! No I/O, no async and no clock live here, and nothing here depends on another room but the list of findings. The central
 //! type is [`Round`]: everything measured of one registry in one interval, immutable once
 //! finished. A judged round is a [`Judged`]; the newest of every registry make a [`Snapshot`],
 //! and all outputs read nothing else.
@@ -52,7 +52,7 @@ pub use directory::{DirectoryLogin, LoginVerdict};
 pub use dns::{DnsAddress, DnsAnswer, DnsRecord, DnsReport, DnsSeen};
 pub use earlier::{Earlier, KeySeen, OpenFinding, Sampled, Subject, WINDOW_SECONDS};
 pub use failure::{Failure, Phase, Reason, Step};
-pub use finding::{Confidence, Finding, FindingName, Severity, Status};
+pub use finding::{Confidence, Finding, FindingName, Remedy, Severity, Status};
 pub use flow::{AccessScheme, Flow, FlowResult, StepReport};
 pub use matrix::{Cell, CellResult, Matrix, Refusal};
 pub use names::{BackendName, Issuer, NameError, RegistryName, Route};

@@ -11,8 +11,8 @@ use super::{
     Cell, CellResult, Certificate, Challenge, ClockInterval, ClockReading, ClockSource, Confidence,
     Failure, Family, Finding, FindingName, Flow, FlowResult, Issuer, Judged, KeyCount, KeyId,
     Leeway, Matrix, Outcome, Phase, ProgramFacts, Ratio, Reason, Refusal, RegistryName,
-    RegistryState, ResponseCount, Round, Route, SampledFlow, Severity, Share, Snapshot, Status,
-    Step, StepReport, Timeline, TokenFacts, Version,
+    RegistryState, Remedy, ResponseCount, Round, Route, SampledFlow, Severity, Share, Snapshot,
+    Status, Step, StepReport, Timeline, TokenFacts, Version,
 };
 
 /// A key id in libtrust's form.
@@ -237,6 +237,12 @@ pub(crate) fn sign_with(round: &mut Round, at: &str, key: &str) {
     }
 }
 
+/// One thing to do.
+pub(crate) fn remedy(text: &str, commands: &[&str]) -> Remedy {
+    let commands = commands.iter().map(|command| (*command).to_owned()).collect();
+    Remedy { text: text.to_owned(), commands }
+}
+
 /// A finding with every text filled.
 pub(crate) fn finding(name: FindingName, severity: Severity, backends: &[&str]) -> Finding {
     Finding {
@@ -248,7 +254,7 @@ pub(crate) fn finding(name: FindingName, severity: Severity, backends: &[&str]) 
         summary: format!("Something is wrong with {}.", backends.join(" and ")),
         effect: "A third of all pulls fail.".into(),
         evidence: vec!["a refuses the tokens of b for good".into()],
-        remedies: vec!["Copy private_key.pem of a to b and restart core.".into()],
+        remedies: vec![remedy("Copy private_key.pem of a to b and restart core.", &[])],
         alternatives: Vec::new(),
         confirm: "sha256sum private_key.pem on both nodes".into(),
         explains: 1,

@@ -13,6 +13,7 @@ use super::sample::{
     tell, unmeasured,
 };
 use super::*;
+use crate::model::sample::remedy;
 use crate::model::{
     CellResult, ClockInterval, ClockSource, Confidence, Failure, Fate, Finding, FindingName,
     Issuer, Judged, KeyId, Observation, ObservationKind, Outcome, Phase, Place, Reason,
@@ -78,7 +79,7 @@ fn clock_skew() -> Judged {
         summary: "The clock of harbor-02 is 1.7 s ahead, and the others forgive nothing".to_owned(),
         effect: "A token of harbor-02 is refused elsewhere for its first 2 s".to_owned(),
         evidence: vec!["harbor-02 is 1.40 to 1.92 s ahead of the prober".to_owned()],
-        remedies: vec!["Set the clock of harbor-02:\nssh harbor-02 chronyc makestep".to_owned()],
+        remedies: vec![remedy("Set the clock of harbor-02:", &["ssh harbor-02 chronyc makestep"])],
         explains: 3,
         ..finding(FindingName::ClockSkewNbf, Severity::Critical, Confidence::Proved, &[2])
     };
@@ -112,7 +113,10 @@ fn unreachable() -> Judged {
         summary: "harbor-03 does not answer at its address".to_owned(),
         effect: "Nobody is failed while the load balancer leaves it out".to_owned(),
         evidence: vec!["connection_refused at 10.0.0.3:443, twice".to_owned()],
-        remedies: vec!["Start it, or see what holds its port:\nss -ltnp 'sport = :443'".to_owned()],
+        remedies: vec![remedy(
+            "Start it, or see what holds its port:",
+            &["ss -ltnp 'sport = :443'"],
+        )],
         explains: 1,
         ..finding(FindingName::BackendUnreachable, Severity::Warning, Confidence::Proved, &[3])
     };
@@ -246,7 +250,7 @@ fn hostile() -> Judged {
     cause.effect = HOSTILE.to_owned();
     cause.confirm = HOSTILE.to_owned();
     cause.evidence = vec![HOSTILE.to_owned(), HOSTILE.repeat(4)];
-    cause.remedies = vec![HOSTILE.to_owned()];
+    cause.remedies = vec![remedy(HOSTILE, &[HOSTILE])];
     judged
 }
 

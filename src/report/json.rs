@@ -15,10 +15,10 @@ use super::checks::{CheckMatrices, CheckReport, CheckValues, checks, matrices, v
 use super::observed::{
     Missing, Observed, SampleLoss, Traced, failures, missing, observations, trace,
 };
-use super::wording::{clean, clean_lines, runbook};
+use super::wording::{clean, runbook};
 use crate::model::{
     self, CellResult, ClockSource, Confidence, FindingName, Judged, Reason, RegistryName,
-    RegistryState, Severity, Snapshot, Status, Step,
+    RegistryState, Remedy, Severity, Snapshot, Status, Step,
 };
 
 /// The diagnosis of one or more container registries.
@@ -98,8 +98,8 @@ pub struct Finding {
     pub effect: String,
     /// What was measured, one fact an entry.
     pub evidence: Vec<String>,
-    /// What to do, best first. The first line says it; further lines are commands to copy.
-    pub remedies: Vec<String>,
+    /// What to do, best first.
+    pub remedies: Vec<Remedy>,
     /// Other causes that fit the same evidence; empty if it is proved.
     pub alternatives: Vec<FindingName>,
     /// What would confirm it.
@@ -322,11 +322,18 @@ fn finding(finding: &model::Finding) -> Finding {
         summary: clean(&finding.summary),
         effect: clean(&finding.effect),
         evidence: finding.evidence.iter().map(|fact| clean(fact)).collect(),
-        remedies: finding.remedies.iter().map(|remedy| clean_lines(remedy)).collect(),
+        remedies: finding.remedies.iter().map(remedy).collect(),
         alternatives: finding.alternatives.clone(),
         confirm: clean(&finding.confirm),
         explains: finding.explains,
         runbook: runbook(finding.finding),
+    }
+}
+
+fn remedy(remedy: &Remedy) -> Remedy {
+    Remedy {
+        text: clean(&remedy.text),
+        commands: remedy.commands.iter().map(|command| clean(command)).collect(),
     }
 }
 

@@ -8,8 +8,8 @@ use std::fmt::Write as _;
 
 use super::wording::{clean, headline, runbook};
 use crate::model::{
-    Cell, CellResult, Finding, Flow, RegistryName, RegistryState, Severity, Snapshot, Status,
-    Unmeasured,
+    Cell, CellResult, Finding, Flow, RegistryName, RegistryState, Remedy, Severity, Snapshot,
+    Status, Unmeasured,
 };
 
 pub(super) fn render(snapshot: &Snapshot) -> String {
@@ -214,11 +214,14 @@ fn missing(missing: &Unmeasured) -> Case {
 }
 
 fn finding(finding: &Finding) -> Case {
-    let remedies = finding.remedies.iter().map(|remedy| format!("To do: {remedy}"));
+    let to_do = |remedy: &Remedy| {
+        let lines = [format!("To do: {}", clean(&remedy.text))].into_iter();
+        lines.chain(remedy.commands.iter().map(|command| clean(command))).collect::<Vec<_>>()
+    };
     let evidence = finding.evidence.iter().map(|fact| format!("Evidence: {}", clean(fact)));
     let text: Vec<String> = [clean(&finding.effect)]
         .into_iter()
-        .chain(remedies)
+        .chain(finding.remedies.iter().flat_map(to_do))
         .chain(evidence)
         .chain([format!("Runbook: {}", runbook(finding.finding))])
         .collect();

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono::DateTime;
 
+use crate::model::sample::remedy;
 use crate::model::{
     AccessScheme, Account, Answer, Assessment, BackendFacts, BackendName, BalancerRun, BodyLimit,
     Cell, CellResult, Checked, Checks, ClockInterval, ClockReading, ClockSource, ComponentHealth,
@@ -275,12 +276,16 @@ pub(super) fn key_mismatch(backends: usize, guilty: usize) -> Judged {
             "the same token is still refused after 5 s, so waiting does not help".to_owned(),
         ],
         remedies: vec![
-            format!(
-                "Copy the key file of a good backend to {odd} and restart core there:\n\
-                 scp harbor-01:/data/secret/core/private_key.pem {odd}:/data/secret/core/\n\
-                 ssh {odd} docker compose restart core"
+            remedy(
+                &format!("Copy the key file of a good backend to {odd} and restart core there:"),
+                &[
+                    &format!(
+                        "scp harbor-01:/data/secret/core/private_key.pem {odd}:/data/secret/core/"
+                    ),
+                    &format!("ssh {odd} docker compose restart core"),
+                ],
             ),
-            format!("Until then take {odd} out of the load balancer"),
+            remedy(&format!("Until then take {odd} out of the load balancer"), &[]),
         ],
         confirm: format!("sha256sum of private_key.pem differs between {odd} and the others"),
         explains: 7,

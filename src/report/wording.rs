@@ -48,11 +48,6 @@ pub(super) fn clean(text: &str) -> String {
     text.trim_end().chars().map(harmless).collect()
 }
 
-/// As [`clean`], line by line: for texts whose line breaks are the program's own.
-pub(super) fn clean_lines(text: &str) -> String {
-    text.lines().map(clean).collect::<Vec<_>>().join("\n")
-}
-
 /// `1 route`, `4 routes`.
 pub(super) fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
@@ -184,7 +179,6 @@ mod tests {
         for (raw, safe) in cases {
             assert_eq!(clean(raw), safe, "{raw:?}");
         }
-        assert_eq!(clean_lines("do it\ncp a b\u{1b}c"), "do it\ncp a b?c");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::text::{Span, ago, count, seconds, spans};
 use super::{PATHS, Shared};
 use crate::model::{
     Assessment, Check, Finding, FindingName, Judged, Observation, Place, RegistryName,
-    RegistryState, Route, Severity, Snapshot, Status, Step,
+    RegistryState, Remedy, Route, Severity, Snapshot, Status, Step,
 };
 
 /// A round this many intervals old is shown as out of date.
@@ -120,7 +120,7 @@ struct FindingView<'a> {
     sign: &'static str,
     /// None in the first round that found it.
     since: Option<String>,
-    remedies: Vec<Remedy<'a>>,
+    remedies: Vec<RemedyView<'a>>,
     confirm: Vec<Span<'a>>,
 }
 
@@ -172,19 +172,11 @@ impl<'a> RoundView<'a> {
     }
 }
 
-/// One thing to do: a sentence, and the commands that stand on the lines after it.
-struct Remedy<'a> {
+/// One thing to do: a sentence, and the commands below it.
+struct RemedyView<'a> {
     prose: Vec<Span<'a>>,
-    commands: Option<&'a str>,
-}
-
-impl<'a> Remedy<'a> {
-    fn new(text: &'a str) -> Self {
-        match text.split_once('\n') {
-            Some((prose, commands)) => Self { prose: spans(prose), commands: Some(commands) },
-            None => Self { prose: spans(text), commands: None },
-        }
-    }
+    /// One a line; empty where there is none.
+    commands: String,
 }
 
 impl<'a> FindingView<'a> {
@@ -199,10 +191,14 @@ impl<'a> FindingView<'a> {
             sign,
             since: (finding.since < started)
                 .then(|| finding.since.format("%Y-%m-%d %H:%M:%S UTC").to_string()),
-            remedies: finding.remedies.iter().map(|text| Remedy::new(text)).collect(),
+            remedies: finding.remedies.iter().map(remedy).collect(),
             confirm: spans(&finding.confirm),
         }
     }
+}
+
+fn remedy(remedy: &Remedy) -> RemedyView<'_> {
+    RemedyView { prose: spans(&remedy.text), commands: remedy.commands.join("\n") }
 }
 
 /// The observations that ended in no known cause.

@@ -10,14 +10,15 @@ use std::path::{Path, PathBuf};
 
 /// Every room, and the rooms that it may use.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("model", &[]),
+    ("findings", &[]),
+    ("model", &["findings"]),
     ("clock", &["model"]),
     ("config", &["model"]),
     ("registry", &["model"]),
     ("transport", &["model"]),
     ("discovery", &["config", "model"]),
     ("probe", &["clock", "config", "discovery", "model", "registry", "transport"]),
-    ("diagnosis", &["model"]),
+    ("diagnosis", &["findings", "model"]),
     ("history", &["model"]),
     ("metrics", &["model"]),
     ("report", &["model"]),

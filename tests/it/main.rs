@@ -21,6 +21,8 @@ mod directory;
 #[cfg(test)]
 mod field;
 #[cfg(test)]
+mod findings;
+#[cfg(test)]
 mod harmless;
 #[cfg(test)]
 mod healthy;

@@ -1,13 +1,26 @@
-//! The page of all failure modes says the same as the program: every finding is on it, every name
-//! and scenario on it exists, and no row promises more than its scenarios show.
+//! The page of all failure modes is written from the findings' pages and the lab's scenarios
+//! (`UPDATE=1 cargo test --test it modes`), and no row promises more than its scenarios show.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::fs;
 
+use registry_prober::findings::{FindingName, Group};
 use registry_prober::lab::Scenario;
-use registry_prober::model::{Confidence, FindingName};
+use registry_prober::model::Confidence;
 
+use crate::findings::is_written;
 use crate::operations::repository;
+
+/// Modes that no finding names: group, code, name, and what would show them or why nothing does.
+const UNNAMED: &[(Group, &str, &str, &str)] = &[(
+    Group::Credentials,
+    "D5",
+    "oidc-outage-or-cli-secret-stale",
+    "Not distinguished from D4: it concerns only accounts that live at the identity provider, and \
+     their CLI secret goes stale by itself. With such an account as `directory_credentials` it \
+     shows as D4. Robots pass.",
+)];
 
 /// How many modes each group of the catalogue has.
 const GROUPS: [(char, usize); 10] = [
@@ -25,13 +38,48 @@ const GROUPS: [(char, usize); 10] = [
 
 /// A row of one of the page's tables.
 struct Row {
-    /// `A1`; none for a finding beside the catalogue.
+    /// `A1`; none for a finding that is no mode of its own.
     mode: Option<String>,
     /// The findings that it links to.
     findings: BTreeSet<String>,
     what: String,
     at_best: String,
     scenarios: BTreeSet<String>,
+}
+
+/// The tables as the findings and scenarios have them.
+fn tables() -> String {
+    let scenarios = Scenario::all().expect("the scenarios are right");
+    let mut text = String::new();
+    for group in Group::ALL {
+        let of_group = FindingName::ALL.iter().filter(|name| name.definition().group == group);
+        let mut rows: Vec<[String; 5]> = of_group.map(|name| cells(*name, &scenarios)).collect();
+        let unnamed = UNNAMED.iter().filter(|row| row.0 == group);
+        rows.extend(unnamed.map(|row| [row.1, row.2, row.3, "–", "–"].map(str::to_owned)));
+        // Those without a code stand last.
+        rows.sort_by_key(|row| (row[0] == "–", row[0].clone()));
+        let _ = write!(text, "\n## {}\n\n{HEAD}", group.title());
+        text.extend(rows.iter().map(|cells| format!("| {} |\n", cells.join(" | "))));
+    }
+    text
+}
+
+const HEAD: &str = "\
+    | | finding | what shows it | at best | lab |\n\
+    | --- | --- | --- | --- | --- |\n";
+
+fn cells(name: FindingName, scenarios: &[Scenario]) -> [String; 5] {
+    let of = name.definition();
+    let shows = |scenario: &&Scenario| scenario.expect.iter().any(|it| it.finding == name);
+    let lab: Vec<String> =
+        scenarios.iter().filter(shows).map(|scenario| format!("`{}`", scenario.name)).collect();
+    [
+        of.code.unwrap_or("–").to_owned(),
+        format!("[{name}](runbooks/{name}.md)"),
+        of.shown_by.replace("](", "](runbooks/"),
+        of.at_best.to_owned(),
+        if lab.is_empty() { "–".to_owned() } else { lab.join(", ") },
+    ]
 }
 
 fn page() -> String {
@@ -42,13 +90,14 @@ fn rows() -> Vec<Row> {
     let page = page();
     let lines = page.lines().filter(|line| line.starts_with("| ") && !line.contains("---"));
     let row = |line: &str| {
-        let mut cells: Vec<&str> =
+        let cells: Vec<&str> =
             line.trim_matches('|').split(" | ").map(|cell| cell.trim_matches([' ', '|'])).collect();
-        let heading = cells.contains(&"what shows it");
-        let mode = (cells.len() == 5).then(|| cells.remove(0).to_owned());
-        let [name, what, at_best, lab] = cells[..] else { panic!("four cells: {line}") };
-        (!heading).then(|| Row {
-            mode,
+        if cells.contains(&"what shows it") {
+            return None;
+        }
+        let [mode, name, what, at_best, lab] = cells[..] else { panic!("five cells: {line}") };
+        Some(Row {
+            mode: (mode != "–").then(|| mode.to_owned()),
             findings: links(name).chain(links(what)).collect(),
             what: what.to_owned(),
             at_best: at_best.to_owned(),
@@ -79,18 +128,8 @@ fn every_mode_of_the_catalogue_has_its_row_in_order() {
 }
 
 #[test]
-fn every_finding_is_on_the_page_and_every_finding_on_the_page_exists() {
-    let written: BTreeSet<String> = rows().into_iter().flat_map(|row| row.findings).collect();
-    let due = FindingName::ALL.iter().map(|name| name.as_str().to_owned()).collect();
-    assert_eq!(written, due);
-}
-
-#[test]
-fn every_scenario_is_on_the_page_and_every_scenario_on_the_page_exists() {
-    let written: BTreeSet<String> = rows().into_iter().flat_map(|row| row.scenarios).collect();
-    let all = Scenario::all().unwrap().into_iter();
-    let due = all.filter(|scenario| !scenario.expect.is_empty()).map(|scenario| scenario.name);
-    assert_eq!(written, due.collect());
+fn the_page_is_written_from_the_findings_and_the_scenarios() {
+    is_written("deploy/modes.md", &tables());
 }
 
 #[test]

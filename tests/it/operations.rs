@@ -58,8 +58,11 @@ fn read(path: &str) -> String {
     fs::read_to_string(repository(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
+/// A page without the facts on top of it.
 fn page(name: &str) -> String {
-    read(&format!("deploy/runbooks/{name}.md"))
+    let text = read(&format!("deploy/runbooks/{name}.md"));
+    let body = text.strip_prefix("---\n").and_then(|rest| rest.split_once("\n---\n\n"));
+    body.map_or(text.clone(), |(_, body)| body.to_owned())
 }
 
 fn all_pages() -> impl Iterator<Item = &'static str> {
@@ -85,14 +88,6 @@ fn every_finding_and_alert_has_its_page_and_every_page_is_one_of_them() {
         .collect();
     let due: BTreeSet<String> = all_pages().map(|name| format!("{name}.md")).collect();
     assert_eq!(written, due);
-}
-
-#[test]
-fn the_index_lists_every_page() {
-    let index = page("README");
-    for name in all_pages() {
-        assert!(index.contains(&format!("| [{name}]({name}.md) | ")), "{name}");
-    }
 }
 
 #[test]

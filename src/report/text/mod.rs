@@ -153,11 +153,9 @@ fn finding_block(page: &mut Page, finding: &Finding) {
     entry(page, "Users", &finding.effect);
     entry(page, "Confidence", &confidence(finding));
     for (number, remedy) in finding.remedies.iter().enumerate() {
-        let mut lines = remedy.lines();
-        let what = lines.next().unwrap_or_default();
         let label = if number == 0 { "To do" } else { " " };
-        entry(page, label, &format!("{}. {what}", number + 1));
-        for command in lines {
+        entry(page, label, &format!("{}. {}", number + 1, remedy.text));
+        for command in &remedy.commands {
             page.command(LABEL + 5, command);
         }
     }

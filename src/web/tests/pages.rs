@@ -72,10 +72,12 @@ fn broken() -> Arc<Judged> {
         "6 of 6 pairs between them are refused with 401, also 8.5 s later".into(),
     ];
     mismatch.remedies = vec![
-        "Copy `/data/secret/core/private_key.pem` of harbor-01 to harbor-02 and run \
-         `docker compose restart core registry` there."
-            .into(),
-        "Until then take harbor-02 out of the load balancer.".into(),
+        sample::remedy(
+            "Copy `/data/secret/core/private_key.pem` of harbor-01 to harbor-02 and run \
+             `docker compose restart core registry` there.",
+            &[],
+        ),
+        sample::remedy("Until then take harbor-02 out of the load balancer.", &[]),
     ];
     mismatch.confirm = "`sha256sum /data/secret/core/private_key.pem` on both nodes".into();
     let mut gateway = sample::finding(FindingName::ServerErrors, Severity::Warning, &["harbor-03"]);
@@ -217,7 +219,8 @@ fn nothing_that_came_from_the_network_becomes_markup() {
         *text = EVIL.into();
     }
     finding.evidence = vec![EVIL.into()];
-    finding.remedies = vec![format!("`{EVIL}`"), EVIL.into()];
+    finding.remedies =
+        vec![sample::remedy(&format!("`{EVIL}`"), &[EVIL]), sample::remedy(EVIL, &[])];
     let round: &mut Round = &mut judged.round;
     round.url = EVIL.into();
     round.backends[0].address = EVIL.into();

@@ -61,7 +61,7 @@ fn everything() -> Vec<Shown> {
     for path in files {
         let Ok(text) = fs::read_to_string(&path) else { continue };
         let pieces = match path.extension().and_then(|it| it.to_str()) {
-            Some("md") => page(&text),
+            Some("md") => runbook(&text),
             Some("rs") => strings(&text).iter().flat_map(|text| lines(text)).collect(),
             _ => lines(&text),
         };
@@ -84,6 +84,14 @@ fn reads(command: &str) -> bool {
         command.split(|letter: char| !(letter.is_alphanumeric() || "-_/.".contains(letter)));
     let words = words.map(|word| word.rsplit('/').next().unwrap_or(word));
     command.contains(' ') && words.into_iter().any(|word| READERS.contains(&word))
+}
+
+/// The lines of the facts on top of a page, and what the page itself shows.
+fn runbook(text: &str) -> Vec<String> {
+    match text.strip_prefix("---\n").and_then(|rest| rest.split_once("\n---\n")) {
+        Some((facts, body)) => lines(facts).into_iter().chain(page(body)).collect(),
+        None => page(text),
+    }
 }
 
 /// The fenced blocks of a page, each as a whole, and its code spans.
@@ -164,8 +172,9 @@ fn string(source: &str) -> (String, &str) {
 fn no_command_that_is_shown_prints_a_secret() {
     let shown = everything();
     let from = |place: &str| shown.iter().filter(|it| it.place.starts_with(place)).count();
-    assert!(from("src/diagnosis") > 40, "remedies are read: {}", from("src/diagnosis"));
-    assert!(from("deploy/runbooks") > 150, "runbooks are read: {}", from("deploy/runbooks"));
+    assert!(from("deploy/runbooks") > 200, "runbooks are read: {}", from("deploy/runbooks"));
+    let remedy = |it: &&Shown| it.command.starts_with("docker exec harbor-core sh -c 'id -u; grep");
+    assert!(shown.iter().any(|it| remedy(&it)), "remedies are read");
     let commands: Vec<String> = shown.iter().map(|it| it.command.clone()).collect();
     let leaks: Vec<String> = Sandbox::new()
         .printed(&commands)
