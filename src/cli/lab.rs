@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
+use super::explain::did_you_mean;
 use super::{Exit, print};
+use crate::findings::nearest;
 use crate::lab::{Cluster, Family, Options, Scenario};
 use crate::schedule::told_to_stop;
 
@@ -70,11 +72,13 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     Ok(Exit::Ok)
 }
 
-/// A scenario, or the names there are.
+/// A scenario, or the name that was meant.
 pub(super) fn named(name: &str) -> anyhow::Result<Scenario> {
     let all = Scenario::all()?;
-    if !all.iter().any(|scenario| scenario.name == name) {
-        bail!("there is no scenario {name:?}; there are\n{}", list(&all).trim_end());
+    let names = || all.iter().map(|scenario| scenario.name.as_str());
+    if !names().any(|known| known == name) {
+        let meant = did_you_mean(nearest(name, names()));
+        bail!("there is no scenario {name:?}{meant}; registry-prober lab --list shows all");
     }
     Ok(Scenario::named(name)?)
 }

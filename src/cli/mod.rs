@@ -7,6 +7,7 @@
 mod check;
 mod config;
 mod demo;
+mod explain;
 mod healthcheck;
 mod lab;
 mod log;
@@ -42,6 +43,7 @@ enum Command {
     Check(Box<check::Arguments>),
     Demo(demo::Arguments),
     Lab(lab::Arguments),
+    Explain(explain::Arguments),
     #[command(subcommand)]
     Config(config::Command),
     Healthcheck(healthcheck::Arguments),
@@ -91,6 +93,7 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Check(arguments) => check::run(*arguments).await,
         Command::Demo(arguments) => demo::run(arguments).await,
         Command::Lab(arguments) => lab::run(arguments).await,
+        Command::Explain(arguments) => explain::run(&arguments),
         Command::Config(command) => config::run(command).await,
         Command::Healthcheck(arguments) => healthcheck::run(arguments).await,
     };

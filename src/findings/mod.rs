@@ -17,10 +17,14 @@
 //! | `confirm` | what would confirm it at a node |
 //! | `remedies` | what to do, best first: `text`, `commands`, and `for` where it is for one installation only |
 
+mod lookup;
+
 use std::fmt;
 
 use schemars::JsonSchema;
 use serde::Serialize;
+
+pub use lookup::{Runbook, nearest};
 
 include!(concat!(env!("OUT_DIR"), "/findings.rs"));
 

@@ -15,7 +15,7 @@ use super::checks::{CheckMatrices, CheckReport, CheckValues, checks, matrices, v
 use super::observed::{
     Missing, Observed, SampleLoss, Traced, failures, missing, observations, trace,
 };
-use super::wording::{clean, runbook};
+use super::wording::clean;
 use crate::model::{
     self, CellResult, ClockSource, Confidence, FindingName, Judged, Reason, RegistryName,
     RegistryState, Remedy, Severity, Snapshot, Status, Step,
@@ -106,7 +106,7 @@ pub struct Finding {
     pub confirm: String,
     /// How many refused pairs and failed flows of the round it explains.
     pub explains: u32,
-    /// The runbook page, from the top of the repository.
+    /// The path of its runbook page at a running daemon.
     pub runbook: String,
 }
 
@@ -326,7 +326,7 @@ fn finding(finding: &model::Finding) -> Finding {
         alternatives: finding.alternatives.clone(),
         confirm: clean(&finding.confirm),
         explains: finding.explains,
-        runbook: runbook(finding.finding),
+        runbook: format!("/runbooks/{}", finding.finding),
     }
 }
 

@@ -1,6 +1,8 @@
 //! What `check` prints: text for the engineer on call, JSON for programs, JUnit for a CI's page,
 //! and one line for Nagios and its kin.
 //!
+//! `explain` prints its pages by [`runbook`].
+//!
 //! Every output is a pure function of a [`Snapshot`]. Nothing is measured or judged here; nothing
 //! is written anywhere either, and nobody is asked whether standard output is a terminal. Texts
 //! that servers had a hand in pass through `wording` before they are put into any output.
@@ -11,6 +13,7 @@ pub mod json;
 mod junit;
 mod nagios;
 mod observed;
+pub mod runbook;
 mod text;
 mod wording;
 

@@ -25,9 +25,9 @@ pub(super) fn severity_word(severity: Severity) -> &'static str {
     }
 }
 
-/// The runbook page of a finding, from the top of the repository.
+/// The command that prints the page of a finding.
 pub(super) fn runbook(finding: FindingName) -> String {
-    format!("deploy/runbooks/{finding}.md")
+    format!("registry-prober explain {finding}")
 }
 
 /// One line without anything that a terminal, a log or a parser would take for a command: control

@@ -2,7 +2,7 @@
 //!
 //! Everything is read from the newest [`Snapshot`]; what other rooms know how to do (metrics,
 //! JSON, a probe, a reload) comes in as closures in [`State`], so that this room depends on the
-//! model alone. [`serve`] runs the router on sockets.
+//! model and the findings alone. [`serve`] runs the router on sockets.
 
 mod checks;
 mod guard;
@@ -14,6 +14,7 @@ mod panels;
 mod patience;
 mod places;
 mod probe;
+mod runbooks;
 mod serve;
 mod text;
 
@@ -27,7 +28,7 @@ use axum::extract::State as Extract;
 use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::middleware;
-use axum::response::{IntoResponse, Json, Response};
+use axum::response::{IntoResponse, Json, Redirect, Response};
 use axum::routing::{get, post};
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
@@ -102,6 +103,7 @@ const PATHS: &str = "\
 /metrics        metrics for Prometheus
 /probe?target=  one round of a registry now; &debug=true shows everything measured
 /api/v1/status  the status as JSON
+/runbooks/      a page for each finding and alert
 /-/healthy      200 while the program runs
 /-/ready        200 once every registry was probed
 /-/reload       POST or PUT takes the configuration again
@@ -125,6 +127,9 @@ pub fn router(state: State) -> Router {
         .route_layer(middleware::from_fn_with_state(shared.clone(), guard::refuse_other_sites));
     Router::new()
         .route("/style.css", get(style))
+        .route("/runbooks", get(async || Redirect::permanent("runbooks/")))
+        .route("/runbooks/", get(runbooks::index))
+        .route("/runbooks/{name}", get(runbooks::page))
         .route("/-/healthy", get(async || "registry-prober is healthy.\n"))
         .route("/-/ready", get(operate::ready))
         .merge(pages)

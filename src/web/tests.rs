@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tower::ServiceExt;
 
 mod pages;
+mod runbooks;
 
 use super::{Names, PROBES_AT_ONCE, State, router};
 use crate::model::sample;
@@ -98,6 +99,9 @@ async fn every_path_answers_with_its_type_and_the_security_headers() {
         ("/probe?target=main", 200, "text/plain; version=0.0.4"),
         ("/probe?target=main&debug=true", 200, "text/plain; charset=utf-8"),
         ("/api/v1/status", 200, "application/json"),
+        ("/runbooks/", 200, "text/html; charset=utf-8"),
+        ("/runbooks/clock-skew-nbf", 200, "text/html; charset=utf-8"),
+        ("/runbooks/clock-skew", 404, "text/plain; charset=utf-8"),
         ("/-/healthy", 200, "text/plain; charset=utf-8"),
         ("/-/ready", 200, "text/plain; charset=utf-8"),
         ("/nothing", 404, "text/plain; charset=utf-8"),

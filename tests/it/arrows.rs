@@ -21,8 +21,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("diagnosis", &["findings", "model"]),
     ("history", &["model"]),
     ("metrics", &["model"]),
-    ("report", &["model"]),
-    ("web", &["model"]),
+    ("report", &["findings", "model"]),
+    ("web", &["findings", "model"]),
     (
         "schedule",
         &[
@@ -45,6 +45,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "config",
             "diagnosis",
             "discovery",
+            "findings",
             "history",
             "lab",
             "metrics",
@@ -72,6 +73,8 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("axum", &["lab", "web"]),
     ("askama", &["web"]),
     ("clap", &["cli"]),
+    ("pulldown_cmark", &["report", "web"]),
+    ("strsim", &["findings"]),
     ("anyhow", &["cli", "main"]),
     ("rcgen", &["lab"]),
     ("jsonwebtoken", &["lab"]),

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use registry_prober::findings::FindingName;
 use registry_prober::lab::{Options, Scenario};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -43,10 +44,13 @@ fn wrong_usage_ends_with_3_and_says_why_on_standard_error() {
         (&["config", "show", "--config.file=/no/such.yml"], "/no/such.yml: no such file"),
         (&["healthcheck", "--url=https://127.0.0.1:1"], "only http"),
         (&["healthcheck", "--url=127.0.0.1:1"], "--url"),
-        (&["lab", "no-such"], "token-key-mismatch"),
+        (&["lab", "no-such"], "lab --list"),
+        (&["lab", "token-key-missmatch"], "did you mean token-key-mismatch?"),
         (&["lab", "healthy", "--family=harbor-9"], "harbor-2.15"),
         (&["lab", "healthy", "--nodes=0"], "1..=26"),
-        (&["demo", "no-such"], "token-key-mismatch"),
+        (&["demo", "clock-skew-npf"], "did you mean clock-skew-nbf?"),
+        (&["explain", "token-key-missmatch"], "did you mean token-key-mismatch?"),
+        (&["explain", "banana"], "explain lists all"),
     ];
     for (arguments, why) in cases {
         let ended = run(arguments);
@@ -76,6 +80,7 @@ fn every_command_explains_itself() {
         &["config", "check"],
         &["config", "show"],
         &["config", "schema"],
+        &["explain"],
         &["healthcheck"],
     ];
     for command in commands {
@@ -142,6 +147,23 @@ fn a_reader_that_leaves_is_no_error() {
     let ended = program(&["config", "schema"]).stdout(writer).output().unwrap();
     assert_eq!(ended.status.code(), Some(0));
     assert_eq!(String::from_utf8(ended.stderr).unwrap(), "");
+}
+
+#[test]
+fn explain_prints_the_page_of_a_finding_and_lists_all_without_a_name() {
+    for finding in FindingName::ALL {
+        let ended = run(&["explain", finding.as_str()]);
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{finding}");
+        assert!(ended.stdout.starts_with(&format!("{finding}\n")), "{}", ended.stdout);
+        assert!(!ended.stdout.contains('\u{1b}'), "no styles outside a terminal");
+    }
+    let ended = run(&["explain"]);
+    assert_eq!(ended.code, Some(0));
+    let listed = ended.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    for finding in FindingName::ALL {
+        let entry = format!("{finding} {}", finding.definition().meaning);
+        assert!(listed.contains(&entry), "{finding}");
+    }
 }
 
 #[test]

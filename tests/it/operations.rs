@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
+use registry_prober::findings::Runbook;
 use registry_prober::model::{Confidence, FindingName, Severity};
 use serde_json::Value;
 
@@ -156,15 +157,19 @@ fn every_alert_says_what_it_means_and_links_to_a_page_and_the_dashboard() {
         assert!(summary.ends_with('.') && !summary.contains("$value"), "{alert}: {summary}");
         assert!(!text(annotations, "description").is_empty(), "{alert}");
         assert!(text(annotations, "dashboard_url").contains("/d/registry-prober"), "{alert}");
-        let file = text(annotations, "runbook_url").rsplit('/').next().unwrap();
-        let pages: Vec<String> = if file == "{{ $labels.finding }}.md" {
-            FindingName::ALL.iter().map(|finding| format!("{finding}.md")).collect()
-        } else {
-            assert_eq!(file, format!("{alert}.md"));
-            vec![file.to_owned()]
+        let url = text(annotations, "runbook_url");
+        let page = url.rsplit('/').next().unwrap();
+        // The prober itself serves its pages, but for that of its absence.
+        let (host, page) = match page.strip_suffix(".md") {
+            Some(page) if alert == "RegistryProberAbsent" => {
+                ("https://runbooks.example.com/", page)
+            }
+            _ => ("https://registry-prober.example.com/runbooks/", page),
         };
-        for page in pages {
-            assert!(repository(&format!("deploy/runbooks/{page}")).is_file(), "{alert}: {page}");
+        assert!(url.starts_with(host), "{alert}: {url}");
+        if page != "{{ $labels.finding }}" {
+            assert_eq!(page, alert);
+            assert!(Runbook::named(page).is_some(), "{alert}: {page}");
         }
     }
 }
