@@ -115,3 +115,26 @@ fn hold_back(facts: &Facts<'_>, h: &mut Hypothesis) {
         "{names} changed during this check: the same request passed and failed; check again"
     ));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_to_do_fits_the_servers_that_run() {
+        let commands = |family| {
+            let all = remedies(FindingName::TokenKeyMismatch, family);
+            all.into_iter().flat_map(|remedy| remedy.commands).collect::<Vec<_>>().join("\n")
+        };
+        for family in [Family::Harbor1, Family::Harbor2, Family::Unknown] {
+            let text = commands(family);
+            assert!(text.contains("docker restart harbor-core") && text.contains("helm upgrade"));
+            assert!(!text.contains("docker-registry"), "{family}: {text}");
+        }
+        for family in [Family::Distribution2, Family::Distribution3] {
+            let text = commands(family);
+            assert!(text.contains("systemctl restart docker-registry"), "{family}: {text}");
+            assert!(!text.contains("harbor"), "{family}: {text}");
+        }
+    }
+}
