@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::facts::{Facts, list};
 use super::leeway::{ahead, checking_clock, issued, issuing_clock, leeway};
 use crate::model::{
-    BackendFacts, BackendName, Cell, CellResult, ClockInterval, ClockSource, Family, Leeway,
-    Outcome, Round,
+    BackendFacts, BackendName, Cell, CellResult, ClockInterval, ClockSource, Evidence, Family,
+    Leeway, Outcome, Round,
 };
 
 /// Clocks that nobody would call wrong differ by so much, and a token's way from issuer to
@@ -108,7 +108,7 @@ pub(super) fn beyond(facts: &Facts<'_>, cell: &Cell) -> Option<ClockInterval> {
 }
 
 /// The clocks of these backends against the prober's, a line each.
-pub(super) fn lines(facts: &Facts<'_>, edges: &[(&BackendName, &BackendName)]) -> Vec<String> {
+pub(super) fn lines(facts: &Facts<'_>, edges: &[(&BackendName, &BackendName)]) -> Vec<Evidence> {
     let names: BTreeSet<&BackendName> = edges.iter().flat_map(|(a, b)| [*a, *b]).collect();
     let text = |clock: ClockInterval| {
         format!("{:+.4} s ± {:.1} ms", clock.middle(), clock.width() * 500.0)
@@ -126,7 +126,14 @@ pub(super) fn lines(facts: &Facts<'_>, edges: &[(&BackendName, &BackendName)]) -
         } else {
             format!("issues at {}, checks at {}", text(issues), text(checks))
         };
-        Some(format!("{name}: {clocks} against the prober, {tolerates}"))
+        let line = Evidence::from(format!("{name}: {clocks} against the prober, {tolerates}"))
+            .with("offset_seconds", checks.middle())
+            .with("lower_bound_seconds", checks.lower())
+            .with("upper_bound_seconds", checks.upper());
+        Some(match facts.round.backend(name).map(leeway) {
+            Some(Leeway::Seconds(seconds)) => line.with("tolerated_seconds", seconds),
+            _ => line,
+        })
     };
     names.into_iter().filter_map(line).collect()
 }

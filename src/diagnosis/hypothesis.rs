@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::facts::{Facts, ObservationId};
-use crate::model::{BackendName, Confidence, FindingName, Flow};
+use crate::model::{BackendName, Confidence, Evidence, FindingName, Flow};
 
 /// A rule: looks at the facts of a round and names what would explain them. It sees no other
 /// rule's result.
@@ -54,7 +54,7 @@ pub(super) struct Hypothesis {
     /// One sentence: what is wrong, and where.
     pub(super) summary: String,
     /// What was measured, one fact an entry.
-    pub(super) evidence: Vec<String>,
+    pub(super) evidence: Vec<Evidence>,
     /// Other causes that fit the same evidence.
     pub(super) alternatives: Vec<FindingName>,
     /// The observations that it explains.
@@ -90,8 +90,11 @@ impl Hypothesis {
     }
 
     /// Adds evidence.
-    pub(super) fn evidence(mut self, lines: impl IntoIterator<Item = String>) -> Self {
-        self.evidence.extend(lines);
+    pub(super) fn evidence<E: Into<Evidence>>(
+        mut self,
+        lines: impl IntoIterator<Item = E>,
+    ) -> Self {
+        self.evidence.extend(lines.into_iter().map(Into::into));
         self
     }
 
@@ -160,7 +163,7 @@ impl Hypothesis {
             self.backends.dedup();
         }
         let new = other.evidence.into_iter().filter(|line| !self.evidence.contains(line));
-        let new: Vec<String> = new.collect();
+        let new: Vec<Evidence> = new.collect();
         self.evidence.extend(new);
         if self.confidence == Confidence::Suspected {
             let new = other.alternatives.into_iter();

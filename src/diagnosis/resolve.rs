@@ -107,7 +107,7 @@ fn related(all: &[Hypothesis], fates: &mut Vec<TraceEntry>) -> Vec<Hypothesis> {
         let Some(into) = kept.iter_mut().find(|kept| kept.name == cause) else { continue };
         if relation == Relation::Absorbs {
             let new = h.evidence.into_iter().filter(|line| !into.evidence.contains(line));
-            let new: Vec<String> = new.collect();
+            let new: Vec<_> = new.collect();
             into.evidence.extend(new);
         }
         into.claims.extend(h.claims);

@@ -111,9 +111,12 @@ fn hold_back(facts: &Facts<'_>, h: &mut Hypothesis) {
     }
     h.confidence = Confidence::Suspected;
     let names = super::facts::list(&moving);
-    h.evidence.push(format!(
-        "{names} changed during this check: the same request passed and failed; check again"
-    ));
+    h.evidence.push(
+        format!(
+            "{names} changed during this check: the same request passed and failed; check again"
+        )
+        .into(),
+    );
 }
 
 #[cfg(test)]

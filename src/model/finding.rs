@@ -1,5 +1,9 @@
 //! Findings: named causes with subjects, evidence and remedy. The vocabulary is closed.
 
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Deref;
+
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -91,6 +95,51 @@ impl Status {
     }
 }
 
+/// One measured fact.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct Evidence {
+    /// The fact, for people.
+    pub text: String,
+    /// The numbers in it that programs may want, by name and unit, such as `offset_seconds`.
+    pub numbers: BTreeMap<&'static str, f64>,
+}
+
+impl Evidence {
+    /// Adds a number.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, number: f64) -> Self {
+        self.numbers.insert(name, number);
+        self
+    }
+}
+
+impl From<String> for Evidence {
+    fn from(text: String) -> Self {
+        Self { text, numbers: BTreeMap::new() }
+    }
+}
+
+impl From<&str> for Evidence {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
+    }
+}
+
+/// What looks for words in evidence reads its text.
+impl Deref for Evidence {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.text
+    }
+}
+
+impl fmt::Display for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.text)
+    }
+}
+
 /// One thing to do about a cause.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Remedy {
@@ -119,7 +168,7 @@ pub struct Finding {
     /// What it does to users, in numbers where they are known.
     pub effect: String,
     /// What was measured, one fact an entry.
-    pub evidence: Vec<String>,
+    pub evidence: Vec<Evidence>,
     /// What to do, best first.
     pub remedies: Vec<Remedy>,
     /// Other causes that fit the same evidence; empty where the cause is proved.

@@ -52,7 +52,7 @@ pub use directory::{DirectoryLogin, LoginVerdict};
 pub use dns::{DnsAddress, DnsAnswer, DnsRecord, DnsReport, DnsSeen};
 pub use earlier::{Earlier, KeySeen, OpenFinding, Sampled, Subject, WINDOW_SECONDS};
 pub use failure::{Failure, Phase, Reason, Step};
-pub use finding::{Confidence, Finding, FindingName, Remedy, Severity, Status};
+pub use finding::{Confidence, Evidence, Finding, FindingName, Remedy, Severity, Status};
 pub use flow::{AccessScheme, Flow, FlowResult, StepReport};
 pub use matrix::{Cell, CellResult, Matrix, Refusal};
 pub use names::{BackendName, Issuer, NameError, RegistryName, Route};

@@ -15,9 +15,9 @@ use super::sample::{
 use super::*;
 use crate::model::sample::remedy;
 use crate::model::{
-    CellResult, ClockInterval, ClockSource, Confidence, Failure, Fate, Finding, FindingName,
-    Issuer, Judged, KeyId, Observation, ObservationKind, Outcome, Phase, Place, Reason,
-    RegistryName, Route, SampledFlow, Setting, Severity, Skipped, Status, Step, TraceEntry,
+    CellResult, ClockInterval, ClockSource, Confidence, Evidence, Failure, Fate, Finding,
+    FindingName, Issuer, Judged, KeyId, Observation, ObservationKind, Outcome, Phase, Place,
+    Reason, RegistryName, Route, SampledFlow, Setting, Severity, Skipped, Status, Step, TraceEntry,
     Unmeasured,
 };
 
@@ -78,7 +78,11 @@ fn clock_skew() -> Judged {
     let cause = Finding {
         summary: "The clock of harbor-02 is 1.7 s ahead, and the others forgive nothing".to_owned(),
         effect: "A token of harbor-02 is refused elsewhere for its first 2 s".to_owned(),
-        evidence: vec!["harbor-02 is 1.40 to 1.92 s ahead of the prober".to_owned()],
+        evidence: vec![
+            Evidence::from("harbor-02 is 1.40 to 1.92 s ahead of the prober")
+                .with("lower_bound_seconds", 1.4)
+                .with("upper_bound_seconds", 1.92),
+        ],
         remedies: vec![remedy("Set the clock of harbor-02:", &["ssh harbor-02 chronyc makestep"])],
         explains: 3,
         ..finding(FindingName::ClockSkewNbf, Severity::Critical, Confidence::Proved, &[2])
@@ -112,7 +116,7 @@ fn unreachable() -> Judged {
     let cause = Finding {
         summary: "harbor-03 does not answer at its address".to_owned(),
         effect: "Nobody is failed while the load balancer leaves it out".to_owned(),
-        evidence: vec!["connection_refused at 10.0.0.3:443, twice".to_owned()],
+        evidence: vec!["connection_refused at 10.0.0.3:443, twice".into()],
         remedies: vec![remedy(
             "Start it, or see what holds its port:",
             &["ss -ltnp 'sport = :443'"],
@@ -249,7 +253,7 @@ fn hostile() -> Judged {
     cause.summary = HOSTILE.to_owned();
     cause.effect = HOSTILE.to_owned();
     cause.confirm = HOSTILE.to_owned();
-    cause.evidence = vec![HOSTILE.to_owned(), HOSTILE.repeat(4)];
+    cause.evidence = vec![HOSTILE.into(), HOSTILE.repeat(4).into()];
     cause.remedies = vec![remedy(HOSTILE, &[HOSTILE])];
     judged
 }

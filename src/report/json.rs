@@ -17,7 +17,7 @@ use super::observed::{
 };
 use super::wording::clean;
 use crate::model::{
-    self, CellResult, ClockSource, Confidence, FindingName, Judged, Reason, RegistryName,
+    self, CellResult, ClockSource, Confidence, Evidence, FindingName, Judged, Reason, RegistryName,
     RegistryState, Remedy, Severity, Snapshot, Status, Step,
 };
 
@@ -97,7 +97,7 @@ pub struct Finding {
     /// What it does to users.
     pub effect: String,
     /// What was measured, one fact an entry.
-    pub evidence: Vec<String>,
+    pub evidence: Vec<Evidence>,
     /// What to do, best first.
     pub remedies: Vec<Remedy>,
     /// Other causes that fit the same evidence; empty if it is proved.
@@ -321,13 +321,18 @@ fn finding(finding: &model::Finding) -> Finding {
         since: finding.since.to_rfc3339_opts(SecondsFormat::Secs, true),
         summary: clean(&finding.summary),
         effect: clean(&finding.effect),
-        evidence: finding.evidence.iter().map(|fact| clean(fact)).collect(),
+        evidence: finding.evidence.iter().map(evidence).collect(),
         remedies: finding.remedies.iter().map(remedy).collect(),
         alternatives: finding.alternatives.clone(),
         confirm: clean(&finding.confirm),
         explains: finding.explains,
         runbook: format!("/runbooks/{}", finding.finding),
     }
+}
+
+fn evidence(fact: &Evidence) -> Evidence {
+    let numbers = fact.numbers.iter().map(|(name, number)| (*name, micros(*number)));
+    Evidence { text: clean(&fact.text), numbers: numbers.collect() }
 }
 
 fn remedy(remedy: &Remedy) -> Remedy {

@@ -272,8 +272,8 @@ pub(super) fn key_mismatch(backends: usize, guilty: usize) -> Judged {
                  a push, which makes many requests, nearly always does"
             .to_owned(),
         evidence: vec![
-            format!("key id {} at {odd}, {} at the others", &OTHER_KEY[..9], &GOOD_KEY[..9]),
-            "the same token is still refused after 5 s, so waiting does not help".to_owned(),
+            format!("key id {} at {odd}, {} at the others", &OTHER_KEY[..9], &GOOD_KEY[..9]).into(),
+            "the same token is still refused after 5 s, so waiting does not help".into(),
         ],
         remedies: vec![
             remedy(

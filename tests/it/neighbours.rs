@@ -24,7 +24,10 @@ async fn check(scenario: &str) -> (Option<i32>, Vec<String>) {
                 (&registry["name"], &finding_of["finding"], &finding_of["confidence"]);
             lines.push(format!("{}: {} {}", text(name), text(finding), text(sure)));
             let evidence = list(&finding_of["evidence"]);
-            let logs = evidence.iter().map(text).find(|line| line.contains("the logs of"));
+            let logs = evidence
+                .iter()
+                .map(|fact| text(&fact["text"]))
+                .find(|line| line.contains("the logs of"));
             lines.extend(logs);
         }
     }

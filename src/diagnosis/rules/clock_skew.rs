@@ -14,8 +14,8 @@ use super::super::hypothesis::{Hits, Hypothesis};
 use super::super::keys;
 use super::super::leeway::issuing_clock;
 use crate::model::{
-    BackendName, Cell, FindingName, Observation, ObservationKind as Kind, Reason, Refusal, Step,
-    TokenFacts,
+    BackendName, Cell, Evidence, FindingName, Observation, ObservationKind as Kind, Reason,
+    Refusal, Step, TokenFacts,
 };
 
 /// Clocks that differ by no more than this refuse so few tokens that one refusal is no proof.
@@ -86,10 +86,13 @@ fn not_yet_valid(facts: &Facts<'_>) -> Option<Hypothesis> {
     let keys_equal = found.iter().all(|pair| same_key(facts, pair));
     let proved = keys_equal && found.iter().any(|pair| is_certainly_ahead(facts, pair));
     let count = found.len();
-    let refused = format!(
+    #[expect(clippy::cast_precision_loss, reason = "pairs are far fewer than 2^52")]
+    let refused = Evidence::from(format!(
         "{count} {} a token that is not valid there yet; {healed} of {count} accepted it later",
         verb(count, "pair refuses", "pairs refuse")
-    );
+    ))
+    .with("refused_pairs", count as f64)
+    .with("healed_pairs", healed as f64);
     let summary = format!(
         "The {} of {} {} off by more than the nodes tolerate: fresh tokens are not valid yet \
          elsewhere.",

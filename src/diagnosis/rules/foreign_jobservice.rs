@@ -202,7 +202,14 @@ mod tests {
         });
         let line = |finding: &crate::model::Finding| {
             let at = finding.severity.as_str();
-            let last = finding.evidence.iter().rev().take(2).rev().cloned().collect::<Vec<_>>();
+            let last = finding
+                .evidence
+                .iter()
+                .rev()
+                .take(2)
+                .rev()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>();
             format!("{} {at}: {}", finding.finding, last.join("; "))
         };
         assess_after(&round, &Earlier::default()).findings.iter().map(line).collect()

@@ -3,7 +3,7 @@
 
 use super::super::facts::{Facts, list};
 use super::super::hypothesis::{Hits, Hypothesis};
-use crate::model::{BackendName, FindingName};
+use crate::model::{BackendName, Evidence, FindingName};
 
 /// A shorter life than this fails large layers in mid-transfer.
 const SHORT_LIFE_SECONDS: i64 = 300;
@@ -30,7 +30,12 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     );
     let everywhere = short.len() == lives.len();
     let backends = if everywhere { Vec::new() } else { short };
-    let evidence = lives.iter().map(|(name, life)| format!("{name}: tokens live {life} s"));
+    #[expect(clippy::cast_precision_loss, reason = "a short life is far below 2^52 seconds")]
+    let line = |(name, life): &(BackendName, i64)| {
+        let text = format!("{name}: tokens live {life} s");
+        Evidence::from(text).with("lifetime_seconds", *life as f64)
+    };
+    let evidence = lives.iter().map(line);
     let name = FindingName::TokenLifetimeTooShort;
     vec![Hypothesis::new(name, backends, summary).hits(Hits::Later).evidence(evidence).alone()]
 }

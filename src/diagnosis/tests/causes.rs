@@ -371,3 +371,26 @@ proptest! {
         prop_assert_eq!(assess(&round), assessment);
     }
 }
+
+#[test]
+fn evidence_of_clocks_and_of_refused_pairs_has_its_numbers_by_name() {
+    let round = bent(THREE, |r| {
+        clock(r, "c", -2.0);
+        heal(r, "a", "c");
+        heal(r, "b", "c");
+    });
+    let findings = assess(&round).findings;
+    let evidence = findings.iter().flat_map(|finding| &finding.evidence);
+    let numbers = |start: &str| {
+        let line = evidence.clone().find(|line| line.starts_with(start)).unwrap();
+        line.numbers.clone()
+    };
+    let clock = numbers("c: clock");
+    assert!((clock["offset_seconds"] + 2.0).abs() < 1e-9, "{clock:?}");
+    assert!((clock["lower_bound_seconds"] + 2.3).abs() < 1e-9, "{clock:?}");
+    let pairs = numbers("2 pairs refuse");
+    assert_eq!(
+        pairs.into_iter().collect::<Vec<_>>(),
+        [("healed_pairs", 2.0), ("refused_pairs", 2.0)]
+    );
+}

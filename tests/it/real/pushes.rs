@@ -30,7 +30,7 @@ fn found(seen: &Seen) -> Vec<String> {
 
 fn evidence(seen: &Seen) -> String {
     let lines = seen.assessment.findings.iter().flat_map(|finding| &finding.evidence);
-    let lines: Vec<&str> = lines.map(String::as_str).collect();
+    let lines: Vec<&str> = lines.map(|fact| fact.text.as_str()).collect();
     format!("{}\n{:#?}\n{:#?}", lines.join("\n"), seen.round.checks.upload, seen.round.checks.push)
 }
 
