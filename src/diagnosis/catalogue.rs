@@ -72,14 +72,14 @@ pub(super) fn remedies(name: FindingName, family: Family) -> Vec<String> {
             "Check that the realm leads to the token server of this site and not of another.",
         ],
         FindingName::RobotTokenOfOldKey => &[
-            "Create the robot anew: up to Harbor 2.1 its secret is signed with the node's key and \
+            "Create the robot again: up to Harbor 2.1 its secret is signed with the node's key and \
              dies with it.",
         ],
         FindingName::ClockSkewNbf | FindingName::ClockSkewExp => &[
             "Bring the clocks together, on the node and on its hypervisor:\n\
              chronyc tracking; timedatectl\n\
              systemctl restart chronyd; chronyc makestep",
-            "Harbor up to 2.10 forgives nothing, from 2.11 on a minute: upgrade, and alert on \
+            "Harbor up to 2.10 tolerates nothing, from 2.11 on a minute: upgrade, and alert on \
              offsets above 0.1 s until then.",
             "Until then tie clients to one node by source address.",
         ],
@@ -153,7 +153,7 @@ pub(super) fn remedies(name: FindingName, family: Family) -> Vec<String> {
              docker restart nginx"]
         }
         FindingName::LbAffinityHidesMismatch => {
-            &["Repair the cause that is named beside this; affinity only hides it until a node \
+            &["Fix the cause that is named with this; affinity only hides it until a node \
              fails or a client's address changes."]
         }
         FindingName::CredentialRefused => &[
@@ -238,7 +238,7 @@ pub(super) fn remedies(name: FindingName, family: Family) -> Vec<String> {
         ],
         FindingName::HttpSecretMismatch => &[
             "Give the registries behind every core the same secret and restart them (Helm: \
-             registry.secret, which an upgrade makes anew unless it is set):\n\
+             registry.secret, which an upgrade generates again unless it is set):\n\
              grep -A9 '^http:' common/config/registry/config.yml | grep secret: | sha256sum   # on every node\n\
              docker restart registry",
             "Until then tie clients to one node by source address.",

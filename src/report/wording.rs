@@ -102,7 +102,7 @@ pub(super) fn verdict(state: &RegistryState) -> String {
         (Status::Ok, false) => format!("{} Worth knowing: {names}", sound(judged)),
         (Status::Unknown, none) => match (not_tested, none) {
             (Some(missing), true) => clean(&missing),
-            (Some(missing), false) => clean(&format!("{missing}. Found all the same: {names}")),
+            (Some(missing), false) => clean(&format!("{missing}. Found anyway: {names}")),
             (None, true) => "nothing could be measured".to_owned(),
             (None, false) => names,
         },

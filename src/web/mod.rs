@@ -104,7 +104,7 @@ const PATHS: &str = "\
 /api/v1/status  the status as JSON
 /-/healthy      200 while the program runs
 /-/ready        200 once every registry was probed
-/-/reload       POST or PUT takes the configuration again
+/-/reload       POST or PUT reloads the configuration
 ";
 
 /// The routes, ready to be served.

@@ -73,3 +73,5 @@ mod support;
 mod unknown_faults;
 #[cfg(test)]
 mod web_state;
+#[cfg(test)]
+mod words;
