@@ -3,7 +3,7 @@
 //! Every node of such a registry may be well alone and the whole still refuse one request in
 //! three: another signing key on one node, a clock that is off, a realm that leads elsewhere. This
 //! program behaves like a docker client on every node and through the load balancer, carries each
-//! node's token to every other node, reads every clock, and names the cause, the guilty node and
+//! node's token to every other node, reads every clock, and names the cause, the node at fault and
 //! the cure. This page is the guide to the house; `ARCHITECTURE.md` gives the reasons.
 //!
 //! # Rooms

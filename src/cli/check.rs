@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::config::{AdHoc, Registry, ad_hoc};
 use crate::metrics;
 use crate::model::{Earlier, Judged, ProgramFacts, RegistryState, Snapshot, Status};
-use crate::report;
+use crate::report::{self, Form};
 use crate::schedule::{Turned, Wheel, beside};
 
 /// More than any password has.
@@ -32,19 +32,19 @@ const MAX_PASSWORD: u64 = 64 * 1024;
       --backend a=10.0.0.1:443 --backend b=10.0.0.2:443 \\
       --username 'robot$prober' --password-stdin < password.txt")]
 pub(super) struct Arguments {
-    /// The public URL of one registry, or names from the configuration file; without, all of the
-    /// file
+    /// The public URL of one registry, or names from the configuration file; without one, all
+    /// registries of the file
     #[arg(value_name = "URL|REGISTRY")]
     targets: Vec<String>,
     #[command(flatten)]
     file: ConfigFile,
-    /// How the result is printed
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     output: Format,
-    /// Also say of every cause that was considered why it is a finding or why not (text and JSON)
+    /// Also explain for each considered cause why it is a finding or not (text and JSON)
     #[arg(long)]
     trace: bool,
-    /// Limit of the whole diagnosis
+    /// Time limit for the whole diagnosis
     #[arg(long, default_value = "13s", value_parser = limit)]
     timeout: Duration,
     #[command(flatten)]
@@ -55,7 +55,7 @@ pub(super) struct Arguments {
 #[derive(Debug, Default, PartialEq, clap::Args)]
 #[command(next_help_heading = "Options with a URL")]
 struct Given {
-    /// A node and where to connect; repeat for each. Without any, every address behind the URL's
+    /// A node and its address (repeatable). Without it, every address behind the URL's
     /// host is a node
     #[arg(long = "backend", value_name = "NAME=ADDRESS", value_parser = backend)]
     backends: Vec<(String, String)>,
@@ -71,7 +71,7 @@ struct Given {
     /// The repository scope to ask for, for instance repository:probe/canary:pull
     #[arg(long)]
     scope: Option<String>,
-    /// Certificates (PEM) to trust beside the system's
+    /// Certificates (PEM) to trust in addition to the system's
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
     /// The client certificate (PEM, with its chain) that the registry asks for
@@ -83,40 +83,40 @@ struct Given {
     /// Accept every certificate; what is wrong with it is still reported
     #[arg(long)]
     insecure_skip_verify: bool,
-    /// Let credentials cross a network unencrypted
+    /// Allow credentials over unencrypted http
     #[arg(long)]
     allow_plaintext: bool,
-    /// Reach the load balancer here instead of asking DNS for the URL's host
+    /// Address of the load balancer, instead of asking DNS for the URL's host
     #[arg(long, value_name = "ADDRESS")]
     balancer_address: Option<String>,
     /// Independent pairs of requests through the load balancer [default: 20]
     #[arg(long, value_name = "COUNT")]
     samples: Option<u32>,
-    /// Which pairs of issuer and verifier are tried: auto, full or sampled:K [default: auto]
+    /// Which pairs of issuer and verifier to try: auto, full or sampled:K [default: auto]
     #[arg(long, value_name = "MODE")]
     matrix: Option<String>,
-    /// How tokens are asked for: get or post [default: get]
+    /// How to request tokens: get or post [default: get]
     #[arg(long, value_name = "METHOD")]
     token_method: Option<String>,
-    /// An authority beside the URL's own that may see credentials; repeat for each
+    /// Another authority that may see the credentials (repeatable)
     #[arg(long = "allowed-realm", value_name = "URL")]
     allowed_realms: Vec<String>,
-    /// What requests say in User-Agent [default: registry-prober/VERSION]
+    /// User-Agent of all requests [default: registry-prober/VERSION]
     #[arg(long, value_name = "TEXT")]
     user_agent: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// For people
+    /// Text for people
     Text,
-    /// The documented contract, for programs
+    /// JSON with a documented schema
     Json,
-    /// For CI servers
+    /// JUnit XML for CI servers
     Junit,
-    /// One line with performance data, for Nagios and its kin
+    /// One line with performance data, for Nagios and similar monitoring
     Nagios,
-    /// A page for a textfile collector
+    /// Metrics for a textfile collector
     Prometheus,
 }
 
@@ -150,20 +150,12 @@ async fn diagnose(arguments: Arguments) -> anyhow::Result<Exit> {
         Format::Prometheus => {
             let rounds = snapshot.registries.values().filter_map(|state| state.latest.clone());
             print::bytes(&metrics::page_of(&rounds.collect::<Vec<_>>(), None).1)?;
-            return Ok(exit(&snapshot));
+            return Ok(snapshot.status().into());
         }
     };
-    print::result(&report::render_traced(form, &snapshot, trace))?;
-    Ok(exit(&snapshot))
-}
-
-fn exit(snapshot: &Snapshot) -> Exit {
-    match snapshot.status() {
-        Status::Ok => Exit::Ok,
-        Status::Warning => Exit::Warning,
-        Status::Critical => Exit::Critical,
-        Status::Unknown => Exit::Unknown,
-    }
+    let how = Form { trace, width: print::width() };
+    print::result(&report::render(form, &snapshot, how))?;
+    Ok(snapshot.status().into())
 }
 
 /// One turn for each registry, all at once.
@@ -308,12 +300,12 @@ fn password(from: impl std::io::Read) -> anyhow::Result<SecretString> {
     let mut text = String::new();
     from.take(MAX_PASSWORD + 1).read_to_string(&mut text)?;
     if text.len() as u64 > MAX_PASSWORD {
-        bail!("longer than a password can be");
+        bail!("too long for a password");
     }
     let password = text.strip_suffix('\n').unwrap_or(&text);
     let password = password.strip_suffix('\r').unwrap_or(password);
     if password.is_empty() {
-        bail!("no password there");
+        bail!("the password is empty");
     }
     Ok(SecretString::from(password))
 }

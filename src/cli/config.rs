@@ -5,10 +5,10 @@ use clap::Subcommand;
 use super::{ConfigFile, Exit, load, print};
 use crate::config::{schema_json, show};
 
-/// Looks at the configuration file
+/// Checks or shows the configuration file
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Says everything that is wrong with the file, with line and column; exit code 1 if anything is
+    /// Reports every mistake in the file, with line and column; exit code 1 if there is one
     Check(ConfigFile),
     /// Prints the configuration as the program understands it: every default filled in, no secrets
     Show(ConfigFile),

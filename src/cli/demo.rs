@@ -7,13 +7,14 @@ use anyhow::{Context as _, bail};
 use super::lab::{Directory, How, description, named};
 use super::service::{Service, Settings, listen, url};
 use super::{Exit, load, print};
-use crate::report::{self, Output};
+use crate::model::Snapshot;
+use crate::report::{self, Form, Output};
 use crate::schedule::told_to_stop;
 
-/// Where the status page is if nobody else is there.
+/// Where the status page is if the port is free.
 const USUAL: &str = "127.0.0.1:9912";
 
-/// Starts a simulated registry with a fault and the prober beside it, and shows what it finds
+/// Starts a simulated registry with a fault and a prober for it, and shows what it finds
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// What is wrong with the registry; registry-prober lab --list prints all
@@ -55,7 +56,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     let mut snapshots = service.snapshots();
     let first = snapshots.wait_for(|s| s.registries.values().all(|state| state.latest.is_some()));
     let found = tokio::select! {
-        snapshot = first => snapshot.map(|snapshot| report::render(Output::Text, &snapshot)).ok(),
+        snapshot = first => snapshot.map(|snapshot| shown(&snapshot)).ok(),
         _ = &mut stop => None,
         () = service.failed() => None,
     };
@@ -67,7 +68,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         ))?;
     }
     if found.is_some() && !arguments.once {
-        print::result("End it with       Ctrl-C\n")?;
+        print::result("Stop with         Ctrl-C\n")?;
         tokio::select! {
             _ = &mut stop => {}
             () = service.failed() => bail!("the web server ended"),
@@ -75,4 +76,8 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     }
     service.end().await;
     Ok(Exit::Ok)
+}
+
+fn shown(snapshot: &Snapshot) -> String {
+    report::render(Output::Text, snapshot, Form { trace: false, width: print::width() })
 }

@@ -27,7 +27,7 @@ pub(super) struct Arguments {
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     let url = PublicUrl::parse(&arguments.url).context("--url")?;
     if url.authority().scheme != Scheme::Http {
-        bail!("--url: only http is spoken here");
+        bail!("--url: only http is supported");
     }
     let answer = match timeout(LIMIT, ask(&url)).await {
         Ok(Ok(answer)) => answer,

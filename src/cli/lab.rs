@@ -35,7 +35,7 @@ pub(super) struct How {
     /// Another number of nodes
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=26))]
     nodes: Option<u32>,
-    /// What chance follows from: the same number gives the same answers
+    /// Seed: the same number gives the same answers
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
@@ -63,7 +63,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     print::result(&format!(
         "{}\nConfiguration, kept in {} until the end:\n\n{text}\n\
          To diagnose it:  registry-prober check --config.file={}\n\
-         To end it:       Ctrl-C\n",
+         To stop it:      Ctrl-C\n",
         description(&scenario, &cluster),
         config.display(),
         config.display()
@@ -97,6 +97,10 @@ pub(super) fn description(scenario: &Scenario, cluster: &Cluster) -> String {
     let mut text = format!("Scenario  {}: {}\n", scenario.name, scenario.title);
     // Writing to a String does not fail.
     let _ = writeln!(text, "Users     {}", scenario.effect);
+    let nodes = cluster.nodes().len();
+    if u32::try_from(nodes) != Ok(scenario.nodes) {
+        let _ = writeln!(text, "Nodes     {nodes} instead of {}", scenario.nodes);
+    }
     let url = cluster.public_url();
     let _ = writeln!(text, "Registry  {url} (no resolver knows it; connect to these addresses)");
     for node in cluster.nodes() {
@@ -119,7 +123,7 @@ pub(super) fn description(scenario: &Scenario, cluster: &Cluster) -> String {
 pub(super) struct Directory(PathBuf);
 
 impl Directory {
-    /// Makes one that nobody else may read.
+    /// Creates one that no other user may read.
     pub(super) fn new(purpose: &str) -> anyhow::Result<Self> {
         let base = std::env::temp_dir();
         for _ in 0..16 {
@@ -131,7 +135,7 @@ impl Directory {
                 Err(error) => return Err(error).with_context(|| path.display().to_string()),
             }
         }
-        bail!("no directory could be made in {}", base.display())
+        bail!("cannot create a directory in {}", base.display())
     }
 
     /// Writes the configuration of a lab and says where it is.

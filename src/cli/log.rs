@@ -10,10 +10,10 @@ use tracing_subscriber::EnvFilter;
 /// What is logged, and how.
 #[derive(Debug, clap::Args)]
 pub(super) struct LogArguments {
-    /// Least severity that is logged; debug also tells of every round
+    /// Minimum log level; debug also logs every round
     #[arg(long = "log.level", value_name = "LEVEL", value_enum, default_value_t = Level::Info)]
     level: Level,
-    /// Form of the log
+    /// Log format
     #[arg(long = "log.format", value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
     format: Format,
 }
@@ -56,7 +56,7 @@ impl LogArguments {
             let payload = info.payload();
             let text = payload.downcast_ref::<String>().map(String::as_str);
             let what = text.or(payload.downcast_ref().copied()).unwrap_or("no message");
-            error!(place, what, "a task panicked: a fault of registry-prober itself");
+            error!(place, what, "a task panicked: a bug in registry-prober");
         }));
     }
 }

@@ -23,10 +23,11 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 
 use crate::config::{ConfigErrors, Loaded};
+use crate::model::Status;
 
 /// Finds out why a highly-available container registry answers 401: performs the token flow of a
 /// docker client on every node and through the load balancer, carries each node's token to every
-/// other node, and names the cause, the guilty node and the cure.
+/// other node, and names the cause, the node at fault and the fix.
 #[derive(Debug, Parser)]
 #[command(name = "registry-prober", version = VERSION, max_term_width = 100)]
 pub struct Cli {
@@ -61,6 +62,17 @@ pub enum Exit {
     Critical,
     /// The command could not do its work: usage, configuration, files, ports.
     Unknown,
+}
+
+impl From<Status> for Exit {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Ok => Self::Ok,
+            Status::Warning => Self::Warning,
+            Status::Critical => Self::Critical,
+            Status::Unknown => Self::Unknown,
+        }
+    }
 }
 
 impl From<Exit> for ExitCode {

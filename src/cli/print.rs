@@ -1,6 +1,8 @@
 //! Writing to people: standard output for results, standard error for everything else.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
+
+use crate::report::Form;
 
 /// Prints a result. Styles are dropped where standard output is no terminal or `NO_COLOR` is set.
 ///
@@ -9,6 +11,17 @@ use std::io::{self, Write};
 pub(super) fn result(text: &str) -> io::Result<()> {
     let mut out = anstream::stdout().lock();
     quiet(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+}
+
+/// Columns of a line of text: what `COLUMNS` says, else those of the terminal, and 80 where the
+/// output goes elsewhere.
+pub(super) fn width() -> usize {
+    let said = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
+    let width = said.unwrap_or_else(|| {
+        if io::stdout().is_terminal() { textwrap::termwidth() } else { Form::default().width }
+    });
+    // Narrower than that, no label and word fit into a line.
+    width.max(40)
 }
 
 /// Prints bytes as they are.
@@ -27,7 +40,7 @@ fn quiet(written: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Tells the user something beside the result.
+/// Prints a notice that is not part of the result.
 pub(super) fn note(text: &str) {
     // Without a standard error there is nobody to tell.
     let _ = writeln!(anstream::stderr().lock(), "{text}");

@@ -47,7 +47,7 @@ impl ProgressLine {
 
 fn line(registry: &RegistryName, progress: Progress, (done, of): (usize, usize)) -> String {
     let what = match progress {
-        Progress::Flows(routes) => format!("asking for a token on {routes} routes"),
+        Progress::Flows(routes) => format!("requesting tokens on {routes} routes"),
         Progress::Matrix(pairs) => format!("showing tokens to every node, {pairs} pairs"),
         Progress::Ladder(0) => "sampling through the load balancer".to_owned(),
         Progress::Ladder(pairs) => {

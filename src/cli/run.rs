@@ -19,20 +19,20 @@ use crate::schedule::told_to_stop;
 pub(super) struct Arguments {
     #[command(flatten)]
     file: ConfigFile,
-    /// Where to answer; repeat for several. Port 0 takes a free one, :PORT every address
+    /// Listen address (repeatable). Port 0 picks a free port, :PORT listens on every address
     #[arg(long = "web.listen-address", value_name = "HOST:PORT", default_value = "127.0.0.1:9912")]
     listen: Vec<String>,
-    /// How it is reached from elsewhere; repeat for several. With it, or where it listens on loopback
-    /// only, requests for other host names are refused
+    /// URL under which clients reach the program (repeatable). If set, or if it listens on loopback
+    /// only, it refuses requests for other host names
     #[arg(long = "web.external-url", value_name = "URL", value_parser = external)]
     external: Vec<PublicUrl>,
     /// File with a token that allows POST /-/reload from other machines (Authorization: Bearer)
     #[arg(long = "web.reload-token-file", value_name = "FILE")]
     reload_token_file: Option<PathBuf>,
-    /// File that keeps findings and signing keys over a restart; without it they begin anew
+    /// File that keeps findings and signing keys across restarts
     #[arg(long = "history.file", value_name = "FILE")]
     journal: Option<PathBuf>,
-    /// How often the configuration and the files it names are looked at for changes; 0s never
+    /// How often to look for changes of the configuration and the files it names; 0s: never
     #[arg(
         long = "config.auto-reload-interval",
         value_name = "DURATION",
@@ -79,7 +79,7 @@ fn external(text: &str) -> Result<PublicUrl, String> {
 fn token(path: &Path) -> anyhow::Result<SecretString> {
     let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
     match text.trim() {
-        "" => bail!("{}: no token in it", path.display()),
+        "" => bail!("{}: contains no token", path.display()),
         token => Ok(SecretString::from(token)),
     }
 }

@@ -79,7 +79,7 @@ impl Service {
     /// Ends only if the web server does, which it never should.
     pub(super) async fn failed(&mut self) {
         let _ = (&mut self.web).await;
-        error!("the web server ended: a fault of registry-prober itself");
+        error!("the web server ended: a bug in registry-prober");
     }
 
     /// Ends everything, what is under way included.
@@ -90,7 +90,7 @@ impl Service {
             let _ = self.web.await;
         };
         if timeout(END_LIMIT, all).await.is_err() {
-            warn!("not everything ended in time");
+            warn!("some tasks did not end in time");
         }
     }
 }

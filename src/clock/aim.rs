@@ -14,9 +14,9 @@ const FOLLOW: u32 = 8;
 /// And at its end, one on each side of where the tick is by then: a clock that was set in mid-round
 /// by more than the interval is wide shows itself there.
 const CONFIRM: u32 = 2;
-/// They are spread over so many ticks, for which there is nearly always the time …
+/// The number of ticks that they are spread over, for which there is nearly always the time …
 const TICKS: u32 = 3;
-/// … and at most so many are aimed at one. An answer that shows the second begun saves those
+/// … and the most that are aimed at one. An answer that shows the second begun saves those
 /// after it.
 const COMB: u32 = 6;
 /// The time between planning a request and sending it.

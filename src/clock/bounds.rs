@@ -1,6 +1,6 @@
 //! Intervals of nanoseconds, and what one timestamp proves.
 
-/// Two clocks move apart by at most one part in so many: 200 ppm, for two bad crystals, or an
+/// Two clocks move apart by at most one part in this number: 200 ppm, for two bad crystals, or an
 /// undisciplined one against one that is being pulled.
 pub(super) const APART: i64 = 5_000;
 
@@ -23,7 +23,7 @@ impl Bounds {
         self.wider(by.saturating_abs() / APART + 1)
     }
 
-    /// The same with so much more on both sides.
+    /// The same, wider by this on both sides.
     #[must_use]
     pub fn wider(self, by: i64) -> Self {
         Self { lower: self.lower.saturating_sub(by), upper: self.upper.saturating_add(by) }
@@ -50,7 +50,7 @@ impl Bounds {
         }
     }
 
-    /// The same on a scale whose zero lies so much higher.
+    /// The same on a scale whose zero lies higher by this.
     #[must_use]
     pub fn shifted(self, zero: i64) -> Self {
         self.minus(Self { lower: zero, upper: zero })

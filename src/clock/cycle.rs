@@ -2,7 +2,7 @@
 
 use super::bounds::{Bounds, SECOND, Sample};
 
-/// So many samples on each side make a step of a change; fewer may be a stray answer.
+/// Samples on each side that prove a step; fewer may be a stray answer.
 const WITNESSES: usize = 3;
 
 /// The samples of one clock in one round.
@@ -120,7 +120,7 @@ mod tests {
 
     const MS: i64 = 1_000_000;
 
-    /// Samples at these instants in milliseconds, 1 ms under way, of a clock ahead by so many.
+    /// Samples at these instants in milliseconds, 1 ms under way, of a clock that is ahead.
     fn cycle(samples: &[(i64, i64)]) -> Cycle {
         let mut cycle = Cycle::default();
         for (at, ahead) in samples {

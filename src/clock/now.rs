@@ -3,11 +3,11 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
-/// The two clocks are read so many times, and the closest pair counts.
+/// How often the two clocks are read; the closest pair counts.
 const READINGS: usize = 5;
-/// The two clocks of one machine differ by no more without a step: so much at once …
+/// The two clocks of one machine differ by no more without a step: this much at once …
 const STEP: i64 = 1_000_000;
-/// … and one part in so many over time.
+/// … and one part in this number over time.
 const APART: i64 = 10_000;
 
 /// The wall clock, anchored to the monotonic one at one moment.
@@ -16,7 +16,7 @@ pub struct Clock {
     /// Nanoseconds since 1970 at the instant.
     wall: i64,
     instant: Instant,
-    /// The pair may be off by so many nanoseconds.
+    /// By how many nanoseconds the pair may be off.
     uncertain: i64,
     source: Option<fn() -> DateTime<Utc>>,
 }

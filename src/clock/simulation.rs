@@ -24,7 +24,7 @@ pub(super) struct Net {
     pub(super) late: f64,
     /// Requests of other work in each round, at any phase.
     pub(super) others: u32,
-    /// Rounds end at most so many nanoseconds after their begin with asking.
+    /// The most nanoseconds between the start of a round's requests and its end.
     pub(super) patience: i64,
 }
 
@@ -150,7 +150,7 @@ fn median(values: &mut [f64]) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// So many rounds as `ROUNDS` in the environment says, or a hundred thousand.
+/// As many rounds as `ROUNDS` in the environment says, or a hundred thousand.
 fn rounds() -> u64 {
     std::env::var("ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(100_000)
 }
@@ -183,7 +183,7 @@ fn the_true_offset_lies_inside_in_every_round_of_any_clock_over_any_network() {
     assert!(outside.is_empty(), "{}", outside.join("\n"));
 }
 
-/// The errors and widths of so many rounds in milliseconds, and the requests.
+/// The errors and widths of a number of rounds in milliseconds, and the requests.
 struct Figures {
     errors: Vec<f64>,
     widths: Vec<f64>,

@@ -11,8 +11,8 @@ use crate::model::{BackendName, ClockInterval, ClockReading, ClockSource, ClockS
 
 /// Rounds in which clocks that differ are proof of several.
 const WINDOW: usize = 20;
-/// A clock that nobody sets changes its rate by at most one part in so many, or has at most this
-/// rate where it is not known yet: 100 ppm. What is faster counts as set.
+/// A clock that no one sets changes its rate by at most one part in this number, or has at most
+/// this rate where it is not known yet: 100 ppm. What is faster counts as set.
 const UNSTEADY: i64 = 10_000;
 /// Steps whose directions are remembered.
 const STEPS: usize = 6;
@@ -65,8 +65,8 @@ impl Tracker {
     }
 
     /// Ends the round, at an instant not before its last sample, and says what it brought.
-    /// Offsets are given against a clock that is ahead of the prober's by so many nanoseconds,
-    /// uncertain by so many. `None` if there were no samples.
+    /// Offsets are given against a clock that is ahead of the prober's by this number of
+    /// nanoseconds, with this uncertainty. `None` if there were no samples.
     pub fn end(
         &mut self,
         backend: &BackendName,
@@ -106,7 +106,7 @@ impl Tracker {
         Some(Expected { offset: bounds.middle().saturating_add(moved), off: self.off })
     }
 
-    /// How far the clock drifts in so many nanoseconds, as far as that is known.
+    /// How far the clock drifts in this number of nanoseconds, as far as that is known.
     fn moves(&self, time: i64) -> i64 {
         let ppm = self.drift.line().map_or(0.0, |line| line.ppm);
         #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "a guess")]

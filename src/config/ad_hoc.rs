@@ -42,7 +42,7 @@ pub struct AdHoc {
     pub matrix: Option<String>,
     /// `--token-method`: `get` or `post`.
     pub token_method: Option<String>,
-    /// `--allowed-realm`: authorities beside the URL's own that may see credentials.
+    /// `--allowed-realm`: authorities other than the URL's own that may see credentials.
     pub allowed_realms: Vec<String>,
     /// `--user-agent`: what requests say in that header.
     pub user_agent: Option<String>,
@@ -252,8 +252,12 @@ mod tests {
     fn a_user_name_needs_a_password_and_the_reverse() {
         let url = "https://h".to_owned();
         let alone = AdHoc { url: url.clone(), username: Some("u".to_owned()), ..AdHoc::default() };
-        assert!(ad_hoc(alone).unwrap_err().to_string().starts_with("--username: --username needs"));
+        assert!(
+            ad_hoc(alone).unwrap_err().to_string().starts_with("--username: --username also needs")
+        );
         let alone = AdHoc { url, password: Some("p".into()), ..AdHoc::default() };
-        assert!(ad_hoc(alone).unwrap_err().to_string().contains("a password needs --username"));
+        assert!(
+            ad_hoc(alone).unwrap_err().to_string().contains("a password also needs --username")
+        );
     }
 }

@@ -50,7 +50,7 @@ mapping! {
         /// A system robot that may list the worker pools of Harbor's job service, and read its
         /// replications. Optional.
         system_credentials: CredentialsEntry,
-        /// A person whom a directory (LDAP, OIDC) knows, with no rights at all, to see whether people
+        /// An LDAP or OIDC account without any rights, to see whether such users
         /// can log in at every backend. Optional.
         directory_credentials: CredentialsEntry,
         /// The repository scope to ask for, for instance `repository:probe/canary:pull`.
@@ -68,14 +68,14 @@ mapping! {
         /// grant). Default get.
         #[schemars(extend("enum" = ["get", "post"]))]
         token_method: String,
-        /// Authorities beside the registry's own that may see credentials, for instance
+        /// Authorities other than the registry's own that may see credentials, for instance
         /// `https://auth.example.com`.
         allowed_realms: Vec<At<String>>,
         /// What requests say in `User-Agent`, where a filter lets only some programs pass. Default:
         /// `registry-prober/` and the version.
         #[schemars(extend("pattern" = "^[ -~]{1,200}$"))]
         user_agent: String,
-        /// What is looked at beside the token flow.
+        /// Checks in addition to the token flow.
         checks: ChecksEntry,
         /// Accept that credentials are sent over unencrypted http to another machine. Default
         /// false.
@@ -143,7 +143,7 @@ mapping! {
         "dependentRequired" = {"cert_file": ["key_file"], "key_file": ["cert_file"]}
     ))]
     TlsEntry {
-        /// Certificates (PEM) to trust beside the system's.
+        /// Certificates (PEM) to trust in addition to the system's.
         ca_file: String,
         /// Accept every certificate; what is wrong with it is still reported. Default false.
         insecure_skip_verify: bool,
@@ -166,14 +166,14 @@ mapping! {
 }
 
 mapping! {
-    /// What is looked at beside the token flow. Everything that only reads is on.
+    /// Checks in addition to the token flow. Everything that only reads is on.
     ChecksEntry {
-        /// Time between two runs of the checks that are not made in every round, 1s to 1d.
+        /// Time between two runs of the checks that do not run in every round, 1s to 1d.
         /// Default 5m.
         interval: DurationText,
-        /// Names of checks that are never made.
+        /// Names of checks that never run.
         disabled: Vec<At<Check>>,
-        /// Resolvers that are asked for the public name beside the system's own, for instance
+        /// Resolvers to ask for the public name, in addition to the system's, for instance
         /// `10.0.0.53` or `[fd00::53]:5353`.
         dns_resolvers: Vec<At<String>>,
         /// What writes to the registry; off unless enabled here.
@@ -184,7 +184,7 @@ mapping! {
 mapping! {
     /// The checks that push: uploads and images under one fixed name in one repository.
     PushEntry {
-        /// Whether they are made. Default false.
+        /// Whether they run. Default false.
         enabled: bool,
         /// The scratch repository, for instance `probe/scratch`. The credentials must be allowed
         /// to push there, and should be allowed nothing else.

@@ -76,11 +76,11 @@ pub struct Registry {
     pub matrix: MatrixMode,
     /// How tokens are asked for.
     pub token_method: TokenMethod,
-    /// Authorities beside the registry's own that may see credentials.
+    /// Authorities other than the registry's own that may see credentials.
     pub allowed_realms: Vec<Authority>,
     /// What requests say in `User-Agent`; the program's name and version without.
     pub user_agent: Option<String>,
-    /// What is looked at beside the token flow.
+    /// Checks in addition to the token flow.
     pub checks: CheckSettings,
     /// Time between rounds.
     pub interval: Duration,

@@ -49,7 +49,7 @@ pub enum Mistake {
     #[error("aliases, merges or nesting beyond the limits of a configuration")]
     Bomb,
     /// The same key twice in one mapping.
-    #[error("a key stands a second time in one mapping; remove one of the two")]
+    #[error("a key occurs twice in one mapping; remove one of the two")]
     DuplicateKey,
     /// A key that means nothing here.
     #[error("unknown key {key}; allowed here: {allowed}")]
@@ -61,8 +61,8 @@ pub enum Mistake {
     },
     /// A password in the file itself.
     #[error(
-        "a password is not written into this file; use password_file or password_env (what stands \
-         here is not shown)"
+        "this file must not contain a password; use password_file or password_env (the value is \
+         not shown)"
     )]
     InlinePassword,
     /// A key that must be there.
@@ -120,7 +120,7 @@ pub enum Mistake {
     Url(#[from] UrlError),
     /// A request would have no time before the next round starts.
     #[error(
-        "timeout {timeout} is not below interval {interval}; shorten the one or lengthen the other"
+        "timeout {timeout} is not below interval {interval}; lower the timeout or raise the interval"
     )]
     TimeoutNotBelowInterval {
         /// As written.
@@ -138,7 +138,7 @@ pub enum Mistake {
     #[error("{0} and {1} exclude each other; keep one")]
     Both(&'static str, &'static str),
     /// A key that makes no sense alone.
-    #[error("{0} needs {1} beside it")]
+    #[error("{0} also needs {1}")]
     Alone(&'static str, &'static str),
     /// A file that the configuration names.
     #[error("{what} {path}: {error}")]

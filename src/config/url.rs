@@ -49,7 +49,7 @@ pub enum UrlError {
     #[error("scheme {0:?} is not supported; expected http or https")]
     Scheme(String),
     /// User or password inside.
-    #[error("credentials do not belong into a URL or address; give them apart")]
+    #[error("a URL or address must not contain credentials; set them separately")]
     Credentials,
     /// A path, query or fragment.
     #[error("{0:?} after the host is not allowed; expected scheme, host and port only")]

@@ -14,11 +14,11 @@ use crate::model::{
     Leeway, Outcome, Round,
 };
 
-/// Clocks that nobody would call wrong differ by so much, and a token's way from issuer to
+/// Clocks that no one would call wrong differ by this much, and a token's way from issuer to
 /// verifier hides as much: less than one refusal in a hundred follows.
 const HARMLESS_SECONDS: f64 = 0.015;
 
-/// A drift that uses up what is forgiven within so many days is said.
+/// A drift is reported that uses up the tolerance within this number of days.
 const SOON_DAYS: f64 = 60.0;
 
 /// How many of an issuer's fresh tokens a verifier will refuse, by their clocks.
@@ -157,7 +157,7 @@ pub(super) fn words(round: &Round) -> Vec<String> {
         let least = all.iter().map(|it| it.forgiven).fold(f64::INFINITY, f64::min);
         let forgiven = if least > 0.0 { span(least) } else { "nothing".to_owned() };
         words.push(format!(
-            "The backends are at most {} apart; the strictest of them forgives {forgiven}.",
+            "The clocks of the backends differ by at most {}; the strictest verifier tolerates {forgiven}.",
             span(apart)
         ));
     }
@@ -179,11 +179,11 @@ pub(super) fn refusals(round: &Round, refusing: &[Prediction<'_>]) -> Vec<String
             of_it.iter().map(|it| it.verifier).collect::<BTreeSet<_>>().into_iter().collect();
         let first = of_it.first()?;
         let family = family(round.backend(first.verifier)?);
-        let forgives =
+        let tolerates =
             if first.forgiven > 0.0 { span(first.forgiven) } else { "nothing".to_owned() };
         let middle = (first.ahead.middle() - first.forgiven).clamp(0.0, 1.0);
         Some(format!(
-            "{issuer} is {} ahead of {}: {family} forgives {forgives}, {} tokens of {issuer} used \
+            "{issuer} is {} ahead of {}: {family} tolerates {tolerates}, {} tokens of {issuer} used \
              at once are refused there",
             span(first.ahead.middle()),
             list(&verifiers),
@@ -216,7 +216,7 @@ fn drifting(round: &Round, it: &Prediction<'_>) -> Option<String> {
     soon.then(|| {
         let when = if days < 2.0 { format!("{:.0} hours", days * 24.0) } else { format!("{days:.0} days") };
         format!(
-            "{} gains {gains:.1} ± {error:.1} ppm on {} and will exceed what it forgives in {when}.",
+            "{} gains {gains:.1} ± {error:.1} ppm on {} and will exceed what it tolerates in {when}.",
             it.issuer, it.verifier
         )
     })
@@ -256,7 +256,7 @@ pub(super) fn contradictions(round: &Round) -> Vec<String> {
             ));
         }
         (cell.accepted() == Some(true) && it.least() >= 1.0).then(|| {
-            format!("{issuer} → {verifier}: accepted, though by the clocks it must be refused")
+            format!("{issuer} → {verifier}: accepted, although by the clocks it must be refused")
         })
     };
     predictions(round).into_iter().filter_map(line).take(4).collect()
@@ -268,7 +268,7 @@ mod tests {
     use crate::diagnosis::verdict::judge;
     use crate::model::{ClockDrift, Earlier, FindingName, Severity, sample};
 
-    /// Three nodes of Harbor 2.10 or 2.12, of which `b` is ahead by so much, known to ±5 ms.
+    /// Three nodes of Harbor 2.10 or 2.12, of which `b` is ahead by this, known to ±5 ms.
     fn skewed(ahead: f64, minor: u64) -> Round {
         sample::bent(&["a", "b", "c"], |round| {
             for facts in &mut round.backends {
@@ -314,12 +314,16 @@ mod tests {
     fn the_words_say_what_a_skew_means_for_the_family() {
         assert_eq!(
             words(&skewed(0.31, 10)),
-            ["b is 0.31 s ahead of a and c: Harbor 2.10.3 forgives nothing, about 3 of 10 tokens \
-              of b used at once are refused there"]
+            [
+                "b is 0.31 s ahead of a and c: Harbor 2.10.3 tolerates nothing, about 3 of 10 tokens \
+              of b used at once are refused there"
+            ]
         );
         assert_eq!(
             words(&skewed(0.31, 12)),
-            ["The backends are at most 0.32 s apart; the strictest of them forgives 60 s."]
+            [
+                "The clocks of the backends differ by at most 0.32 s; the strictest verifier tolerates 60 s."
+            ]
         );
     }
 
@@ -331,7 +335,7 @@ mod tests {
             clock.drift = Some(ClockDrift { ppm, error_ppm: 1.0 });
         }
         let said = words(&round);
-        let expected = "b gains 76.0 ± 2.0 ppm on a and will exceed what it forgives in 9 days.";
+        let expected = "b gains 76.0 ± 2.0 ppm on a and will exceed what it tolerates in 9 days.";
         assert!(said.iter().any(|line| line == expected), "{said:?}");
         assert_eq!(said.len(), 3, "nobody gains on b: {said:?}");
     }

@@ -47,11 +47,11 @@ fn of_users<'f>(
 /// The sentence about users.
 pub(super) fn sentence(facts: &Facts<'_>, h: &Hypothesis, won: &[ObservationId]) -> String {
     match h.hits {
-        Hits::Nothing => return "No user feels it.".to_owned(),
+        Hits::Nothing => return "No user request is affected.".to_owned(),
         Hits::Background(what) => return what.to_owned(),
         Hits::WebPages => {
-            return "Web logins, and changes made on web pages, fail when the load balancer changes \
-                    the node. docker login, pull and push work."
+            return "Web logins and changes on web pages fail when the load balancer changes the \
+                    node. docker login, pull and push work."
                 .to_owned();
         }
         Hits::Prober => {
@@ -61,7 +61,7 @@ pub(super) fn sentence(facts: &Facts<'_>, h: &Hypothesis, won: &[ObservationId])
     }
     let felt: Vec<&Observation> = of_users(facts, won).collect();
     if felt.is_empty() && is_one_of_several(facts, h) {
-        return "Through the load balancer fresh tokens are refused; this is one of several causes."
+        return "Fresh tokens are refused through the load balancer; this is one of several causes."
             .to_owned();
     }
     if felt.is_empty() {
@@ -168,7 +168,7 @@ fn checks(felt: &[&Observation]) -> Option<String> {
 fn unfelt(facts: &Facts<'_>, h: &Hypothesis) -> String {
     let what = match h.hits {
         Hits::Later => {
-            return format!("{} It will fail users after a failover, or soon.", seen(facts));
+            return format!("{} Requests will fail after a failover, or soon.", seen(facts));
         }
         Hits::Some(what) => {
             let fails = format!("{what} that reach {} fail; logins work.", place(h));

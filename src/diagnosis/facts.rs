@@ -243,7 +243,7 @@ pub(super) fn subject(backends: &[BackendName]) -> String {
     if backends.is_empty() { "The load balancer".to_owned() } else { list(backends) }
 }
 
-/// Whether the registry behind Harbor's core refused core's password (D7 of the failure catalogue):
+/// Whether the registry behind Harbor's core refused core's password (D7 in `deploy/modes.md`):
 /// its realm is seen outside only then.
 pub(super) fn behind_core(answer: &Answer) -> bool {
     let realm = answer.challenge.as_ref().and_then(|challenge| challenge.realm.as_deref());

@@ -4,8 +4,8 @@
 use super::facts::Facts;
 use crate::model::{BackendName, Cell, KeyId};
 
-/// So many tokens of a backend show whether its address hides replicas: two with equal shares stay
-/// unseen once in 128.
+/// The number of tokens of a backend that shows whether its address hides replicas: two with equal
+/// shares stay unseen once in 128.
 const COUNTED: u32 = 8;
 
 /// Every key that a backend was seen to sign with in this round, with how many tokens, most
@@ -31,7 +31,7 @@ pub(super) fn of_backend(facts: &Facts<'_>, backend: &BackendName) -> Vec<(KeyId
     keys
 }
 
-/// Whether so many tokens of a backend were seen that a second key would have shown.
+/// Whether enough tokens of a backend were seen to show a second key.
 pub(super) fn are_counted(facts: &Facts<'_>, backend: &BackendName) -> bool {
     of_backend(facts, backend).iter().map(|(_, tokens)| tokens).sum::<u32>() >= COUNTED
 }

@@ -1,16 +1,16 @@
-//! What verifiers forgive of a clock, and what is left of it.
+//! What verifiers tolerate of a clock, and what is left of it.
 
 use crate::model::{BackendFacts, ClockInterval, ClockSource, Family, Leeway, Outcome, Round};
 use crate::model::{BackendName, Version};
 
 /// The leeway that distribution, Harbor 1 and Harbor from 2.11 on grant, in seconds
 /// (captures/*/26-nbf-future-30s.http, captures/harbor-2.15.2/20-forged-tokens.http).
-const MINUTE: f64 = 60.0;
+pub(super) const MINUTE: f64 = 60.0;
 
 /// The first Harbor with leeway.
 const FIRST_WITH_LEEWAY: Version = Version { major: 2, minor: 11, patch: 0 };
 
-/// What a backend forgives, by family and version.
+/// What a backend tolerates, by family and version.
 pub(super) fn leeway(backend: &BackendFacts) -> Leeway {
     match (backend.family, &backend.version) {
         (Family::Harbor2, Outcome::Measured(Some(version))) if *version < FIRST_WITH_LEEWAY => {

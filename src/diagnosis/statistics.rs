@@ -86,7 +86,7 @@ fn divide(backends: &[(&BackendName, Option<String>)], seen: &[(String, u32)]) -
     shares
 }
 
-/// An equal part of what so many backends that cannot be told apart answered together.
+/// An equal part of what several indistinguishable backends answered together.
 fn part(backend: Option<&BackendName>, (count, total): (u32, u32), among: u32) -> Share {
     let among = f64::from(among.max(1));
     let interval = wilson(Ratio { events: count, trials: total });

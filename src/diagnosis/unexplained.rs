@@ -6,7 +6,7 @@ use crate::model::{
     BackendName, Check, FindingName, Observation, ObservationKind as Kind, Place, Route,
 };
 
-/// At most so many lines of evidence.
+/// The most lines of evidence.
 const LINES: usize = 8;
 
 /// Findings for these observations: one for refusals, one for losses.
@@ -46,6 +46,7 @@ fn hypothesis(facts: &Facts<'_>, name: FindingName, ids: &[ObservationId]) -> Hy
     if seen.len() > LINES {
         evidence.push(format!("and {} more observations", seen.len() - LINES));
     }
+    evidence.push(format!("X-Request-Id of these requests: {}…", facts.round.request_ids));
     evidence.extend(super::clocks::contradictions(facts.round));
     let hits = match (by_users.is_empty(), fails_everywhere(facts, &seen)) {
         (false, _) => Hits::Requests,

@@ -244,7 +244,7 @@ mod tests {
         assert_eq!(earlier.open.len(), 0);
     }
 
-    /// Backends at fault, by a round so many minutes later.
+    /// Backends at fault, by a round some minutes later.
     fn at(minutes: i64, severity: Severity, backends: &[&str]) -> Judged {
         let mut round = sample::round(&["a", "b", "c"]);
         round.started += chrono::TimeDelta::minutes(minutes);

@@ -20,10 +20,10 @@ use crate::model::{Earlier, RegistryName};
 /// From this size on the file is replaced by its summary when it is opened.
 const LARGE: u64 = 4 * 1024 * 1024;
 
-/// At most so much of the file is read: its end, which is what happened last.
+/// The most of the file that is read: its end, which is what happened last.
 const MAX_READ: u64 = 64 * 1024 * 1024;
 
-/// At most so many bytes wait in memory for a disk that takes them.
+/// The most bytes that wait in memory for a disk that takes them.
 const MAX_WAITING: usize = 1024 * 1024;
 
 /// Why a journal cannot be used.
@@ -393,7 +393,7 @@ mod tests {
                 let path = dir.path().join(format!("{torn}-{stop}"));
                 std::fs::write(&path, if torn { "{\"cut" } else { "" }).unwrap();
                 let mut journal = Journal::open(&path).unwrap();
-                // What a disk leaves that took so many bytes and no more.
+                // What a disk leaves that took only part of the bytes.
                 let begin = if torn { "\n" } else { "" };
                 (&journal.file).write_all(&format!("{begin}{text}").as_bytes()[..stop]).unwrap();
                 journal.waiting.clone_from(&text);

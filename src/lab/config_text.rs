@@ -69,8 +69,8 @@ fn beside(text: &mut String, address: &str) {
     let host = super::BESIDE_HOST;
     let _ = write!(
         text,
-        "  - name: beside\n    url: https://{host}\n    backends:\n      \
-         - {{name: beside, address: '{address}'}}\n    balancer: {{address: '{address}'}}\n{}",
+        "  - name: second\n    url: https://{host}\n    backends:\n      \
+         - {{name: second, address: '{address}'}}\n    balancer: {{address: '{address}'}}\n{}",
         same.concat()
     );
 }

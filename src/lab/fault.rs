@@ -111,18 +111,18 @@ pub enum Fault {
     PermissionMissing,
     /// The canary's project does not exist.
     ProjectMissing,
-    /// Somebody keeps trying the prober's account with a wrong password.
+    /// Another client keeps trying the prober's account with a wrong password.
     FailingLogins {
         /// Seconds between two attempts; each locks the account for 1.5 s.
         every_seconds: f64,
     },
-    /// People are refused after so many seconds, robots and the administrator are not: the
+    /// People are refused after this number of seconds, robots and the administrator are not: the
     /// directory (LDAP, OIDC) cannot be reached, or this node cannot decrypt its password.
     PeopleRefused {
         /// Seconds that core tries.
         after_seconds: f64,
     },
-    /// People wait so many seconds for the directory before they are accepted.
+    /// People wait this number of seconds for the directory before they are accepted.
     PeopleSlow {
         /// Seconds.
         seconds: f64,
@@ -157,7 +157,7 @@ pub enum Fault {
     HttpSecret,
     /// The node has a storage of its own.
     StorageSplit,
-    /// The node sees what the others wrote to the storage only after so many seconds.
+    /// The node sees what the others wrote to the storage only after this number of seconds.
     StorageLag(f64),
     /// The registry's cache knows blobs that the storage has lost.
     BlobsLost,

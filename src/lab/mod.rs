@@ -13,7 +13,7 @@
 //!   ([`KeyKind::Fast`]), the wall time at which the lab begins.
 //! - [`World`]: the same registry without sockets. [`World::gate`] says what happens to a
 //!   connection and where its requests enter; [`World::handle`] takes a request and the time since
-//!   the beginning and returns a [`Reaction`]. Nothing in it waits or asks a clock, so many thousand
+//!   the beginning and returns a [`Reaction`]. Nothing in it waits or asks a clock; many thousand
 //!   rounds run in virtual time.
 //! - [`Issuer`]: a token issuer by itself, for real registries.
 //! - [`Fault`], [`FaultOrder`]: what can be wrong and where. A list of them composes.

@@ -77,7 +77,7 @@ pub struct Expectation {
     /// How sure.
     #[serde(deserialize_with = "confidence")]
     pub confidence: Confidence,
-    /// The guilty backends; empty if none is.
+    /// The backends at fault; empty if none is.
     #[serde(default)]
     pub backends: Vec<String>,
 }

@@ -88,7 +88,7 @@ pub(super) struct Network {
 }
 
 impl Network {
-    /// Whether a body of so many bytes, sent or only declared, is refused.
+    /// Whether a body of this number of bytes, sent or only declared, is refused.
     pub(super) fn refuses_body(&self, length: u64) -> bool {
         self.body_limit.is_some_and(|limit| length > limit)
     }

@@ -60,7 +60,7 @@ pub struct World {
     pub(super) rng: SmallRng,
 }
 
-/// Names of so many nodes: `a`, `b`, `c` and so on, then `n27`, `n28`.
+/// Names of the nodes: `a`, `b`, `c` and so on, then `n27`, `n28`.
 pub(super) fn node_names(count: u32) -> Vec<String> {
     (0..count)
         .map(|index| match u8::try_from(index) {
@@ -242,7 +242,7 @@ impl World {
                 Fault::CsrfKey,
             ];
             let faults: Vec<Fault> = own.into_iter().chain(faults.iter().cloned()).collect();
-            nodes.push(self.build_node(BESIDE, "beside".to_owned(), false, &faults));
+            nodes.push(self.build_node(BESIDE, "second".to_owned(), false, &faults));
         }
         let mut clock = Settings::healthy(self.scenario.family, 0, "");
         for (fault, since) in &manglers.clock_faults {

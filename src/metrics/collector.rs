@@ -275,7 +275,7 @@ fn verdicts(page: &mut Page, snapshot: &Snapshot) {
     page.family(
         &names::FINDING_ACTIVE,
         newest(snapshot).flat_map(|(name, judged)| {
-            guilty(judged).into_iter().map(move |(finding, severity, backend)| {
+            at_fault(judged).into_iter().map(move |(finding, severity, backend)| {
                 Sample::number([name, finding, severity, backend], 1.0)
             })
         }),
@@ -385,8 +385,8 @@ fn earliest_expiry(certificates: &[Certificate]) -> BTreeMap<&Route, &Certificat
     earliest
 }
 
-/// Every finding once for each guilty backend; with an empty backend where none is guilty.
-fn guilty(judged: &Judged) -> BTreeSet<(&str, &str, &str)> {
+/// Every finding once for each backend at fault; with an empty backend where none is.
+fn at_fault(judged: &Judged) -> BTreeSet<(&str, &str, &str)> {
     let mut rows = BTreeSet::new();
     for finding in &judged.assessment.findings {
         let (name, severity) = (finding.finding.as_str(), finding.severity.as_str());

@@ -211,7 +211,7 @@ impl Tally {
     }
 
     /// Where a separate server issues the tokens, the pairs of routes that were never tried go,
-    /// and only so many servers are remembered.
+    /// and the number of servers that are remembered has a limit.
     fn settle_issuers(&mut self, round: &Round) {
         let servers: BTreeSet<Issuer> =
             self.pairs.keys().map(|(issuer, _)| issuer).filter(|i| is_server(i)).cloned().collect();

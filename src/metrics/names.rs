@@ -85,18 +85,18 @@ metrics! {
         "Answers by HTTP status, the expected 401 of the challenge included.";
     AUTHENTICATED_RESPONSES = "authenticated_responses_total", Kind::Counter,
         ["registry", "route", "step", "code"],
-        "Answers to requests that carried a token just issued to the prober; a 401 here is never right.";
+        "Answers to requests that carried a token just issued to the prober; a 401 here is always wrong.";
     UNAUTHORIZED_RATIO = "unauthorized_ratio", Kind::Gauge, ["registry"],
         "Share of fresh tokens refused with 401 through the load balancer in the newest round.";
     EXPECTED_UNAUTHORIZED_RATIO = "expected_unauthorized_ratio", Kind::Gauge, ["registry"],
         "Share of refusals that the matrix and the shares of the backends predict.";
     BALANCER_SHARE = "balancer_share", Kind::Gauge, ["registry", "backend"],
-        "Share of the answers through the load balancer that this backend gave.";
+        "Share of the answers through the load balancer that came from this backend.";
     TOKEN_CROSS_VALID = "token_cross_valid", Kind::Gauge, ["registry", "issuer", "verifier"],
-        "Whether the verifier accepted a fresh token of the issuer; absent if nothing was learned.";
+        "Whether the verifier accepted a fresh token of the issuer; absent if not known.";
     TOKEN_CROSS_CHECKS = "token_cross_checks_total", Kind::Counter,
         ["registry", "issuer", "verifier"],
-        "Tokens of the issuer on which the verifier gave a verdict.";
+        "Tokens of the issuer that the verifier accepted or refused.";
     TOKEN_CROSS_REFUSALS = "token_cross_refusals_total", Kind::Counter,
         ["registry", "issuer", "verifier"],
         "Fresh tokens of the issuer that the verifier refused.";
@@ -106,60 +106,60 @@ metrics! {
         "Distinct keys that signed tokens in the newest round; more than one needs a reason.";
     TOKEN_KEY_LAST_CHANGE = "token_key_last_change_timestamp_seconds", Kind::Gauge,
         ["registry", "backend"],
-        "When this backend was last seen to sign with another key; 0 if never since the start.";
+        "When this backend last changed its signing key; 0 if never since the start.";
     TOKEN_LIFETIME = "token_lifetime_seconds", Kind::Gauge, ["registry", "backend"],
         "How long the tokens of this backend live.";
     CLOCK_OFFSET = "clock_offset_seconds", Kind::Gauge, ["registry", "backend", "source"],
         "Clock of the backend minus clock of the prober, the middle of the interval.";
     CLOCK_OFFSET_LOWER = "clock_offset_lower_bound_seconds", Kind::Gauge,
         ["registry", "backend", "source"],
-        "The least offset that the measurements allow.";
+        "Lower bound of the clock offset.";
     CLOCK_OFFSET_UPPER = "clock_offset_upper_bound_seconds", Kind::Gauge,
         ["registry", "backend", "source"],
-        "The greatest offset that the measurements allow.";
+        "Upper bound of the clock offset.";
     CLOCK_LEEWAY = "clock_leeway_seconds", Kind::Gauge, ["registry", "backend"],
-        "How far off a clock this verifier forgives; absent if not known.";
+        "Clock difference that this verifier tolerates; absent if not known.";
     CLOCK_MARGIN = "clock_margin_seconds", Kind::Gauge, ["registry"],
-        "The smallest leeway left over all pairs; negative means that tokens are refused.";
+        "Smallest clock tolerance left over all pairs; negative means that tokens are refused.";
     COMPONENT_HEALTHY = "component_healthy", Kind::Gauge, ["registry", "backend", "component"],
-        "What this backend's own health page says of a component; it does not try passwords and keys.";
+        "Whether this backend's own health page calls the component healthy; that page tries no passwords or keys.";
     CLOCK_STEPS = "clock_steps_total", Kind::Counter, ["registry"],
-        "Rounds in which the prober's own clock was found to have been set.";
+        "Rounds in which the prober's own clock was stepped.";
     CSRF_CROSS_VALID = "csrf_cross_valid", Kind::Gauge, ["registry", "issuer", "verifier"],
-        "Whether the verifier could read the CSRF cookie of the issuer when last asked; absent if nothing was learned.";
+        "Whether the verifier could read the CSRF cookie of the issuer when last asked; absent if not known.";
     SESSION_CROSS_VALID = "session_cross_valid", Kind::Gauge, ["registry", "issuer", "verifier"],
-        "Whether the verifier knew the session of the issuer when last asked; absent if nothing was learned.";
+        "Whether the verifier knew the session of the issuer when last asked; absent if not known.";
     UPLOAD_CROSS_VALID = "upload_cross_valid", Kind::Gauge, ["registry", "issuer", "verifier"],
-        "Whether an upload begun at the issuer can go on at the verifier; absent if nothing was learned.";
+        "Whether an upload begun at the issuer can go on at the verifier; absent if not known.";
     CONTENT_PRESENT = "content_present", Kind::Gauge, ["registry", "backend"],
-        "Whether the backend has the canary's content, the same as the others; absent if nothing was learned.";
+        "Whether the backend has the canary's content, the same as the others; absent if not known.";
     CERTIFICATE_NOT_AFTER = "certificate_not_after_timestamp_seconds", Kind::Gauge,
         ["registry", "route"],
         "When the certificate presented on this route expires.";
     FINDING_ACTIVE = "finding_active", Kind::Gauge,
         ["registry", "finding", "severity", "backend"],
-        "A named cause found in the newest round, once for each guilty backend.";
+        "A cause found in the newest round, one series for each backend at fault.";
     FINDINGS = "findings", Kind::Gauge, ["registry", "severity"],
-        "Number of findings of the newest round.";
+        "Number of findings in the newest round.";
     BACKEND_INFO = "backend_info", Kind::Gauge,
         ["registry", "backend", "address", "family", "version"],
-        "What is known of a backend.";
+        "Address, product and version of a backend.";
     ROUND_DURATION = "round_duration_seconds", Kind::Histogram(ROUND), ["registry"],
         "Time of a whole round.";
     ROUNDS = "rounds_total", Kind::Counter, ["registry"],
         "Rounds finished.";
     ROUNDS_OVERRUN = "rounds_overrun_total", Kind::Counter, ["registry"],
-        "Rounds left out because the one before was still running.";
+        "Rounds skipped because the previous one was still running.";
     LAST_ROUND = "last_round_timestamp_seconds", Kind::Gauge, ["registry"],
         "When the newest round ended.";
     INTERVAL = "interval_seconds", Kind::Gauge, ["registry"],
         "Configured time between two rounds.";
     BUILD_INFO = "build_info", Kind::Gauge, ["version", "revision", "rustversion"],
-        "The running program.";
+        "Version, revision and compiler of the running program.";
     RELOAD_SUCCESSFUL = "config_last_reload_successful", Kind::Gauge, [],
-        "Whether the newest reload of the configuration was taken.";
+        "Whether the last reload of the configuration succeeded.";
     RELOAD_SUCCESS_TIMESTAMP = "config_last_reload_success_timestamp_seconds", Kind::Gauge, [],
-        "When a configuration was last taken.";
+        "Time of the last successful reload.";
 }
 
 /// `blackbox_exporter`'s verdict, on pages of one probe only.

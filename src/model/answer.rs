@@ -34,7 +34,7 @@ pub struct Challenge {
     pub error: Option<String>,
 }
 
-/// A kind of server, told from its answers (section 2.1 of the failure catalogue).
+/// A kind of server, known by its answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Family {

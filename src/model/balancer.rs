@@ -80,8 +80,8 @@ pub struct SampleFailure {
     pub count: u32,
 }
 
-/// How many times as many samples the next round takes where so many requests were lost or wrong
-/// over the last minutes: rare failures need more of them than one round takes.
+/// How many times as many samples the next round takes where this number of requests were lost or
+/// wrong over the last minutes: rare failures need more of them than one round takes.
 ///
 /// Doubling once finds a failure of 1 % of flows within five minutes in about 80 of 100 cases, doubling
 /// with each in 95; six times as many still fit into a round and the requests that a second allows.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// What a route made of bodies of which only the length was declared.
+/// How a route answered bodies of which only the length was declared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct BodyLimit {
     /// The greatest length that was not refused, below the smallest that was; 0 if none is known.

@@ -15,7 +15,7 @@ pub struct CheckMatrix<'a> {
     pub pairs: Vec<CheckPair<'a>>,
 }
 
-/// What one backend made of what another gave.
+/// What one backend did with what another gave.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CheckPair<'a> {
     /// Who gave it.
@@ -29,7 +29,7 @@ pub struct CheckPair<'a> {
 /// What came of showing it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Carried<'a> {
-    /// The verifier took it; after so many milliseconds, if not at once.
+    /// The verifier took it; after this number of milliseconds, if not at once.
     Accepted {
         /// Milliseconds after the first try.
         after_ms: Option<u64>,

@@ -1,4 +1,4 @@
-//! What is looked at beside the token flow: the checks, how often each is made, what it needs, and
+//! The checks in addition to the token flow: how often each runs, what it needs, and
 //! what it found.
 
 use std::fmt;
@@ -14,7 +14,7 @@ use super::{
 
 macro_rules! checks {
     ($($(#[doc = $doc:literal])+ $variant:ident = $text:literal, $privilege:ident, $cadence:ident;)*) => {
-        /// One check beside the token flow.
+        /// One check in addition to the token flow.
         #[derive(
             Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema,
         )]
@@ -41,7 +41,7 @@ macro_rules! checks {
                 match self { $(Self::$variant => Privilege::$privilege,)* }
             }
 
-            /// How often it is made.
+            /// How often it runs.
             pub fn cadence(self) -> Cadence {
                 match self { $(Self::$variant => Cadence::$cadence,)* }
             }
@@ -74,7 +74,7 @@ checks! {
     Upload = "upload", Push, Interval;
     /// Does a push over every route succeed, and is it seen at every backend?
     Push = "push", Push, Interval;
-    /// Can a person whom a directory knows log in at every backend?
+    /// Can an LDAP or OIDC user log in at every backend?
     DirectoryLogin = "directory_login", Directory, Interval;
     /// Which worker pools of the job service does every backend list?
     WorkerPools = "worker_pools", System, Interval;
@@ -98,7 +98,7 @@ pub enum Privilege {
     Pull,
     /// The right to push to the scratch repository; off unless configured.
     Push,
-    /// The configured credentials of a person whom a directory knows.
+    /// The configured credentials of an LDAP or OIDC user.
     Directory,
     /// The configured system credentials.
     System,
@@ -117,7 +117,7 @@ impl Privilege {
     }
 }
 
-/// How often a check is made.
+/// How often a check runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cadence {
     /// In every round.
@@ -126,20 +126,20 @@ pub enum Cadence {
     Interval,
 }
 
-/// A check as it was last made. What an earlier round found is carried along until the check is
+/// A check as it last ran. What an earlier round found is carried along until the check is
 /// due again.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Checked<T> {
-    /// When it was made; none if it never was.
+    /// When it ran; none if it never did.
     pub at: Option<DateTime<Utc>>,
     /// How many requests it took.
     pub requests: u32,
-    /// What it found, or why it was not made.
+    /// What it found, or why it did not run.
     pub found: Outcome<T>,
 }
 
 impl<T> Checked<T> {
-    /// One that was not made.
+    /// One that did not run.
     pub fn skipped(reason: Skipped) -> Self {
         Self { at: None, requests: 0, found: Outcome::Skipped(reason) }
     }
@@ -165,14 +165,14 @@ pub struct OfRoute<T> {
     pub value: Outcome<T>,
 }
 
-/// What one backend made of what another gave.
+/// What one backend did with what another gave.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct OfPair<T> {
     /// Who gave it.
     pub issuer: BackendName,
     /// Who was shown it.
     pub verifier: BackendName,
-    /// What it made of it.
+    /// What it did with it.
     pub value: Outcome<T>,
 }
 
@@ -186,7 +186,7 @@ pub enum HeaderFate {
     Dropped,
 }
 
-/// What a backend made of a CSRF cookie and its token.
+/// How a backend took a CSRF cookie and its token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CsrfVerdict {
@@ -205,7 +205,7 @@ impl CsrfVerdict {
     }
 }
 
-/// What a backend made of a session.
+/// How a backend took a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SessionVerdict {
@@ -221,9 +221,9 @@ pub enum SessionVerdict {
 pub enum Reach {
     /// The challenge: core alone, and Redis for the session.
     Challenge,
-    /// A token for nobody and nothing: it is signed, and no database is asked.
+    /// An anonymous token for nothing: it is signed, and no database is asked.
     Signing,
-    /// A token for nobody and a repository: the database is asked for the project.
+    /// An anonymous token for a repository: the database is asked for the project.
     Database,
     /// The token of the credential: the account is looked up, and its secret compared.
     Credential,
@@ -290,11 +290,11 @@ pub struct Checks {
 pub struct CheckRun {
     /// Which check.
     pub check: Check,
-    /// When it was last made.
+    /// When it last ran.
     pub at: Option<DateTime<Utc>>,
     /// How many requests it took.
     pub requests: u32,
-    /// Whether it was made, and why not.
+    /// Whether it ran, and why not.
     pub made: Outcome<()>,
 }
 
@@ -306,7 +306,7 @@ impl Checks {
             .flat_map(|(backend, all)| all.iter().map(move |component| (backend, component)))
     }
 
-    /// Every check with when it was made, or why not, in the order of [`Check::ALL`].
+    /// Every check with when it ran, or why not, in the order of [`Check::ALL`].
     pub fn runs(&self) -> Vec<CheckRun> {
         let run = |check: &Check| match check {
             Check::AuthorizationHeader => run(*check, &self.authorization_header),

@@ -81,7 +81,7 @@ impl Subject {
     }
 }
 
-/// At most so many rounds of samples are kept, however short the interval.
+/// The most rounds of samples that are kept, however short the interval.
 const WINDOW_ROUNDS: usize = 64;
 
 /// For how long samples are kept: rare failures need more of them than one round takes.

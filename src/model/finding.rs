@@ -15,11 +15,11 @@ pub use crate::findings::FindingName;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
-    /// Worth knowing; nobody is failed by it.
+    /// Worth knowing; no request fails because of it.
     Info,
-    /// Users would be failed on failover, or soon.
+    /// Nothing fails for users now; it will after a failover, or soon.
     Warning,
-    /// Users of the `lb` route are being failed.
+    /// Requests of users through the load balancer fail.
     Critical,
 }
 
@@ -158,7 +158,7 @@ pub struct Finding {
     pub severity: Severity,
     /// How sure it is.
     pub confidence: Confidence,
-    /// The guilty backends; empty if the cause lies elsewhere or cannot be placed.
+    /// The backends at fault; empty if the cause lies elsewhere or cannot be placed.
     pub backends: Vec<BackendName>,
     /// Since when it lasts: the beginning of the first round that found it, without one free of it
     /// since.

@@ -4,6 +4,9 @@ use serde::Serialize;
 
 use super::{Answer, Failure, Issuer, KeyId, Route, Skipped};
 
+/// Up to this number of backends a round tries every pair.
+pub const EVERY_PAIR_UP_TO: usize = 12;
+
 /// A token that was just issued and was not accepted.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Refusal {

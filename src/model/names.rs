@@ -13,7 +13,7 @@ pub enum NameError {
     #[error("a name has 1 to 63 characters, this one has {0}")]
     Length(usize),
     /// A character outside `A-Z a-z 0-9 . _ -`.
-    #[error("{0:?} is not allowed in a name; letters, digits, '.', '_' and '-' are")]
+    #[error("{0:?} is not allowed in a name; use letters, digits, '.', '_' and '-'")]
     Character(char),
     /// `lb` and `unknown` have a meaning of their own in labels.
     #[error("{0:?} is reserved; it means something else in metrics")]

@@ -34,11 +34,10 @@ pub enum Skipped {
     EarlierStepFailed,
     /// There is no usable token of this issuer.
     NoToken,
-    /// The verifier did not answer its own flow.
-    VerifierUnreachable,
     /// A sampled matrix leaves this pair out of this round.
     NotSampled,
-    /// The route asked for fewer requests (429, or 503 with `Retry-After`) and is left in peace.
+    /// The route asked for fewer requests (429, or 503 with `Retry-After`) and gets only the token
+    /// flow.
     BackingOff,
     /// The time of the round was over.
     DeadlineReached,
@@ -64,7 +63,6 @@ impl Skipped {
         match self {
             Self::EarlierStepFailed => "earlier_step_failed",
             Self::NoToken => "no_token",
-            Self::VerifierUnreachable => "verifier_unreachable",
             Self::NotSampled => "not_sampled",
             Self::BackingOff => "backing_off",
             Self::DeadlineReached => "deadline_reached",

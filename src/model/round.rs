@@ -116,6 +116,8 @@ pub struct Round {
     pub started: DateTime<Utc>,
     /// How long it took, in seconds.
     pub seconds: f64,
+    /// How the `X-Request-Id` of each of its requests begins; servers write it to their logs.
+    pub request_ids: String,
     /// Every backend, in the order of the configuration.
     pub backends: Vec<BackendFacts>,
     /// One flow for each route, backends first.

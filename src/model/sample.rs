@@ -128,6 +128,7 @@ pub(crate) fn round(backends: &[&str]) -> Round {
         account: Account::Robot,
         started: started(),
         seconds: 1.5,
+        request_ids: "registry-prober-00000000000000ff-".into(),
         backends: names
             .iter()
             .zip(1..)
@@ -219,7 +220,7 @@ pub(crate) fn fail(round: &mut Round, at: &str, step: Step, reason: Reason) {
     flow.result = FlowResult::Failed { step, failure };
 }
 
-/// Lets so many sampled requests through the balancer fail.
+/// Lets a number of sampled requests through the balancer fail.
 pub(crate) fn lose(run: &mut BalancerRun, times: u32, reason: Reason) {
     for _ in 0..times {
         let failure = Failure { phase: None, reason, detail: "as ordered".into() };

@@ -30,15 +30,15 @@ macro_rules! settings {
 }
 
 settings! {
-    /// Harbor: its version; from 2.13 on told to accounts only.
+    /// Harbor: its version; from 2.13 on shown to accounts only.
     HarborVersion = "harbor_version",
     /// Harbor: who knows the users: `db_auth`, `ldap_auth`, `oidc_auth` and so on.
     AuthMode = "auth_mode",
     /// Harbor: whether the login page leads to the identity provider at once.
     PrimaryAuthMode = "primary_auth_mode",
-    /// Harbor: whether anybody may make an account.
+    /// Harbor: whether anyone may create an account.
     SelfRegistration = "self_registration",
-    /// Harbor: the URL that the node takes for the public one; told to accounts only.
+    /// Harbor: the URL that the node takes for the public one; shown to accounts only.
     ExternalUrl = "external_url",
     /// Harbor: whether the CSRF cookie is for TLS only, as it is unless `external_url` is http.
     CsrfCookieSecure = "csrf_cookie_secure",

@@ -197,7 +197,7 @@ impl RouteMemory {
     }
 }
 
-/// Names of certificates are cut to so many characters.
+/// The most characters of a certificate's name.
 const MAX_NAME: usize = 100;
 
 /// More places of one route are not remembered.
@@ -508,7 +508,7 @@ impl<'a> Asker<'a> {
             headers.push((ACCEPT, HeaderValue::from_static("*/*")));
         }
         let number = self.requests.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let id = format!("registry-prober-{:016x}-{number}", self.seed);
+        let id = format!("{}{number}", request_ids(self.seed));
         if let Ok(id) = HeaderValue::from_str(&id) {
             headers.push((HeaderName::from_static("x-request-id"), id));
         }
@@ -624,6 +624,11 @@ impl Tally {
         };
         self.responses.iter().map(count).collect()
     }
+}
+
+/// How the `X-Request-Id` of every request of a round begins.
+pub(super) fn request_ids(seed: u64) -> String {
+    format!("registry-prober-{seed:016x}-")
 }
 
 /// A request that the end of the round cut off says nothing of whoever was asked.

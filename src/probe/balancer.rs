@@ -21,20 +21,20 @@ use crate::model::{
 /// Pairs for each client-like flow.
 const PAIRS_PER_CLIENT_FLOW: u32 = 4;
 
-/// At most so many challenges stand between token and access.
+/// The most challenges between token and access.
 const MAX_DUMMIES: usize = 8;
 
-/// A far balancer is asked in so many lanes at once, so that the sampling ends within the round.
+/// Lanes in which a far balancer is asked at once, so that the sampling ends within the round.
 const FAR_LANES: usize = 4;
 
 /// From this time for one flow on, a balancer is far.
 const FAR: Duration = Duration::from_millis(300);
 
-/// So many losses in a row end a lane: the balancer is down or limits us, and more requests would
-/// only add to its trouble.
+/// This number of losses in a row ends a lane: the balancer is down or limits us, and more requests
+/// would only add to its trouble.
 const MAX_LOSSES: u32 = 3;
 
-/// So many requests that the network lost make the sampling go on: one or two of a hundred may be
+/// The number of lost requests that makes the sampling go on: one or two of a hundred may be
 /// chance, and twice as many requests tell.
 const WORTH_A_SECOND_LOOK: u32 = 2;
 
@@ -99,7 +99,7 @@ impl Sample {
 }
 
 /// Samples the balancer. Where its own flow failed and a backend's did not, it is sampled all the
-/// same: one flow through a balancer tells little of the next. So many `times` as many samples are
+/// same: one flow through a balancer tells little of the next. `times` as many samples are
 /// taken as are configured.
 pub(super) async fn sample(asker: &Asker<'_>, flows: &[Flow], times: u32) -> Outcome<BalancerRun> {
     let pairs = asker.registry.balancer.samples;
@@ -147,7 +147,7 @@ pub(super) async fn sample(asker: &Asker<'_>, flows: &[Flow], times: u32) -> Out
     Outcome::Measured(sum(&samples))
 }
 
-/// Takes so many pairs, and the client-like flows that belong to them, in so many lanes at once.
+/// Takes a number of pairs, and the client-like flows that belong to them, in a number of lanes.
 async fn batch(
     asker: &Asker<'_>,
     endpoint: &Endpoint,

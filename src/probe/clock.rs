@@ -32,7 +32,7 @@ const LATER: Duration = Duration::from_secs(6);
 /// What is left after the last tick for its answer.
 const GRACE: Duration = Duration::from_millis(300);
 
-/// So many lost requests in a row end the asking.
+/// This number of lost requests in a row ends the asking.
 const MAX_LOST: u32 = 2;
 
 /// The clocks of all backends, kept from round to round on one scale: the prober's wall clock as

@@ -28,8 +28,8 @@ const SLOW: Duration = Duration::from_millis(1_500);
 
 /// Runs the flow of a route. One that the network lost is tried once more, so that a single lost
 /// packet is not taken for a broken backend; and a third time if connections broke off both times,
-/// which costs no wait and, where one request of a thousand is lost, otherwise happens in one of
-/// ten thousand rounds (`tests/it/healthy.rs`).
+/// which costs no wait. `ROUNDS=10000` with `tests/it/healthy.rs` shows why: where one request of a
+/// thousand is lost, two tries both fail in about one of ten thousand rounds.
 pub(super) async fn flow(asker: &Asker<'_>, route: &Route) -> (Flow, Option<Token>) {
     let (mut flow, mut token) = attempt(asker, route).await;
     for more in [is_lost as fn(&Flow) -> bool, broke_off] {

@@ -14,8 +14,8 @@ use super::flow;
 use super::token::{self, Endpoint};
 use crate::config::MatrixMode;
 use crate::model::{
-    Cell, CellResult, Failure, Family, Flow, Issuer, Matrix, Outcome, Refusal, Route, Skipped,
-    Step, TokenFacts,
+    Cell, CellResult, EVERY_PAIR_UP_TO, Failure, Family, Flow, Issuer, Matrix, Outcome, Refusal,
+    Route, Skipped, Step, TokenFacts,
 };
 
 /// When a refused token is shown again, after its first presentation.
@@ -26,16 +26,13 @@ const LADDER: [Duration; 4] = [
     Duration::from_secs(5),
 ];
 
-/// Above this many backends `auto` samples.
-const AUTO_FULL: usize = 12;
-
 /// Pairs that `auto` adds for each verifier to one per key.
 const AUTO_SAMPLE: u32 = 2;
 
-/// Every so many rounds `auto` tries all pairs.
+/// After this number of rounds `auto` tries all pairs again.
 const AUTO_FULL_EVERY: u64 = 10;
 
-/// At most so many refused pairs climb the ladder in one round; the rest are told apart by them.
+/// The most refused pairs that climb the ladder in one round; they tell the rest apart.
 const MAX_LADDERS: usize = 64;
 
 /// An issuer with the way to its token endpoint, or why it has no token.
@@ -302,7 +299,8 @@ fn sampled(asker: &Asker<'_>, rows: &[Row], row: usize, verifier: usize, round: 
     let extra = match asker.registry.matrix {
         MatrixMode::Full => return true,
         MatrixMode::Auto
-            if asker.backends.len() <= AUTO_FULL || round.is_multiple_of(AUTO_FULL_EVERY) =>
+            if asker.backends.len() <= EVERY_PAIR_UP_TO
+                || round.is_multiple_of(AUTO_FULL_EVERY) =>
         {
             return true;
         }

@@ -1,4 +1,4 @@
-//! At most so many requests a second to one route, whoever asks.
+//! Limits the requests a second to one route, whoever asks.
 
 use std::time::Duration;
 

@@ -9,7 +9,7 @@ use rand::{Rng as _, SeedableRng as _};
 use secrecy::ExposeSecret as _;
 use tokio::time::Instant;
 
-use super::ask::{Asker, Memory, Shared, Token};
+use super::ask::{Asker, Memory, Shared, Token, request_ids};
 use super::clock::{self, Clocks};
 use super::pace::Side;
 use super::redact::Redactor;
@@ -28,11 +28,11 @@ use crate::transport::Wire;
 /// How far a round has come, for people who wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
-    /// Token flows over so many routes.
+    /// Token flows over a number of routes.
     Flows(usize),
-    /// So many pairs.
+    /// A number of pairs.
     Matrix(usize),
-    /// So many refused pairs are asked again.
+    /// A number of refused pairs are asked again.
     Ladder(usize),
     /// Everything is measured.
     Done,
@@ -157,6 +157,7 @@ impl Prober {
             account: account(&registry),
             started: clock.at(began),
             seconds: began.elapsed().as_secs_f64(),
+            request_ids: request_ids(seed),
             backends: measured.backends,
             flows: measured.flows,
             matrix: measured.matrix,

@@ -265,7 +265,7 @@ fn problem(
         if facts.is_anonymous() {
             return failure(
                 Reason::AnonymousToken,
-                "200 with a token that names nobody although credentials were sent".to_owned(),
+                "200 with an anonymous token although credentials were sent".to_owned(),
             );
         }
         // Other token servers may map the account to another subject; Harbor never does.

@@ -1,5 +1,5 @@
-//! Which kind of server answered, from its answers alone (section 2.1 of the failure catalogue;
-//! captures/*/01-no-token.http).
+//! Which kind of server answered, from its answers alone (recorded in
+//! `tests/captures/*/01-no-token.http`).
 
 use serde_json::Value;
 

@@ -5,7 +5,7 @@ use http::HeaderMap;
 
 use crate::model::Page;
 
-/// So much of a body is looked at.
+/// The most of a body that is looked at.
 const LOOKED_AT: usize = 4_096;
 
 /// Words, all in lower case, of which each alone makes the page.

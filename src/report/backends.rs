@@ -18,7 +18,7 @@ pub struct BackendReport {
     pub family: &'static str,
     /// The version that it tells; null if it tells none, or not to the prober.
     pub version: Option<String>,
-    /// The settings that its answers of this round told, by name.
+    /// The settings that its answers of this round show, by name.
     pub settings: Vec<SettingReport>,
 }
 
@@ -38,7 +38,7 @@ pub struct SettingReport {
 pub struct UrlReport {
     /// A backend's name, or `lb`.
     pub route: String,
-    /// The realm under `/v2/`, when the check was made.
+    /// The realm under `/v2/`, when the check ran.
     pub realm: String,
     /// The service under `/v2/`.
     pub service: Option<String>,

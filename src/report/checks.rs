@@ -8,34 +8,34 @@ use super::json::PairResult;
 use super::wording::clean;
 use crate::model::{self, Carried, Check, CheckRun, Outcome, Privilege, Round, Skipped};
 
-/// One check beside the token flow.
+/// One check in addition to the token flow.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct CheckReport {
     /// Its name.
     pub check: model::Check,
     /// What it needs.
     pub needs: Privilege,
-    /// Whether it was made.
+    /// Whether it ran.
     pub result: CheckResult,
-    /// Why it was skipped or failed; null if it was made.
+    /// Why it was skipped or failed; null if it ran.
     pub reason: Option<String>,
-    /// When it was last made, RFC 3339; null if it never was. Checks that are not due keep their
+    /// When it last ran, RFC 3339; null if it never was. Checks that are not due keep their
     /// last result.
     #[schemars(extend("format" = "date-time"))]
     pub made: Option<String>,
-    /// How many requests it took when it was last made.
+    /// How many requests its last run took.
     pub requests: u32,
 }
 
-/// Whether a check was made.
+/// Whether a check ran.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckResult {
-    /// It was made; findings say what it means.
+    /// It ran; findings say what it means.
     Made,
     /// It was tried and failed.
     Failed,
-    /// It was not made.
+    /// It did not run.
     Skipped,
 }
 
@@ -99,7 +99,7 @@ pub struct ContentPresent {
     pub reason: Option<&'static str>,
 }
 
-/// What a route made of request bodies of which only the length was declared.
+/// How a route answered request bodies of which only the length was declared.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct RouteLimit {
     /// The route.
@@ -203,8 +203,7 @@ pub(super) fn sentence(round: &Round) -> String {
     let made: Vec<&CheckRun> = runs.iter().filter(|run| run.made.measured().is_some()).collect();
     let requests: u32 = made.iter().map(|run| run.requests).sum();
     let of = runs.len();
-    let mut parts =
-        vec![format!("{} of {of} checks beside the flow made, {requests} requests", made.len())];
+    let mut parts = vec![format!("{} of {of} extra checks run, {requests} requests", made.len())];
     for (reason, what) in [
         (Skipped::NoCredentials, "without credentials"),
         (Skipped::NoScope, "without a scope"),

@@ -27,21 +27,25 @@ const SCHEMA: &str = "deploy/schema/check.schema.json";
 const HOSTILE: &str =
     "\u{1b}[2J\u{1b}]0;gone\u{7}\u{9b}31m\u{202e}\r\nOK | <b a=\"1\" b='2'>&]]>\0";
 
-fn cases() -> Vec<(&'static str, Snapshot, u8)> {
+fn cases() -> Vec<(&'static str, Snapshot, Status)> {
     vec![
-        ("healthy", snapshot([healthy(3)]), 0),
-        ("key-mismatch", snapshot([key_mismatch(3, 2)]), 2),
-        ("clock-skew-healed", snapshot([clock_skew()]), 2),
-        ("unreachable-backend", snapshot([unreachable()]), 1),
-        ("check-refused", snapshot([check_refused()]), 1),
-        ("no-round-yet", unmeasured(), 3),
-        ("no-registry", snapshot([]), 3),
-        ("not-tested", snapshot([not_tested()]), 3),
-        ("unexplained", snapshot([unexplained()]), 2),
-        ("hostile", snapshot([hostile()]), 2),
-        ("hundred-backends", snapshot([key_mismatch(100, 42)]), 2),
-        ("twenty-backends", snapshot([two_bad_pairs(20)]), 2),
-        ("two-registries", snapshot([named("alpha", told()), named("beta", suspected())]), 2),
+        ("healthy", snapshot([healthy(3)]), Status::Ok),
+        ("key-mismatch", snapshot([key_mismatch(3, 2)]), Status::Critical),
+        ("clock-skew-healed", snapshot([clock_skew()]), Status::Critical),
+        ("unreachable-backend", snapshot([unreachable()]), Status::Warning),
+        ("check-refused", snapshot([check_refused()]), Status::Warning),
+        ("no-round-yet", unmeasured(), Status::Unknown),
+        ("no-registry", snapshot([]), Status::Unknown),
+        ("not-tested", snapshot([not_tested()]), Status::Unknown),
+        ("unexplained", snapshot([unexplained()]), Status::Critical),
+        ("hostile", snapshot([hostile()]), Status::Critical),
+        ("hundred-backends", snapshot([key_mismatch(100, 42)]), Status::Critical),
+        ("twenty-backends", snapshot([two_bad_pairs(20)]), Status::Critical),
+        (
+            "two-registries",
+            snapshot([named("alpha", told()), named("beta", suspected())]),
+            Status::Critical,
+        ),
     ]
 }
 
@@ -100,14 +104,13 @@ fn unreachable() -> Judged {
         detail: "10.0.0.3:443 refused the connection".to_owned(),
     };
     fail(&mut judged, &Route::Backend(down.clone()), Step::Challenge, refusal.clone());
-    judged.round.flows[0].lost_before = Some(refusal);
+    judged.round.flows[0].lost_before = Some(refusal.clone());
     pairs(&mut judged, |issuer, verifier| {
-        let reason = match (issuer == down.as_str(), verifier == down.as_str()) {
-            (true, _) => Skipped::NoToken,
-            (_, true) => Skipped::VerifierUnreachable,
-            _ => return None,
-        };
-        Some(CellResult::Skipped { reason })
+        match (issuer == down.as_str(), verifier == down.as_str()) {
+            (true, _) => Some(CellResult::Skipped { reason: Skipped::NoToken }),
+            (_, true) => Some(CellResult::Failed { failure: refusal.clone(), answer: None }),
+            _ => None,
+        }
     });
     judged.round.clocks.retain(|clock| clock.backend != down);
     judged.round.balancer = Outcome::Skipped(Skipped::Disabled);
@@ -115,7 +118,7 @@ fn unreachable() -> Judged {
     judged.assessment.unauthorized_interval = None;
     let cause = Finding {
         summary: "harbor-03 does not answer at its address".to_owned(),
-        effect: "Nobody is failed while the load balancer leaves it out".to_owned(),
+        effect: "No request fails while the load balancer leaves it out".to_owned(),
         evidence: vec!["connection_refused at 10.0.0.3:443, twice".into()],
         remedies: vec![remedy(
             "Start it, or see what holds its port:",
@@ -262,6 +265,8 @@ fn root(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
+const TRACED: Form = Form { trace: true, width: 200 };
+
 /// Compares a text with a file of the repository, or writes it there when `UPDATE` is set.
 fn same_as_file(path: &str, text: &str) {
     let file = root(path);
@@ -280,7 +285,8 @@ fn golden_of(extension: &str, output: Output) {
             continue;
         }
         let version = format!("\"version\": \"{}\"", env!("CARGO_PKG_VERSION"));
-        let text = render(output, &snapshot).replace(&version, "\"version\": \"VERSION\"");
+        let text = render(output, &snapshot, Form::default())
+            .replace(&version, "\"version\": \"VERSION\"");
         let plain = if output == Output::Text {
             anstream::adapter::strip_str(&text).to_string()
         } else {
@@ -313,7 +319,7 @@ fn the_nagios_lines_of_each_case_are_as_in_their_file() {
 #[test]
 fn the_trace_says_of_every_cause_why_it_is_a_finding_or_why_not() {
     let snapshot = snapshot([unexplained()]);
-    let text = render_traced(Output::Text, &snapshot, true);
+    let text = render(Output::Text, &snapshot, TRACED);
     let plain = anstream::adapter::strip_str(&text).to_string();
     for line in [
         "unknown-backend: it fits 1 observation, but lacks evidence: no key that no backend has",
@@ -322,11 +328,11 @@ fn the_trace_says_of_every_cause_why_it_is_a_finding_or_why_not() {
     ] {
         assert!(plain.contains(line), "{line}: {plain}");
     }
-    let traced: Value =
-        serde_json::from_str(&render_traced(Output::Json, &snapshot, true)).unwrap();
+    let traced: Value = serde_json::from_str(&render(Output::Json, &snapshot, TRACED)).unwrap();
     let trace = &traced["registries"][0]["trace"];
     assert_eq!((&trace[0]["fate"], &trace[1]["fate"]), (&"lacks".into(), &"kept".into()));
-    let quiet: Value = serde_json::from_str(&render(Output::Json, &snapshot)).unwrap();
+    let quiet: Value =
+        serde_json::from_str(&render(Output::Json, &snapshot, Form::default())).unwrap();
     assert_eq!(quiet["registries"][0]["trace"], Value::Null, "only where it is asked for");
 }
 
@@ -340,7 +346,8 @@ fn every_document_obeys_the_shipped_schema() {
     let schema: Value = serde_json::from_str(&fs::read_to_string(root(SCHEMA)).unwrap()).unwrap();
     let validator = jsonschema::draft202012::new(&schema).unwrap();
     for (name, snapshot, _) in cases() {
-        let document: Value = serde_json::from_str(&render(Output::Json, &snapshot)).unwrap();
+        let document: Value =
+            serde_json::from_str(&render(Output::Json, &snapshot, Form::default())).unwrap();
         let errors: Vec<String> =
             validator.iter_errors(&document).map(|error| error.to_string()).collect();
         assert_eq!(errors, Vec::<String>::new(), "{name}");
@@ -374,9 +381,9 @@ fn a_document_that_breaks_the_contract_fails_the_shipped_schema() {
 }
 
 #[test]
-fn the_exit_code_follows_the_worst_registry() {
-    for (name, snapshot, code) in cases() {
-        assert_eq!(exit_code(&snapshot), code, "{name}");
+fn the_status_of_all_is_that_of_the_worst_registry() {
+    for (name, snapshot, status) in cases() {
+        assert_eq!(snapshot.status(), status, "{name}");
     }
 }
 
@@ -396,7 +403,7 @@ fn without_styles(text: &str) -> String {
 fn nothing_that_a_server_wrote_controls_the_terminal() {
     let forbidden = |c: char| c.is_control() && c != '\n' || ('\u{202a}'..='\u{202e}').contains(&c);
     for output in [Output::Text, Output::Json, Output::Junit, Output::Nagios] {
-        let text = without_styles(&render(output, &snapshot([hostile()])));
+        let text = without_styles(&render(output, &snapshot([hostile()]), Form::default()));
         assert!(!text.contains(forbidden), "{output:?}: {text:?}");
         assert!(text.contains("gone"), "{output:?} shows the harmless rest");
     }
@@ -405,7 +412,7 @@ fn nothing_that_a_server_wrote_controls_the_terminal() {
 
 #[test]
 fn colour_adds_nothing_that_the_words_do_not_say() {
-    let text = render(Output::Text, &snapshot([key_mismatch(3, 2)]));
+    let text = render(Output::Text, &snapshot([key_mismatch(3, 2)]), Form::default());
     let plain = without_styles(&text);
     assert_ne!(text, plain, "there are styles to drop");
     assert_eq!(plain, anstream::adapter::strip_str(&text).to_string());

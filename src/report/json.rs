@@ -56,14 +56,14 @@ pub struct Registry {
     pub routes: Vec<Route>,
     /// Tokens carried from each issuer to each verifier.
     pub matrix: Vec<Pair>,
-    /// The checks beside the token flow, and why any was not made.
+    /// The extra checks, and why any did not run.
     pub checks: Vec<CheckReport>,
     /// Where the challenges of each route send clients, under `/v2/` and under a repository.
     pub public_url: Vec<UrlReport>,
     /// Cookies, sessions and uploads carried from each issuer to each verifier, by the check that
-    /// did it; empty lists where it was not made.
+    /// did it; empty lists where it did not run.
     pub check_matrices: CheckMatrices,
-    /// What checks found at each backend or route; empty lists where they were not made.
+    /// What checks found at each backend or route; empty lists where they did not run.
     pub check_values: CheckValues,
     /// Clocks, by backend and source.
     pub clocks: Vec<Clock>,
@@ -88,7 +88,7 @@ pub struct Finding {
     pub severity: Severity,
     /// How sure it is.
     pub confidence: Confidence,
-    /// The guilty backends; empty if the cause lies elsewhere or cannot be placed.
+    /// The backends at fault; empty if the cause lies elsewhere or cannot be placed.
     pub backends: Vec<String>,
     /// Since when it lasts, RFC 3339; a single check knows of no earlier round.
     pub since: String,

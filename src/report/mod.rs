@@ -22,7 +22,7 @@ mod golden;
 #[cfg(test)]
 mod sample;
 
-use crate::model::{Snapshot, Status};
+use crate::model::Snapshot;
 
 /// A form in which a snapshot can be printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,32 +37,30 @@ pub enum Output {
     Nagios,
 }
 
+/// What a reader may choose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Form {
+    /// Whether text and JSON also say what became of every cause that was considered.
+    pub trace: bool,
+    /// Columns of a line of text.
+    pub width: usize,
+}
+
+impl Default for Form {
+    fn default() -> Self {
+        Self { trace: false, width: 80 }
+    }
+}
+
 /// Prints a snapshot; the result ends with a line break.
 ///
 /// Text carries ANSI styles. Write it through `anstream`, which drops them where the output is no
 /// terminal or `NO_COLOR` is set. The other forms have no styles.
-pub fn render(output: Output, snapshot: &Snapshot) -> String {
-    render_traced(output, snapshot, false)
-}
-
-/// As [`render`]; with a trace, text and JSON also say what became of every cause that was
-/// considered.
-pub fn render_traced(output: Output, snapshot: &Snapshot, trace: bool) -> String {
+pub fn render(output: Output, snapshot: &Snapshot, form: Form) -> String {
     match output {
-        Output::Text => text::render(snapshot, trace),
-        Output::Json => json::render(snapshot, trace),
+        Output::Text => text::render(snapshot, form),
+        Output::Json => json::render(snapshot, form.trace),
         Output::Junit => junit::render(snapshot),
         Output::Nagios => nagios::render(snapshot),
-    }
-}
-
-/// The exit code of `check`: 0 OK, 1 warning, 2 critical, 3 unknown, as monitoring plug-ins have
-/// it.
-pub fn exit_code(snapshot: &Snapshot) -> u8 {
-    match snapshot.status() {
-        Status::Ok => 0,
-        Status::Warning => 1,
-        Status::Critical => 2,
-        Status::Unknown => 3,
     }
 }

@@ -1,5 +1,5 @@
 //! `check --output=nagios`: one line with performance data and details after it, as Nagios,
-//! Icinga and Naemon take it from a plug-in. The exit code is [`super::exit_code`].
+//! Icinga and Naemon take it from a plug-in. `check` gives the exit code.
 
 use super::wording::{clean, headline, runbook, severity_word, status_word, verdict};
 use crate::model::{Judged, Outcome, RegistryName, Snapshot, Status};

@@ -37,7 +37,7 @@ pub struct Observed {
     pub windowed: bool,
     /// For people: what was found, and what was expected.
     pub detail: String,
-    /// The finding that explains it; null only where none was made of it.
+    /// The finding that explains it; null only where no finding does.
     pub finding: Option<FindingName>,
 }
 
@@ -98,7 +98,7 @@ pub struct SampleLoss {
     pub reason: &'static str,
     /// How many failed so.
     pub count: u32,
-    /// How many requests of this step were made in flows of this kind.
+    /// How many requests of this step flows of this kind sent.
     pub of: u32,
     /// The first of them, for people.
     pub detail: String,

@@ -72,7 +72,7 @@ fn reading(backend: BackendName, source: ClockSource, middle: f64) -> ClockReadi
     ClockReading { samples: 12, ..ClockReading::new(backend, source, interval) }
 }
 
-/// A round of so many backends in which everything is right.
+/// A round of a number of backends in which everything is right.
 pub(super) fn healthy(backends: usize) -> Judged {
     let names: Vec<BackendName> = (1..=backends).map(backend).collect();
     let routes: Vec<Route> =
@@ -107,6 +107,7 @@ pub(super) fn healthy(backends: usize) -> Judged {
             account: Account::Robot,
             started: DateTime::from_timestamp(1_790_000_000, 0).unwrap(),
             seconds: 1.234_567_8,
+            request_ids: "registry-prober-00000000000000ff-".to_owned(),
             backends: Vec::new(),
             flows: routes.iter().cloned().map(flow).collect(),
             matrix: Matrix { cells },

@@ -67,7 +67,7 @@ pub(super) fn list<T: ToString>(items: &[T]) -> String {
     }
 }
 
-/// A finding in few words: its name, the guilty backends, and whether it is only suspected.
+/// A finding in few words: its name, the backends at fault, and whether it is only suspected.
 pub(super) fn headline(finding: &Finding) -> String {
     let place = match finding.backends.as_slice() {
         [] => String::new(),
@@ -97,7 +97,7 @@ pub(super) fn verdict(state: &RegistryState) -> String {
         (Status::Ok, false) => format!("{} Worth knowing: {names}", sound(judged)),
         (Status::Unknown, none) => match (not_tested, none) {
             (Some(missing), true) => clean(&missing),
-            (Some(missing), false) => clean(&format!("{missing}. Found all the same: {names}")),
+            (Some(missing), false) => clean(&format!("{missing}. Found anyway: {names}")),
             (None, true) => "nothing could be measured".to_owned(),
             (None, false) => names,
         },

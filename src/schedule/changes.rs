@@ -104,9 +104,9 @@ impl Change {
                 let before = before.map_or("none", Status::as_str);
                 let status = after.as_str();
                 if *after == Status::Ok {
-                    info!(%registry, status, before, "the registry is well");
+                    info!(%registry, status, before, "the registry is healthy");
                 } else {
-                    warn!(%registry, status, before, "the registry is not well");
+                    warn!(%registry, status, before, "the registry is not healthy");
                 }
             }
             Self::Appeared(finding) => {

@@ -45,7 +45,7 @@ pub enum ConfigurationError {
         source: TlsError,
     },
     /// A fault of this program.
-    #[error("the configuration could not be read: a fault of registry-prober itself")]
+    #[error("the configuration could not be read: a bug in registry-prober")]
     Internal,
 }
 
@@ -137,7 +137,7 @@ impl Daemon {
             Err(_) => Err(ConfigurationError::Internal),
         };
         if let Err(error) = &taken {
-            error!(%error, "the configuration is refused; the old one goes on");
+            error!(%error, "the configuration is not valid; the old one stays in use");
             self.board.snapshots.send_modify(|snapshot| {
                 let program = &mut Arc::make_mut(snapshot).program;
                 program.reload_successful = false;
@@ -199,7 +199,7 @@ impl Daemon {
         self.stop.cancel();
         self.tasks.close();
         if timeout(STOP_LIMIT, self.tasks.wait()).await.is_err() {
-            warn!(tasks = self.tasks.len(), "rounds are left behind at the end");
+            warn!(tasks = self.tasks.len(), "some rounds did not end before the program stopped");
         }
     }
 
@@ -239,7 +239,7 @@ impl Daemon {
             registries = plan.kept + wheels.len(),
             started = wheels.len(),
             stopped = plan.stop.len(),
-            "the configuration is taken"
+            "the configuration is loaded"
         );
         let count = wheels.len();
         for (index, wheel) in wheels.into_iter().enumerate() {

@@ -25,7 +25,7 @@ impl Past {
     /// The past that a journal remembers; without one it begins now.
     pub(super) fn new(journal: Option<Journal>) -> Self {
         if let Some(lines) = journal.as_ref().map(Journal::unreadable).filter(|lines| *lines > 0) {
-            warn!(lines, "lines of the journal cannot be read and are left out");
+            warn!(lines, "lines of the journal cannot be read and are skipped");
         }
         if let Some(error) = journal.as_ref().and_then(Journal::unshortened) {
             warn!(%error, "the journal is large and cannot be shortened; it is used as it is");
@@ -58,7 +58,7 @@ impl Past {
             }
             Err(error) if !*failing => {
                 *failing = true;
-                warn!(%error, "the journal is not written; what changes waits in memory for it");
+                warn!(%error, "the journal cannot be written; changes wait in memory");
             }
             _ => {}
         }

@@ -98,14 +98,14 @@ impl RegistryTask {
             let Some(result) = stop.run_until_cancelled(round).await else { return };
             let name = &self.wheel.registry().name;
             if result.is_err() {
-                error!(registry = %name, "a round failed: a fault of registry-prober itself");
+                error!(registry = %name, "a round failed: a bug in registry-prober");
             }
             let skipped = self.timer.skip(Instant::now());
             for _ in 0..skipped {
                 self.board.overrun(name, &stop);
             }
             if skipped > 0 {
-                warn!(registry = %name, skipped, "a round took too long; those due meanwhile are left out");
+                warn!(registry = %name, skipped, "a round took too long; the rounds due meanwhile are skipped");
             }
             if result.is_err() {
                 self.wheel = self.wheel.twin();
@@ -153,7 +153,7 @@ mod tests {
     use crate::model::{DnsRecord, Failure, Reason, Timeline};
     use crate::transport::{BoxFuture, Destination, Exchange, Link, Request, Wire};
 
-    /// Refuses every connection, and panics in the first so many.
+    /// Refuses every connection, and panics in the first ones.
     struct Refusing(AtomicU32);
 
     impl Wire for Refusing {

@@ -68,8 +68,8 @@ pub enum Body {
     Empty,
     /// This text.
     Text(String),
-    /// So many bytes are declared and none is ever sent: whoever refuses the length says so at
-    /// once, anybody else waits. The link cannot be used again.
+    /// This number of bytes is declared and none is ever sent: a server that refuses the length
+    /// says so at once, anybody else waits. The link cannot be used again.
     Declared(u64),
 }
 

@@ -332,7 +332,7 @@ fn words(error: &Error, end_entity: &CertificateDer<'_>) -> String {
     let Error::InvalidCertificate(problem) = error else {
         return "not acceptable for a server".to_owned();
     };
-    let told = certificate_problem(problem);
+    let why = certificate_problem(problem);
     match problem {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             let names = names_of(end_entity).map(|(_, names)| names).unwrap_or_default();
@@ -340,7 +340,7 @@ fn words(error: &Error, end_entity: &CertificateDer<'_>) -> String {
                 [] => "for another name: it has no subjectAltName, and a common name alone does \
                        not count"
                     .to_owned(),
-                names => format!("{told}: it is for {}", names.join(", ")),
+                names => format!("{why}: it is for {}", names.join(", ")),
             }
         }
         CertificateError::Other(_) if is_authority(end_entity) => {
@@ -348,7 +348,7 @@ fn words(error: &Error, end_entity: &CertificateDer<'_>) -> String {
              trusted itself"
                 .to_owned()
         }
-        _ => told,
+        _ => why,
     }
 }
 

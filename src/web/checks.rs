@@ -79,7 +79,7 @@ fn components(checks: &Checks) -> Vec<Found> {
         sick.map(|(backend, told)| format!("{} at {backend}", told.component)).collect();
     if sick.is_empty() {
         let all = count(told.len(), "component is", "components are");
-        return vec![Found::new("", format!("{all} called healthy"))];
+        return vec![Found::new("", format!("{all} reported healthy"))];
     }
     vec![Found::new("critical", format!("✕ not healthy: {}", list(&sick)))]
 }
@@ -115,7 +115,7 @@ fn limits(routes: &[OfRoute<BodyLimit>]) -> Vec<Found> {
         Found::new(
             "",
             match kind {
-                None => format!("not known of {names}"),
+                None => format!("unknown for {names}"),
                 Some(BodyLimit { passes, refused: Some(refused) }) => {
                     format!("{} passes and {} does not: {names}", Bytes(passes), Bytes(refused))
                 }
@@ -141,7 +141,6 @@ fn why(reason: Skipped) -> &'static str {
     match reason {
         Skipped::EarlierStepFailed => "an earlier step failed",
         Skipped::NoToken => "there is no token for it",
-        Skipped::VerifierUnreachable => "the backend does not answer",
         Skipped::NotSampled => "not in this round",
         Skipped::BackingOff => "the registry asked for fewer requests",
         Skipped::DeadlineReached => "the round was over",
@@ -150,7 +149,7 @@ fn why(reason: Skipped) -> &'static str {
         Skipped::NoScope => "needs a scope",
         Skipped::NothingPushed => "nothing is pushed to the scope's repository",
         Skipped::NotApplicable => "this registry does not have it",
-        Skipped::Moved => "somebody else changed it meanwhile",
+        Skipped::Moved => "another client changed it meanwhile",
         Skipped::Disabled => "off",
     }
 }

@@ -46,7 +46,7 @@ pub(super) async fn survive_panics(request: Request, next: Next) -> Response {
         Ok(response) => response,
         Err(error) => {
             tracing::error!(%error, "a request handler failed");
-            (StatusCode::INTERNAL_SERVER_ERROR, "This is a fault of registry-prober itself.\n")
+            (StatusCode::INTERNAL_SERVER_ERROR, "This is a bug in registry-prober.\n")
                 .into_response()
         }
     }

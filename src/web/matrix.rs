@@ -12,7 +12,7 @@ use crate::model::{
 
 /// Above this many verifiers only the pairs that were not accepted are listed.
 const WIDEST: usize = 16;
-/// And of those, so many.
+/// The most of those that are listed.
 const LISTED_PAIRS: usize = 100;
 /// Above this many backends the checks do not try every pair, and a table would have holes.
 const WIDEST_OF_CHECK: usize = 12;

@@ -106,7 +106,7 @@ const PATHS: &str = "\
 /runbooks/      a page for each finding and alert
 /-/healthy      200 while the program runs
 /-/ready        200 once every registry was probed
-/-/reload       POST or PUT takes the configuration again
+/-/reload       POST or PUT reloads the configuration
 ";
 
 /// The routes, ready to be served.

@@ -9,6 +9,7 @@ use axum::http::header::{AUTHORIZATION, FORWARDED, ORIGIN};
 use axum::http::{HeaderMap, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq as _;
 
 use super::Shared;
 use crate::model::Snapshot;
@@ -48,10 +49,10 @@ pub(super) async fn reload(
         return (StatusCode::FORBIDDEN, text.to_owned());
     }
     match (shared.state.reload)().await {
-        Ok(()) => (StatusCode::OK, "The configuration was taken.\n".to_owned()),
+        Ok(()) => (StatusCode::OK, "The configuration was reloaded.\n".to_owned()),
         Err(reason) => (
             StatusCode::INTERNAL_SERVER_ERROR,
-            format!("The configuration was refused; the old one goes on.\n\n{reason}\n"),
+            format!("The configuration is not valid; the old one stays in use.\n\n{reason}\n"),
         ),
     }
 }
@@ -72,11 +73,9 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// Compares in a time that tells nothing about where the texts differ: their digests do not
-/// resemble each other even where the texts do, and all bytes are looked at.
+/// Compares in a time that depends on neither text: digests hide their lengths.
 fn same(expected: &str, shown: &str) -> bool {
-    let (expected, shown) = (Sha256::digest(expected), Sha256::digest(shown));
-    expected.iter().zip(shown).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+    Sha256::digest(expected).ct_eq(&Sha256::digest(shown)).into()
 }
 
 #[cfg(test)]

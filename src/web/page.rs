@@ -230,7 +230,7 @@ fn verdict(judged: &Judged) -> String {
         judged.assessment.not_tested().filter(|_| judged.assessment.status == Status::Unknown);
     if let Some(missing) = missing {
         return match findings.first() {
-            Some(worst) => format!("{missing}. Found all the same: {}", worst.summary),
+            Some(worst) => format!("{missing}. Found anyway: {}", worst.summary),
             None => format!("{missing}."),
         };
     }
@@ -246,9 +246,9 @@ fn verdict(judged: &Judged) -> String {
     let cells = &judged.round.matrix.cells;
     let accepted = cells.iter().filter(|cell| cell.accepted() == Some(true)).count();
     format!(
-        "No finding. {passed} of {} passed; {accepted} of {} of issuer and verifier agree.",
+        "No finding. {passed} of {} work; {accepted} of {} accepted.",
         count(flows.len(), "route", "routes"),
-        count(cells.len(), "pair", "pairs"),
+        count(cells.len(), "token shown", "tokens shown"),
     )
 }
 

@@ -149,7 +149,7 @@ impl Server {
             let result = tokio::select! {
                 result = connection.as_mut() => result,
                 () = seat.displaced.cancelled() => {
-                    tracing::debug!(%peer, "a connection that waited longest gave its place away");
+                    tracing::debug!(%peer, "closed the connection that waited longest, for a new one");
                     Ok(())
                 }
                 () = shutdown.cancelled() => {

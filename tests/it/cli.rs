@@ -27,7 +27,7 @@ fn wrong_usage_ends_with_3_and_says_why_on_standard_error() {
         (&["check", "--colour"], "unexpected argument"),
         (&["check", url, "--username=u", "--password=p"], "unexpected argument"),
         (&["check", url, "--username=u"], "--password-stdin or --password-file"),
-        (&["check", url, "--username=u", "--password-stdin"], "no password there"),
+        (&["check", url, "--username=u", "--password-stdin"], "the password is empty"),
         (&["check", url, "--username=u", "--password-file=/no/such"], "/no/such: No such file"),
         (&["check", url, "https://other.example.com"], "one URL"),
         (&["check", url, "--config.file=prober.yml"], "exclude each other"),

@@ -88,14 +88,14 @@ async fn a_scrape_of_probe_makes_no_check_that_the_daemon_made_lately() {
 async fn a_bad_file_keeps_the_old_configuration_and_a_good_one_replaces_it() {
     let bench = bench("healthy");
     let (mut daemon, address) = Running::daemon(&bench.path, &["--config.auto-reload-interval=0s"]);
-    daemon.log("the registry is well");
+    daemon.log("the registry is healthy");
     let good = fs::read_to_string(&bench.path).unwrap();
     let metric = |series: &str| value(&get(&address, "/metrics"), series);
     assert_eq!(metric(RELOADED), Some(1.0));
 
     fs::write(&bench.path, format!("{good}colour: red\n")).unwrap();
     daemon.signal("HUP");
-    let refused = daemon.log("the configuration is refused; the old one goes on");
+    let refused = daemon.log("the configuration is not valid; the old one stays in use");
     assert!(refused["error"].as_str().unwrap().contains("unknown key \"colour\""), "{refused}");
     let (status, why) = http("POST", &address, "/-/reload");
     assert_eq!(status, 500);
@@ -109,7 +109,7 @@ async fn a_bad_file_keeps_the_old_configuration_and_a_good_one_replaces_it() {
     fs::write(&bench.path, more).unwrap();
     let rounds = metric(ROUNDS).unwrap();
     daemon.signal("HUP");
-    let taken = daemon.log("the configuration is taken");
+    let taken = daemon.log("the configuration is loaded");
     assert_eq!((&taken["registries"], &taken["started"]), (&2.into(), &1.into()));
     assert_eq!(metric(RELOADED), Some(1.0));
     assert!(metric(ROUNDS).unwrap() >= rounds, "counters of what stays live on");
@@ -126,13 +126,13 @@ async fn a_bad_file_keeps_the_old_configuration_and_a_good_one_replaces_it() {
 async fn changed_files_are_noticed_secrets_among_them() {
     let bench = bench("healthy");
     let (mut daemon, _) = Running::daemon(&bench.path, &["--config.auto-reload-interval=50ms"]);
-    daemon.log("the registry is well");
+    daemon.log("the registry is healthy");
     let text = fs::read_to_string(&bench.path).unwrap();
     let password = text.split("password_file: '").nth(1).unwrap().split('\'').next().unwrap();
     fs::write(password, "another\n").unwrap();
-    let taken = daemon.log("the configuration is taken");
+    let taken = daemon.log("the configuration is loaded");
     let taken =
-        if taken["stopped"] == 0 { daemon.log("the configuration is taken") } else { taken };
+        if taken["stopped"] == 0 { daemon.log("the configuration is loaded") } else { taken };
     assert_eq!((&taken["started"], &taken["stopped"]), (&1.into(), &1.into()));
     let appeared = daemon.log("a finding appeared");
     assert_eq!(appeared["finding"], "credential-refused");
@@ -145,7 +145,7 @@ async fn it_ends_at_once_in_the_middle_of_a_round() {
     let bench = Bench::start(&scenario, &Options::default());
     for signal in ["TERM", "INT"] {
         let (mut daemon, _) = Running::daemon(&bench.path, &[]);
-        daemon.log("the configuration is taken");
+        daemon.log("the configuration is loaded");
         daemon.signal(signal);
         let (status, took) = daemon.ended();
         assert_eq!(status.code(), Some(0), "{signal}");

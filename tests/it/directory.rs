@@ -8,7 +8,7 @@ use registry_prober::model::{BackendName, Finding};
 
 use crate::support::simulated::{Simulation, Weather, paused};
 
-/// How many logins each of so many rounds tries, so many minutes apart, and what the last finds.
+/// How many logins each of some rounds tries, some minutes apart, and what the last finds.
 #[expect(clippy::expect_used, reason = "a helper of tests")]
 fn tried(scenario: &str, minutes: u64, rounds: usize) -> (Vec<u32>, Vec<String>) {
     let scenario = Scenario::named(scenario).expect("it is embedded");

@@ -31,7 +31,7 @@ fn arguments(bench: &Bench) -> Vec<String> {
     ]
 }
 
-/// The program, which may write no file beyond so many bytes: a disk that is full.
+/// The program, which may write no file beyond this number of bytes: a disk that is full.
 fn cramped(arguments: &[String], bytes: usize) -> Command {
     let program = program(arguments);
     let mut command = Command::new("sh");
@@ -69,7 +69,7 @@ async fn a_disk_that_is_full_for_a_while_costs_the_journal_nothing_and_is_said_o
     let path = bench.path.with_file_name("journal.jsonl");
     let mut daemon = Running::of(cramped(&arguments, 300));
     let address = daemon.log("listening")["address"].as_str().unwrap().to_owned();
-    let warning = daemon.log("the journal is not written; what changes waits in memory for it");
+    let warning = daemon.log("the journal cannot be written; changes wait in memory");
     assert!(warning["error"].as_str().unwrap().contains(path.to_str().unwrap()), "{warning}");
     assert_eq!(fs::metadata(&path).unwrap().len(), 300, "a line was cut off");
     let before = rounds(&address);
@@ -90,7 +90,7 @@ async fn a_disk_that_is_full_for_a_while_costs_the_journal_nothing_and_is_said_o
     daemon.signal("KILL");
     daemon.ended();
     let times = |word: &str| daemon.seen.iter().filter(|line| line.contains(word)).count();
-    assert_eq!(times("the journal is not written"), 1);
+    assert_eq!(times("the journal cannot be written"), 1);
     assert_eq!(times("the journal is written again"), 1);
 
     let (said, nothing) = said(&fs::read_to_string(&path).unwrap());

@@ -316,7 +316,8 @@ fn every_scenario_shows_and_its_healthy_twin_does_not() {
     }
 }
 
-/// Which nodes answer so many requests through the balancer, by the key of their tokens' issuer.
+/// Which nodes answer a number of requests through the balancer, by the key of their tokens'
+/// issuer.
 fn shares(kind: BalancerKind, layer: Layer, faults: Vec<FaultOrder>, sources: u32) -> Vec<u16> {
     let options = Options { balancer: Some(kind), layer: Some(layer), faults, ..options() };
     let mut world = World::new(&Scenario::named("healthy").unwrap(), &options).unwrap();

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::support::Bench;
 
-/// What `check` says with so many descriptors: exit code and document.
+/// What `check` says with a limit of descriptors: exit code and document.
 fn check_with(descriptors: u32, bench: &Bench) -> (Option<i32>, Value) {
     let line = format!(
         "ulimit -n {descriptors}; exec '{}' check --config.file='{}' --output=json",

@@ -75,3 +75,5 @@ mod support;
 mod unknown_faults;
 #[cfg(test)]
 mod web_state;
+#[cfg(test)]
+mod words;

@@ -44,10 +44,10 @@ async fn a_queue_that_two_registries_share_is_proved_at_both_and_one_of_its_own_
         (
             Some(1),
             vec![
-                proved("beside"),
-                lost("3 of 3 failed tasks are at no backend (404): executions 8, 6 and 5"),
                 proved("lab"),
                 lost("2 of 2 failed tasks are at no backend (404): executions 7 and 3"),
+                proved("second"),
+                lost("3 of 3 failed tasks are at no backend (404): executions 8, 6 and 5"),
             ]
         )
     );

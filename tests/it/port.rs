@@ -61,7 +61,7 @@ async fn holding(address: &str, words: &str) -> tokio::net::TcpStream {
     stream
 }
 
-/// Whether a health check and a scrape are answered while so many hold on.
+/// Whether a health check and a scrape are answered while other clients hold on.
 async fn answered_beside(words: &str) {
     let bench = bench();
     let (_daemon, address) = ready(&bench, &[]);

@@ -110,7 +110,7 @@ impl Play {
         plays
     }
 
-    /// The scenario with so many nodes; none if its faults need more.
+    /// The scenario with this number of nodes; none if its faults need more.
     fn new(
         scenario: &Scenario,
         family: Family,
@@ -292,8 +292,8 @@ fn table(plays: usize, counts: &BTreeMap<FindingName, Counts>) -> String {
          Every scenario of the lab (`registry-prober lab --list`), in every server family in which \
          it means the same, with 2, 3 and 5 nodes, behind a strict round-robin and a random \
          balancer: {plays} rounds in virtual time, the verdict of the first round each (the second \
-         where something has to change over time). A verdict counts as right if name and guilty \
-         backends are as the scenario says. *Graded otherwise* are those of the right ones whose \
+         where something has to change over time). A verdict counts as right if it names the same \
+         finding and backends as the scenario. *Graded otherwise* are those of the right ones whose \
          severity or confidence is another: a node that hangs takes each time the whole timeout, \
          so that a round may meet it through the balancer less than twice and calls it a warning, \
          and a stray node's key may be met by none of the samples, which leaves it suspected.\n\n\

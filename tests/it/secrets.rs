@@ -14,7 +14,7 @@ use registry_prober::config::{BackendSource, TokenMethod};
 use registry_prober::lab::{Options, Scenario};
 use registry_prober::model::{DnsRecord, Failure, Judged, ProgramFacts, RegistryState, Snapshot};
 use registry_prober::probe::Prober;
-use registry_prober::report::{Output, render};
+use registry_prober::report::{Form, Output, render};
 use registry_prober::transport::{
     BoxFuture, Client, Destination, Exchange, Link, Request, Tls, Wire,
 };
@@ -126,10 +126,10 @@ fn texts(judged: &Arc<Judged>) -> Vec<(&'static str, String)> {
         ("Debug of the assessment", format!("{:#?}", judged.assessment)),
         ("the assessment as JSON", serde_json::to_string(&judged.assessment).unwrap()),
         ("Debug of the snapshot", format!("{snapshot:?}")),
-        ("text", render(Output::Text, &snapshot)),
-        ("JSON", render(Output::Json, &snapshot)),
-        ("JUnit", render(Output::Junit, &snapshot)),
-        ("Nagios", render(Output::Nagios, &snapshot)),
+        ("text", render(Output::Text, &snapshot, Form::default())),
+        ("JSON", render(Output::Json, &snapshot, Form::default())),
+        ("JUnit", render(Output::Junit, &snapshot, Form::default())),
+        ("Nagios", render(Output::Nagios, &snapshot, Form::default())),
         ("metrics", page(None)),
         ("OpenMetrics", page(Some("application/openmetrics-text; version=1.0.0"))),
         ("probe", String::from_utf8(probe).unwrap()),

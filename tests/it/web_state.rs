@@ -71,7 +71,7 @@ impl Link for CountingLink {
     }
 }
 
-/// What the checks of web state sent in so many rounds of a scenario, each of which makes them.
+/// What the checks of web state sent in some rounds of a scenario, each of which runs them.
 async fn rounds(scenario: &str, count: usize) -> (Vec<Seen>, Vec<FindingName>) {
     let bench = Bench::start(&Scenario::named(scenario).unwrap(), &Options::default());
     let mut registry = (*bench.registry).clone();

@@ -6,7 +6,7 @@ use crate::model::{
     Route, SampleFailure, SampledFlow, Step,
 };
 
-/// Over the last minutes so many events of a kind that a sound registry never shows are one too
+/// Over the last minutes this number of events that a sound registry never shows is one too
 /// many; one may have been the last of what is over.
 const TWICE: u32 = 2;
 
@@ -114,8 +114,8 @@ fn alike(one: &SampleFailure, other: &SampleFailure) -> bool {
     (one.flow, one.step, one.failure.reason) == (other.flow, other.step, other.failure.reason)
 }
 
-/// Wrong answers: one is too many, for a sound registry gives none. Only a gateway may once have had
-/// nobody to ask.
+/// Wrong answers: one is too many, for a sound registry gives none. Only a gateway may once have
+/// had nobody to ask.
 fn answers(run: &BalancerRun, past: &[&BalancerRun]) -> Vec<Observation> {
     let mut kinds: Vec<&SampleFailure> = Vec::new();
     for failed in past.iter().rev().flat_map(|run| &run.failures) {

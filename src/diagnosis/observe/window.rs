@@ -7,8 +7,8 @@ use crate::model::{BalancerRun, Ratio};
 /// A sound network loses fewer requests than this, as a share of all.
 const SOUND_LOSS: f64 = 0.0005;
 
-/// Losses of one round are chance unless a sound network would show as many in fewer than this share
-/// of rounds. It is judged after every round, so it has to be rare.
+/// Losses of one round are chance unless a sound network would show as many in fewer than this
+/// share of rounds. It is judged after every round, so it has to be rare.
 pub(super) const OF_A_ROUND: f64 = 1e-4;
 
 /// The same for what the last minutes met: each window shares most of its rounds with the next.
@@ -64,7 +64,8 @@ impl Series {
     }
 }
 
-/// Whether so many lost requests of so many are more than a sound network loses but for this chance.
+/// Whether a sound network loses this number of requests, of the number sent, only with this
+/// chance.
 pub(super) fn is_more_than_chance(lost: u32, requests: u32, chance: f64) -> bool {
     lost >= FEW && poisson_tail(lost, f64::from(requests) * SOUND_LOSS) < chance
 }

@@ -35,7 +35,7 @@ fn shown(facts: &Facts<'_>) -> Option<Hypothesis> {
     let arrived = fates(facts, HeaderFate::Arrived);
     let seen = (!arrived.is_empty()).then(|| format!("{}: it is seen", list(&arrived)));
     let words = format!(
-        "{}: a token that is none is answered as a request without one, twice",
+        "{}: an invalid token gets the same answer as no token (checked twice)",
         list(&dropped)
     );
     let claims = follows_from_drop(facts, &dropped);

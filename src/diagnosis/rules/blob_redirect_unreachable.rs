@@ -61,7 +61,7 @@ fn summary(lost: &[Lost<'_>], everywhere: bool, names: &[BackendName]) -> String
     } else {
         ""
     };
-    format!("{whose} {sends} clients for blobs to a place that gives none{because}.")
+    format!("{whose} {sends} clients to a blob store that does not deliver{because}.")
 }
 
 fn lost<'a>(backend: &'a BackendName, way: &'a BlobWay) -> Option<Lost<'a>> {

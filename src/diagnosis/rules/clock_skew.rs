@@ -1,9 +1,9 @@
-//! `clock-skew-nbf` and `clock-skew-exp`: tokens that are refused for their time (B1 and B2 of the
-//! failure catalogue).
+//! `clock-skew-nbf` and `clock-skew-exp`: tokens that are refused for their time (B1 and B2 in
+//! `deploy/modes.md`).
 //!
-//! A token is valid from the second in which its issuer says it was made. A verifier whose clock is
-//! behind refuses it for as long as it is behind, so every refusal proves a least difference: the
-//! time from the token's issue to that refusal. A pair whose clocks exclude that difference was
+//! A token is valid from the second in which its issuer says it was issued. A verifier whose clock
+//! is behind refuses it for as long as it is behind, so every refusal proves a least difference:
+//! the time from the token's issue to that refusal. A pair whose clocks exclude that difference was
 //! refused for another reason, however soon the same token passed later.
 
 use std::collections::BTreeSet;
@@ -151,7 +151,7 @@ fn already_expired(facts: &Facts<'_>) -> Option<Hypothesis> {
 fn tolerated(facts: &Facts<'_>, verifier: &BackendName) -> f64 {
     match facts.round.backend(verifier).map(super::super::leeway::leeway) {
         Some(crate::model::Leeway::Seconds(seconds)) => seconds,
-        _ => 60.0,
+        _ => super::super::leeway::MINUTE,
     }
 }
 

@@ -1,5 +1,5 @@
 //! `core-registry-password-mismatch`: the registry behind Harbor's core refuses core's password
-//! (D7 of the failure catalogue). Its realm is seen outside only then.
+//! (D7 in `deploy/modes.md`). Its realm is seen outside only then.
 
 use super::super::facts::{BEHIND_CORE, Facts, behind_core, list};
 use super::super::hypothesis::{Hits, Hypothesis};

@@ -7,7 +7,7 @@ use crate::model::{Account, Family, FindingName, Flow, Reason, Route, Step};
 
 /// Harbor sleeps this long after a wrong secret; a database that is down answers at once
 /// (captures/harbor-2.15.2/04-token-robot.http and 70-database-down.http).
-const WRONG_SECRET_SECONDS: f64 = 1.4;
+pub(super) const WRONG_SECRET_SECONDS: f64 = 1.4;
 
 pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     let refusals = Refusals::of(facts);
@@ -115,7 +115,7 @@ fn everywhere(facts: &Facts<'_>, refusals: &Refusals<'_>) -> Hypothesis {
     let own = refusals.flows.len() == refusals.asked
         && !others.contains(&FindingName::DatabaseUnavailable);
     let told =
-        jwt.then(|| "the robot's secret is itself a token, as Harbor 2.1 made them".to_owned());
+        jwt.then(|| "the robot's secret is itself a token, as in Harbor up to 2.1".to_owned());
     Hypothesis::new(name, Vec::new(), summary.to_owned())
         .proved_if(others.is_empty(), others)
         .hits(if own { Hits::Prober } else { Hits::Requests })

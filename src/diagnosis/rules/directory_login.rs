@@ -1,9 +1,10 @@
-//! People whom a directory knows (D4, D6), beside a robot that the database knows. Which cause it
+//! LDAP and OIDC users (D4, D6), compared with a robot, which the database knows. Which cause it
 //! is shows in the node's log alone, so nothing here is more than suspected. One file, for all of
 //! it is read from the same few logins.
 
 use super::super::facts::{Facts, list, verb};
 use super::super::hypothesis::{Hits, Hypothesis};
+use super::credential_refused::WRONG_SECRET_SECONDS;
 use crate::model::{
     BackendFacts, BackendName, Check, DirectoryLogin, FindingName, LoginVerdict, OfRoute, Setting,
 };
@@ -12,18 +13,13 @@ use crate::model::{
 /// wrong one by 1.5.
 const SLOW: f64 = 2.5;
 
-/// Harbor delays the refusal of a wrong password by so much, in seconds, and no error of the
-/// directory (captures/harbor-2.15.2/04-token-robot.http).
-const DELAY: f64 = 1.4;
-
 const WAITING: Hits = Hits::Background(
-    "People whom a directory knows cannot log in there, or wait for it; robots and local accounts \
-     pass.",
+    "LDAP and OIDC users cannot log in there, or have to wait; robots and local accounts can.",
 );
 
 const REFUSED: Hits = Hits::Background(
-    "People whom a directory knows are refused at these nodes and pass at the others; robots and \
-     local accounts pass everywhere.",
+    "LDAP and OIDC users cannot log in at these nodes and can at the others; robots and local \
+     accounts can everywhere.",
 );
 
 pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
@@ -38,9 +34,12 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
         given: logins,
         accepting: those(|login| login.verdict == LoginVerdict::Accepted),
         late: those(|login| login.verdict == LoginVerdict::TimedOut || login.seconds >= SLOW),
-        at_once: those(|login| login.verdict == LoginVerdict::Refused && login.seconds < DELAY),
+        at_once: those(|login| {
+            login.verdict == LoginVerdict::Refused && login.seconds < WRONG_SECRET_SECONDS
+        }),
         compared: those(|login| {
-            login.verdict == LoginVerdict::Refused && (DELAY..SLOW).contains(&login.seconds)
+            login.verdict == LoginVerdict::Refused
+                && (WRONG_SECRET_SECONDS..SLOW).contains(&login.seconds)
         }),
         evidence: said.iter().map(|(backend, login)| line(backend, login)).collect(),
     };
@@ -81,9 +80,9 @@ impl Logins<'_> {
             return None;
         }
         let alone = names.len() == tried;
-        let place = if alone { "wherever that was tried: " } else { "" };
+        let place = if alone { ", wherever it was tried" } else { "" };
         let summary = format!(
-            "People whom a directory knows wait or fail, {place}at {}; a robot logs in at once.",
+            "LDAP/OIDC logins are slow or failing at {}{place}; robot logins are fast.",
             list(names)
         );
         let found = self.at(FindingName::DirectoryUnavailable, names, summary).suspected(&[]);
@@ -111,8 +110,8 @@ impl Logins<'_> {
     fn secret_key(&self) -> Hypothesis {
         let names = &self.at_once;
         let summary = format!(
-            "{} {} at once the people whom a directory knows and other nodes accept: the stored \
-             password of the directory may be decrypted there with another secretkey.",
+            "{} {} the LDAP/OIDC login that other nodes accept, without asking the directory: its \
+             stored password may be decrypted there with another secretkey.",
             list(names),
             verb(names.len(), "refuses", "refuse")
         );
@@ -124,8 +123,8 @@ impl Logins<'_> {
     fn other_directory(&self) -> Hypothesis {
         let names = &self.compared;
         let summary = format!(
-            "{} {} the password of a person whom other nodes accept, with the delay of a wrong \
-             one: the directory asked there knows another.",
+            "{} {} the LDAP/OIDC login that other nodes accept, as a wrong password: the directory \
+             asked there has another one.",
             list(names),
             verb(names.len(), "refuses", "refuse")
         );
@@ -134,8 +133,8 @@ impl Logins<'_> {
     }
 
     fn cannot_be_asked(&self) -> Hypothesis {
-        let summary = "People whom a directory knows are refused everywhere, at once, as if it \
-                       could not be asked; a robot logs in.";
+        let summary = "LDAP/OIDC logins fail everywhere, at once, as if the directory did not \
+                       answer; robot logins work.";
         let others = [FindingName::SecretkeyMismatch, FindingName::CredentialRefused];
         let found = self.at(FindingName::DirectoryUnavailable, &self.at_once, summary.to_owned());
         Hypothesis { backends: Vec::new(), ..found.suspected(&others) }
@@ -162,7 +161,7 @@ impl Logins<'_> {
             let seen = self.facts.observation(*id);
             format!("{}: {}, where a robot waits too", seen.place.answering(), seen.failure)
         });
-        let summary = "People whom a directory knows fail where robots wait too.".to_owned();
+        let summary = "LDAP/OIDC logins fail where robot logins are slow too.".to_owned();
         let found = Hypothesis::new(FindingName::DirectoryUnavailable, Vec::new(), summary)
             .suspected(&[FindingName::TokenEndpointSlow])
             .hits(WAITING)

@@ -170,7 +170,7 @@ mod tests {
         findings.iter().map(line).collect()
     }
 
-    /// Findings of a round with these lists in which so many replications of ten failed, and the
+    /// Findings of a round with these lists in which a number of ten replications failed, and the
     /// logs of the failed tasks that were looked for lie here.
     fn found_with_logs(
         lists: Option<&Lists<'_>>,

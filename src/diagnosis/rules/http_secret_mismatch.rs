@@ -8,7 +8,7 @@ use crate::model::{
     Uploads,
 };
 
-/// At most so many pairs are quoted.
+/// The most pairs that are quoted.
 const QUOTED: usize = 4;
 
 pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {

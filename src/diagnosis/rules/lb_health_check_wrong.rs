@@ -15,7 +15,7 @@ const NAME: FindingName = FindingName::LbHealthCheckWrong;
 /// Every health check has taken a node out by then: three failures, ten seconds apart, twice over.
 const PATIENCE: TimeDelta = TimeDelta::seconds(60);
 
-/// So many losses beyond chance are no longer those of a node that is being taken out.
+/// More losses than a node that is being taken out causes.
 const LOST: u32 = 2;
 
 pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
@@ -95,8 +95,8 @@ fn blind(facts: &Facts<'_>) -> Option<Hypothesis> {
         verb(backends.len(), "has", "have"),
         (facts.round.started - since).num_seconds()
     );
-    let effect = "The load balancer keeps sending users to a node that fails them; how many, the \
-                  finding about that node says.";
+    let effect = "The load balancer keeps sending requests to a node that fails. The finding about \
+                  that node says how many.";
     Some(
         Hypothesis::new(NAME, Vec::new(), summary)
             .hits(Hits::Background(effect))

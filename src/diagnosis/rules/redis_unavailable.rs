@@ -1,4 +1,4 @@
-//! Redis cannot be reached (G2): requests wait for it, web sessions are lost and jobs stand still.
+//! Redis cannot be reached (G2): requests wait for it, web sessions are lost and no job runs.
 
 use super::super::facts::{Facts, ObservationId, list, verb};
 use super::super::hypothesis::{Hits, Hypothesis};

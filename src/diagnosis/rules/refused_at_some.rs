@@ -65,7 +65,7 @@ fn refused_at(
         ),
         FindingName::LoginLocked => (
             format!(
-                "{names} {} the account at once: locked by somebody's wrong password.",
+                "{names} {} the account at once: locked after wrong passwords.",
                 verb("refuses", "refuse")
             ),
             &[FindingName::AnonymousDowngrade, FindingName::DatabaseUnavailable],

@@ -24,7 +24,7 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     } else if !backends.is_empty() {
         format!("A filter in front of {} refuses this prober.", list(&backends))
     } else if nodes().all(Flow::succeeded) {
-        "A filter in front of the registry refuses this prober: the nodes are well.".to_owned()
+        "A filter in front of the registry refuses this prober: the nodes are healthy.".to_owned()
     } else {
         "A filter in front of the registry refuses this prober.".to_owned()
     };
@@ -93,7 +93,7 @@ mod tests {
                 (finding.finding, finding.confidence, judged.status),
                 (FindingName::RequestFiltered, confidence, Status::Unknown)
             );
-            assert_eq!(finding.summary.ends_with("the nodes are well."), routes.len() == 1);
+            assert_eq!(finding.summary.ends_with("the nodes are healthy."), routes.len() == 1);
         }
     }
 

@@ -6,7 +6,7 @@ use crate::model::{Answer, Family, FindingName, Flow, Observation, ObservationKi
 
 const NAME: FindingName = FindingName::ServerErrors;
 
-/// So many wrong answers among the samples are not the last of something that is over.
+/// More wrong answers among the samples than the last ones of a fault that is over.
 const SEVERAL: u32 = 2;
 
 pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {

@@ -153,9 +153,9 @@ fn slow_part(facts: &Facts<'_>, slow: &[&Flow]) -> Option<Reach> {
 /// What the first slow rung means.
 fn part_words(part: Reach) -> &'static str {
     match part {
-        Reach::Challenge => " Already the challenge is slow: core waits, for Redis or for CPU.",
+        Reach::Challenge => " Even the challenge is slow: core waits for Redis or CPU.",
         Reach::Signing => {
-            " So is a token that asks no database: the way to the endpoint, or core's CPU."
+            " A token that needs no database is slow too: the network, or core's CPU."
         }
         Reach::Database => " The first slow part is the database.",
         Reach::Credential => " The first slow part is the account: its look-up, or its secret.",
@@ -171,7 +171,7 @@ mod tests {
         Checked, Earlier, FindingName, OfRoute, Outcome, Phase, Reach, Rung, Step, Timeline, sample,
     };
 
-    /// The summary and the alternatives where these rungs took so many seconds at slow routes.
+    /// The summary and the alternatives where these rungs took these seconds at slow routes.
     fn judged(ladders: &[(&str, &[(Reach, f64)])]) -> (String, Vec<FindingName>) {
         let round = sample::bent(&["a", "b"], |round| {
             let slow = |flow: &&mut crate::model::Flow| {
@@ -209,7 +209,7 @@ mod tests {
         };
         for (quick, words, alternatives) in [
             (0, "core waits", vec![FindingName::RedisUnavailable]),
-            (1, "asks no database", vec![]),
+            (1, "needs no database", vec![]),
             (2, "is the database", vec![FindingName::DatabaseUnavailable]),
             (3, "is the account", vec![FindingName::DatabaseUnavailable]),
         ] {

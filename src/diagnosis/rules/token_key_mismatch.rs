@@ -131,7 +131,7 @@ fn unknown_keys(facts: &Facts<'_>) -> Option<Hypothesis> {
     let hypothesis = Hypothesis::new(NAME, odd.clone(), summary(&odd, majority))
         .hits(Hits::Tokens)
         .evidence([
-            "the tokens do not say which key signed them; who accepts whom divides the nodes"
+            "the tokens do not name their key; the nodes are grouped by whose tokens they accept"
                 .to_owned(),
         ])
         .evidence(found.iter().take(4).filter_map(|(_, cell, _)| describe(cell)))

@@ -1,5 +1,5 @@
-//! `token-key-rotation-window`: a key changed, and tokens issued before are refused (A2 of the
-//! failure catalogue). Proved by a held token that is refused; a change alone is remembered for as
+//! `token-key-rotation-window`: a key changed, and tokens issued before are refused (A2 in
+//! `deploy/modes.md`). Proved by a held token that is refused; a change alone is remembered for as
 //! long as such a token may live.
 
 use super::super::facts::{Facts, ObservationId, list};

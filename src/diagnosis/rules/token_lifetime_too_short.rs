@@ -1,5 +1,5 @@
-//! `token-lifetime-too-short`: tokens that live shorter than a large transfer takes (B4 of the
-//! failure catalogue).
+//! `token-lifetime-too-short`: tokens that live shorter than a large transfer takes (B4 in
+//! `deploy/modes.md`).
 
 use super::super::facts::{Facts, list};
 use super::super::hypothesis::{Hits, Hypothesis};

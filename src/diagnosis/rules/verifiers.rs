@@ -1,6 +1,6 @@
 //! `signing-key-unusable`, `key-id-format-mismatch` and `issuer-audience-mismatch`: verifiers that
-//! refuse everybody, themselves included, and issuers that nobody accepts (A3, A4 and A5 of the
-//! failure catalogue). They read the same whole columns and rows of the matrix.
+//! refuse every token, their own included, and issuers that no verifier accepts (A3, A4 and A5 in
+//! `deploy/modes.md`). They read the same whole columns and rows of the matrix.
 
 use std::collections::BTreeMap;
 

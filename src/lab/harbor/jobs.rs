@@ -15,7 +15,7 @@ use super::{json_answer, json_error, not_found};
 /// The first number of workers whose installation is not in the lab.
 const ELSEWHERE: u32 = 900_000;
 
-/// So many replications ended, one every half hour.
+/// The number of replications that ended, one every half hour.
 const EXECUTIONS: u32 = 8;
 const BETWEEN: i64 = 1_800_000_000_000;
 
@@ -137,11 +137,11 @@ fn log(call: &Call<'_>, one: &Execution) -> Response<Bytes> {
         let found = json!({"code": 10010, "message": "object is not found", "details": job});
         return json_error(404, "NOT_FOUND", &found.to_string());
     }
-    let told = if one.failed {
+    let line = if one.failed {
         "[ERROR] failed to push the manifest: http status code: 401, body: \
          {\"errors\":[{\"code\":\"UNAUTHORIZED\"}]}"
     } else {
         "[INFO] copy completed"
     };
-    with_body(200, "text/plain; charset=utf-8", format!("{} {told}\n", times(call, one).1))
+    with_body(200, "text/plain; charset=utf-8", format!("{} {line}\n", times(call, one).1))
 }

@@ -44,7 +44,7 @@ async fn shown(asker: &Asker<'_>, flow: &Flow, route: &Route) -> Outcome<HeaderF
     match flow::outcome(&asked) {
         Err(failure) => Outcome::Failed(failure),
         Ok(answer) if answer.status != 401 => {
-            Outcome::Failed(flow::unexpected(answer, "401 to a token that is none"))
+            Outcome::Failed(flow::unexpected(answer, "401 to an invalid token"))
         }
         Ok(answer) if is_unseen(answer, flow) => Outcome::Measured(HeaderFate::Dropped),
         Ok(_) => Outcome::Measured(HeaderFate::Arrived),

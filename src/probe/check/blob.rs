@@ -27,7 +27,7 @@ pub(super) const EMPTY_DIGEST: &str =
 /// What is kept of the round's time to end uploads in.
 const RESERVE: Duration = Duration::from_secs(2);
 
-/// A node behind an address is met again after so many tries, if it hides replicas.
+/// Tries after which a node behind an address is met again, if it hides replicas.
 const TRIES: usize = 4;
 
 /// Every route with a token that may push, or why not.

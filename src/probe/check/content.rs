@@ -32,7 +32,7 @@ const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, \
      application/vnd.docker.distribution.manifest.v2+json, */*";
 
-/// So many pulls over the load balancer, each of which may meet another node.
+/// Pulls over the load balancer, each of which may meet another node.
 const PULLS: usize = 3;
 
 /// The tags that are preferred to the first.

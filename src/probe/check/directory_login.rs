@@ -18,7 +18,7 @@ use crate::model::{
     Step,
 };
 
-/// So many backends are asked before one accepts.
+/// The most backends that are asked before one accepts.
 const ENOUGH: usize = 2;
 
 /// For so long a refusal stands.

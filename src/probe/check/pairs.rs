@@ -3,11 +3,8 @@
 use futures_util::future::join_all;
 
 use super::super::{flow, matrix};
-use crate::model::{BackendName, Family, Flow, OfPair, Outcome, Skipped, Step};
+use crate::model::{BackendName, EVERY_PAIR_UP_TO, Family, Flow, OfPair, Outcome, Skipped, Step};
 use crate::transport::BoxFuture;
-
-/// Above so many backends not every pair is tried.
-const FULL: usize = 12;
 
 /// The backends that are Harbor 2 and answer, or why there is none.
 pub(super) fn harbors(flows: &[Flow]) -> Result<Vec<BackendName>, Skipped> {
@@ -74,7 +71,7 @@ type Tried = (usize, usize, Option<bool>);
 /// distinct secret.
 fn next(gave: &[bool], tried: &[Tried]) -> Vec<(usize, usize)> {
     let all = 0..gave.len();
-    if gave.len() <= FULL {
+    if gave.len() <= EVERY_PAIR_UP_TO {
         let pairs = all.clone().flat_map(|issuer| all.clone().map(move |at| (issuer, at)));
         return if tried.is_empty() { pairs.collect() } else { Vec::new() };
     }

@@ -41,7 +41,7 @@ const LADDER: [Duration; 3] =
 /// So often a node shows another manifest while the tag stands, before it is called late.
 const BELIEVED: usize = 3;
 
-/// At most so many routes push in one run, the balancer always among them.
+/// The most routes that push in one run, the balancer always among them.
 const MAX_ROUTES: usize = 5;
 
 pub(super) async fn look(asker: &Asker<'_>, flows: &[Flow]) -> Outcome<Pushed> {

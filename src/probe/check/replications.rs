@@ -22,7 +22,7 @@ const LATELY: TimeDelta = TimeDelta::hours(12);
 /// Their paths begin so.
 const EXECUTIONS: &str = "/api/v2.0/replication/executions/";
 
-/// So many failed executions are looked into.
+/// The most failed executions that are looked into.
 const LOOKED_INTO: usize = 3;
 
 pub(super) async fn look(

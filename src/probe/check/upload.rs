@@ -26,8 +26,8 @@ const LADDER: [Duration; 4] = [
     Duration::from_secs(5),
 ];
 
-/// Up to so many backends every pair is tried; above, each with its next two: what is equal in a
-/// ring is equal everywhere.
+/// Up to this number of backends every pair is tried; above, each with its next two: what is equal
+/// in a ring is equal everywhere.
 const ALL_PAIRS: usize = 6;
 
 pub(super) async fn look(asker: &Asker<'_>, flows: &[Flow]) -> Outcome<Uploads> {

@@ -56,7 +56,7 @@ pub(super) struct Redactor {
     hashes: RandomState,
 }
 
-/// So many texts are remembered as clean, each of at most so many bytes.
+/// The most texts that are remembered as clean, and the most bytes of each.
 const MAX_CLEAN: usize = 4096;
 const MAX_CLEAN_BYTES: usize = 2048;
 

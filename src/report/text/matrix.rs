@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::wording::{count, list};
-use super::page::{BAD, BOLD, Field, GOOD, PLAIN, Page, WARN, WIDTH, table_width};
+use super::page::{BAD, BOLD, Field, GOOD, PLAIN, Page, WARN, table_width};
 use crate::model::{
     BackendName, Carried, Cell, CellResult, Check, CheckPair, Checks, Issuer, Matrix, Route,
 };
@@ -97,7 +97,7 @@ struct Pair<'a> {
 #[derive(Clone, Copy)]
 enum Shown {
     Accepted,
-    /// Refused, and accepted so many seconds later.
+    /// Refused, and accepted this number of seconds later.
     Healed(f64),
     Refused,
     Failed,
@@ -220,7 +220,7 @@ impl<'a> Grid<'a> {
             let cells = columns.iter().map(|column| field(self.cells.get(&(*row, *column))));
             table.push([Field::word(name, BOLD)].into_iter().chain(cells).collect());
         }
-        if table_width(&table) <= WIDTH {
+        if table_width(&table) <= page.width() {
             page.table(&table);
             return;
         }
@@ -301,7 +301,7 @@ fn legend(page: &mut Page, words: &Words, pairs: &[Pair<'_>]) {
         ("REFUSED", words.refused, of(|r| matches!(r, Shown::Refused))),
         (
             "healed",
-            "refused at first; the same token was accepted so much later",
+            "refused at first; the same token was accepted this much later",
             of(|r| matches!(r, Shown::Healed(_))),
         ),
         ("failed", unanswered.as_str(), of(|r| matches!(r, Shown::Failed))),
@@ -318,7 +318,7 @@ mod tests {
     use super::*;
 
     fn text(matrix: &Matrix) -> String {
-        let mut page = Page::default();
+        let mut page = Page::new(100);
         tokens(&mut page, matrix);
         anstream::adapter::strip_str(&page.into_text()).to_string()
     }
@@ -335,7 +335,7 @@ mod tests {
         let text = text(&matrix);
         assert!(text.contains("  #1  #2  #3"), "{text}");
         assert!(text.contains("#1 registry-01.rack-7.example.com, #2 harbor-02"), "{text}");
-        assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod reasoning;
 
 use page::{BOLD, PLAIN, Page, severity_style, status_style};
 
+use super::Form;
 use super::checks::sentence;
 use super::wording::{
     checked, count, headline, list, runbook, severity_word, status_word, verdict,
@@ -24,8 +25,8 @@ const LABEL: usize = 12;
 /// Facts of evidence that are printed; the JSON has all.
 const MOST_EVIDENCE: usize = 12;
 
-pub(super) fn render(snapshot: &Snapshot, trace: bool) -> String {
-    let mut page = Page::default();
+pub(super) fn render(snapshot: &Snapshot, form: Form) -> String {
+    let (mut page, trace) = (Page::new(form.width), form.trace);
     if snapshot.registries.is_empty() {
         page.paragraph("UNKNOWN  ", status_style(Status::Unknown), "no registry is configured");
     }

@@ -4,12 +4,11 @@
 use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
+use textwrap::core::display_width;
+use textwrap::{Options, WordSeparator, WordSplitter};
 
 use super::super::wording::clean;
 use crate::model::{Severity, Status};
-
-/// Columns of a line, where words allow it. Commands, tables and long words are never broken.
-pub(super) const WIDTH: usize = 100;
 
 /// No style.
 pub(super) const PLAIN: Style = Style::new();
@@ -62,24 +61,37 @@ impl Field {
     }
 
     fn width(&self) -> usize {
-        self.text.chars().count()
+        display_width(&self.text)
     }
 }
 
 /// A text in the making.
-#[derive(Default)]
-pub(super) struct Page(String);
+pub(super) struct Page {
+    text: String,
+    width: usize,
+}
 
 impl Page {
+    /// An empty page whose lines have this many columns, where words allow it. Commands, tables and
+    /// long words are never broken.
+    pub(super) fn new(width: usize) -> Self {
+        Self { text: String::new(), width }
+    }
+
+    /// Columns of a line.
+    pub(super) fn width(&self) -> usize {
+        self.width
+    }
+
     /// The finished text.
     pub(super) fn into_text(self) -> String {
-        self.0
+        self.text
     }
 
     /// An empty line, unless the page begins here or there is one already.
     pub(super) fn gap(&mut self) {
-        if !self.0.is_empty() && !self.0.ends_with("\n\n") {
-            self.0.push('\n');
+        if !self.text.is_empty() && !self.text.ends_with("\n\n") {
+            self.text.push('\n');
         }
     }
 
@@ -91,14 +103,16 @@ impl Page {
 
     /// A paragraph behind a styled lead; further lines hang under the first word after the lead.
     pub(super) fn paragraph(&mut self, lead: &str, style: Style, text: &str) {
-        let indent = lead.chars().count();
+        let indent = display_width(lead);
         let mark = clean(lead);
         let word = mark.trim();
         let before = mark.chars().take_while(|c| *c == ' ').count();
         let mut line = format!("{:before$}{style}{word}{style:#}", "");
-        let after = indent.saturating_sub(before + word.chars().count());
+        let after = indent.saturating_sub(before + display_width(word));
         let _ = write!(line, "{:after$}", "");
-        for (number, words) in wrap(&clean(text), WIDTH.saturating_sub(indent)).iter().enumerate() {
+        for (number, words) in
+            wrap(&clean(text), self.width.saturating_sub(indent)).iter().enumerate()
+        {
             if number > 0 {
                 line = format!("{:indent$}", "");
             }
@@ -119,7 +133,7 @@ impl Page {
         for row in rows {
             let mut line = " ".to_owned();
             for (Field { text, style, right }, width) in row.iter().zip(&widths) {
-                let fill = width.saturating_sub(text.chars().count());
+                let fill = width.saturating_sub(display_width(text));
                 let (before, after) = if *right { (fill, 0) } else { (0, fill) };
                 let _ = write!(line, " {:before$}{style}{text}{style:#}{:after$} ", "", "");
             }
@@ -128,8 +142,8 @@ impl Page {
     }
 
     fn line(&mut self, line: &str) {
-        self.0.push_str(line.trim_end());
-        self.0.push('\n');
+        self.text.push_str(line.trim_end());
+        self.text.push('\n');
     }
 }
 
@@ -144,21 +158,17 @@ fn widths(rows: &[Vec<Field>]) -> Vec<usize> {
     (0..columns).map(|column| width(column).unwrap_or(0)).collect()
 }
 
-/// Breaks a text at spaces into lines of at most so many characters; a longer word stays whole, as
-/// it may be a URL or a digest to copy. There is always a line.
+/// Breaks a text at spaces into lines; a longer word stays whole, as it may be a URL or a digest to
+/// copy. There is always a line.
 fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        match lines.last_mut() {
-            Some(line) if line.is_empty() => line.push_str(word),
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
+    let whole_words = Options::new(width)
+        .break_words(false)
+        .word_separator(WordSeparator::AsciiSpace)
+        .word_splitter(WordSplitter::NoHyphenation);
+    // A number and its unit stay in one line.
+    let text = text.trim().replace(" %", "\u{a0}%");
+    let lines = textwrap::wrap(&text, whole_words);
+    lines.into_iter().map(|line| line.replace('\u{a0}', " ")).collect()
 }
 
 #[cfg(test)]
@@ -167,12 +177,14 @@ mod tests {
 
     #[test]
     fn lines_break_at_spaces_and_long_words_stay_whole() {
-        let cases: [(&str, usize, &[&str]); 5] = [
+        let cases: [(&str, usize, &[&str]); 7] = [
             ("", 10, &[""]),
             ("one two three", 7, &["one two", "three"]),
             ("one two three", 8, &["one two", "three"]),
             ("a muchlongerword b", 5, &["a", "muchlongerword", "b"]),
             ("äöü äöü", 7, &["äöü äöü"]),
+            ("時計 時計", 8, &["時計", "時計"]),
+            ("up to 70 %", 8, &["up to", "70 %"]),
         ];
         for (text, width, lines) in cases {
             assert_eq!(wrap(text, width), lines, "{text:?} at {width}");
@@ -181,12 +193,12 @@ mod tests {
 
     #[test]
     fn a_paragraph_hangs_under_its_first_word() {
-        let mut page = Page::default();
-        page.paragraph("  Lead  ", BOLD, &"word ".repeat(30));
+        let mut page = Page::new(80);
+        page.paragraph("  Lead  ", BOLD, &"word ".repeat(20));
         let plain = anstream::adapter::strip_str(&page.into_text()).to_string();
         let lines: Vec<&str> = plain.lines().collect();
         assert_eq!(lines.len(), 2);
-        assert!(lines[0].starts_with("  Lead  word") && lines[0].len() <= WIDTH, "{plain}");
+        assert!(lines[0].starts_with("  Lead  word") && lines[0].len() <= 80, "{plain}");
         assert!(lines[1].starts_with("        word"), "{plain}");
     }
 }

@@ -148,7 +148,7 @@ fn every_state_is_told_in_words_as_well_as_in_colour() {
         "<strong>35 %</strong> <small>7 of 20</small>",
         "<small>first: gateway_timeout</small>",
         "unknown",
-        "not told apart, equal part",
+        "not distinguishable, equal share",
         "cookie <code>SERVERID</code>",
         "<strong class=\"critical\">−3.10 s</strong>: tokens are being refused",
         "<td>−3500.0 ms</td><td>400.0 ms</td><td>60 s</td>",
@@ -165,11 +165,7 @@ fn every_state_is_told_in_words_as_well_as_in_colour() {
 fn a_healthy_registry_says_what_was_seen_to_be_right() {
     let healthy = sample::judged(sample::round(&["a", "b"]), Vec::new());
     let page = squeezed(&page(&sample::snapshot(&[healthy])));
-    assert!(
-        page.contains(
-            "No finding. 3 of 3 routes passed; 9 of 9 pairs of issuer and verifier agree."
-        )
-    );
+    assert!(page.contains("No finding. 3 of 3 routes work; 9 of 9 tokens shown accepted."));
     for word in
         ["</span> refused", "✕", "▲", "Out of date", "different signing keys", "class=\"finding"]
     {
@@ -390,7 +386,7 @@ fn above_twelve_backends_what_a_check_found_wrong_is_a_list() {
     assert!(panel.contains(
         "<th scope=\"row\">n00</th><td>n07</td><td class=\"critical\">✕ refused <small>unknown key</small></td>"
     ));
-    assert!(panel.contains("not every pair is tried"));
+    assert!(panel.contains("a round does not try every pair"));
     assert!(shown("nobody").contains("Every pair that was tried was accepted."));
 }
 
@@ -443,10 +439,10 @@ fn what_checks_found_at_single_backends_stands_beside_them() {
         squeezed(&page(&sample::snapshot(&[sample::judged(round, Vec::new())])))
     };
     for (well, words) in [
-        (true, "6 components are called healthy"),
+        (true, "6 components are reported healthy"),
         (true, "there at a, b, c"),
         (true, "no limit up to 20 GiB: a, b, c"),
-        (true, "not known of lb"),
+        (true, "unknown for lb"),
         (false, "<span class=\"critical\">✕ not healthy: redis at b</span>"),
         (false, "<span class=\"critical\">✕ missing or another at b</span>"),
         (false, "there at a, c"),
@@ -469,7 +465,7 @@ fn what_was_not_measured_says_why() {
     for words in [
         "Not sampled: disabled.",
         "No clock could be read in this round.",
-        "No token was carried anywhere in this round.",
+        "No token was shown to another node in this round.",
     ] {
         assert!(page.contains(words), "{words}");
     }

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use registry_prober::clock::Clock;
 use registry_prober::config::{PushSettings, Scheme, Scope, TokenMethod};
 use registry_prober::model::{Judged, ProgramFacts, RegistryState, Snapshot};
-use registry_prober::report::{Output, render};
+use registry_prober::report::{Form, Output, render};
 use registry_prober::{diagnosis, metrics};
 use serde_json::json;
 
@@ -137,10 +137,10 @@ fn outputs(judged: &Arc<Judged>) -> Vec<(&'static str, String)> {
         ("the round", format!("{round:#?}")),
         ("the round as JSON", serde_json::to_string(round).unwrap()),
         ("the assessment as JSON", serde_json::to_string(&judged.assessment).unwrap()),
-        ("text", render(Output::Text, &snapshot)),
-        ("JSON", render(Output::Json, &snapshot)),
-        ("JUnit", render(Output::Junit, &snapshot)),
-        ("Nagios", render(Output::Nagios, &snapshot)),
+        ("text", render(Output::Text, &snapshot, Form::default())),
+        ("JSON", render(Output::Json, &snapshot, Form::default())),
+        ("JUnit", render(Output::Junit, &snapshot, Form::default())),
+        ("Nagios", render(Output::Nagios, &snapshot, Form::default())),
         ("metrics", String::from_utf8(page).unwrap()),
         ("probe", String::from_utf8(probe).unwrap()),
     ]

@@ -15,7 +15,7 @@ fn fails(phase: Phase, reason: Reason) -> End {
     End::Fails(phase, reason)
 }
 
-/// An answer with so many bytes in its body, or in one header.
+/// An answer with a number of bytes in its body, or in one header.
 fn body(length: usize) -> Act {
     answer("200 OK", "", &"x".repeat(length))
 }

@@ -99,8 +99,8 @@ fn exchange(file: &str, text: &str) -> Exchange {
     }
 }
 
-/// A request's body: as written, to its declared length, or so many bytes of nothing in particular
-/// where the transcript leaves them out.
+/// A request's body: as written, to its declared length, or a number of bytes of nothing in
+/// particular where the transcript leaves them out.
 fn content(text: &str, length: Option<usize>) -> Vec<u8> {
     if let Some(elided) = text.trim().strip_prefix('<').and_then(|text| text.split_once(" bytes")) {
         return vec![b'x'; elided.0.parse().unwrap()];

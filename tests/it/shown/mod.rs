@@ -72,7 +72,7 @@ fn everything() -> Vec<Shown> {
     shown
 }
 
-fn walk(folder: &Path, files: &mut Vec<std::path::PathBuf>) {
+pub(crate) fn walk(folder: &Path, files: &mut Vec<std::path::PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() { walk(&path, files) } else { files.push(path) }
@@ -121,7 +121,7 @@ fn lines(text: &str) -> Vec<String> {
 }
 
 /// The strings of a source as the program has them.
-fn strings(source: &str) -> Vec<String> {
+pub(crate) fn strings(source: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut rest = source;
     while let Some(at) = rest.find(['"', '\'', '/', 'r']) {

@@ -40,7 +40,7 @@ const BEGAN: i64 = 1_800_000_000_370_000_000;
 pub(crate) struct Weather {
     /// The least time there and back.
     pub(crate) round_trip: Duration,
-    /// At most so much more.
+    /// At most this much more.
     pub(crate) jitter: Duration,
     /// The chance that a request's connection is reset.
     pub(crate) resets: f64,
@@ -190,7 +190,7 @@ impl Simulation {
         prober.round(&self.backends, self.clock, deadline, &|_| {}).await
     }
 
-    /// One round of the registry's own, and so many on demand beside it.
+    /// One round of the registry's own, and a number on demand at the same time.
     pub(crate) async fn round_beside(&mut self, on_demand: usize) -> (Round, Vec<Round>) {
         let deadline = Instant::now() + Duration::from_secs(13);
         let (backends, clock) = (self.backends.clone(), self.clock);
@@ -206,11 +206,11 @@ impl Simulation {
 
 /// The registry beside, at this address, with the same accounts.
 fn beside(registry: &Registry, at: SocketAddr) -> (Vec<Backend>, Registry) {
-    let name = BackendName::parse("beside").expect("a good name");
+    let name = BackendName::parse("second").expect("a good name");
     let address = HostPort::parse(&at.to_string(), 443).expect("an address is one");
     let backends = vec![Backend { name, scheme: Scheme::Https, address: address.clone() }];
     let mut second = registry.clone();
-    second.name = RegistryName::parse("beside").expect("a good name");
+    second.name = RegistryName::parse("second").expect("a good name");
     second.url = PublicUrl::parse(&format!("https://{BESIDE_HOST}")).expect("a good URL");
     second.backends = BackendSource::Static(backends.clone());
     second.balancer.address = Some(address);
