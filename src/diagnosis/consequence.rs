@@ -25,6 +25,7 @@ const CONSEQUENCES: &[Follows] = &[
     check_at_a_sick_backend,
     at_a_backend_that_fails,
     where_the_balancers_flow_fails,
+    behind_the_balancers_own_refusal,
 ];
 
 /// Whether an observation follows from another by any rule.
@@ -237,4 +238,23 @@ fn where_the_balancers_flow_fails(
     let alike =
         effect.reason() == cause.reason() && (effect.step == cause.step || effect.check.is_some());
     own_flow && is_users(effect) && (lost || alike)
+}
+
+/// Whoever is turned away before the challenge is turned away with a token too; and a pair with a
+/// route that turned its flow away was not tried, and carries the failure of that flow.
+fn behind_the_balancers_own_refusal(
+    _: &Facts<'_>,
+    effect: &Observation,
+    cause: &Observation,
+) -> bool {
+    let at_challenge = cause.kind == Kind::FlowFailed
+        && *cause.place.answering() == Route::Balancer
+        && cause.step == Some(Step::Challenge);
+    let refuses = matches!(cause.reason(), Reason::Unauthorized | Reason::BadChallenge);
+    let refused = match effect.kind {
+        Kind::PairFailed => effect.failure == cause.failure,
+        Kind::SampleRefused | Kind::ClientRefused => refuses,
+        _ => false,
+    };
+    at_challenge && is_users(effect) && refused
 }

@@ -2,8 +2,8 @@
 //! essential makes the status `unknown`, and each entry says why and what to do.
 
 use crate::model::{
-    AccessScheme, CellResult, Check, CheckRun, Failure, Flow, OfPair, OfRoute, Outcome, Reason,
-    Round, Route, Skipped, Step, Unmeasured,
+    AccessScheme, BalancerRun, CellResult, Check, CheckRun, Failure, Flow, OfPair, OfRoute,
+    Outcome, Reason, Round, Route, Skipped, Step, Unmeasured,
 };
 
 /// Everything that was not measured.
@@ -119,6 +119,9 @@ fn without_tokens(round: &Round) -> Option<Unmeasured> {
 fn samples(round: &Round) -> Option<Unmeasured> {
     match &round.balancer {
         Outcome::Measured(run) => {
+            if let Some(why) = cut_off(run) {
+                return Some(entry("samples", Some(&Route::Balancer), why));
+            }
             if run.pairs.trials > 0 || run.lost() > 0 || is_sampled_without_tokens(round) {
                 return None;
             }
@@ -139,6 +142,28 @@ fn samples(round: &Round) -> Option<Unmeasured> {
             Some(entry("samples", Some(&Route::Balancer), why))
         }
     }
+}
+
+/// Why too little was sampled: the time ran out while requests waited in vain, or when next to
+/// nothing was asked. What was lost may be little, and it is what kept the rest from being seen.
+fn cut_off(run: &BalancerRun) -> Option<String> {
+    const FEW: u32 = 3;
+    let ended = run.pairs.trials + run.client_flows.trials + run.lost();
+    let lost = run.lost_to_network() + run.outside.events;
+    let planned = ended + run.cut;
+    if run.cut == 0 || (lost == 0 && ended >= FEW) {
+        return None;
+    }
+    let waited = if lost > 0 {
+        format!("{lost} of {} requests got no answer, and ", run.requests() + run.outside.trials)
+    } else {
+        String::new()
+    };
+    Some(format!(
+        "{waited}the time of this check ran out when {} of {planned} flows were not over; allow more \
+         with --timeout, or a longer interval",
+        run.cut
+    ))
 }
 
 fn is_sampled_without_tokens(round: &Round) -> bool {
@@ -216,4 +241,34 @@ fn check(run: &CheckRun) -> Option<Unmeasured> {
     let asked_for = matches!(run.check, Check::Upload | Check::Push | Check::Content);
     let why = "it does not fit into the time of a round; allow a longer interval".to_owned();
     Some(Unmeasured { essential: asked_for, ..entry(run.check.as_str(), None, why) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Ratio;
+
+    #[test]
+    fn what_was_cut_off_is_missed_where_requests_were_lost_or_next_to_nothing_was_asked() {
+        for (trials, cut, lost, missed) in [
+            (20, 0, 0, false),
+            (20, 0, 1, false),
+            (20, 5, 1, true),
+            (20, 5, 0, false),
+            (3, 22, 0, false),
+            (2, 23, 0, true),
+            (0, 25, 0, true),
+        ] {
+            let run = BalancerRun {
+                pairs: Ratio { events: 0, trials },
+                outside: Ratio { events: lost, trials: 30 },
+                cut,
+                ..BalancerRun::default()
+            };
+            let why = cut_off(&run);
+            assert_eq!(why.is_some(), missed, "{trials} {cut} {lost}: {why:?}");
+            let told = why.unwrap_or_default().contains("got no answer");
+            assert_eq!(told, missed && lost > 0, "{trials} {cut} {lost}");
+        }
+    }
 }

@@ -141,6 +141,7 @@ impl Page {
 
 /// One answer without its secrets: status, who gave it, and what kind of body it had.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a sign that is there or not")]
 pub struct Answer {
     /// HTTP status.
     pub status: u16,
@@ -170,4 +171,6 @@ pub struct Answer {
     pub affinity_cookie: Option<String>,
     /// `Retry-After` in seconds.
     pub retry_after: Option<u32>,
+    /// Whether it says that a cache kept it: `Age`, or a header by which caches tell of a hit.
+    pub kept: bool,
 }

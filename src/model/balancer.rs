@@ -114,6 +114,12 @@ pub struct BalancerRun {
     pub certificates: Vec<(String, u32)>,
     /// The cookie by which the balancer ties a client to a backend, if it sets one.
     pub affinity_cookie: Option<String>,
+    /// Flows that the end of the round cut off, or for which it left no time.
+    pub cut: u32,
+    /// Requests through the balancer that were no samples, and how many of them the network lost.
+    pub outside: Ratio,
+    /// Tokens that a cache gave in place of the token endpoint.
+    pub kept_tokens: u32,
 }
 
 impl BalancerRun {

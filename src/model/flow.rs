@@ -30,6 +30,15 @@ pub enum AccessScheme {
     Open,
 }
 
+/// What became of asking for a token by the method that is not configured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct OtherMethod {
+    /// Whether that was POST (`OAuth2`), else GET.
+    pub by_post: bool,
+    /// Whether a token came.
+    pub works: bool,
+}
+
 /// How a flow ended.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -62,6 +71,9 @@ pub struct Flow {
     pub issuer: Option<Issuer>,
     /// How it ended.
     pub result: FlowResult,
+    /// Whether a token is had by the method that is not configured; asked where the configured one
+    /// is answered with something else.
+    pub other_method: Option<OtherMethod>,
     /// Whether an earlier try in this round was lost to the network, and what that try met.
     pub lost_before: Option<Failure>,
 }
@@ -93,6 +105,11 @@ impl Flow {
     /// Whether a step passed; `None` if it did not run.
     pub fn passed(&self, step: Step) -> Option<bool> {
         self.step(step).map(|report| report.failure.is_none())
+    }
+
+    /// Whether the token endpoint gives tokens by one method and not by the other.
+    pub fn knows_one_method(&self) -> bool {
+        self.other_method.is_some_and(|other| other.works)
     }
 
     /// The sum of all steps, in seconds.

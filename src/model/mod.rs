@@ -53,7 +53,7 @@ pub use dns::{DnsAddress, DnsAnswer, DnsRecord, DnsReport, DnsSeen};
 pub use earlier::{Earlier, KeySeen, OpenFinding, Sampled, Subject, WINDOW_SECONDS};
 pub use failure::{Failure, Phase, Reason, Step};
 pub use finding::{Confidence, Evidence, Finding, FindingName, Remedy, Severity, Status};
-pub use flow::{AccessScheme, Flow, FlowResult, StepReport};
+pub use flow::{AccessScheme, Flow, FlowResult, OtherMethod, StepReport};
 pub use matrix::{Cell, CellResult, EVERY_PAIR_UP_TO, Matrix, Refusal};
 pub use names::{BackendName, Issuer, NameError, RegistryName, Route};
 pub use observation::{Fate, MetBy, Observation, ObservationKind, Place, TraceEntry, Unmeasured};

@@ -87,6 +87,7 @@ fn flow(route: Route) -> Flow {
         challenge: Outcome::Measured(challenge),
         token: Outcome::Measured(token()),
         result: FlowResult::Success,
+        other_method: None,
         lost_before: None,
     }
 }

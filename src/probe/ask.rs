@@ -21,7 +21,7 @@ use super::settings::Notes;
 use crate::clock::Clock;
 use crate::config::{self, Authority, Backend, Credentials, HostPort, Scheme};
 use crate::model::{
-    Answer, Certificate, Check, ClockSource, DnsRecord, Failure, Issuer, Phase, Reason,
+    Answer, Certificate, Check, ClockSource, DnsRecord, Failure, Issuer, Phase, Ratio, Reason,
     ResponseCount, Route, Setting, Step, Timeline, TokenFacts,
 };
 use crate::registry;
@@ -246,6 +246,8 @@ pub(super) struct Tally {
     pub(super) certificates: BTreeMap<Route, Certificate>,
     /// Requests of checks, answered or not.
     pub(super) requests: BTreeMap<Check, u32>,
+    /// Requests through the load balancer of whatever kind, and how many the network lost.
+    pub(super) through: Ratio,
     /// What the backends told of their settings.
     pub(super) settings: Notes,
 }
@@ -440,6 +442,10 @@ impl<'a> Asker<'a> {
             own_deadline(&mut exchange);
         }
         self.count(line, route, step, fresh_token, &exchange);
+        // A body that is too large is refused by the end of the connection too.
+        if line.own && *route == Route::Balancer && ask.check != Some(Check::BodyLimit) {
+            self.count_through(&exchange);
+        }
         if line.own {
             self.clocks.book_answer(route, &exchange, begins_upload);
         }
@@ -590,6 +596,17 @@ impl<'a> Asker<'a> {
             tally.settings.note(backend, Setting::CsrfCookieSecure, secure);
         }
         *tally.responses.entry((route.clone(), step, reply.status, fresh_token)).or_default() += 1;
+    }
+
+    /// Counts a request through the load balancer, and whether the network lost it.
+    fn count_through(&self, exchange: &Exchange) {
+        let lost = exchange
+            .result
+            .as_ref()
+            .is_err_and(|failure| failure.reason.is_network() && !failure.reason.is_own());
+        let mut tally = self.tally();
+        tally.through.trials += 1;
+        tally.through.events += u32::from(lost);
     }
 
     /// Books what an answer along a route told of a backend's settings.

@@ -1,7 +1,8 @@
 //! Sampling through the load balancer: independent pairs, and flows as a docker client makes
 //! them. The two are never mixed in one figure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -27,6 +28,9 @@ const MAX_DUMMIES: usize = 8;
 /// Lanes in which a far balancer is asked at once, so that the sampling ends within the round.
 const FAR_LANES: usize = 4;
 
+/// Lanes once a request was not answered: each that is not answered then costs its lane alone.
+const LANES_PAST_A_HANG: usize = 8;
+
 /// From this time for one flow on, a balancer is far.
 const FAR: Duration = Duration::from_millis(300);
 
@@ -44,6 +48,8 @@ struct Sample {
     /// The steps that were tried, each with how often.
     tried: Vec<(Step, u32)>,
     failures: Vec<Unexpected>,
+    /// The token came from a cache.
+    kept_token: bool,
     end: End,
 }
 
@@ -72,7 +78,8 @@ enum End {
 
 impl Sample {
     fn new(flow: SampledFlow) -> Self {
-        Self { flow, tried: Vec::new(), failures: Vec::new(), end: End::Lost }
+        let (tried, failures) = (Vec::new(), Vec::new());
+        Self { flow, tried, failures, kept_token: false, end: End::Lost }
     }
 
     fn step(&mut self, step: Step) {
@@ -95,6 +102,36 @@ impl Sample {
     /// Whether something failed for reasons of the prober's own.
     fn is_own(&self) -> bool {
         self.failures.iter().any(|failed| failed.failure.reason.is_own())
+    }
+
+    /// Whether it was over before it ended.
+    fn is_late(&self) -> bool {
+        self.failures.iter().any(|failed| failed.failure.reason == Reason::DeadlineReached)
+    }
+
+    /// Whether a request waited in vain.
+    fn hung(&self) -> bool {
+        self.failures.iter().any(|failed| failed.failure.reason == Reason::Timeout)
+    }
+}
+
+/// What is still to be sampled, for all lanes, and how many samples the end of the round cut off.
+struct Queue {
+    next: Mutex<VecDeque<Next>>,
+    cut: Mutex<u32>,
+}
+
+impl Queue {
+    fn new(plan: Vec<Next>) -> Self {
+        Self { next: Mutex::new(plan.into()), cut: Mutex::new(0) }
+    }
+
+    fn left(&self) -> MutexGuard<'_, VecDeque<Next>> {
+        self.next.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn cut(&self) -> MutexGuard<'_, u32> {
+        self.cut.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -139,27 +176,38 @@ pub(super) async fn sample(asker: &Asker<'_>, flows: &[Flow], times: u32) -> Out
     }
     let lanes = if lb.seconds() > FAR.as_secs_f64() { FAR_LANES } else { 1 };
     let batch = |pairs, seed| flow::boxed(batch(asker, &endpoint, family, (lanes, pairs, seed)));
-    let mut samples = batch(pairs.saturating_mul(times), asker.seed).await;
+    let (mut samples, mut cut) = batch(pairs.saturating_mul(times), asker.seed).await;
     let run = sum(&samples);
     if run.lost_on_the_way() >= WORTH_A_SECOND_LOOK && !asker.is_over() {
-        samples.extend(batch(pairs, asker.seed.rotate_left(17)).await);
+        let more = batch(pairs, asker.seed.rotate_left(17)).await;
+        samples.extend(more.0);
+        cut += more.1;
     }
-    Outcome::Measured(sum(&samples))
+    Outcome::Measured(BalancerRun { cut, ..sum(&samples) })
 }
 
-/// Takes a number of pairs, and the client-like flows that belong to them, in a number of lanes.
+/// Takes a number of pairs, and the client-like flows that belong to them, in a number of lanes, and
+/// in more once a request was not answered: those that wait must not keep the rest from being asked.
+/// Also says how many flows the end of the round cut off.
 async fn batch(
     asker: &Asker<'_>,
     endpoint: &Endpoint,
     family: Family,
     (lanes, pairs, seed): (usize, u32, u64),
-) -> Vec<Sample> {
-    let mut plans = vec![Vec::new(); lanes];
-    for (index, plan) in plan(asker.backends.len(), pairs, seed).into_iter().enumerate() {
-        plans[index % lanes].push(plan);
+) -> (Vec<Sample>, u32) {
+    let queue = Queue::new(plan(asker.backends.len(), pairs, seed));
+    let mut samples = Vec::new();
+    for (lanes, past_a_hang) in [(lanes, false), (LANES_PAST_A_HANG, true)] {
+        let each =
+            (0..lanes).map(|_| flow::boxed(lane(asker, endpoint, family, (&queue, past_a_hang))));
+        samples.extend(join_all(each).await.into_iter().flatten());
+        if !samples.iter().any(Sample::hung) {
+            break;
+        }
     }
-    let lanes = plans.into_iter().map(|plan| flow::boxed(lane(asker, endpoint, family, plan)));
-    join_all(lanes).await.into_iter().flatten().collect()
+    let left = if asker.is_over() { queue.left().len() } else { 0 };
+    let cut = queue.cut().saturating_add(u32::try_from(left).unwrap_or(u32::MAX));
+    (samples, cut)
 }
 
 /// What a lane does next.
@@ -202,14 +250,12 @@ async fn lane(
     asker: &Asker<'_>,
     endpoint: &Endpoint,
     family: Family,
-    plan: Vec<Next>,
+    (queue, past_a_hang): (&Queue, bool),
 ) -> Vec<Sample> {
     let mut samples = Vec::new();
     let mut losses = 0;
-    for next in plan {
-        if asker.is_over() || asker.holds(&Route::Balancer) || losses >= MAX_LOSSES {
-            break;
-        }
+    while !asker.is_over() && !asker.holds(&Route::Balancer) && losses < MAX_LOSSES {
+        let Some(next) = queue.left().pop_front() else { break };
         let sample = match next {
             Next::Pair { dummies } => pair(asker, endpoint, family, dummies).await,
             Next::Client => client(asker, family).await,
@@ -217,9 +263,14 @@ async fn lane(
         losses = if sample.is_lost() { losses + 1 } else { 0 };
         // Time's end, or a limit of this host, is nobody's failure.
         if sample.is_own() || (sample.is_lost() && asker.is_over()) {
+            *queue.cut() += u32::from(sample.is_late() || asker.is_over());
             break;
         }
+        let hung = sample.hung();
         samples.push(sample);
+        if hung && !past_a_hang {
+            break;
+        }
     }
     samples
 }
@@ -237,6 +288,7 @@ async fn pair(asker: &Asker<'_>, endpoint: &Endpoint, family: Family, dummies: u
             return sample;
         }
     };
+    sample.kept_token = asked.answer.as_ref().is_some_and(|answer| answer.kept);
     let certificate = asked.exchange.certificate.map(|peer| peer.fingerprint());
     let mut realms = Ratio::default();
     for _ in 0..dummies {
@@ -352,6 +404,7 @@ fn sum(samples: &[Sample]) -> BalancerRun {
     let mut keys: BTreeMap<KeyId, u32> = BTreeMap::new();
     let mut certificates: BTreeMap<String, u32> = BTreeMap::new();
     for sample in samples {
+        run.kept_tokens += u32::from(sample.kept_token);
         for (step, times) in &sample.tried {
             run.try_step(sample.flow, *step, *times);
         }

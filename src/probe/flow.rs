@@ -63,6 +63,7 @@ async fn attempt(asker: &Asker<'_>, route: &Route) -> (Flow, Option<Token>) {
         token: Outcome::Skipped(Skipped::EarlierStepFailed),
         issuer: None,
         result: FlowResult::Success,
+        other_method: None,
         lost_before: None,
     };
     let token = run(asker, route, &mut flow).await;
@@ -108,6 +109,10 @@ async fn run(asker: &Asker<'_>, route: &Route, flow: &mut Flow) -> Option<Token>
         if again.1.is_ok() && again.0.timeline().total() < asked.timeline().total() {
             (asked, got) = again;
         }
+    }
+    if got.is_err() {
+        let at = (&endpoint, family);
+        flow.other_method = token::by_other_method(asker, link.as_mut(), at, &asked).await;
     }
     let (token, failure) = match got {
         Ok(token) => (Some(Box::new(token)), None),

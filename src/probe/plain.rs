@@ -62,6 +62,7 @@ async fn attempt(asker: &Asker<'_>, route: &Route, scheme: AccessScheme) -> Flow
         token: Outcome::Skipped(Skipped::NotApplicable),
         issuer: None,
         result: FlowResult::Success,
+        other_method: None,
         lost_before: None,
     };
     let asked = ask(asker, route, Step::Challenge, "/v2/".into(), Auth::None).await;

@@ -21,7 +21,7 @@ use crate::clock::Clock;
 use crate::config::{self, Backend};
 use crate::model::{
     AccessScheme, Account, Aged, BackendFacts, BackendName, BalancerRun, Borrowed, Census, Checks,
-    Flow, Matrix, Outcome, Round, Route,
+    Flow, Matrix, Outcome, Ratio, Round, Route,
 };
 use crate::transport::Wire;
 
@@ -138,6 +138,13 @@ impl Prober {
         self.unease.note(began, &measured.balancer);
         progress(Progress::Done);
         let mut tally = asker.finish();
+        if let Outcome::Measured(run) = &mut measured.balancer {
+            // Where tokens come from a server of its own, this counts too few rather than too many.
+            run.outside = Ratio {
+                events: tally.through.events.saturating_sub(run.lost_to_network()),
+                trials: tally.through.trials.saturating_sub(run.requests()),
+            };
+        }
         let mut told = {
             let mut known = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
             known.keep(&names);

@@ -9,7 +9,9 @@ use super::ask::{Ask, Asked, Asker, Auth, Line, Token};
 use super::flow::{following, outcome, unexpected};
 use super::path::{Path, TokenUrl};
 use crate::config::{Authority, Scope, TokenMethod};
-use crate::model::{Challenge, Check, Failure, Family, Issuer, Reason, Route, Step, TokenFacts};
+use crate::model::{
+    Answer, Challenge, Check, Failure, Family, Issuer, OtherMethod, Reason, Route, Step, TokenFacts,
+};
 use crate::registry::{self, TokenError};
 
 /// Where a token is asked for.
@@ -152,7 +154,8 @@ pub(super) async fn token(
     token_for(asker, link, endpoint, family, purpose).await
 }
 
-/// Asks for a token, by GET or by OAuth2 POST, and checks that it is what was asked for.
+/// Asks for a token, by GET or by OAuth2 POST, and checks that it is what was asked for. Where POST
+/// is answered as by somebody who does not know it, GET is asked, as containerd does.
 pub(super) async fn token_for(
     asker: &Asker<'_>,
     link: &mut Line,
@@ -160,7 +163,51 @@ pub(super) async fn token_for(
     family: Family,
     purpose: Purpose<'_>,
 ) -> (Asked, Result<Token, Unusable>) {
-    let post = asker.registry.token_method == TokenMethod::Post;
+    let method = asker.registry.token_method;
+    let first = token_by(asker, link, (endpoint, family), purpose, method).await;
+    let unknown = |answer: &Answer| matches!(answer.status, 400 | 401 | 404 | 405);
+    if method == TokenMethod::Get || !first.0.answer.as_ref().is_some_and(unknown) {
+        return first;
+    }
+    let second = token_by(asker, link, (endpoint, family), purpose, TokenMethod::Get).await;
+    if second.1.is_ok() { second } else { first }
+}
+
+/// Whether a token is had by the method that is not configured. Asked where an answer to the
+/// configured one was no token, and no refusal of the password either; without a password there is
+/// nothing to post.
+pub(super) async fn by_other_method(
+    asker: &Asker<'_>,
+    link: &mut Line,
+    (endpoint, family): (&Endpoint, Family),
+    failed: &Asked,
+) -> Option<OtherMethod> {
+    let answer = failed.answer.as_ref()?;
+    let of_the_method = match answer.status {
+        401 | 429 | 500.. => false,
+        200 => registry::read_token_response(&failed.raw()?.body).is_err(),
+        _ => true,
+    };
+    if !of_the_method || asker.is_over() || asker.registry.credentials.is_none() {
+        return None;
+    }
+    let (method, by_post) = match asker.registry.token_method {
+        TokenMethod::Get => (TokenMethod::Post, true),
+        TokenMethod::Post => (TokenMethod::Get, false),
+    };
+    let purpose = Purpose { scope: asker.registry.scope.as_ref(), check: None };
+    let (_, got) = token_by(asker, link, (endpoint, family), purpose, method).await;
+    Some(OtherMethod { by_post, works: got.is_ok() })
+}
+
+async fn token_by(
+    asker: &Asker<'_>,
+    link: &mut Line,
+    (endpoint, family): (&Endpoint, Family),
+    purpose: Purpose<'_>,
+    method: TokenMethod,
+) -> (Asked, Result<Token, Unusable>) {
+    let post = method == TokenMethod::Post;
     let credentials = asker.registry.credentials.as_ref();
     let query = parameters(asker, endpoint, purpose.scope);
     let in_url = query.iter().filter(|_| !post).map(|(name, value)| (*name, value.as_str()));

@@ -43,6 +43,7 @@ pub fn answer_of(status: u16, headers: &HeaderMap, body: &[u8]) -> Answer {
         location: headers.get(LOCATION).and_then(|value| location(value.as_bytes())),
         affinity_cookie: affinity_cookie(headers),
         retry_after: text(headers, &RETRY_AFTER).and_then(|value| value.parse().ok()),
+        kept: is_cached(headers),
     }
 }
 

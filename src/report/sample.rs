@@ -63,6 +63,7 @@ fn flow(route: Route) -> Flow {
         challenge: Outcome::Skipped(Skipped::Disabled),
         token: Outcome::Measured(token(GOOD_KEY)),
         result: FlowResult::Success,
+        other_method: None,
         lost_before: None,
     }
 }

@@ -117,7 +117,8 @@ fn sound(judged: &Judged) -> String {
     let tokens = match accepted {
         0 => String::new(),
         all if all == cells.len() => ", every node accepts every token".to_owned(),
-        some => format!(", each of {} accepted", count(some, "token shown")),
+        1 => ", the one token that was shown was accepted".to_owned(),
+        some => format!(", all {some} tokens that were shown were accepted"),
     };
     let whole = assessment.unmeasured.is_empty() && works == round.flows.len();
     let all = if whole { "All OK: " } else { "" };

@@ -6,12 +6,14 @@
 //! host is an address the hook is not asked, so the backend's own address is dialled and the
 //! certificate is checked against the public one all the same.
 
+use std::io::Read as _;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderMap;
+use flate2::read::MultiGzDecoder;
 use http::header::{CONTENT_ENCODING, HOST};
+use http::{HeaderMap, HeaderValue};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
 use tokio::time::{Instant, timeout_at};
@@ -242,10 +244,16 @@ fn bounded(headers: &HeaderMap) -> Result<(), Failure> {
 async fn read(mut response: reqwest::Response) -> Result<Reply, Failure> {
     let status = response.status().as_u16();
     let headers = std::mem::take(response.headers_mut());
-    let mut codings = headers.get_all(CONTENT_ENCODING).iter();
-    if let Some(coding) = codings.find(|it| !it.as_bytes().eq_ignore_ascii_case(b"identity")) {
+    let mut zipped = false;
+    let named = |it: &HeaderValue, name: &str| it.as_bytes().eq_ignore_ascii_case(name.as_bytes());
+    for coding in headers.get_all(CONTENT_ENCODING).iter().filter(|it| !named(it, "identity")) {
+        // What clients written in Go ask for by themselves and read without a word.
+        if !zipped && (named(coding, "gzip") || named(coding, "x-gzip")) {
+            zipped = true;
+            continue;
+        }
         let known = ["gzip", "x-gzip", "deflate", "br", "zstd", "compress"].into_iter();
-        let known = known.filter(|it| coding.as_bytes().eq_ignore_ascii_case(it.as_bytes())).last();
+        let known = known.filter(|name| named(coding, name)).last();
         let name = known.map_or_else(|| "an unknown one".to_owned(), |name| format!("{name:?}"));
         let detail = format!("content coding {name}, which was not asked for");
         return Err(at(Phase::Transfer, Reason::UnexpectedEncoding, &detail));
@@ -262,7 +270,24 @@ async fn read(mut response: reqwest::Response) -> Result<Reply, Failure> {
         }
         body.extend_from_slice(&chunk);
     }
+    // An answer without a body has nothing that is packed.
+    if zipped && !body.is_empty() {
+        body = unzipped(&body)?;
+    }
     Ok(Reply { status, headers, body })
+}
+
+/// What was packed, within the limit of a body.
+fn unzipped(packed: &[u8]) -> Result<Vec<u8>, Failure> {
+    let mut body = Vec::new();
+    let limit = u64::try_from(MAX_BODY).unwrap_or(u64::MAX).saturating_add(1);
+    let read = MultiGzDecoder::new(packed).take(limit).read_to_end(&mut body);
+    if body.len() > MAX_BODY {
+        let detail = format!("a body of more than {MAX_BODY} bytes");
+        return Err(at(Phase::Transfer, Reason::TooLarge, &detail));
+    }
+    let broken = "a body that is called gzip, which was not asked for, and is none";
+    read.map(|_| body).map_err(|_| at(Phase::Transfer, Reason::UnexpectedEncoding, broken))
 }
 
 fn at(phase: Phase, reason: Reason, detail: &str) -> Failure {

@@ -63,6 +63,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// Crates that belong to some rooms only.
 const FOREIGN: &[(&str, &[&str])] = &[
+    ("flate2", &["transport"]),
     ("reqwest", &["transport"]),
     ("rustls", &["lab", "transport"]),
     ("rustls_platform_verifier", &["transport"]),

@@ -1,6 +1,7 @@
 //! The `Authorization` header that does not arrive. A token that is none, shown on every route,
 //! tells it apart from everything else; without that check good tokens that look unseen do.
 
+use super::answered_by_a_cache;
 use super::credential_refused::{Refusals, lines, refuses};
 use crate::diagnosis::facts::{Facts, ObservationId, list, verb};
 use crate::diagnosis::hypothesis::Hypothesis;
@@ -13,6 +14,10 @@ use crate::model::{
 const NAME: FindingName = FindingName::AuthorizationHeaderDropped;
 
 pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
+    // Whoever keeps answers never looks at the header, and drops it from no request.
+    if answered_by_a_cache::is_seen(facts) {
+        return Vec::new();
+    }
     let all = [shown(facts), password_lost(facts), tokens_unseen(facts)];
     all.into_iter().flatten().collect()
 }

@@ -52,8 +52,29 @@ fn at_a_token_server(gone: &[(ObservationId, &Flow)]) -> Option<Hypothesis> {
     )
 }
 
+/// Whether only the balancer's own flow is lost, and requests that took the same way were answered:
+/// some are lost, and who answers at all answers in time.
+pub(super) fn only_now_and_then(facts: &Facts<'_>, lost: &[(ObservationId, &Flow)]) -> bool {
+    let accepted = |flow: &Flow| {
+        let refused = [Reason::ConnectionRefused, Reason::Unreachable];
+        flow.failure().is_some_and(|(_, failure)| !refused.contains(&failure.reason))
+    };
+    let through = lost.iter().all(|(_, flow)| flow.route == Route::Balancer && accepted(flow));
+    let mut nodes = facts.round.flows.iter().filter(|flow| flow.route.backend().is_some());
+    let Some(run) = facts.sampling().filter(|_| through && nodes.all(Flow::succeeded)) else {
+        return false;
+    };
+    let some_lost = run.lost_to_network() + run.outside.events > 0 || run.cut > 0;
+    // What else is asked through the balancer says nothing of tokens.
+    let at_token = |(_, flow): &(ObservationId, &Flow)| {
+        flow.failure().is_some_and(|(step, _)| step == Step::Token)
+    };
+    let others = !lost.iter().any(at_token) && run.outside.trials > 2 * run.outside.events;
+    some_lost && (run.pairs.trials + run.client_flows.trials > 0 || others)
+}
+
 fn at_routes(facts: &Facts<'_>, gone: &[(ObservationId, &Flow)]) -> Option<Hypothesis> {
-    if gone.is_empty() {
+    if gone.is_empty() || only_now_and_then(facts, gone) {
         return None;
     }
     let backends = backends_of(gone.iter().map(|(_, flow)| *flow));

@@ -3,7 +3,9 @@
 
 use crate::diagnosis::facts::{Facts, ObservationId};
 use crate::diagnosis::hypothesis::{Hits, Hypothesis};
-use crate::model::{Account, Family, FindingName, Flow, Reason, Route, Step};
+use crate::model::{
+    AccessScheme, Account, AuthScheme, Family, FindingName, Flow, Reason, Route, Step,
+};
 
 /// Harbor sleeps this long after a wrong secret; a database that is down answers at once
 /// (captures/harbor-2.15.2/04-token-robot.http and 70-database-down.http).
@@ -32,8 +34,11 @@ pub(super) struct Refusals<'a> {
 
 impl<'a> Refusals<'a> {
     pub(super) fn of(facts: &Facts<'a>) -> Self {
-        let flows = facts.flows_that(|_, step, reason| step == Step::Token && refuses(reason));
-        let asked = || facts.round.flows.iter().filter(|flow| flow.step(Step::Token).is_some());
+        let flows = facts.flows_that(|flow, step, reason| {
+            step == credential_step(flow) && refuses(reason) && !is_about_the_way(flow)
+        });
+        let asked =
+            || facts.round.flows.iter().filter(|flow| flow.step(credential_step(flow)).is_some());
         let asked_backends = asked().filter(|flow| flow.route.backend().is_some()).count();
         Self { flows, asked: asked().count(), asked_backends }
     }
@@ -60,6 +65,24 @@ impl<'a> Refusals<'a> {
     }
 }
 
+/// Where a flow shows the password: at the token endpoint, or where there is none with each request.
+fn credential_step(flow: &Flow) -> Step {
+    if flow.scheme == AccessScheme::Basic { Step::Access } else { Step::Token }
+}
+
+/// Whether what was refused is how the credential was shown, not the credential: by another method
+/// it is taken, or a token is asked for behind a login that took it.
+fn is_about_the_way(flow: &Flow) -> bool {
+    flow.knows_one_method() || asks_twice(flow)
+}
+
+/// Whether a password that was asked for by Basic is answered with the challenge for a token.
+pub(super) fn asks_twice(flow: &Flow) -> bool {
+    let challenge = flow.answer(Step::Access).and_then(|answer| answer.challenge.as_ref());
+    flow.scheme == AccessScheme::Basic
+        && challenge.is_some_and(|challenge| challenge.scheme == AuthScheme::Bearer)
+}
+
 /// Whether the token endpoint says that it does not take the credential.
 pub(super) fn refuses(reason: Reason) -> bool {
     matches!(
@@ -70,7 +93,7 @@ pub(super) fn refuses(reason: Reason) -> bool {
 
 /// How long the token endpoint took.
 fn wait(flow: &Flow) -> f64 {
-    flow.step(Step::Token).map_or(0.0, |report| report.timeline.total().as_secs_f64())
+    flow.step(credential_step(flow)).map_or(0.0, |report| report.timeline.total().as_secs_f64())
 }
 
 /// Whether core compared the secret and found it wrong. It locks for that time after a wrong
@@ -83,7 +106,8 @@ pub(super) fn compared(flow: &Flow) -> bool {
 pub(super) fn lines(flows: &[(ObservationId, &Flow)]) -> Vec<String> {
     let line = |(_, flow): &(ObservationId, &Flow)| {
         let (_, failure) = flow.failure()?;
-        Some(format!("{}: token endpoint, {failure}, after {:.2} s", flow.route, wait(flow)))
+        let at = if flow.scheme == AccessScheme::Basic { "/v2/" } else { "token endpoint" };
+        Some(format!("{}: {at}, {failure}, after {:.2} s", flow.route, wait(flow)))
     };
     flows.iter().filter_map(line).collect()
 }

@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use crate::diagnosis::facts::{Facts, verb};
 use crate::diagnosis::hypothesis::{Hits, Hypothesis};
 use crate::model::{
-    Check, DnsAddress, DnsAnswer, DnsRecord, DnsReport, DnsSeen, FindingName, KeyId, Outcome, Round,
+    Check, DnsAddress, DnsAnswer, DnsRecord, DnsReport, DnsSeen, FindingName, KeyId, Outcome,
+    Phase, Reason, Round,
 };
 
 const NAME: FindingName = FindingName::DnsAddressNotABackend;
@@ -23,13 +24,17 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
         return disagreement(report).into_iter().collect();
     }
     let addresses: Vec<String> = wrong.iter().map(|(address, _)| address.to_string()).collect();
-    let summary = format!(
-        "{} of {} addresses of {} {} not answer as the backends do: {}.",
-        wrong.len(),
-        report.addresses.len(),
-        report.host,
-        verb(wrong.len(), "does", "do"),
-        addresses.join(", ")
+    let addresses = addresses.join(", ");
+    let summary = dead_family(report).map_or_else(
+        || {
+            let does = verb(wrong.len(), "does", "do");
+            let (some, all, host) = (wrong.len(), report.addresses.len(), &report.host);
+            format!(
+                "{some} of {all} addresses of {host} {does} not answer as the backends do: \
+                 {addresses}."
+            )
+        },
+        |words| format!("{words}: {addresses}."),
     );
     let effect = "Users whose resolver gives them that address first fail there, or wait until \
                   their client tries the next one.";
@@ -43,6 +48,29 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
             // What answers otherwise is known only by comparison and is no observation.
             .alone(),
     ]
+}
+
+/// Whether no address of one family can be reached while the others answer, in words.
+fn dead_family(report: &DnsReport) -> Option<String> {
+    let failure = |address: &&DnsAddress| match &address.seen {
+        Outcome::Failed(failure) if failure.phase == Some(Phase::Connect) => Some(failure.reason),
+        _ => None,
+    };
+    let is_v6 = |address: &&DnsAddress| address.address.to_canonical().is_ipv6();
+    let (six, four): (Vec<&DnsAddress>, Vec<&DnsAddress>) =
+        report.addresses.iter().partition(is_v6);
+    let is_dead = |of: &[&DnsAddress]| of.iter().all(|address| failure(address).is_some());
+    let answers = |of: &[&DnsAddress]| of.iter().all(|address| failure(address).is_none());
+    let (dead, other, which) = match (six.is_empty(), four.is_empty()) {
+        (false, false) if is_dead(&six) && answers(&four) => ("IPv6", "IPv4", six),
+        (false, false) if is_dead(&four) && answers(&six) => ("IPv4", "IPv6", four),
+        _ => return None,
+    };
+    let host = &report.host;
+    let no_way = which.iter().filter_map(failure).all(|reason| reason == Reason::Unreachable);
+    let no_way =
+        if no_way { format!(" (or this host has no way to {dead})") } else { String::new() };
+    Some(format!("No {dead} address of {host} answers{no_way}, and {other} does"))
 }
 
 /// What the configured backends answer.

@@ -1,6 +1,7 @@
 //! One file a cause, or a group of causes that look at the same evidence. No rule sees another's
 //! result; what several look at is in [`super::facts`].
 
+mod answered_by_a_cache;
 mod authorization_header_dropped;
 mod backend_unreachable;
 mod blob_redirect_unreachable;
@@ -48,6 +49,7 @@ mod token_endpoint_slow;
 mod token_key_mismatch;
 mod token_key_rotation_window;
 mod token_lifetime_too_short;
+mod token_method;
 mod unknown_backend;
 mod upload_location_wrong;
 mod verifiers;
@@ -65,10 +67,12 @@ pub(super) const ALL: &[Rule] = &[
     request_filtered::rule,
     header_size_limited::rule,
     not_a_registry::rule,
+    answered_by_a_cache::rule,
     server_errors::rule,
     token_endpoint_slow::rule,
     // The challenge, and who is let in.
     realm_wrong_endpoint::rule,
+    token_method::rule,
     authorization_header_dropped::rule,
     credential_refused::rule,
     refused_at_some::rule,

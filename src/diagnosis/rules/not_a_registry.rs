@@ -5,11 +5,13 @@ use super::http_https_mismatch::{is_plain_port, went_through_tls};
 use super::server_errors::lines;
 use crate::diagnosis::facts::{Facts, ObservationId, backends_of, list, verb};
 use crate::diagnosis::hypothesis::{Hits, Hypothesis};
-use crate::model::{Answer, FindingName, Flow, Observation, Page, Reason, Step};
+use crate::model::{
+    Answer, AuthScheme, FindingName, Flow, Observation, ObservationKind, Page, Reason, Step,
+};
 
 pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     let found = facts.flows_that(|flow, step, reason| {
-        let foreign = is_foreign(reason, flow.answer(step));
+        let foreign = is_foreign(step, reason, flow.answer(step)) && !flow.knows_one_method();
         // Through TLS, what is no HTTP is no matter of the port's protocol.
         let no_http = reason == Reason::NotHttp && went_through_tls(flow);
         !is_plain_port(facts, flow) && (foreign || no_http)
@@ -40,14 +42,30 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     hypothesis.into_iter().collect()
 }
 
+fn is_refused(seen: &Observation) -> bool {
+    matches!(seen.kind, ObservationKind::SampleRefused | ObservationKind::ClientRefused)
+}
+
+/// Whether a proxy asks for a login of its own: not in a registry's words, and with no challenge
+/// that leads to a token.
+fn is_own_login(answer: &Answer) -> bool {
+    let scheme = answer.challenge.as_ref().map(|challenge| challenge.scheme);
+    let basic = matches!(scheme, Some(AuthScheme::Basic | AuthScheme::Other));
+    let of_registry = answer.api_version || answer.request_id || answer.error_code.is_some();
+    answer.status == 401 && !of_registry && (basic || (answer.html && scheme.is_none()))
+}
+
 /// Whether somebody else than a registry wrote an answer.
-fn is_foreign(reason: Reason, answer: Option<&Answer>) -> bool {
+fn is_foreign(step: Step, reason: Reason, answer: Option<&Answer>) -> bool {
     let page = answer.and_then(|answer| answer.page);
     if page.is_some_and(|page| !is_of_a_stranger(page)) {
         return false;
     }
     match reason {
         Reason::Html => true,
+        Reason::Unauthorized | Reason::BadChallenge => {
+            step == Step::Challenge && answer.is_some_and(is_own_login)
+        }
         // A path that leads nowhere, or to a login page, while /v2/ itself may be right.
         Reason::NotFound | Reason::Redirected | Reason::UnexpectedStatus | Reason::NoChallenge => {
             answer.is_some_and(|answer| {
@@ -85,7 +103,10 @@ fn everywhere(found: &[(ObservationId, &Flow)]) -> Hypothesis {
 /// No backend answers so. Where it befalls all requests it is a rule of the balancer's; where it
 /// befalls some, one of the nodes behind it may be none that is known.
 fn through_balancer(facts: &Facts<'_>, found: &[(ObservationId, &Flow)]) -> Option<Hypothesis> {
-    let foreign = |seen: &Observation| is_foreign(seen.reason(), seen.answer.as_ref());
+    let foreign = |seen: &Observation| {
+        let step = seen.step.unwrap_or(Step::Check);
+        is_foreign(step, seen.reason(), seen.answer.as_ref())
+    };
     let seen = facts.through_balancer(foreign);
     if seen.is_empty() {
         return None;
@@ -96,12 +117,22 @@ fn through_balancer(facts: &Facts<'_>, found: &[(ObservationId, &Flow)]) -> Opti
         format!("{} of {} {step} requests: {}", seen.count, seen.of, seen.failure)
     };
     let evidence = if found.is_empty() { seen.iter().map(line).collect() } else { lines(found) };
-    let summary = "The load balancer answers a path of the registry's API with something that is \
-                   not the registry.";
+    let login =
+        |(_, flow): &(ObservationId, &Flow)| flow.answer(Step::Challenge).is_some_and(is_own_login);
+    let own_login = !found.is_empty() && found.iter().all(login);
+    let summary = if own_login {
+        "The load balancer asks for a login of its own before the registry is asked: no client can \
+         answer both."
+    } else {
+        "The load balancer answers a path of the registry's API with something that is not the \
+         registry."
+    };
     Some(
         Hypothesis::new(FindingName::LbMisroutesApiPath, Vec::new(), summary.to_owned())
             .proved_if(!found.is_empty(), &[FindingName::UnknownBackend])
             .evidence(evidence)
-            .fits(seen),
+            .fits(seen)
+            // Whoever is asked for another login first is refused with a good token.
+            .fits(if own_login { facts.through_balancer(is_refused) } else { Vec::new() }),
     )
 }

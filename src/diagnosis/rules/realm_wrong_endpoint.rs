@@ -69,6 +69,7 @@ fn unusable(facts: &Facts<'_>) -> Option<Hypothesis> {
 fn no_token(facts: &Facts<'_>) -> Option<Hypothesis> {
     let bad = facts.flows_that(|flow, step, reason| {
         reason == Reason::BadTokenResponse
+            && !flow.knows_one_method()
             && flow.answer(step).is_some_and(|it| it.status == 200 && !it.html)
     });
     if bad.is_empty() {

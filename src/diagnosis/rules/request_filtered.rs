@@ -1,14 +1,33 @@
 //! A web filter, or a rule against robots, that refuses this prober before the registry sees it: a
 //! refusal of its own making to a request that carries nothing.
 
+use super::credential_refused::asks_twice;
 use super::server_errors::lines;
 use crate::diagnosis::facts::{Facts, backends_of, list};
 use crate::diagnosis::hypothesis::{Hits, Hypothesis};
-use crate::model::{Answer, Failure, FindingName, Flow, Page, Step};
+use crate::model::{Answer, Failure, FindingName, Flow, Page, Reason, Step};
 
 const NAME: FindingName = FindingName::RequestFiltered;
 
 pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
+    filtered(facts).into_iter().chain(two_logins(facts)).collect()
+}
+
+/// Something in front asks for a login of its own, and the registry behind it for a token: one header
+/// cannot hold both.
+fn two_logins(facts: &Facts<'_>) -> Option<Hypothesis> {
+    let found = facts.flows_that(|flow, _, _| asks_twice(flow));
+    if found.is_empty() {
+        return None;
+    }
+    let sampled = facts.through_balancer(|seen| seen.reason() == Reason::Unauthorized);
+    let summary = "Something in front of the registry asks for Basic authentication, and the \
+                   registry behind it for a token: no client can send both in one header.";
+    let h = Hypothesis::new(NAME, Vec::new(), summary.to_owned()).evidence(lines(&found));
+    Some(h.explains(found.iter().map(|(id, _)| *id)).fits(sampled))
+}
+
+fn filtered(facts: &Facts<'_>) -> Vec<Hypothesis> {
     let found = facts.flows_that(|flow, step, _| {
         step == Step::Challenge && flow.answer(step).is_some_and(is_filter)
     });

@@ -47,7 +47,9 @@ fn challenges(facts: &Facts<'_>) -> Option<Hypothesis> {
     let summary = if nothing_to_test {
         "No route asks for a token: the URL leads to no registry with a token service.".to_owned()
     } else if backends.is_empty() {
-        "The challenge of the load balancer does not lead to a token.".to_owned()
+        "The challenge of the load balancer does not lead to a token: something in front removes, \
+         renames or replaces the nodes' WWW-Authenticate."
+            .to_owned()
     } else {
         let challenge = verb(backends.len(), "challenge of", "challenges of");
         let does = verb(backends.len(), "does", "do");

@@ -51,7 +51,8 @@ fn refused(facts: &Facts<'_>, cause: Cause, flows: &[(ObservationId, &Flow)]) ->
     let everywhere = flows.len() == facts.round.flows.len();
     // Where it befalls every route, or every node and nobody who comes through the balancer, the
     // prober lacks what others have.
-    let own = everywhere || (every_node && !users);
+    // A client certificate that the balancer wants is for its users to have.
+    let own = everywhere || if users { cause == Cause::ClientCertificate } else { every_node };
     let who = match (everywhere, every_node && !users) {
         (true, _) => "Every route".to_owned(),
         (_, true) => "Every node".to_owned(),
@@ -62,7 +63,8 @@ fn refused(facts: &Facts<'_>, cause: Cause, flows: &[(ObservationId, &Flow)]) ->
     let summary = match cause {
         Cause::ClientCertificate if own => format!(
             "{who} wants a client certificate that this prober does not have: give one by \
-             --cert-file and --key-file (tls.cert_file and tls.key_file)."
+             --cert-file and --key-file (tls.cert_file and tls.key_file). Clients without one fail \
+             as the prober does."
         ),
         Cause::ClientCertificate => {
             format!(

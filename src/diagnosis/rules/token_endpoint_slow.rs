@@ -1,7 +1,7 @@
 //! Connections are accepted and answers come late, or not in time: at the token endpoint, or
 //! already at the challenge.
 
-use super::backend_unreachable::answers_late;
+use super::backend_unreachable::{answers_late, only_now_and_then};
 use crate::diagnosis::facts::{Facts, ObservationId, backends_of, list, token_server, verb};
 use crate::diagnosis::hypothesis::{Hits, Hypothesis};
 use crate::model::{BackendName, FindingName, Flow, Observation, Reach, Reason, Route, Rung, Step};
@@ -14,7 +14,10 @@ const SLOW_TOKEN_SECONDS: f64 = 2.0;
 const SLOW_RUNG_SECONDS: f64 = 1.0;
 
 pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
-    let hanging = facts.flows_that(|flow, _, _| answers_late(flow));
+    let mut hanging = facts.flows_that(|flow, _, _| answers_late(flow));
+    if only_now_and_then(facts, &hanging) {
+        hanging.clear();
+    }
     let (at_server, hanging): (Vec<_>, Vec<_>) =
         hanging.into_iter().partition(|(_, flow)| token_server(flow).is_some());
     let early = |flow: &Flow| flow.failure().is_some_and(|(step, _)| step != Step::Token);

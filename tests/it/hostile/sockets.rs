@@ -1,5 +1,7 @@
 //! What a socket can do to a plain request.
 
+use std::io::Write as _;
+
 use http::header::{DATE, WWW_AUTHENTICATE};
 use registry_prober::model::{AuthScheme, Phase, Reason};
 use registry_prober::registry::{answer_of, date_of};
@@ -18,6 +20,16 @@ fn fails(phase: Phase, reason: Reason) -> End {
 /// An answer with a number of bytes in its body, or in one header.
 fn body(length: usize) -> Act {
     answer("200 OK", "", &"x".repeat(length))
+}
+
+/// A body that is packed unasked.
+fn gzip(body: &[u8]) -> Act {
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packer.write_all(body).unwrap();
+    let packed = packer.finish().unwrap();
+    let length = packed.len();
+    let head = format!("{HEAD}Content-Encoding: gzip\r\nContent-Length: {length}\r\n\r\n");
+    send([head.as_bytes(), &packed].concat())
 }
 
 fn header(length: usize) -> Act {
@@ -143,6 +155,9 @@ fn answers() -> Vec<(&'static str, Vec<Act>, End)> {
             vec![answer("200 OK", "Content-Encoding: gzip\r\n", "\x1f")],
             fails(Transfer, UnexpectedEncoding),
         ),
+        ("a coding that clients read", vec![gzip(b"{}")], End::Status(200)),
+        ("1 MiB that is packed", vec![gzip(&vec![b'x'; MAX_BODY])], End::Status(200)),
+        ("more that is packed", vec![gzip(&vec![b'x'; MAX_BODY + 1])], fails(Transfer, TooLarge)),
         (
             "a coding behind another",
             vec![answer("200 OK", "Content-Encoding: identity\r\nContent-Encoding: br\r\n", "x")],

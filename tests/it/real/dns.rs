@@ -23,6 +23,8 @@ const A: &str = "127.0.0.11";
 const B: &str = "127.0.0.12";
 const DEAD: &str = "127.0.0.13";
 const FOREIGN: &str = "127.0.0.14";
+/// Where nothing listens by IPv6.
+const OTHER_FAMILY: &str = "::1";
 
 /// A resolver that knows the public name only.
 async fn resolver(folder: &Path, name: &str, addresses: &[&str]) -> (Process, SocketAddr) {
@@ -97,7 +99,7 @@ async fn addresses_of_the_public_name_that_do_not_answer_as_the_backends_are_nam
     let healthy = judged(&registry).await;
     assert_eq!(split(&healthy), None);
 
-    for (bad, word) in [(DEAD, "connect"), (FOREIGN, realm)] {
+    for (bad, word) in [(DEAD, "connect"), (FOREIGN, realm), (OTHER_FAMILY, "connect")] {
         let (_stale, stale) = resolver(folder, "dns-stale", &[A, bad]).await;
         registry.checks.dns_resolvers = vec![good, stale];
         let assessment = judged(&registry).await;
@@ -106,6 +108,9 @@ async fn addresses_of_the_public_name_that_do_not_answer_as_the_backends_are_nam
         assert!(finding.severity >= Severity::Warning, "{finding:#?}");
         assert!(finding.summary.ends_with(&format!("{bad}.")), "{}", finding.summary);
         assert!(finding.evidence[0].contains(word), "{bad}: {:?}", finding.evidence);
+        let family =
+            finding.summary.starts_with("No IPv6 address") && finding.summary.contains("IPv4 does");
+        assert_eq!(family, bad == OTHER_FAMILY, "{}", finding.summary);
         let teller = format!("resolver {stale}: ");
         let told = finding.evidence.iter().find(|line| line.starts_with(&teller));
         assert!(told.is_some_and(|line| line.contains(&format!("{bad} (for 60 s)"))), "{told:?}");

@@ -4,6 +4,7 @@
 mod clock;
 mod dns;
 mod faults;
+mod fronts;
 mod page;
 mod pki;
 mod plan;

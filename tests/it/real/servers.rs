@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::pki::CertificateFiles;
-use super::plan::{ISSUER, NODES, NodePlan, SERVICE, Version};
+use super::plan::{ISSUER, NODES, NodePlan, SERVICE, Version, login};
 use super::process::{Process, command};
 
 /// A registry that trusts the key in the file `trusted` and sends clients to the plan's realm.
@@ -48,6 +48,31 @@ pub(crate) async fn registry(
     .await
 }
 
+/// A registry without tokens: it takes the account of the plan by Basic.
+pub(crate) async fn registry_with_passwords(folder: &Path, name: &str) -> (Process, SocketAddr) {
+    // The password of `login()`, by bcrypt at its least cost.
+    let hash = "$2y$04$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e";
+    let passwords = folder.join("htpasswd");
+    fs::write(&passwords, format!("{}:{hash}\n", login().username)).unwrap();
+    Process::listening(folder, name, |address| {
+        let text = format!(
+            "version: 0.1\n\
+             log: {{level: info, accesslog: {{disabled: true}}}}\n\
+             storage: {{filesystem: {{rootdirectory: '{}'}}}}\n\
+             http: {{addr: '{address}', secret: 'of all'}}\n\
+             auth: {{htpasswd: {{realm: 'Registry Realm', path: '{}'}}}}\n",
+            folder.join("storage").display(),
+            passwords.display(),
+        );
+        let file = folder.join(format!("{name}.yml"));
+        fs::write(&file, text).unwrap();
+        let mut command = command("docker-registry");
+        command.arg("serve").arg(file);
+        command
+    })
+    .await
+}
+
 /// Where `tests/run` puts the registry of the other major version, which no Debian package has.
 pub(crate) fn distribution_3() -> PathBuf {
     let built = Path::new(env!("CARGO_BIN_EXE_registry-prober"));
@@ -77,7 +102,7 @@ pub(crate) async fn nginx_front_with(
     for (location, to) in locations {
         let _ = writeln!(text, "location {location} {{ proxy_pass http://{to}; {directives} }}");
     }
-    nginx(folder, name, "", &text, &tls(certificate)).await
+    nginx(folder, name, "", &text, &tls(certificate), "").await
 }
 
 /// An nginx without TLS that gives the files below `root`.
@@ -88,7 +113,7 @@ pub(crate) async fn nginx_store(
     root: &Path,
 ) -> (Process, SocketAddr) {
     let location = format!("location / {{ root '{}'; {directives} }}", root.display());
-    nginx(folder, name, "", &location, "").await
+    nginx(folder, name, "", &location, "", "").await
 }
 
 /// Strict round robin over requests, which ends TLS and begins it anew towards the nodes.
@@ -104,18 +129,43 @@ pub(crate) async fn nginx_balancer(
 pub(crate) async fn nginx_balancer_with(
     folder: &Path,
     name: &str,
-    directives: &str,
+    location: &str,
     fronts: &[SocketAddr],
     certificate: &CertificateFiles,
 ) -> (Process, SocketAddr) {
+    let directives = Directives { location, ..Directives::default() };
+    nginx_balancer_of(folder, name, directives, fronts, certificate).await
+}
+
+/// What an nginx before the nodes does besides, as directives of each level.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Directives<'a> {
+    pub(crate) http: &'a str,
+    /// Words after the address that it listens at.
+    pub(crate) listen: &'a str,
+    pub(crate) server: &'a str,
+    pub(crate) location: &'a str,
+}
+
+/// The same with more directives on any level.
+pub(crate) async fn nginx_balancer_of(
+    folder: &Path,
+    name: &str,
+    directives: Directives<'_>,
+    fronts: &[SocketAddr],
+    certificate: &CertificateFiles,
+) -> (Process, SocketAddr) {
+    let Directives { http, listen, server, location } = directives;
     let mut upstream = String::from("upstream nodes {\n");
     for front in fronts {
         let _ = writeln!(upstream, "server {front} max_fails=0;");
     }
-    upstream.push('}');
-    let location =
-        format!("location / {{ proxy_pass https://nodes; proxy_next_upstream off; {directives} }}");
-    nginx(folder, name, &upstream, &location, &tls(certificate)).await
+    let _ = writeln!(upstream, "}}\n{http}");
+    let locations = format!(
+        "{server}\n\
+         location / {{ proxy_pass https://nodes; proxy_next_upstream off; {location} }}"
+    );
+    nginx(folder, name, &upstream, &locations, &tls(certificate), listen).await
 }
 
 /// What makes a server end TLS.
@@ -130,6 +180,7 @@ async fn nginx(
     upstream: &str,
     locations: &str,
     tls: &str,
+    listen: &str,
 ) -> (Process, SocketAddr) {
     let own = folder.join(name);
     fs::create_dir_all(&own).unwrap();
@@ -143,7 +194,7 @@ async fn nginx(
             "daemon off;\nmaster_process off;\npid nginx.pid;\nerror_log stderr;\n\
              events {{ worker_connections 512; }}\n\
              http {{\naccess_log access.log;\n{temporary}{upstream}\n\
-             server {{\nlisten {address}{ssl};\n{tls}\n\
+             server {{\nlisten {address}{ssl} {listen};\n{tls}\n\
              proxy_http_version 1.1;\nproxy_set_header Host $http_host;\n\
              proxy_set_header X-Forwarded-Proto https;\nclient_max_body_size 0;\n\
              {locations}\n}}\n}}\n"
@@ -156,21 +207,31 @@ async fn nginx(
     .await
 }
 
-/// Round robin over connections, which passes TLS on.
+/// Round robin over connections, which passes TLS on and asks each server whether it is there.
 pub(crate) async fn haproxy_balancer(
     folder: &Path,
     fronts: &[SocketAddr],
 ) -> (Process, SocketAddr) {
-    Process::listening(folder, "balancer-haproxy", |address| {
+    haproxy_balancer_with(folder, "balancer-haproxy", "check inter 2s", fronts).await
+}
+
+/// The same with other words behind each server.
+pub(crate) async fn haproxy_balancer_with(
+    folder: &Path,
+    name: &str,
+    words: &str,
+    fronts: &[SocketAddr],
+) -> (Process, SocketAddr) {
+    Process::listening(folder, name, |address| {
         let mut text = format!(
             "global\n  maxconn 512\ndefaults\n  mode tcp\n  timeout connect 2s\n  \
              timeout client 30s\n  timeout server 30s\n\
              listen registry\n  bind {address}\n  balance roundrobin\n"
         );
-        for (name, front) in NODES.into_iter().zip(fronts) {
-            let _ = writeln!(text, "  server {name} {front} check inter 2s");
+        for (server, front) in NODES.into_iter().zip(fronts) {
+            let _ = writeln!(text, "  server {server} {front} {words}");
         }
-        let file = folder.join("haproxy.cfg");
+        let file = folder.join(format!("{name}.cfg"));
         fs::write(&file, text).unwrap();
         let mut command = command("haproxy");
         command.arg("-db").arg("-f").arg(file);

@@ -3,6 +3,9 @@
 
 #![expect(clippy::option_option, reason = "a front lets pass, answers, or closes")]
 
+mod fronts;
+mod random;
+
 use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -23,6 +26,7 @@ const NODES: [&str; 2] = ["127.0.0.2", "127.0.0.3"];
 /// One request.
 struct Asked {
     at_balancer: bool,
+    method: String,
     path: String,
     query: String,
     agent: String,
@@ -237,8 +241,14 @@ fn serve(stream: &TcpStream, shared: &Shared, at_balancer: bool) {
             if at_balancer { shared.at_balancer.fetch_add(1, Ordering::Relaxed) } else { 0 };
         let asked = Asked {
             at_balancer,
+            method: method.to_owned(),
             path: path.to_owned(),
-            query: query.to_owned(),
+            // What a form says counts as what a query does.
+            query: if body.is_empty() {
+                query.to_owned()
+            } else {
+                String::from_utf8(body).unwrap()
+            },
             agent: header("user-agent"),
             authorization: header("authorization"),
             number,
