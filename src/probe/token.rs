@@ -184,7 +184,8 @@ pub(super) async fn by_other_method(
 ) -> Option<OtherMethod> {
     let answer = failed.answer.as_ref()?;
     let of_the_method = match answer.status {
-        401 | 429 | 500.. => false,
+        // A redirect that leads elsewhere is not about the method.
+        300..=399 | 401 | 429 | 500.. => false,
         200 => registry::read_token_response(&failed.raw()?.body).is_err(),
         _ => true,
     };

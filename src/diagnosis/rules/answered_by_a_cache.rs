@@ -4,7 +4,9 @@
 
 use crate::diagnosis::facts::{Facts, ObservationId};
 use crate::diagnosis::hypothesis::{Hits, Hypothesis};
-use crate::model::{Check, FindingName, Flow, Observation, ObservationKind, Reason, Route, Step};
+use crate::model::{
+    Check, FindingName, Flow, Observation, ObservationKind, Place, Reason, Route, Step,
+};
 
 const NAME: FindingName = FindingName::LbMisroutesApiPath;
 
@@ -42,7 +44,7 @@ fn kept(facts: &Facts<'_>) -> Option<Hypothesis> {
     let others: Vec<ObservationId> = facts.observed(fate).map(|(id, _)| id).collect();
     let h = Hypothesis::new(NAME, Vec::new(), summary.to_owned())
         .evidence(ids.iter().take(4).map(|id| line(facts, *id)));
-    Some(h.explains(ids).explains(others))
+    Some(h.explains(ids).explains(others).explains(of_repository(facts)))
 }
 
 /// Without a token 200 through the balancer, while every node asks for one. Where it is so for each
@@ -69,7 +71,12 @@ fn unasked(facts: &Facts<'_>) -> Option<Hypothesis> {
     let h = Hypothesis::new(NAME, Vec::new(), summary.to_owned())
         .suspected(&[FindingName::UnknownBackend])
         .evidence(ids.iter().take(4).map(|id| line(facts, *id)));
-    Some(h.explains(ids))
+    Some(h.explains(ids).explains(of_repository(facts)))
+}
+
+/// What the balancer answered for a repository in place of the challenge that nodes give.
+fn of_repository(facts: &Facts<'_>) -> Vec<ObservationId> {
+    facts.met(Check::PublicUrl, &Place::route(&Route::Balancer))
 }
 
 /// Tokens that a cache gave: they work, for whoever gets them.

@@ -18,7 +18,7 @@ use base64::Engine as _;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
-use crate::support::program::run;
+use crate::support::program::{ended, program};
 
 const BALANCER: &str = "127.0.0.1";
 const NODES: [&str; 2] = ["127.0.0.2", "127.0.0.3"];
@@ -193,7 +193,8 @@ impl Site {
             "--scope=repository:probe/canary:pull".to_owned(),
         ];
         arguments.extend(more.iter().map(|it| (*it).to_owned()));
-        let ended = run(&arguments);
+        // Wide, so that no sentence is broken where a test looks for it.
+        let ended = ended(program(&arguments).env("COLUMNS", "1000"));
         let headline = ended.stdout.split("\n\n").next().unwrap_or_default();
         let first = headline.split_whitespace().collect::<Vec<_>>().join(" ");
         (ended.code, first, ended.stdout + &ended.stderr)
@@ -427,7 +428,7 @@ fn a_filter_in_front_is_named_and_its_cure_is_the_user_agent() {
     let kind = || Kind { front: filter, ..SOUND };
     let said = (3, "request-filtered");
     let all = expect("a filter", kind(), &["--samples=4"], said);
-    assert!(all.contains("the nodes are well") && all.contains("--user-agent"), "{all}");
+    assert!(all.contains("the nodes are healthy") && all.contains("--user-agent"), "{all}");
     expect("passing", kind(), &["--samples=4", "--user-agent=docker/27.0.0"], FINE);
     let bot =
         Kind { front: |_| Some(Some(Reply::text(403, "text/plain", "error code: 1010"))), ..SOUND };

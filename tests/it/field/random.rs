@@ -8,13 +8,13 @@ use serde_json::json;
 
 use super::{Asked, Kind, Reply, SOUND, Site};
 
-/// So many checks at once; they mostly wait.
+/// Checks at once; they mostly wait.
 const CHECKS: usize = 20;
 
 /// What stands in front: passes on, answers, or closes the connection.
 type Front = fn(&Asked) -> Option<Option<Reply>>;
 
-/// One in so many, by chance.
+/// One in this many, by chance.
 fn one_in(number: u32) -> bool {
     rand::random_range(0..number) == 0
 }
@@ -47,7 +47,8 @@ fn token_requests_that_are_refused_now_and_then_are_always_found() {
 
 #[test]
 fn connections_that_are_lost_now_and_then_are_always_found() {
-    let lost = &["unexplained-loss"];
+    // Where a slow machine ends too few flows in time, that is said.
+    let lost = &["unexplained-loss", "NOT TESTED"];
     expect_never_well("lost", |asked| (asked.at_balancer && one_in(5)).then_some(None), lost);
 }
 

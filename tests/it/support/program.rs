@@ -18,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) fn program<S: AsRef<OsStr>>(arguments: &[S]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_registry-prober"));
     command.args(arguments).env_remove("REGISTRY_PROBER_CONFIG").env_remove("NO_COLOR");
+    // Texts are as wide as in a pipe, whatever the terminal of the tests.
+    command.env_remove("COLUMNS");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -32,7 +34,13 @@ pub(crate) struct Ended {
 
 /// Runs the program to its end.
 pub(crate) fn run<S: AsRef<OsStr>>(arguments: &[S]) -> Ended {
-    let output = program(arguments).output().expect("the program starts");
+    ended(&mut program(arguments))
+}
+
+/// Runs a command to its end.
+#[expect(clippy::expect_used, reason = "a helper of tests")]
+pub(crate) fn ended(command: &mut Command) -> Ended {
+    let output = command.output().expect("the program starts");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
     Ended { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
