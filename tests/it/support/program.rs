@@ -38,7 +38,6 @@ pub(crate) fn run<S: AsRef<OsStr>>(arguments: &[S]) -> Ended {
 }
 
 /// Runs a command to its end.
-#[expect(clippy::expect_used, reason = "a helper of tests")]
 pub(crate) fn ended(command: &mut Command) -> Ended {
     let output = command.output().expect("the program starts");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
