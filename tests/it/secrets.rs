@@ -138,18 +138,18 @@ fn texts(judged: &Arc<Judged>) -> Vec<(&'static str, String)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_form_of_a_round_holds_a_secret_that_went_over_the_wire() {
-    for (scenario, method, tokens) in [
-        ("healthy", TokenMethod::Get, true),
-        ("token-key-mismatch", TokenMethod::Get, true),
-        ("anonymous-downgrade", TokenMethod::Get, true),
-        ("database-unavailable-at-one-node", TokenMethod::Get, true),
-        ("robot-token-of-old-key", TokenMethod::Get, true),
-        ("key-id-format-mismatch", TokenMethod::Get, true),
-        ("healthy-push", TokenMethod::Get, true),
-        ("http-secret-mismatch", TokenMethod::Get, true),
-        ("storage-not-shared-push", TokenMethod::Get, true),
-        // Harbor refuses the form, which holds the password all the same.
-        ("healthy", TokenMethod::Post, false),
+    for (scenario, method) in [
+        ("healthy", TokenMethod::Get),
+        ("token-key-mismatch", TokenMethod::Get),
+        ("anonymous-downgrade", TokenMethod::Get),
+        ("database-unavailable-at-one-node", TokenMethod::Get),
+        ("robot-token-of-old-key", TokenMethod::Get),
+        ("key-id-format-mismatch", TokenMethod::Get),
+        ("healthy-push", TokenMethod::Get),
+        ("http-secret-mismatch", TokenMethod::Get),
+        ("storage-not-shared-push", TokenMethod::Get),
+        // Harbor refuses the form, which holds the password all the same, and is asked by GET then.
+        ("healthy", TokenMethod::Post),
     ] {
         let bench = Bench::start(&Scenario::named(scenario).unwrap(), &Options::default());
         let mut registry = (*bench.registry).clone();
@@ -170,7 +170,7 @@ async fn no_form_of_a_round_holds_a_secret_that_went_over_the_wire() {
         let judged = Arc::new(Judged { round, assessment });
 
         let record = record.lock().unwrap();
-        assert_eq!(!record.tokens.is_empty(), tokens, "{scenario}: tokens were issued");
+        assert!(!record.tokens.is_empty(), "{scenario}: tokens were issued");
         assert!(!record.shown.is_empty());
         let pushes = ["push", "upload", "http-secret"].iter().any(|word| scenario.contains(word));
         assert_eq!(!record.states.is_empty(), pushes, "{scenario}: uploads were begun");

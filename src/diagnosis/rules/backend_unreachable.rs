@@ -69,7 +69,9 @@ pub(super) fn only_now_and_then(facts: &Facts<'_>, lost: &[(ObservationId, &Flow
     let at_token = |(_, flow): &(ObservationId, &Flow)| {
         flow.failure().is_some_and(|(step, _)| step == Step::Token)
     };
-    let others = !lost.iter().any(at_token) && run.outside.trials > 2 * run.outside.events;
+    let answered =
+        run.requests() > run.lost_to_network() || run.outside.trials > 2 * run.outside.events;
+    let others = answered && !lost.iter().any(at_token);
     some_lost && (run.pairs.trials + run.client_flows.trials > 0 || others)
 }
 

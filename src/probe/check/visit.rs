@@ -163,10 +163,16 @@ impl Visit<'_> {
         let mut ask = Ask::of(pass.check, method.clone(), path.clone(), auth);
         ask.headers.clone_from(&extra.headers);
         ask.body = extra.body.clone();
-        ask.within = Some(pass.until.saturating_duration_since(Instant::now()));
+        let left = pass.until.saturating_duration_since(Instant::now());
+        ask.within = Some(left);
         let asked = pass.asker.ask(self.link.as_mut(), pass.route, ask).await;
         let answer = asked.answer.clone();
-        let (reply, raw) = asked.into_replies()?;
+        // What the check had no time for says nothing of the server.
+        let cut_off = left < pass.asker.registry.timeout;
+        let (reply, raw) = asked.into_replies().map_err(|failure| match failure.reason {
+            Reason::Timeout if cut_off => Failure { reason: Reason::DeadlineReached, ..failure },
+            _ => failure,
+        })?;
         let answer = answer
             .ok_or_else(|| Failure::of_answer(Reason::UnexpectedStatus, "no answer was read"))?;
         Ok(Got { answer, reply, raw })
