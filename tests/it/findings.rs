@@ -9,15 +9,8 @@ use std::fmt::Write as _;
 use std::fs;
 
 use registry_prober::findings::{self, FindingName, Group, Product};
-use serde_json::Value;
 
-use self::pages::Page;
-use crate::operations::repository;
-
-/// What stands between these lines of a file is written by a test.
-const BEGIN: &str =
-    "<!-- written from the pages of the findings, UPDATE=1 cargo test --test it -->\n";
-const END: &str = "<!-- end -->\n";
+use crate::support::written::is_written;
 
 /// Harbor's own causes: there is nothing to do about them where Harbor does not run.
 const HARBORS_OWN: [&str; 4] = [
@@ -26,54 +19,6 @@ const HARBORS_OWN: [&str; 4] = [
     "foreign-jobservice-on-shared-redis",
     "redis-unavailable",
 ];
-
-/// Compares the written part of a file with what it should be, or writes it where `UPDATE` is set.
-pub(crate) fn is_written(path: &str, part: &str) {
-    let file = repository(path);
-    let text = fs::read_to_string(&file).unwrap();
-    let (before, rest) = text.split_once(BEGIN).expect("where it begins");
-    let (written, after) = rest.split_once(END).expect("where it ends");
-    if std::env::var_os("UPDATE").is_some() {
-        fs::write(&file, format!("{before}{BEGIN}{part}{END}{after}")).unwrap();
-        return;
-    }
-    assert!(written == part, "{path} is out of date; UPDATE=1 writes it anew:\n{part}");
-}
-
-fn facts(name: &str) -> Value {
-    let text = fs::read_to_string(repository(&format!("deploy/runbooks/{name}.md"))).unwrap();
-    let (facts, _) = text.strip_prefix("---\n").unwrap().split_once("\n---\n").unwrap();
-    serde_saphyr::from_str(facts).unwrap_or_else(|error| panic!("{name}: {error}"))
-}
-
-#[test]
-fn the_program_has_the_facts_as_a_yaml_parser_reads_them() {
-    for finding in FindingName::ALL {
-        let (of, facts) = (finding.definition(), facts(finding.as_str()));
-        for (key, text) in [
-            ("meaning", of.meaning),
-            ("severity", of.severity),
-            ("at_best", of.at_best),
-            ("shown_by", of.shown_by),
-            ("confirm", of.confirm),
-            ("code", of.code.unwrap_or_default()),
-        ] {
-            assert_eq!(facts[key].as_str().unwrap_or_default(), text, "{finding}: {key}");
-        }
-        let remedies = facts["remedies"].as_array().unwrap();
-        assert_eq!(remedies.len(), of.remedies.len(), "{finding}");
-        for (fact, remedy) in remedies.iter().zip(of.remedies) {
-            assert_eq!(fact["text"], remedy.text, "{finding}");
-            let commands = fact["commands"].as_str().unwrap_or_default();
-            assert_eq!(commands.lines().collect::<Vec<_>>(), remedy.commands, "{finding}");
-            let setup = format!("{:?}", remedy.setup).to_lowercase();
-            assert_eq!(fact["for"].as_str().unwrap_or("any"), setup, "{finding}");
-        }
-    }
-    for alert in findings::alerts() {
-        assert_eq!(facts(alert.name)["meaning"], alert.meaning);
-    }
-}
 
 #[test]
 fn every_fact_is_a_sentence_and_fits_a_table() {
@@ -114,7 +59,7 @@ fn the_index_is_written_from_the_pages() {
     for findings::AlertPage { name, meaning, .. } in findings::alerts() {
         let _ = writeln!(part, "| [{name}]({name}.md) | {meaning} |");
     }
-    is_written("deploy/runbooks/README.md", &part);
+    is_written("deploy/runbooks/README.md", "the list", &part);
 }
 
 #[test]
@@ -126,21 +71,21 @@ fn a_page_that_says_too_little_or_too_much_ends_the_build_with_its_name() {
         fs::write(folder.path().join("a-b.md"), format!("---\n{facts}---\n\n# a-b\n")).unwrap();
         pages::pages(folder.path())
     };
-    let right = built(FACTS).unwrap();
-    assert_eq!(right[0].fact("shown_by"), "It shows.");
-    assert_eq!(right[0].body, "# a-b\n");
+    let right = pages::source(&built(FACTS).unwrap());
+    for part in ["AB,", "shown_by: \"It shows.\"", "page: \"# a-b\\n\"", "Setup::Any"] {
+        assert!(right.contains(part), "{part}: {right}");
+    }
     for (facts, complaint) in [
-        (FACTS.replace("severity: S.\n", ""), "a-b.md lacks severity"),
+        (FACTS.replace("severity: S.\n", ""), "severity"),
         (FACTS.replace("group: time", "group: space"), "a group of"),
-        (FACTS.replace("confirm:", "colour: red\nconfirm:"), "colour is no fact"),
-        (FACTS.replace("meaning: M.", "meaning"), "a-b.md:3: no key: meaning"),
-        (FACTS.replace("text: Do it.", "to do: it"), "a-b.md:11: for, text or commands"),
-        (FACTS.replace("  - text: Do it.\n", ""), "needs remedies"),
-        (FACTS.replace("  - text", "  text"), "too far to the right"),
+        (FACTS.replace("confirm:", "colour: red\nconfirm:"), "colour"),
+        (FACTS.replace("meaning: M.", "meaning"), "line 3"),
+        (FACTS.replace("text: Do it.", "to do: it"), "to do"),
+        (FACTS.replace("text: Do it.", "for: swarm\n    text: Do it."), "swarm"),
+        (FACTS.replace("remedies:\n  - text: Do it.\n", "remedies: []\n"), "needs remedies"),
+        (String::new(), "no facts"),
     ] {
         let error = built(&facts).unwrap_err();
-        assert!(error.contains(complaint), "{complaint}: {error}");
+        assert!(error.contains("a-b.md") && error.contains(complaint), "{complaint}: {error}");
     }
-    let error = Page::parse("a-b", "# a-b\n").unwrap_err();
-    assert!(error.contains("no facts"), "{error}");
 }

@@ -9,8 +9,8 @@ use registry_prober::findings::{FindingName, Group};
 use registry_prober::lab::Scenario;
 use registry_prober::model::Confidence;
 
-use crate::findings::is_written;
 use crate::operations::repository;
+use crate::support::written::is_written;
 
 /// Modes that no finding names: group, code, name, and what would show them or why nothing does.
 const UNNAMED: &[(Group, &str, &str, &str)] = &[(
@@ -129,7 +129,7 @@ fn every_mode_of_the_catalogue_has_its_row_in_order() {
 
 #[test]
 fn the_page_is_written_from_the_findings_and_the_scenarios() {
-    is_written("deploy/modes.md", &tables());
+    is_written("deploy/modes.md", "the tables", &tables());
 }
 
 #[test]

@@ -1,17 +1,16 @@
 //! Precision and recall of the verdicts: every scenario in every family in which it means the
 //! same, with 2, 3 and 5 nodes, behind a strict and a random balancer, in virtual time.
 //!
-//! The table of the counts is kept in `deploy/verdicts.md`; with `UPDATE` set in the environment
-//! the test writes it. Any wrong or missed verdict fails it.
+//! The table of the counts is in `deploy/verdicts.md`. Any wrong or missed verdict fails the test.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::Path;
 
 use registry_prober::lab::{BalancerKind, Family, Fault, FaultOrder, Options, Scenario};
 use registry_prober::model::{Assessment, BackendName, FindingName, Severity};
 
 use crate::support::simulated::{Simulation, Weather, everywhere, paused};
+use crate::support::written::is_written;
 
 /// Harbor as it answers since 2.0, by what it checks.
 const HARBOR_2: [Family; 4] =
@@ -288,17 +287,7 @@ fn judge(play: &Play) -> (BTreeMap<FindingName, Counts>, Option<String>) {
 
 fn table(plays: usize, counts: &BTreeMap<FindingName, Counts>) -> String {
     let mut text = format!(
-        "# How far the verdicts agree with the lab\n\n\
-         Every scenario of the lab (`registry-prober lab --list`), in every server family in which \
-         it means the same, with 2, 3 and 5 nodes, behind a strict round-robin and a random \
-         balancer: {plays} rounds in virtual time, the verdict of the first round each (the second \
-         where something has to change over time). A verdict counts as right if it names the same \
-         finding and backends as the scenario. *Graded otherwise* are those of the right ones whose \
-         severity or confidence is another: a node that hangs takes each time the whole timeout, \
-         so that a round may meet it through the balancer less than twice and calls it a warning, \
-         and a stray node's key may be met by none of the samples, which leaves it suspected.\n\n\
-         `tests/it/precision.rs` makes this table and fails on any wrong or missed verdict; \
-         `UPDATE=1 cargo test --test it precision` rewrites it.\n\n\
+        "{plays} rounds.\n\n\
          | finding | right | wrong | missed | precision | recall | graded otherwise |\n\
          | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n"
     );
@@ -352,11 +341,7 @@ fn every_scenario_is_named_in_every_family_and_size_and_nothing_else_is() {
     if only.is_some() {
         return;
     }
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/verdicts.md");
-    if std::env::var_os("UPDATE").is_some() {
-        std::fs::write(&path, &table).expect("the table is written");
-    }
-    println!("{table}");
+    is_written("deploy/verdicts.md", "the scenarios", &table);
 }
 
 /// How often each scenario is played in each family.

@@ -2,7 +2,6 @@
 //! and what it was issued over a whole round is looked for in every form of that round. What the
 //! program itself writes is searched in `daemon`.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,18 +11,18 @@ use base64::engine::general_purpose::STANDARD;
 use registry_prober::clock::Clock;
 use registry_prober::config::{BackendSource, TokenMethod};
 use registry_prober::lab::{Options, Scenario};
-use registry_prober::model::{DnsRecord, Failure, Judged, ProgramFacts, RegistryState, Snapshot};
+use registry_prober::model::{DnsRecord, Failure, Judged};
 use registry_prober::probe::Prober;
-use registry_prober::report::{Form, Output, render};
 use registry_prober::transport::{
     BoxFuture, Client, Destination, Exchange, Link, Request, Tls, Wire,
 };
-use registry_prober::{config, diagnosis, metrics};
+use registry_prober::{config, diagnosis};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::support::Bench;
+use crate::support::outputs::outputs;
 
 /// What went over the wire: secrets that were issued, and the messages as `Debug` shows them.
 #[derive(Default)]
@@ -99,43 +98,6 @@ fn forms(secret: &str) -> Vec<String> {
     vec![secret.to_owned(), form, bytes.join(", ")]
 }
 
-/// Every form of everything that was learned.
-fn texts(judged: &Arc<Judged>) -> Vec<(&'static str, String)> {
-    let round = &judged.round;
-    let state = RegistryState {
-        url: round.url.clone(),
-        interval_seconds: 15.0,
-        routes: round.flows.iter().map(|flow| flow.route.clone()).collect(),
-        latest: Some(Arc::clone(judged)),
-    };
-    let program = ProgramFacts {
-        reload_successful: true,
-        reload_success: Clock::read().now(),
-        reload_error: None,
-    };
-    let registries = BTreeMap::from([(round.registry.clone(), state)]);
-    let snapshot = Snapshot { registries, program };
-    let page = |accept| {
-        let (_, page) = metrics::page_of(std::slice::from_ref(judged), accept);
-        String::from_utf8(page).unwrap()
-    };
-    let probe = metrics::probe_page(Some(judged), Duration::from_secs(1), None).1;
-    vec![
-        ("Debug of the round", format!("{round:#?}")),
-        ("the round as JSON", serde_json::to_string(round).unwrap()),
-        ("Debug of the assessment", format!("{:#?}", judged.assessment)),
-        ("the assessment as JSON", serde_json::to_string(&judged.assessment).unwrap()),
-        ("Debug of the snapshot", format!("{snapshot:?}")),
-        ("text", render(Output::Text, &snapshot, Form::default())),
-        ("JSON", render(Output::Json, &snapshot, Form::default())),
-        ("JUnit", render(Output::Junit, &snapshot, Form::default())),
-        ("Nagios", render(Output::Nagios, &snapshot, Form::default())),
-        ("metrics", page(None)),
-        ("OpenMetrics", page(Some("application/openmetrics-text; version=1.0.0"))),
-        ("probe", String::from_utf8(probe).unwrap()),
-    ]
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn no_form_of_a_round_holds_a_secret_that_went_over_the_wire() {
     for (scenario, method) in [
@@ -186,7 +148,7 @@ async fn no_form_of_a_round_holds_a_secret_that_went_over_the_wire() {
             secrets.extend(token.split('.').filter(|part| part.len() > 20).map(str::to_owned));
         }
         secrets.extend(record.sessions.iter().flat_map(|session| forms(session)));
-        let mut texts = texts(&judged);
+        let mut texts = outputs(&judged);
         texts.push(("Debug of the registry", settings));
         texts.push(("Debug of the messages", record.shown.join("\n")));
         for (name, text) in texts {

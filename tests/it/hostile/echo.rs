@@ -1,21 +1,19 @@
 //! A server that echoes what it is sent, in every place it can and in every writing: no output
 //! holds any of it, and the healthy node beside it is measured as before.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use registry_prober::clock::Clock;
 use registry_prober::config::{PushSettings, Scheme, Scope, TokenMethod};
-use registry_prober::model::{Judged, ProgramFacts, RegistryState, Snapshot};
-use registry_prober::report::{Form, Output, render};
-use registry_prober::{diagnosis, metrics};
+use registry_prober::diagnosis;
+use registry_prober::model::Judged;
 use serde_json::json;
 
 use super::rounds::{Asks, PASSWORD, PUBLIC, asks, end, jwt, registry, round, well};
 use super::server::{Act, Server, answer};
+use crate::support::outputs::outputs;
 
 const SESSION: &str = "5e5510000000000000000000000000ff";
 
@@ -112,38 +110,6 @@ async fn echoing(how: &'static str) -> (Server, Arc<Mutex<Vec<String>>>) {
     })
     .await;
     (server, known)
-}
-
-/// Every form of what was measured and concluded.
-fn outputs(judged: &Arc<Judged>) -> Vec<(&'static str, String)> {
-    let round = &judged.round;
-    let state = RegistryState {
-        url: round.url.clone(),
-        interval_seconds: 15.0,
-        routes: round.flows.iter().map(|flow| flow.route.clone()).collect(),
-        latest: Some(Arc::clone(judged)),
-    };
-    let program = ProgramFacts {
-        reload_successful: true,
-        reload_success: Clock::read().now(),
-        reload_error: None,
-    };
-    let registries = BTreeMap::from([(round.registry.clone(), state)]);
-    let snapshot = Snapshot { registries, program };
-    let page = metrics::page_of(std::slice::from_ref(judged), None).1;
-    let probe = metrics::probe_page(Some(judged), Duration::from_secs(1), None).1;
-    vec![
-        // Pages, API and journal are made of these.
-        ("the round", format!("{round:#?}")),
-        ("the round as JSON", serde_json::to_string(round).unwrap()),
-        ("the assessment as JSON", serde_json::to_string(&judged.assessment).unwrap()),
-        ("text", render(Output::Text, &snapshot, Form::default())),
-        ("JSON", render(Output::Json, &snapshot, Form::default())),
-        ("JUnit", render(Output::Junit, &snapshot, Form::default())),
-        ("Nagios", render(Output::Nagios, &snapshot, Form::default())),
-        ("metrics", String::from_utf8(page).unwrap()),
-        ("probe", String::from_utf8(probe).unwrap()),
-    ]
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,7 +16,9 @@ use registry_prober::{diagnosis, discovery};
 use tempfile::TempDir;
 use tokio::time::Instant;
 
+pub(crate) mod outputs;
 pub(crate) mod program;
+pub(crate) mod written;
 
 /// A lab on loopback and the registry that its own configuration describes.
 pub(crate) struct Bench {
