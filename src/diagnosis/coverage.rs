@@ -144,7 +144,7 @@ fn samples(round: &Round) -> Option<Unmeasured> {
     }
 }
 
-/// Why too little was sampled: the time ran out while requests waited in vain, or when next to
+/// Why too little was sampled: the time ran out while requests waited for answers, or when next to
 /// nothing was asked. What was lost may be little, and it is what kept the rest from being seen.
 fn cut_off(run: &BalancerRun) -> Option<String> {
     const FEW: u32 = 3;

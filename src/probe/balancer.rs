@@ -109,7 +109,7 @@ impl Sample {
         self.failures.iter().any(|failed| failed.failure.reason == Reason::DeadlineReached)
     }
 
-    /// Whether a request waited in vain.
+    /// Whether a request got no answer in time.
     fn hung(&self) -> bool {
         self.failures.iter().any(|failed| failed.failure.reason == Reason::Timeout)
     }

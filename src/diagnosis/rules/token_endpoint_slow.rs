@@ -75,7 +75,7 @@ fn whose(backends: &[BackendName]) -> (String, usize) {
     (whose, backends.len())
 }
 
-/// What samples lose where the balancer's own flow waits in vain as well.
+/// What samples lose where the balancer's own flow gets no answer either.
 fn lost(facts: &Facts<'_>, late: &[(ObservationId, &Flow)]) -> Vec<ObservationId> {
     let own = late.iter().any(|(_, flow)| flow.route == Route::Balancer);
     facts.through_balancer(|seen: &Observation| own && seen.reason() == Reason::Timeout)

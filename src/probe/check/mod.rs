@@ -221,7 +221,7 @@ async fn made<T: Clone>(
         };
     }
     let found = flow::boxed(look).await;
-    // What was asked for in vain is not asked for again before it is due.
+    // What was asked for without success is not asked for again before it is due.
     let requests = asker.requests_of(check);
     let tried = requests > 0 || !matches!(found, Outcome::Skipped(_));
     Checked { at: tried.then(|| asker.clock.at(asker.began)), requests, found }

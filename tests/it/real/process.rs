@@ -20,7 +20,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// How often another port is tried, if somebody else took it first.
 const PORTS: usize = 5;
 
-/// Why something was awaited in vain.
+/// Why what was awaited did not come.
 #[derive(Debug)]
 pub(crate) enum Vain {
     /// The program ended before.

@@ -1,4 +1,4 @@
-//! What is found of failures through the load balancer, how soon, and how often in vain: played
+//! What is found of failures through the load balancer, how soon, and how often by mistake: played
 //! round by round as `run` takes its samples.
 
 use chrono::TimeDelta;
