@@ -11,7 +11,7 @@ use hyper::body::Bytes;
 use rand::rngs::SmallRng;
 use rand::{Rng as _, RngCore as _};
 
-use super::LabError;
+use super::error::LabError;
 use super::keys::KeyKind;
 use super::keys::SigningKey;
 use super::settings::{ROTATED_KEY, Settings};

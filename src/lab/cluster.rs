@@ -1,67 +1,28 @@
 //! A lab on real sockets: every node, the balancer and the token server listen on loopback.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::config_text;
 use super::credentials::Login;
+use super::error::LabError;
 use super::fault::FaultOrder;
 use super::gate::{Connection, Entry};
+use super::options::{Options, PUBLIC_HOST};
 use super::pki::Pki;
+use super::running::{NodeAddress, Running};
 use super::scenario::Scenario;
 use super::world::{ActiveFault, World};
-use super::{LabError, Options, PUBLIC_HOST, control, serve};
-
-/// A node and where it listens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NodeAddress {
-    /// Its name in the configuration.
-    pub name: String,
-    /// Its address.
-    pub address: SocketAddr,
-}
-
-/// What every task of a lab shares.
-pub(super) struct Shared {
-    world: Mutex<World>,
-    pub(super) pki: Pki,
-    pub(super) harbor: bool,
-    began: Instant,
-    connections: AtomicU64,
-    /// Counts the changes of faults, so that closed ports open and open ones close.
-    changes: watch::Sender<u64>,
-}
-
-impl Shared {
-    pub(super) fn world(&self) -> MutexGuard<'_, World> {
-        self.world.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Replaces the faults and lets the ports follow.
-    pub(super) fn set_faults(&self, orders: Vec<FaultOrder>) -> Result<(), LabError> {
-        let elapsed = self.elapsed();
-        self.world().set_faults(orders, elapsed)?;
-        self.changes.send_modify(|changes| *changes += 1);
-        Ok(())
-    }
-
-    /// The time in the lab.
-    pub(super) fn elapsed(&self) -> Duration {
-        self.began.elapsed()
-    }
-}
+use super::{control, serve};
 
 /// A running lab. Dropping it ends everything that it started.
 pub struct Cluster {
-    shared: Arc<Shared>,
+    shared: Arc<Running>,
     nodes: Vec<NodeAddress>,
     balancer: SocketAddr,
     token_server: Option<SocketAddr>,
@@ -96,7 +57,7 @@ impl Cluster {
         for entry in [Entry::Balancer].into_iter().chain(own_server) {
             sockets.push((entry, bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?));
         }
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(Running {
             world: Mutex::new(world),
             pki: Pki::new(PUBLIC_HOST, options.began)?,
             harbor: options.family.unwrap_or(scenario.family).is_harbor(),
@@ -109,7 +70,7 @@ impl Cluster {
         let (mut token_server, mut next_door) = (None, None);
         let mut names = names.into_iter();
         for (entry, socket) in sockets {
-            let address = socket.local_addr().map_err(|source| io("a port", source))?;
+            let address = socket.local_addr().map_err(|source| LabError::io("a port", source))?;
             match entry {
                 Entry::Node(index) if Some(index) == beside => next_door = Some(address),
                 Entry::Node(_) => {
@@ -130,7 +91,7 @@ impl Cluster {
         let control = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?
             .listen(16)
             .and_then(|listener| Ok((listener.local_addr()?, listener)))
-            .map_err(|source| io("the control port", source))?;
+            .map_err(|source| LabError::io("the control port", source))?;
         let (control, listener) = control;
         let places = control::Places {
             scenario: scenario.name.clone(),
@@ -197,15 +158,6 @@ impl Cluster {
         self.shared.world().directory_login()
     }
 
-    /// A complete configuration for this lab. Writes the certificate and the password into `dir`,
-    /// which must exist.
-    ///
-    /// # Errors
-    /// [`LabError::Io`] if a file cannot be written.
-    pub fn config_yaml(&self, dir: &Path) -> Result<String, LabError> {
-        config_text::write(self, dir)
-    }
-
     /// The faults that are switched on.
     pub fn faults(&self) -> Vec<ActiveFault> {
         self.shared.world().faults().to_vec()
@@ -241,7 +193,7 @@ enum Door {
 
 impl Door {
     fn open(
-        shared: &Shared,
+        shared: &Running,
         entry: Entry,
         socket: TcpSocket,
         address: SocketAddr,
@@ -249,12 +201,13 @@ impl Door {
         if Self::must_be_shut(shared, entry) {
             return Ok(Self::Shut { _socket: socket });
         }
-        let listener =
-            socket.listen(1024).map_err(|source| io(&format!("listening on {address}"), source))?;
+        let listener = socket
+            .listen(1024)
+            .map_err(|source| LabError::io(&format!("listening on {address}"), source))?;
         Ok(Self::Open(listener))
     }
 
-    fn must_be_shut(shared: &Shared, entry: Entry) -> bool {
+    fn must_be_shut(shared: &Running, entry: Entry) -> bool {
         shared.world().refuses(entry)
     }
 
@@ -264,19 +217,15 @@ impl Door {
 }
 
 fn bind(address: SocketAddr) -> Result<TcpSocket, LabError> {
-    let failed = |source| io(&format!("binding {address}"), source);
+    let failed = |source| LabError::io(&format!("binding {address}"), source);
     let socket = TcpSocket::new_v4().map_err(failed)?;
     socket.set_reuseaddr(true).map_err(failed)?;
     socket.bind(address).map_err(failed)?;
     Ok(socket)
 }
 
-pub(super) fn io(what: &str, source: std::io::Error) -> LabError {
-    LabError::Io { what: what.to_owned(), source }
-}
-
 /// Accepts connections at one port until the lab ends.
-async fn listen(shared: Arc<Shared>, entry: Entry, address: SocketAddr, mut door: Door) {
+async fn listen(shared: Arc<Running>, entry: Entry, address: SocketAddr, mut door: Door) {
     let mut changes = shared.changes.subscribe();
     let mut connections = JoinSet::new();
     loop {

@@ -3,14 +3,26 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::LabError;
-use super::cluster::{Cluster, io};
+use super::cluster::Cluster;
+use super::error::LabError;
+use super::options::SECOND_HOST;
 
-/// Writes the files that the configuration names, and returns its text.
-pub(super) fn write(cluster: &Cluster, dir: &Path) -> Result<String, LabError> {
+impl Cluster {
+    /// A complete configuration for this lab. Writes the certificate and the password into `dir`,
+    /// which must exist.
+    ///
+    /// # Errors
+    /// [`LabError::Io`] if a file cannot be written.
+    pub fn config_yaml(&self, dir: &Path) -> Result<String, LabError> {
+        write(self, dir)
+    }
+}
+
+fn write(cluster: &Cluster, dir: &Path) -> Result<String, LabError> {
     let (ca, password) = (dir.join("lab-ca.pem"), dir.join("lab-password"));
     for (path, text) in [(&ca, cluster.ca_pem()), (&password, cluster.login().password.clone())] {
-        std::fs::write(path, text).map_err(|source| io(&path.display().to_string(), source))?;
+        std::fs::write(path, text)
+            .map_err(|source| LabError::io(&path.display().to_string(), source))?;
     }
     let mut text = String::from("global: {interval: 10s, timeout: 4s}\nregistries:\n");
     let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
@@ -31,7 +43,7 @@ pub(super) fn write(cluster: &Cluster, dir: &Path) -> Result<String, LabError> {
         let Some(login) = login else { continue };
         let file = dir.join(format!("lab-{kind}-password"));
         std::fs::write(&file, &login.password)
-            .map_err(|source| io(&file.display().to_string(), source))?;
+            .map_err(|source| LabError::io(&file.display().to_string(), source))?;
         let (name, file) = (quoted(&login.username), path(&file));
         let _ =
             writeln!(text, "    {kind}_credentials: {{username: {name}, password_file: {file}}}");
@@ -66,7 +78,7 @@ fn beside(text: &mut String, address: &str) {
         .filter(|line| kept.iter().any(|key| line.starts_with(key)))
         .map(|line| format!("{line}\n"))
         .collect();
-    let host = super::BESIDE_HOST;
+    let host = SECOND_HOST;
     let _ = write!(
         text,
         "  - name: second\n    url: https://{host}\n    backends:\n      \

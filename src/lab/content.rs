@@ -5,11 +5,12 @@ use http::{Method, Response};
 use hyper::body::Bytes;
 use serde_json::json;
 
-use super::answer::{empty, error_body, set, with_body};
+use super::answer::{set, with_body};
+use super::answers::{error, error_type, length_zero, location};
 use super::call::Call;
 use super::resource::Resource;
 use super::stores::digest;
-use super::{Family, upload};
+use super::upload;
 
 /// Answers a request for content.
 pub(super) fn serve(call: &mut Call<'_>) -> Response<Bytes> {
@@ -42,37 +43,6 @@ pub(super) fn serve_path(call: &mut Call<'_>, path: &str) -> Response<Bytes> {
         Resource::Upload(repository, id) => upload::resume(call, repository, id),
         Resource::Unknown => with_body(404, "text/plain; charset=utf-8", "404 page not found\n"),
     }
-}
-
-/// An error as this version writes it.
-pub(super) fn error(
-    call: &Call<'_>,
-    status: u16,
-    code: &str,
-    message: &str,
-    detail: Option<&str>,
-) -> Response<Bytes> {
-    with_body(status, error_type(call.settings.family), error_body(code, message, detail))
-}
-
-/// The content type of errors: distribution 3 names no charset.
-pub(super) fn error_type(family: Family) -> &'static str {
-    if family == Family::Distribution3 {
-        "application/json"
-    } else {
-        "application/json; charset=utf-8"
-    }
-}
-
-/// Where this registry says that something lies: absolute, as the proxies before it tell.
-pub(super) fn location(call: &Call<'_>, path: &str) -> String {
-    let proto = if call.settings.forwarded_http {
-        "http"
-    } else {
-        call.header("x-forwarded-proto").unwrap_or(if call.secure { "https" } else { "http" })
-    };
-    let host = call.header("x-forwarded-host").unwrap_or(call.host());
-    format!("{proto}://{host}{path}")
 }
 
 fn writes(method: &Method) -> bool {
@@ -190,12 +160,5 @@ fn blob(call: &mut Call<'_>, repository: &str, name: &str) -> Response<Bytes> {
     set(&mut response, "cache-control", "max-age=31536000");
     set(&mut response, "docker-content-digest", name);
     set(&mut response, "etag", &format!("\"{name}\""));
-    response
-}
-
-/// A status with an empty body that says so.
-pub(super) fn length_zero(status: u16) -> Response<Bytes> {
-    let mut response = empty(status);
-    set(&mut response, "content-length", "0");
     response
 }

@@ -20,8 +20,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use super::answer::with_body;
-use super::cluster::{NodeAddress, Shared};
 use super::fault::FaultOrder;
+use super::running::{NodeAddress, Running};
 
 /// What is told beside the faults.
 pub(super) struct Places {
@@ -41,7 +41,7 @@ struct Change {
 }
 
 /// Serves the control port until the lab ends.
-pub(super) async fn serve(shared: Arc<Shared>, places: Places, listener: TcpListener) {
+pub(super) async fn serve(shared: Arc<Running>, places: Places, listener: TcpListener) {
     let places = Arc::new(places);
     let mut connections = JoinSet::new();
     loop {
@@ -56,7 +56,7 @@ pub(super) async fn serve(shared: Arc<Shared>, places: Places, listener: TcpList
     }
 }
 
-async fn connection(shared: Arc<Shared>, places: Arc<Places>, stream: TcpStream) {
+async fn connection(shared: Arc<Running>, places: Arc<Places>, stream: TcpStream) {
     let service = service_fn(|request| {
         let (shared, places) = (Arc::clone(&shared), Arc::clone(&places));
         async move { Ok::<_, Infallible>(answer(&shared, &places, request).await.map(Full::new)) }
@@ -64,7 +64,7 @@ async fn connection(shared: Arc<Shared>, places: Arc<Places>, stream: TcpStream)
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
-async fn answer(shared: &Shared, places: &Places, request: Request<Incoming>) -> Response<Bytes> {
+async fn answer(shared: &Running, places: &Places, request: Request<Incoming>) -> Response<Bytes> {
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/") => told(200, &state(shared, places)),
         (&Method::POST, "/faults") => {
@@ -92,7 +92,7 @@ async fn answer(shared: &Shared, places: &Places, request: Request<Incoming>) ->
     }
 }
 
-fn apply(shared: &Shared, change: Change) -> Result<(), String> {
+fn apply(shared: &Running, change: Change) -> Result<(), String> {
     let before: Vec<FaultOrder> =
         shared.world().faults().iter().map(|active| active.order.clone()).collect();
     if let Some(missing) = change.off.iter().find(|order| !before.contains(order)) {
@@ -104,7 +104,7 @@ fn apply(shared: &Shared, change: Change) -> Result<(), String> {
     shared.set_faults(orders).map_err(|error| error.to_string())
 }
 
-fn state(shared: &Shared, places: &Places) -> Value {
+fn state(shared: &Running, places: &Places) -> Value {
     let faults: Vec<Value> = shared
         .world()
         .faults()
@@ -124,7 +124,7 @@ fn state(shared: &Shared, places: &Places) -> Value {
         .collect();
     json!({
         "scenario": places.scenario,
-        "public_url": format!("https://{}", super::PUBLIC_HOST),
+        "public_url": format!("https://{}", super::options::PUBLIC_HOST),
         "nodes": nodes,
         "balancer": places.balancer.to_string(),
         "token_server": places.token_server.map(|address| address.to_string()),

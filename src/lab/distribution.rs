@@ -5,6 +5,7 @@ use hyper::body::Bytes;
 
 use super::Family;
 use super::answer::{add, empty, error_body, set, with_body};
+use super::answers::{error, error_type};
 use super::call::Call;
 use super::content;
 use super::jwt::{self, KeyChoice, Policy, Refusal};
@@ -32,7 +33,7 @@ pub(super) fn answer(call: &mut Call<'_>) -> Response<Bytes> {
 fn route(call: &mut Call<'_>) -> Response<Bytes> {
     if !call.settings.health_check {
         let detail = "\"health check failed: please see /debug/health\"";
-        return content::error(call, 503, "UNAVAILABLE", "service unavailable", Some(detail));
+        return error(call, 503, "UNAVAILABLE", "service unavailable", Some(detail));
     }
     let path = call.path();
     if path == "/" {
@@ -114,7 +115,7 @@ fn authorised(call: &Call<'_>) -> Result<(), Problem> {
 fn refuse(call: &mut Call<'_>, problem: Problem) -> Response<Bytes> {
     let detail = detail(call);
     let body = error_body("UNAUTHORIZED", "authentication required", Some(&detail));
-    let mut response = with_body(401, content::error_type(call.settings.family), body);
+    let mut response = with_body(401, error_type(call.settings.family), body);
     let scope = match scope(call) {
         Some(scope) => format!(",scope=\"{scope}\""),
         None => String::new(),

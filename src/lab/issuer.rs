@@ -23,9 +23,11 @@ use tokio::task::JoinSet;
 
 use super::answer::{finish, set, with_body};
 use super::call::form_values;
-use super::cluster::io;
+use super::credentials::Login;
+use super::error::LabError;
 use super::jwt::{self, Access, Claims, HeaderOrder};
-use super::{LabError, Login, SigningKey, wall_clock};
+use super::keys::SigningKey;
+use super::options::wall_clock;
 
 /// Seconds by which `nbf` lies before `iat`, as `docker_auth` has it.
 const EARLIER: i64 = 10;
@@ -93,7 +95,7 @@ impl Issuer {
         let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
         let (address, listener) = bound
             .and_then(|listener| Ok((listener.local_addr()?, listener)))
-            .map_err(|source| io("the token issuer's port", source))?;
+            .map_err(|source| LabError::io("the token issuer's port", source))?;
         let shared = Arc::new(Shared {
             settings,
             requests: AtomicU64::default(),

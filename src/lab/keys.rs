@@ -12,7 +12,7 @@ use x509_parser::prelude::FromDer as _;
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
-use super::LabError;
+use super::error::LabError;
 
 /// Which keys a lab signs with.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]

@@ -21,11 +21,8 @@
 //! The lab shares no parser with the rooms that probe, so that a common mistake cannot hide
 //! itself. Key pairs are made once per process; everything else follows from the seed.
 
-use std::time::SystemTime;
-
-use thiserror::Error;
-
 mod answer;
+mod answers;
 mod balancer;
 mod call;
 mod cluster;
@@ -34,6 +31,7 @@ mod content;
 mod control;
 mod credentials;
 mod distribution;
+mod error;
 mod family;
 mod fault;
 mod gate;
@@ -42,8 +40,10 @@ mod issuer;
 mod jwt;
 mod keys;
 mod mac;
+mod options;
 mod pki;
 mod resource;
+mod running;
 mod scenario;
 mod serve;
 mod settings;
@@ -55,108 +55,15 @@ mod world;
 
 pub use answer::Reaction;
 pub use balancer::{BalancerKind, BalancerPlan, Layer};
-pub use cluster::{Cluster, NodeAddress};
+pub use cluster::Cluster;
 pub use credentials::Login;
+pub use error::LabError;
 pub use family::Family;
 pub use fault::{CertificateFault, Fault, FaultOrder};
 pub use gate::{Connection, Entry, Gate};
 pub use issuer::{Issuer, IssuerSettings, KidForm};
 pub use keys::{KeyKind, SigningKey};
+pub use options::{Options, PUBLIC_HOST, SECOND_HOST};
+pub use running::NodeAddress;
 pub use scenario::{Expectation, Scenario, TokenPlan};
 pub use world::{ActiveFault, World};
-
-/// The public name of every lab.
-pub const PUBLIC_HOST: &str = "hub.lab.invalid";
-
-/// The public name of an installation beside the lab's own.
-pub const BESIDE_HOST: &str = "hub.lab.invalid:8443";
-
-/// Why a lab cannot be built.
-#[derive(Debug, Error)]
-pub enum LabError {
-    /// A signing key could not be made.
-    #[error("no signing key: {0}")]
-    Key(String),
-    /// A certificate could not be made.
-    #[error("no certificate: {0}")]
-    Certificate(String),
-    /// No scenario has this name.
-    #[error("there is no scenario {name:?}; there are {}", known.join(", "))]
-    UnknownScenario {
-        /// What was asked for.
-        name: String,
-        /// What there is.
-        known: Vec<String>,
-    },
-    /// A scenario's text is wrong.
-    #[error("scenario {name}: {reason}")]
-    Scenario {
-        /// Its name.
-        name: String,
-        /// What is wrong, with line and column.
-        reason: String,
-    },
-    /// A fault is ordered for a place that does not exist.
-    #[error("there is no {place:?} here; there are {}, lb, token-server and *", known.join(", "))]
-    UnknownPlace {
-        /// The place.
-        place: String,
-        /// The nodes.
-        known: Vec<String>,
-    },
-    /// A socket or a file.
-    #[error("{what}: {source}")]
-    Io {
-        /// What was tried.
-        what: String,
-        /// What went wrong.
-        #[source]
-        source: std::io::Error,
-    },
-}
-
-/// How a scenario is to be played.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// Another family than the scenario's.
-    pub family: Option<Family>,
-    /// Another number of nodes.
-    pub nodes: Option<u32>,
-    /// Another kind of balancer.
-    pub balancer: Option<BalancerKind>,
-    /// Another layer of the balancer.
-    pub layer: Option<Layer>,
-    /// More faults than the scenario's.
-    pub faults: Vec<FaultOrder>,
-    /// What chance follows from.
-    pub seed: u64,
-    /// What tokens are signed with.
-    pub keys: KeyKind,
-    /// The true wall time at which the lab begins, nanoseconds since 1970.
-    pub began: i64,
-}
-
-impl Default for Options {
-    /// The scenario as it is, beginning now.
-    fn default() -> Self {
-        Self {
-            family: None,
-            nodes: None,
-            balancer: None,
-            layer: None,
-            faults: Vec::new(),
-            seed: 1,
-            keys: KeyKind::Rsa,
-            began: wall_clock(),
-        }
-    }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the lab plays the servers' clocks; it may not share the prober's"
-)]
-fn wall_clock() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
-}

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Deserializer, de};
 
 use super::balancer::BalancerPlan;
+use super::error::LabError;
+use super::family::Family;
 use super::fault::{Fault, FaultOrder};
-use super::{Family, LabError};
 use crate::model::{Confidence, FindingName, Severity};
 
 /// A simulated registry with its faults, and what they ought to be called.

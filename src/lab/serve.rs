@@ -16,8 +16,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::answer::Reaction;
-use super::cluster::Shared;
 use super::gate::{Connection, Entry, Gate};
+use super::running::Running;
 
 /// The first byte of every TLS connection.
 const TLS_HANDSHAKE: u8 = 0x16;
@@ -50,7 +50,7 @@ impl Transport for TlsStream<TcpStream> {
 
 /// Serves a connection until it ends. Errors of one connection concern nobody else.
 pub(super) async fn connection(
-    shared: Arc<Shared>,
+    shared: Arc<Running>,
     entry: Entry,
     connection: Connection,
     stream: TcpStream,
@@ -78,7 +78,7 @@ pub(super) async fn connection(
 }
 
 /// Plain HTTP has come to a TLS port.
-async fn plain_request(shared: &Shared, mut stream: TcpStream) {
+async fn plain_request(shared: &Running, mut stream: TcpStream) {
     let harbor = shared.harbor;
     let answer = if harbor {
         "HTTP/1.1 400 Bad Request\r\nServer: nginx\r\nContent-Type: text/html\r\n\
@@ -94,7 +94,12 @@ async fn plain_request(shared: &Shared, mut stream: TcpStream) {
     let _ = stream.shutdown().await;
 }
 
-async fn http<T: Transport>(shared: &Arc<Shared>, entry: Entry, connection: Connection, stream: T) {
+async fn http<T: Transport>(
+    shared: &Arc<Running>,
+    entry: Entry,
+    connection: Connection,
+    stream: T,
+) {
     let ending: Arc<Mutex<Option<Ending>>> = Arc::default();
     let service = service_fn(|request| {
         let (shared, ending) = (Arc::clone(shared), Arc::clone(&ending));
@@ -130,7 +135,7 @@ async fn http<T: Transport>(shared: &Arc<Shared>, entry: Entry, connection: Conn
 }
 
 async fn respond(
-    shared: &Shared,
+    shared: &Running,
     entry: Entry,
     connection: Connection,
     request: Request<Incoming>,

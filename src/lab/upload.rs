@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::Family;
 use super::answer::{rfc3339, rfc3339_nanos, set};
+use super::answers::{error, length_zero, location};
 use super::call::Call;
-use super::content::{error, length_zero, location};
 use super::mac::hmac_sha256;
 use super::stores::digest;
 

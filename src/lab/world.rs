@@ -10,13 +10,14 @@ use rand::rngs::SmallRng;
 use super::balancer::{Balancer, Manglers};
 use super::call::{KeyRing, Memory};
 use super::credentials::Login;
+use super::error::LabError;
 use super::fault::{Fault, FaultOrder};
 use super::jwt::{self, Claims, HeaderOrder};
 use super::keys::{KeyKind, SigningKey};
+use super::options::{Options, PUBLIC_HOST, SECOND_HOST};
 use super::scenario::{Scenario, TokenPlan};
 use super::settings::{ROTATED_KEY, Settings};
 use super::stores::Stores;
-use super::{LabError, Options};
 
 /// The key that old robot secrets were signed with.
 const LOST_KEY: u32 = 600_000;
@@ -85,8 +86,8 @@ impl World {
         let orders = std::mem::take(&mut scenario.faults);
         let mut world = Self {
             began: options.began,
-            public_host: super::PUBLIC_HOST.to_owned(),
-            token_realm: format!("https://{}/auth", super::PUBLIC_HOST),
+            public_host: PUBLIC_HOST.to_owned(),
+            token_realm: format!("https://{}/auth", PUBLIC_HOST),
             nodes: Vec::new(),
             token_server: None,
             balancer: Balancer::new(scenario.balancer.clone()),
@@ -233,7 +234,7 @@ impl World {
             }
         }
         if let Some(faults) = &self.scenario.beside {
-            let url = format!("https://{}", super::BESIDE_HOST);
+            let url = format!("https://{}", SECOND_HOST);
             let own = [
                 Fault::ExternalUrl(url),
                 Fault::OtherKey,

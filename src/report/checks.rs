@@ -4,7 +4,7 @@ use chrono::SecondsFormat;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::json::PairResult;
+use super::pair::PairResult;
 use super::wording::clean;
 use crate::model::{self, Carried, Check, CheckRun, Outcome, Privilege, Round, Skipped};
 

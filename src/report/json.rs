@@ -15,6 +15,7 @@ use super::checks::{CheckMatrices, CheckReport, CheckValues, checks, matrices, v
 use super::observed::{
     Missing, Observed, SampleLoss, Traced, failures, missing, observations, trace,
 };
+use super::pair::PairResult;
 use super::wording::clean;
 use crate::model::{
     self, CellResult, ClockSource, Confidence, Evidence, FindingName, Judged, Reason, RegistryName,
@@ -145,20 +146,6 @@ pub struct Pair {
     /// Seconds after the first try at which the same token was accepted; null if it never was
     /// refused or never healed.
     pub healed_after_seconds: Option<f64>,
-}
-
-/// What came of showing a token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum PairResult {
-    /// The verifier took it.
-    Accepted,
-    /// The verifier answered 401 or 403.
-    Refused,
-    /// There was no answer about the token: the network, a gateway or a server error.
-    Failed,
-    /// It was not tried.
-    Skipped,
 }
 
 /// The clock of one backend by one source: backend minus prober.

@@ -9,10 +9,12 @@
 
 mod backends;
 mod checks;
+mod form;
 pub mod json;
 mod junit;
 mod nagios;
 mod observed;
+mod pair;
 pub mod runbook;
 mod text;
 mod wording;
@@ -21,6 +23,8 @@ mod wording;
 mod golden;
 #[cfg(test)]
 mod sample;
+
+pub use form::Form;
 
 use crate::model::Snapshot;
 
@@ -35,21 +39,6 @@ pub enum Output {
     Junit,
     /// One line with performance data, and details after it.
     Nagios,
-}
-
-/// What a reader may choose.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Form {
-    /// Whether text and JSON also say what became of every cause that was considered.
-    pub trace: bool,
-    /// Columns of a line of text.
-    pub width: usize,
-}
-
-impl Default for Form {
-    fn default() -> Self {
-        Self { trace: false, width: 80 }
-    }
 }
 
 /// Prints a snapshot; the result ends with a line break.

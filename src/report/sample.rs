@@ -119,6 +119,7 @@ pub(super) fn healthy(backends: usize) -> Judged {
             }),
             census: Vec::new(),
             borrowed: Vec::new(),
+            traffic: Vec::new(),
             aged: Vec::new(),
             checks: Checks {
                 authorization_header: Checked {

@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::Path;
 
-use registry_prober::lab::{BESIDE_HOST, PUBLIC_HOST};
+use registry_prober::lab::{PUBLIC_HOST, SECOND_HOST};
 
 use crate::operations::repository;
 
@@ -32,7 +32,7 @@ fn names(path: &Path, found: &mut Vec<String>) {
 
 #[test]
 fn what_the_program_looks_up_in_tests_lies_under_invalid() {
-    let hosts = [PUBLIC_HOST, BESIDE_HOST.split_once(':').map_or(BESIDE_HOST, |it| it.0)];
+    let hosts = [PUBLIC_HOST, SECOND_HOST.split_once(':').map_or(SECOND_HOST, |it| it.0)];
     for host in hosts {
         assert!(host.ends_with(".invalid"), "{host}");
     }

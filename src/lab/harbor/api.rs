@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 use super::super::Family;
 use super::super::answer::{rfc3339, with_body};
 use super::super::call::Call;
-use super::auth::{Principal, principal};
+use super::auth::Principal;
+use super::caller::principal;
 use super::{DATABASE_ERROR, jobs, json_answer, json_error, not_found};
 
 pub(super) fn answer(call: &mut Call<'_>) -> Response<Bytes> {

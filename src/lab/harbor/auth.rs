@@ -32,22 +32,8 @@ impl Principal {
     }
 }
 
-/// The caller. Finding out takes the time that it takes.
-pub(super) fn principal(call: &mut Call<'_>) -> Principal {
-    // Core wants the scheme in exactly this spelling.
-    if let Some(token) =
-        call.header("authorization").and_then(|value| value.strip_prefix("Bearer "))
-    {
-        let token = token.to_owned();
-        return bearer(call, &token).map_or(Principal::Anonymous, Principal::Token);
-    }
-    if let Some((user, password)) = call.basic() {
-        return login(call, &user, &password);
-    }
-    super::session::person(call).map_or(Principal::Anonymous, Principal::Account)
-}
-
-fn bearer(call: &Call<'_>, token: &str) -> Option<Verified> {
+/// Who a token names, if core takes it.
+pub(super) fn bearer(call: &Call<'_>, token: &str) -> Option<Verified> {
     let family = call.settings.family;
     let keys: Vec<_> = call.verifying_key().into_iter().collect();
     let expected = call.settings.expected_issuer.as_deref().unwrap_or(HARBOR_ISSUER);

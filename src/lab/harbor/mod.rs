@@ -11,6 +11,7 @@ use super::{Family, distribution};
 
 mod api;
 mod auth;
+mod caller;
 mod csrf;
 mod jobs;
 mod session;

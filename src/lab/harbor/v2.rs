@@ -7,12 +7,14 @@ use hyper::body::Bytes;
 use serde_json::json;
 
 use super::super::answer::{error_body, set, with_body};
+use super::super::answers::length_zero;
 use super::super::call::Call;
-use super::super::content::{self, length_zero};
+use super::super::content;
 use super::super::distribution::{API_VERSION, HARBOR_SERVICE, detail};
 use super::super::resource::{Resource, action, challenge_actions, project};
 use super::super::stores::PROJECT;
-use super::auth::{Principal, principal};
+use super::auth::Principal;
+use super::caller::principal;
 use super::token::permitted;
 use super::{DATABASE_ERROR, json_error, unauthorized};
 

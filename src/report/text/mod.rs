@@ -10,8 +10,8 @@ mod reasoning;
 
 use page::{BOLD, PLAIN, Page, severity_style, status_style};
 
-use super::Form;
 use super::checks::sentence;
+use super::form::Form;
 use super::wording::{
     checked, count, headline, list, runbook, severity_word, status_word, verdict,
 };

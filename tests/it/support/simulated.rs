@@ -18,8 +18,8 @@ use registry_prober::config::{
 };
 use registry_prober::diagnosis;
 use registry_prober::lab::{
-    BESIDE_HOST, CertificateFault, Connection, Entry, Gate, KeyKind, Login, Options, PUBLIC_HOST,
-    Reaction, Scenario, World,
+    CertificateFault, Connection, Entry, Gate, KeyKind, Login, Options, PUBLIC_HOST, Reaction,
+    SECOND_HOST, Scenario, World,
 };
 use registry_prober::model::{
     Assessment, BackendName, DnsRecord, Earlier, Failure, Neighbour, Phase, Reason, RegistryName,
@@ -211,7 +211,7 @@ fn beside(registry: &Registry, at: SocketAddr) -> (Vec<Backend>, Registry) {
     let backends = vec![Backend { name, scheme: Scheme::Https, address: address.clone() }];
     let mut second = registry.clone();
     second.name = RegistryName::parse("second").expect("a good name");
-    second.url = PublicUrl::parse(&format!("https://{BESIDE_HOST}")).expect("a good URL");
+    second.url = PublicUrl::parse(&format!("https://{SECOND_HOST}")).expect("a good URL");
     second.backends = BackendSource::Static(backends.clone());
     second.balancer.address = Some(address);
     (backends, second)
