@@ -7,8 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::facts::{Facts, list};
 use super::leeway::{ahead, checking_clock, issued, issuing_clock, leeway};
+use super::wording::list;
 use crate::model::{
     BackendFacts, BackendName, Cell, CellResult, ClockInterval, ClockSource, Evidence, Family,
     Leeway, Outcome, Round,
@@ -99,24 +99,24 @@ pub(super) fn refused_part(
 
 /// How far the issuer of a pair of backends is ahead of its verifier beyond what that forgives, as
 /// an interval in seconds; `None` where a clock or the leeway is not known.
-pub(super) fn beyond(facts: &Facts<'_>, cell: &Cell) -> Option<ClockInterval> {
+pub(super) fn beyond(round: &Round, cell: &Cell) -> Option<ClockInterval> {
     let (issuer, verifier) = (cell.issuer.backend()?, cell.verifier.backend()?);
-    let Leeway::Seconds(seconds) = leeway(facts.round.backend(verifier)?) else { return None };
-    let forgiven = seconds + early(facts.round, issuer);
-    let ahead = ahead(facts.round, issuer, verifier)?;
+    let Leeway::Seconds(seconds) = leeway(round.backend(verifier)?) else { return None };
+    let forgiven = seconds + early(round, issuer);
+    let ahead = ahead(round, issuer, verifier)?;
     Some(ClockInterval::between(ahead.lower() - forgiven, ahead.upper() - forgiven))
 }
 
 /// The clocks of these backends against the prober's, a line each.
-pub(super) fn lines(facts: &Facts<'_>, edges: &[(&BackendName, &BackendName)]) -> Vec<Evidence> {
+pub(super) fn lines(round: &Round, edges: &[(&BackendName, &BackendName)]) -> Vec<Evidence> {
     let names: BTreeSet<&BackendName> = edges.iter().flat_map(|(a, b)| [*a, *b]).collect();
     let text = |clock: ClockInterval| {
         format!("{:+.4} s ± {:.1} ms", clock.middle(), clock.width() * 500.0)
     };
     let line = |name: &BackendName| {
-        let issues = issuing_clock(facts.round, name)?;
-        let checks = checking_clock(facts.round, name)?;
-        let tolerates = match facts.round.backend(name).map(leeway) {
+        let issues = issuing_clock(round, name)?;
+        let checks = checking_clock(round, name)?;
+        let tolerates = match round.backend(name).map(leeway) {
             Some(Leeway::Seconds(seconds)) if seconds > 0.0 => format!("tolerates {seconds:.0} s"),
             Some(Leeway::Seconds(_)) => "tolerates no clock difference".to_owned(),
             _ => "tolerates an unknown difference".to_owned(),
@@ -130,7 +130,7 @@ pub(super) fn lines(facts: &Facts<'_>, edges: &[(&BackendName, &BackendName)]) -
             .with("offset_seconds", checks.middle())
             .with("lower_bound_seconds", checks.lower())
             .with("upper_bound_seconds", checks.upper());
-        Some(match facts.round.backend(name).map(leeway) {
+        Some(match round.backend(name).map(leeway) {
             Some(Leeway::Seconds(seconds)) => line.with("tolerated_seconds", seconds),
             _ => line,
         })

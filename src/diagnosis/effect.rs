@@ -1,9 +1,10 @@
 //! What a finding does to users: its severity, and the sentence that says so. Both follow from the
 //! observations that it explains, never from its name; what was not measured is said to be so.
 
-use super::facts::{Facts, ObservationId, list};
+use super::facts::{Facts, ObservationId};
 use super::hypothesis::{Hits, Hypothesis};
 use super::statistics::wilson;
+use super::wording::list;
 use crate::model::{
     MetBy, Observation, ObservationKind as Kind, Ratio, Route, SampledFlow, Severity, Step,
 };
@@ -174,7 +175,7 @@ fn unfelt(facts: &Facts<'_>, h: &Hypothesis) -> String {
             let fails = format!("{what} that reach {} fail; logins work.", place(h));
             let share: f64 = h.backends.iter().filter_map(|name| facts.share_of(name)).sum();
             return if share > 0.0 {
-                let get = super::facts::verb(h.backends.len(), "It gets", "They get");
+                let get = super::wording::verb(h.backends.len(), "It gets", "They get");
                 format!(
                     "{fails} {get} {} of the requests through the load balancer.",
                     percent(share)

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use super::{observe, statistics};
 use crate::model::{
     Answer, BackendFacts, BackendName, BalancerRun, Cell, Check, Earlier, Family, Flow, Issuer,
-    KeyId, Observation, ObservationKind, OfPair, OfRoute, Outcome, Place, Reason, Refusal, Round,
-    Route, Share, Step,
+    KeyId, Observation, ObservationKind, OfPair, OfRoute, Place, Reason, Refusal, Round, Route,
+    Share, Step,
 };
 
 /// The number of an observation within its round.
@@ -238,11 +238,6 @@ pub(super) fn token_server(flow: &Flow) -> Option<&str> {
     }
 }
 
-/// `The load balancer` where no backend is named, else the backends.
-pub(super) fn subject(backends: &[BackendName]) -> String {
-    if backends.is_empty() { "The load balancer".to_owned() } else { list(backends) }
-}
-
 /// Whether the registry behind Harbor's core refused core's password (D7 in `deploy/modes.md`):
 /// its realm is seen outside only then.
 pub(super) fn behind_core(answer: &Answer) -> bool {
@@ -252,31 +247,6 @@ pub(super) fn behind_core(answer: &Answer) -> bool {
 
 /// The realm of the registry behind Harbor's core.
 pub(super) const BEHIND_CORE: &str = "harbor-registry-basic-realm";
-
-/// The form of a verb that agrees with a list of backends. An empty list stands for the load
-/// balancer, which is one.
-pub(super) fn verb<'w>(count: usize, one: &'w str, several: &'w str) -> &'w str {
-    if count > 1 { several } else { one }
-}
-
-/// `a`, `a and b`, `a, b and c`.
-pub(super) fn list<T: ToString>(items: &[T]) -> String {
-    let words: Vec<String> = items.iter().map(ToString::to_string).collect();
-    match words.split_last() {
-        None => "no backend".to_owned(),
-        Some((only, [])) => only.clone(),
-        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
-    }
-}
-
-/// The version of a backend, in words.
-pub(super) fn version_text(facts: &BackendFacts) -> String {
-    match &facts.version {
-        Outcome::Measured(Some(version)) => format!("{} {version}", facts.family),
-        Outcome::Measured(None) => format!("{} 2.13 or later", facts.family),
-        Outcome::Failed(_) | Outcome::Skipped(_) => facts.family.to_string(),
-    }
-}
 
 /// Those outside the majority, and whether there is one; all, if there is none.
 pub(super) fn odd_ones<K: Ord>(
@@ -293,22 +263,4 @@ pub(super) fn odd_ones<K: Ord>(
 /// Whether the balancer takes part in a pair.
 pub(super) fn is_lb(cell: &Cell) -> bool {
     cell.verifier == Route::Balancer || cell.issuer.as_str() == Route::Balancer.as_str()
-}
-
-/// One refused pair in words.
-pub(super) fn describe(cell: &Cell) -> Option<String> {
-    let refusal = cell.refusal()?;
-    let challenge = refusal.answer.challenge.as_ref();
-    let said = challenge.map_or_else(String::new, |challenge| {
-        let error = challenge.error.as_ref().map(|error| format!(" error={error:?}"));
-        format!(" {:?}{}", challenge.scheme, error.unwrap_or_default())
-    });
-    let time = match refusal.healed_after {
-        Some(after) => format!("the same token was accepted after {after:.1} s"),
-        None if refusal.tries > 1 => {
-            format!("the same token was still refused after {:.1} s", refusal.refused_until)
-        }
-        None => "not asked again".to_owned(),
-    };
-    Some(format!("{} → {}: {}{said}; {time}", cell.issuer, cell.verifier, refusal.answer.status))
 }

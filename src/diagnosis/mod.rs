@@ -33,6 +33,7 @@ mod statistics;
 mod tests;
 mod unexplained;
 mod verdict;
+mod wording;
 
 pub use statistics::wilson;
 

@@ -1,7 +1,8 @@
 //! What no cause explains is said, with its evidence: nothing is swept away.
 
-use super::facts::{Facts, ObservationId, list};
+use super::facts::{Facts, ObservationId};
 use super::hypothesis::{Hits, Hypothesis};
+use super::wording::list;
 use crate::model::{
     BackendName, Check, FindingName, Observation, ObservationKind as Kind, Place, Route,
 };
@@ -101,12 +102,13 @@ fn line(observed: &Observation) -> String {
     let what = observed
         .check
         .map(crate::model::Check::as_str)
-        .or_else(|| observed.step.map(crate::model::Step::as_str))
-        .unwrap_or("request");
-    let numbers = if observed.of > 1 {
-        format!("{} of {} {what} requests: ", observed.count, observed.of)
-    } else {
-        format!("{what}: ")
+        .or_else(|| observed.step.map(crate::model::Step::as_str));
+    let numbers = match what {
+        Some(what) if observed.of > 1 => {
+            format!("{} of {} {what} requests: ", observed.count, observed.of)
+        }
+        Some(what) => format!("{what}: "),
+        None => format!("{} of {} requests: ", observed.count, observed.of),
     };
     format!("{place}: {numbers}{}", observed.failure)
 }

@@ -110,7 +110,7 @@ fn hold_back(facts: &Facts<'_>, h: &mut Hypothesis) {
         return;
     }
     h.confidence = Confidence::Suspected;
-    let names = super::facts::list(&moving);
+    let names = super::wording::list(&moving);
     h.evidence.push(
         format!(
             "{names} changed during this check: the same request passed and failed; check again"

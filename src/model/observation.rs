@@ -31,6 +31,8 @@ pub enum ObservationKind {
     CheckRefused,
     /// A request of a check was lost, or its answer was none that it can use.
     CheckFailed,
+    /// A node loses more requests than a sound network does, and each passed when it was sent again.
+    RequestsLost,
 }
 
 impl ObservationKind {
@@ -48,6 +50,7 @@ impl ObservationKind {
             Self::HeldTokenRefused => "held_token_refused",
             Self::CheckRefused => "check_refused",
             Self::CheckFailed => "check_failed",
+            Self::RequestsLost => "requests_lost",
         }
     }
 }

@@ -131,6 +131,8 @@ pub struct Round {
     pub census: Vec<Census>,
     /// Tokens of good backends shown to the repository of those that issued none.
     pub borrowed: Vec<Borrowed>,
+    /// The requests along each route, of whatever kind.
+    pub traffic: Vec<Traffic>,
     /// Tokens held since an earlier round, shown to the backend that issued them.
     pub aged: Vec<Aged>,
     /// What the checks beside the flow found.
@@ -160,6 +162,18 @@ pub struct ResponseCount {
     pub authenticated: bool,
     /// How many.
     pub count: u64,
+}
+
+/// The requests along one route, of flows, pairs, samples and checks, without those that a server
+/// may answer by closing the connection.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Traffic {
+    /// The route.
+    pub route: Route,
+    /// How many of them the network lost.
+    pub lost: super::Ratio,
+    /// How it lost the last of them.
+    pub last: Option<super::Failure>,
 }
 
 impl Round {

@@ -151,6 +151,7 @@ pub(crate) fn round(backends: &[&str]) -> Round {
         }),
         census: Vec::new(),
         borrowed: Vec::new(),
+        traffic: Vec::new(),
         aged: Vec::new(),
         checks: super::Checks::default(),
         clocks: names

@@ -10,9 +10,10 @@ use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom as _;
 
-use super::ask::{Asked, Asker};
+use super::client::Client;
 use super::flow;
 use super::matrix;
+use super::request::Response;
 use super::token::{self, Endpoint};
 use crate::model::{
     Answer, BalancerRun, Challenge, Failure, Family, Flow, KeyCount, KeyId, Outcome, Phase, Ratio,
@@ -138,15 +139,19 @@ impl Queue {
 /// Samples the balancer. Where its own flow failed and a backend's did not, it is sampled all the
 /// same: one flow through a balancer tells little of the next. `times` as many samples are
 /// taken as are configured.
-pub(super) async fn sample(asker: &Asker<'_>, flows: &[Flow], times: u32) -> Outcome<BalancerRun> {
-    let pairs = asker.registry.balancer.samples;
+pub(super) async fn sample(
+    client: &Client<'_>,
+    flows: &[Flow],
+    times: u32,
+) -> Outcome<BalancerRun> {
+    let pairs = client.registry.balancer.samples;
     let Some(lb) = flows.iter().find(|flow| flow.route == Route::Balancer) else {
         return Outcome::Skipped(Skipped::Disabled);
     };
     if pairs == 0 {
         return Outcome::Skipped(Skipped::Disabled);
     }
-    if asker.holds(&Route::Balancer) {
+    if client.holds(&Route::Balancer) {
         return Outcome::Skipped(Skipped::BackingOff);
     }
     let by_backend = || flows.iter().find(|flow| flow.passed(Step::Token) == Some(true));
@@ -155,7 +160,7 @@ pub(super) async fn sample(asker: &Asker<'_>, flows: &[Flow], times: u32) -> Out
         (Outcome::Failed(failure), None) => return Outcome::Failed(failure.clone()),
         (Outcome::Skipped(reason), None) => return Outcome::Skipped(*reason),
     };
-    let endpoint = match token::endpoint(asker, &Route::Balancer, challenge) {
+    let endpoint = match token::endpoint(client, &Route::Balancer, challenge) {
         Ok(endpoint) => endpoint,
         Err(failure) => return Outcome::Failed(failure),
     };
@@ -164,7 +169,7 @@ pub(super) async fn sample(asker: &Asker<'_>, flows: &[Flow], times: u32) -> Out
         family => family,
     };
     let anonymous = lb.token.measured().is_some_and(crate::model::TokenFacts::is_anonymous);
-    if anonymous && family == Family::Harbor2 && asker.registry.credentials.is_none() {
+    if anonymous && family == Family::Harbor2 && client.registry.credentials.is_none() {
         return Outcome::Skipped(Skipped::NoCredentials);
     }
     // A credential that is refused makes every sample wait for Harbor's 1.5 s and tells nothing.
@@ -175,11 +180,11 @@ pub(super) async fn sample(asker: &Asker<'_>, flows: &[Flow], times: u32) -> Out
         return Outcome::Failed(failure.clone());
     }
     let lanes = if lb.seconds() > FAR.as_secs_f64() { FAR_LANES } else { 1 };
-    let batch = |pairs, seed| flow::boxed(batch(asker, &endpoint, family, (lanes, pairs, seed)));
-    let (mut samples, mut cut) = batch(pairs.saturating_mul(times), asker.seed).await;
+    let batch = |pairs, seed| flow::boxed(batch(client, &endpoint, family, (lanes, pairs, seed)));
+    let (mut samples, mut cut) = batch(pairs.saturating_mul(times), client.seed).await;
     let run = sum(&samples);
-    if run.lost_on_the_way() >= WORTH_A_SECOND_LOOK && !asker.is_over() {
-        let more = batch(pairs, asker.seed.rotate_left(17)).await;
+    if run.lost_on_the_way() >= WORTH_A_SECOND_LOOK && !client.is_over() {
+        let more = batch(pairs, client.seed.rotate_left(17)).await;
         samples.extend(more.0);
         cut += more.1;
     }
@@ -190,22 +195,22 @@ pub(super) async fn sample(asker: &Asker<'_>, flows: &[Flow], times: u32) -> Out
 /// in more once a request was not answered: those that wait must not keep the rest from being asked.
 /// Also says how many flows the end of the round cut off.
 async fn batch(
-    asker: &Asker<'_>,
+    client: &Client<'_>,
     endpoint: &Endpoint,
     family: Family,
     (lanes, pairs, seed): (usize, u32, u64),
 ) -> (Vec<Sample>, u32) {
-    let queue = Queue::new(plan(asker.backends.len(), pairs, seed));
+    let queue = Queue::new(plan(client.backends.len(), pairs, seed));
     let mut samples = Vec::new();
     for (lanes, past_a_hang) in [(lanes, false), (LANES_PAST_A_HANG, true)] {
         let each =
-            (0..lanes).map(|_| flow::boxed(lane(asker, endpoint, family, (&queue, past_a_hang))));
+            (0..lanes).map(|_| flow::boxed(lane(client, endpoint, family, (&queue, past_a_hang))));
         samples.extend(join_all(each).await.into_iter().flatten());
         if !samples.iter().any(Sample::hung) {
             break;
         }
     }
-    let left = if asker.is_over() { queue.left().len() } else { 0 };
+    let left = if client.is_over() { queue.left().len() } else { 0 };
     let cut = queue.cut().saturating_add(u32::try_from(left).unwrap_or(u32::MAX));
     (samples, cut)
 }
@@ -247,23 +252,23 @@ fn plan(backends: usize, pairs: u32, seed: u64) -> Vec<Next> {
 }
 
 async fn lane(
-    asker: &Asker<'_>,
+    client: &Client<'_>,
     endpoint: &Endpoint,
     family: Family,
     (queue, past_a_hang): (&Queue, bool),
 ) -> Vec<Sample> {
     let mut samples = Vec::new();
     let mut losses = 0;
-    while !asker.is_over() && !asker.holds(&Route::Balancer) && losses < MAX_LOSSES {
+    while !client.is_over() && !client.holds(&Route::Balancer) && losses < MAX_LOSSES {
         let Some(next) = queue.left().pop_front() else { break };
         let sample = match next {
-            Next::Pair { dummies } => pair(asker, endpoint, family, dummies).await,
-            Next::Client => client(asker, family).await,
+            Next::Pair { dummies } => pair(client, endpoint, family, dummies).await,
+            Next::Client => client_flow(client, family).await,
         };
         losses = if sample.is_lost() { losses + 1 } else { 0 };
         // Time's end, or a limit of this host, is nobody's failure.
-        if sample.is_own() || (sample.is_lost() && asker.is_over()) {
-            *queue.cut() += u32::from(sample.is_late() || asker.is_over());
+        if sample.is_own() || (sample.is_lost() && client.is_over()) {
+            *queue.cut() += u32::from(sample.is_late() || client.is_over());
             break;
         }
         let hung = sample.hung();
@@ -275,39 +280,39 @@ async fn lane(
     samples
 }
 
-async fn pair(asker: &Asker<'_>, endpoint: &Endpoint, family: Family, dummies: usize) -> Sample {
+async fn pair(client: &Client<'_>, endpoint: &Endpoint, family: Family, dummies: usize) -> Sample {
     let route = &Route::Balancer;
     let mut sample = Sample::new(SampledFlow::Pair);
-    let mut link = endpoint.link(asker);
+    let mut link = endpoint.link(client);
     sample.step(Step::Token);
-    let (asked, token) = token::token(asker, link.as_mut(), endpoint, family).await;
+    let (response, token) = token::token(client, link.as_mut(), endpoint, family).await;
     let token = match token {
         Ok(token) => token,
         Err(unusable) => {
-            sample.fail(Step::Token, unusable.failure, asked.answer);
+            sample.fail(Step::Token, unusable.failure, response.answer);
             return sample;
         }
     };
-    sample.kept_token = asked.answer.as_ref().is_some_and(|answer| answer.kept);
-    let certificate = asked.exchange.certificate.map(|peer| peer.fingerprint());
+    sample.kept_token = response.answer.as_ref().is_some_and(|answer| answer.kept);
+    let certificate = response.exchange.certificate.map(|peer| peer.fingerprint());
     let mut realms = Ratio::default();
     for _ in 0..dummies {
-        let mut link = asker.link(route);
+        let mut link = client.link(route);
         sample.step(Step::Challenge);
-        match flow::challenge(asker, link.as_mut(), route).await {
+        match flow::challenge(client, link.as_mut(), route).await {
             (_, Ok(challenge)) => {
                 realms.trials += 1;
-                realms.events += u32::from(is_foreign(asker, &challenge));
+                realms.events += u32::from(is_foreign(client, &challenge));
             }
-            (asked, Err(failure)) => sample.fail(Step::Challenge, failure, asked.answer),
+            (response, Err(failure)) => sample.fail(Step::Challenge, failure, response.answer),
         }
     }
-    let mut link = asker.link(route);
+    let mut link = client.link(route);
     sample.step(Step::Access);
-    let (asked, failure) =
-        flow::access(asker, link.as_mut(), route, Step::Access, "/v2/", &token).await;
+    let (response, failure) =
+        flow::access(client, link.as_mut(), route, Step::Access, "/v2/", &token).await;
     let key = token.facts.kid.clone();
-    match refusal(asked, failure) {
+    match refusal(response, failure) {
         Ok(refusal) => sample.ended(End::Answered { refusal, key, certificate, realms }),
         Err(met) => {
             let Met { failure, answer } = *met;
@@ -317,14 +322,14 @@ async fn pair(asker: &Asker<'_>, endpoint: &Endpoint, family: Family, dummies: u
     }
 }
 
-async fn client(asker: &Asker<'_>, family: Family) -> Sample {
+async fn client_flow(client: &Client<'_>, family: Family) -> Sample {
     let route = &Route::Balancer;
     let mut sample = Sample::new(SampledFlow::Client);
-    let mut link = asker.link(route);
+    let mut link = client.link(route);
     sample.step(Step::Challenge);
-    let (first, challenge) = flow::challenge(asker, link.as_mut(), route).await;
+    let (first, challenge) = flow::challenge(client, link.as_mut(), route).await;
     // A client goes where this very challenge sends it, not where the first one did.
-    let endpoint = match challenge.and_then(|c| token::endpoint(asker, route, &c)) {
+    let endpoint = match challenge.and_then(|c| token::endpoint(client, route, &c)) {
         Ok(endpoint) => endpoint,
         Err(failure) => {
             sample.fail(Step::Challenge, failure, first.answer);
@@ -335,10 +340,10 @@ async fn client(asker: &Asker<'_>, family: Family) -> Sample {
     sample.step(Step::Token);
     let on_route = matches!(endpoint.issuer, crate::model::Issuer::Route(_));
     let (second, token) = if on_route {
-        token::token(asker, link.as_mut(), endpoint, family).await
+        token::token(client, link.as_mut(), endpoint, family).await
     } else {
-        let mut server = endpoint.link(asker);
-        token::token(asker, server.as_mut(), endpoint, family).await
+        let mut server = endpoint.link(client);
+        token::token(client, server.as_mut(), endpoint, family).await
     };
     let token = match token {
         Ok(token) => token,
@@ -349,7 +354,7 @@ async fn client(asker: &Asker<'_>, family: Family) -> Sample {
     };
     sample.step(Step::Access);
     let (last, failure) =
-        flow::access(asker, link.as_mut(), route, Step::Access, "/v2/", &token).await;
+        flow::access(client, link.as_mut(), route, Step::Access, "/v2/", &token).await;
     let torn =
         if on_route { is_torn(&[&first, &second, &last]) } else { is_torn(&[&first, &last]) };
     let (key, certificate, realms) = (None, None, Ratio::default());
@@ -366,19 +371,19 @@ async fn client(asker: &Asker<'_>, family: Family) -> Sample {
 
 /// Whether a later request of a link went over a connection of its own, which the answer before had
 /// not announced: the pool had not yet taken the first one back.
-fn is_torn(on_link: &[&Asked]) -> bool {
-    let closes = |asked: &&Asked| {
-        let header = asked.reply().and_then(|reply| reply.headers.get(http::header::CONNECTION));
+fn is_torn(on_link: &[&Response]) -> bool {
+    let closes = |response: &&Response| {
+        let header = response.reply().and_then(|reply| reply.headers.get(http::header::CONNECTION));
         let said = header.and_then(|value| value.to_str().ok()).unwrap_or_default();
         said.split(',').any(|option| option.trim().eq_ignore_ascii_case("close"))
     };
-    let anew = |asked: &&Asked| asked.timeline().phase(Phase::Connect).is_some();
+    let anew = |response: &&Response| response.timeline().phase(Phase::Connect).is_some();
     on_link.windows(2).any(|two| matches!(two, [before, after] if anew(after) && !closes(before)))
 }
 
 /// Whether a challenge sends clients where no credentials may go.
-fn is_foreign(asker: &Asker<'_>, challenge: &Challenge) -> bool {
-    let endpoint = token::endpoint(asker, &Route::Balancer, challenge);
+fn is_foreign(client: &Client<'_>, challenge: &Challenge) -> bool {
+    let endpoint = token::endpoint(client, &Route::Balancer, challenge);
     endpoint.is_err_and(|failure| failure.reason == Reason::RealmNotAllowed)
 }
 
@@ -389,13 +394,13 @@ struct Met {
 }
 
 /// The answer that refused the token, none if it was accepted; else what was met instead.
-fn refusal(asked: Asked, failure: Option<Failure>) -> Result<Option<Box<Answer>>, Box<Met>> {
+fn refusal(response: Response, failure: Option<Failure>) -> Result<Option<Box<Answer>>, Box<Met>> {
     match failure {
         None => Ok(None),
         Some(failure) if failure.reason == Reason::Unauthorized => {
-            Ok(Some(Box::new(asked.answer.unwrap_or_default())))
+            Ok(Some(Box::new(response.answer.unwrap_or_default())))
         }
-        Some(failure) => Err(Box::new(Met { failure, answer: asked.answer })),
+        Some(failure) => Err(Box::new(Met { failure, answer: response.answer })),
     }
 }
 

@@ -1,8 +1,9 @@
 //! What a backend tells of itself without credentials: family, version and settings.
 
-use super::ask::{Ask, Asker, Auth};
-use super::flow;
+use super::answer::{outcome, unexpected};
+use super::client::Client;
 use super::matrix;
+use super::request::{Auth, Request};
 use crate::config::Backend;
 use crate::model::{
     BackendFacts, Failure, Family, Flow, Outcome, Reason, Route, Settings, Skipped, Step, Version,
@@ -11,13 +12,13 @@ use crate::registry;
 
 /// Facts of one backend; Harbor's version is asked for, the others tell none.
 pub(super) async fn facts(
-    asker: &Asker<'_>,
+    client: &Client<'_>,
     backend: &Backend,
     own: Option<&Flow>,
 ) -> BackendFacts {
     let family = own.map_or(Family::Unknown, matrix::family);
     let version = match family {
-        Family::Harbor2 => harbor(asker, &Route::Backend(backend.name.clone())).await,
+        Family::Harbor2 => harbor(client, &Route::Backend(backend.name.clone())).await,
         Family::Harbor1 | Family::Distribution2 | Family::Distribution3 => {
             Outcome::Skipped(Skipped::NotApplicable)
         }
@@ -28,21 +29,21 @@ pub(super) async fn facts(
     BackendFacts { name, address, family, version, settings: Settings::new() }
 }
 
-async fn harbor(asker: &Asker<'_>, route: &Route) -> Outcome<Option<Version>> {
-    if asker.is_over() {
+async fn harbor(client: &Client<'_>, route: &Route) -> Outcome<Option<Version>> {
+    if client.is_over() {
         return Outcome::Skipped(Skipped::DeadlineReached);
     }
-    let mut link = asker.link(route);
-    let ask = Ask::get(Step::Check, "/api/v2.0/systeminfo", Auth::None);
-    let asked = asker.ask(link.as_mut(), route, ask).await;
-    let body = match flow::outcome(&asked) {
+    let mut link = client.link(route);
+    let request = Request::get(Step::Check, "/api/v2.0/systeminfo", Auth::None);
+    let response = client.send(link.as_mut(), route, request).await;
+    let body = match outcome(&response) {
         Err(failure) => return Outcome::Failed(failure),
         Ok(answer) if answer.status != 200 => {
-            return Outcome::Failed(flow::unexpected(answer, "200 from Harbor's API"));
+            return Outcome::Failed(unexpected(answer, "200 from Harbor's API"));
         }
-        Ok(_) => asked.reply().map(|reply| reply.body.clone()).unwrap_or_default(),
+        Ok(_) => response.reply().map(|reply| reply.body.clone()).unwrap_or_default(),
     };
-    asker.book_settings(route, registry::system_settings(&body));
+    client.record_settings(route, registry::system_settings(&body));
     match registry::harbor_version(&body) {
         Ok(version) => Outcome::Measured(version),
         Err(found) => Outcome::Failed(Failure::of_answer(

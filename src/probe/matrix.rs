@@ -9,8 +9,9 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use super::ask::{Ask, Asker, Auth, Line, Token};
+use super::client::{Client, Connection};
 use super::flow;
+use super::request::{Auth, Request, Token};
 use super::token::{self, Endpoint};
 use crate::config::MatrixMode;
 use crate::model::{
@@ -45,14 +46,14 @@ pub(super) struct Row {
 }
 
 /// One row for each distinct issuer of the flows.
-pub(super) fn rows(asker: &Asker<'_>, flows: &[Flow]) -> Vec<Row> {
+pub(super) fn rows(client: &Client<'_>, flows: &[Flow]) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     for flow in flows {
         let issuer = flow.issuer.clone().unwrap_or_else(|| Issuer::Route(flow.route.clone()));
         if rows.iter().any(|row| row.issuer == issuer && row.source.is_ok()) {
             continue;
         }
-        let row = row(asker, flow, issuer);
+        let row = row(client, flow, issuer);
         match rows.iter_mut().find(|known| known.issuer == row.issuer) {
             Some(known) => *known = row,
             None => rows.push(row),
@@ -61,12 +62,12 @@ pub(super) fn rows(asker: &Asker<'_>, flows: &[Flow]) -> Vec<Row> {
     rows
 }
 
-fn row(asker: &Asker<'_>, flow: &Flow, issuer: Issuer) -> Row {
+fn row(client: &Client<'_>, flow: &Flow, issuer: Issuer) -> Row {
     let family = family(flow);
     let facts = flow.token.measured().cloned();
     let source = match (&flow.challenge, flow.passed(Step::Token)) {
         (Outcome::Measured(challenge), Some(true)) => {
-            token::endpoint(asker, &flow.route, challenge)
+            token::endpoint(client, &flow.route, challenge)
                 .map(|endpoint| (endpoint, family))
                 .map_err(|_| Skipped::NoToken)
         }
@@ -98,19 +99,19 @@ pub(super) struct Refused {
 
 /// Shows every token to every verifier once.
 pub(super) async fn first_pass(
-    asker: &Asker<'_>,
+    client: &Client<'_>,
     rows: &[Row],
     flows: &[Flow],
     round: u64,
 ) -> (Matrix, Vec<Refused>) {
     let mut verifiers: Vec<Column<'_>> =
-        flows.iter().map(|flow| Column::new(asker, flow)).collect();
-    join_all(verifiers.iter_mut().map(|column| column.warm(asker))).await;
+        flows.iter().map(|flow| Column::new(client, flow)).collect();
+    join_all(verifiers.iter_mut().map(|column| column.warm(client))).await;
 
     let mut matrix = Matrix::default();
     let mut refused = Vec::new();
     for (index, row) in rows.iter().enumerate() {
-        let token = match issue(asker, row).await {
+        let token = match issue(client, row).await {
             Ok(token) => std::sync::Arc::new(token),
             Err(result) => {
                 for column in &verifiers {
@@ -120,8 +121,8 @@ pub(super) async fn first_pass(
             }
         };
         let shows = verifiers.iter_mut().enumerate().map(|(number, column)| {
-            let wanted = sampled(asker, rows, index, number, round);
-            flow::boxed(column.show(asker, row, &token, wanted))
+            let wanted = sampled(client, rows, index, number, round);
+            flow::boxed(column.show(client, row, &token, wanted))
         });
         for (cell, first) in join_all(shows).await {
             if matches!(cell.result, CellResult::Refused(_)) {
@@ -136,14 +137,14 @@ pub(super) async fn first_pass(
 
 /// Shows the refused tokens again, each on a fresh connection, until they heal or the ladder
 /// ends.
-pub(super) async fn ladder(asker: &Asker<'_>, matrix: &mut Matrix, refused: Vec<Refused>) {
+pub(super) async fn ladder(client: &Client<'_>, matrix: &mut Matrix, refused: Vec<Refused>) {
     let verifiers: Vec<Route> =
         refused.iter().map(|refused| matrix.cells[refused.cell].verifier.clone()).collect();
     let climbs = refused
         .iter()
         .zip(&verifiers)
         .take(MAX_LADDERS)
-        .map(|(refused, verifier)| flow::boxed(climb(asker, refused, verifier)));
+        .map(|(refused, verifier)| flow::boxed(climb(client, refused, verifier)));
     let climbed = join_all(climbs).await;
     for (refused, climbed) in refused.iter().zip(climbed) {
         if let CellResult::Refused(refusal) = &mut matrix.cells[refused.cell].result {
@@ -161,17 +162,17 @@ struct Climbed {
     refused_until: f64,
 }
 
-async fn climb(asker: &Asker<'_>, refused: &Refused, verifier: &Route) -> Climbed {
+async fn climb(client: &Client<'_>, refused: &Refused, verifier: &Route) -> Climbed {
     let mut climbed = Climbed::default();
     for rung in LADDER {
-        if !asker.sleep_until(refused.first + rung).await {
+        if !client.sleep_until(refused.first + rung).await {
             break;
         }
-        let mut link = asker.link(verifier);
-        let ask = Ask::get(Step::Access, "/v2/", Auth::Bearer(&refused.token));
-        let asked = asker.ask(link.as_mut(), verifier, ask).await;
+        let mut link = client.link(verifier);
+        let request = Request::get(Step::Access, "/v2/", Auth::Bearer(&refused.token));
+        let response = client.send(link.as_mut(), verifier, request).await;
         let after = refused.first.elapsed().as_secs_f64();
-        match asked.answer.map(|answer| answer.status) {
+        match response.answer.map(|answer| answer.status) {
             Some(200) => {
                 climbed.tries += 1;
                 climbed.healed_after = Some(after);
@@ -188,16 +189,16 @@ async fn climb(asker: &Asker<'_>, refused: &Refused, verifier: &Route) -> Climbe
     climbed
 }
 
-async fn issue(asker: &Asker<'_>, row: &Row) -> Result<Token, CellResult> {
+async fn issue(client: &Client<'_>, row: &Row) -> Result<Token, CellResult> {
     let (endpoint, family) = match &row.source {
         Ok(source) => source,
         Err(reason) => return Err(CellResult::Skipped { reason: *reason }),
     };
-    if asker.is_over() {
+    if client.is_over() {
         return Err(CellResult::Skipped { reason: Skipped::DeadlineReached });
     }
-    let mut link = endpoint.link(asker);
-    let (_, token) = token::token(asker, link.as_mut(), endpoint, *family).await;
+    let mut link = endpoint.link(client);
+    let (_, token) = token::token(client, link.as_mut(), endpoint, *family).await;
     token.map_err(|_| CellResult::Skipped { reason: Skipped::NoToken })
 }
 
@@ -205,25 +206,25 @@ async fn issue(asker: &Asker<'_>, row: &Row) -> Result<Token, CellResult> {
 /// connections would lead a kept one to the same backend always.
 struct Column<'a> {
     route: &'a Route,
-    link: Line,
+    link: Connection,
     kept: bool,
     unreachable: Option<Failure>,
 }
 
 impl<'a> Column<'a> {
-    fn new(asker: &Asker<'_>, flow: &'a Flow) -> Self {
+    fn new(client: &Client<'_>, flow: &'a Flow) -> Self {
         let unreachable = match &flow.challenge {
             Outcome::Failed(failure) => Some(failure.clone()),
             Outcome::Measured(_) | Outcome::Skipped(_) => None,
         };
         let kept = flow.route != Route::Balancer;
-        Self { route: &flow.route, link: asker.link(&flow.route), kept, unreachable }
+        Self { route: &flow.route, link: client.link(&flow.route), kept, unreachable }
     }
 
-    async fn warm(&mut self, asker: &Asker<'_>) {
-        if self.kept && self.unreachable.is_none() && !asker.is_over() {
-            let ask = Ask::get(Step::Challenge, "/v2/", Auth::None);
-            asker.ask(self.link.as_mut(), self.route, ask).await;
+    async fn warm(&mut self, client: &Client<'_>) {
+        if self.kept && self.unreachable.is_none() && !client.is_over() {
+            let request = Request::get(Step::Challenge, "/v2/", Auth::None);
+            client.send(self.link.as_mut(), self.route, request).await;
         }
     }
 
@@ -239,7 +240,7 @@ impl<'a> Column<'a> {
 
     async fn show(
         &mut self,
-        asker: &Asker<'_>,
+        client: &Client<'_>,
         row: &Row,
         token: &Token,
         wanted: bool,
@@ -250,17 +251,17 @@ impl<'a> Column<'a> {
             CellResult::Failed { failure: failure.clone(), answer: None }
         } else if !wanted {
             CellResult::Skipped { reason: Skipped::NotSampled }
-        } else if asker.is_over() {
+        } else if client.is_over() {
             CellResult::Skipped { reason: Skipped::DeadlineReached }
-        } else if asker.holds(self.route) {
+        } else if client.holds(self.route) {
             CellResult::Skipped { reason: Skipped::BackingOff }
         } else {
-            let result = self.present(asker, token).await;
+            let result = self.present(client, token).await;
             match &result {
                 // One lost request is not a finding: a fresh connection gets a second try.
                 CellResult::Failed { failure, .. } if failure.reason.is_network() => {
-                    self.link = asker.link(self.route);
-                    self.present(asker, token).await
+                    self.link = client.link(self.route);
+                    self.present(client, token).await
                 }
                 _ => result,
             }
@@ -268,14 +269,14 @@ impl<'a> Column<'a> {
         (self.cell(row, Some(token), age, result), first)
     }
 
-    async fn present(&mut self, asker: &Asker<'_>, token: &Token) -> CellResult {
+    async fn present(&mut self, client: &Client<'_>, token: &Token) -> CellResult {
         if !self.kept {
-            self.link = asker.link(self.route);
+            self.link = client.link(self.route);
         }
         let link = self.link.as_mut();
-        let (asked, failure) =
-            flow::access(asker, link, self.route, Step::Access, "/v2/", token).await;
-        match (failure, asked.answer) {
+        let (response, failure) =
+            flow::access(client, link, self.route, Step::Access, "/v2/", token).await;
+        match (failure, response.answer) {
             (None, _) => CellResult::Accepted,
             (Some(_), Some(answer))
                 if matches!(answer.status, 401 | 403)
@@ -295,11 +296,11 @@ impl<'a> Column<'a> {
 
 /// Whether a pair is tried in this round. Tokens of equal key, issuer, audience and lifetime are
 /// interchangeable, so one of each group and a rotating few do.
-fn sampled(asker: &Asker<'_>, rows: &[Row], row: usize, verifier: usize, round: u64) -> bool {
-    let extra = match asker.registry.matrix {
+fn sampled(client: &Client<'_>, rows: &[Row], row: usize, verifier: usize, round: u64) -> bool {
+    let extra = match client.registry.matrix {
         MatrixMode::Full => return true,
         MatrixMode::Auto
-            if asker.backends.len() <= EVERY_PAIR_UP_TO
+            if client.backends.len() <= EVERY_PAIR_UP_TO
                 || round.is_multiple_of(AUTO_FULL_EVERY) =>
         {
             return true;

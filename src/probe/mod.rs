@@ -4,17 +4,22 @@
 //! ladder, the sampling through the load balancer, and what the answers say of clocks, versions
 //! and certificates, assembled into a [`Round`](crate::model::Round).
 
-mod ask;
+mod answer;
 mod balancer;
 mod check;
+mod client;
 mod clock;
+mod clocks;
 mod facts;
 mod flow;
 mod matrix;
+mod memory;
 mod pace;
 mod path;
 mod plain;
+mod records;
 mod redact;
+mod request;
 mod round;
 mod settings;
 mod suspicion;

@@ -86,9 +86,9 @@ mod tests {
     async fn whose_time_is_over_sends_nothing_and_takes_nobody_s_turn() {
         let (pace, began) = (Pace::new(1), Instant::now());
         let soon = began + Duration::from_millis(1_500);
-        let asked = join_all((0..40).map(|_| pace.wait(soon, Side::Own))).await;
+        let response = join_all((0..40).map(|_| pace.wait(soon, Side::Own))).await;
         assert_eq!(
-            asked.iter().filter(|sent| **sent).count(),
+            response.iter().filter(|sent| **sent).count(),
             3,
             "two at once, one after a second"
         );

@@ -75,6 +75,12 @@ impl Path {
         TokenUrl::check(url.clone()).map(|url| url.with([]))
     }
 
+    /// Whether it lies in the API that every registry has.
+    pub(super) fn is_of_a_registry(&self) -> bool {
+        self.0.starts_with("/v2/")
+    }
+
+    /// The text, as it is sent.
     pub(super) fn into_string(self) -> String {
         self.0.into_owned()
     }

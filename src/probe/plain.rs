@@ -7,9 +7,11 @@
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use super::ask::{Ask, Asked, Asker, Auth, TRY_AGAIN_AFTER};
-use super::flow::{boxed, outcome, report, unexpected};
+use super::answer::{outcome, unexpected};
+use super::client::{Client, TRY_AGAIN_AFTER};
+use super::flow::{boxed, report};
 use super::path::Path;
+use super::request::{Auth, Request, Response};
 use crate::model::{
     AccessScheme, Answer, AuthScheme, BalancerRun, Failure, Flow, FlowResult, Outcome, Reason,
     Route, SampledFlow, Skipped, Step,
@@ -34,17 +36,17 @@ pub(super) fn scheme(flows: &[Flow]) -> AccessScheme {
 }
 
 /// The flow of every route; one that the network lost is tried once more.
-pub(super) async fn flows(asker: &Asker<'_>, scheme: AccessScheme) -> Vec<Flow> {
-    let routes = asker.routes();
+pub(super) async fn flows(client: &Client<'_>, scheme: AccessScheme) -> Vec<Flow> {
+    let routes = client.routes();
     let each = routes.iter().map(|route| {
         boxed(async move {
-            let first = attempt(asker, route, scheme).await;
+            let first = attempt(client, route, scheme).await;
             let lost = first.failure().map(|(_, failure)| failure.clone());
-            match lost.filter(|failure| failure.reason.is_network() && !asker.is_over()) {
+            match lost.filter(|failure| failure.reason.is_network() && !client.is_over()) {
                 None => first,
                 Some(failure) => {
-                    asker.sleep_until(Instant::now() + TRY_AGAIN_AFTER).await;
-                    let again = attempt(asker, route, scheme).await;
+                    client.sleep_until(Instant::now() + TRY_AGAIN_AFTER).await;
+                    let again = attempt(client, route, scheme).await;
                     Flow { lost_before: Some(failure), ..again }
                 }
             }
@@ -53,7 +55,7 @@ pub(super) async fn flows(asker: &Asker<'_>, scheme: AccessScheme) -> Vec<Flow> 
     join_all(each).await
 }
 
-async fn attempt(asker: &Asker<'_>, route: &Route, scheme: AccessScheme) -> Flow {
+async fn attempt(client: &Client<'_>, route: &Route, scheme: AccessScheme) -> Flow {
     let mut flow = Flow {
         route: route.clone(),
         scheme,
@@ -65,24 +67,24 @@ async fn attempt(asker: &Asker<'_>, route: &Route, scheme: AccessScheme) -> Flow
         other_method: None,
         lost_before: None,
     };
-    let asked = ask(asker, route, Step::Challenge, "/v2/".into(), Auth::None).await;
-    let failure = outcome(&asked).and_then(|answer| as_agreed(answer, scheme)).err();
+    let response = ask(client, route, Step::Challenge, "/v2/".into(), Auth::None).await;
+    let failure = outcome(&response).and_then(|answer| as_agreed(answer, scheme)).err();
     let mut going = failure.is_none();
-    flow.steps.push(report(Step::Challenge, asked, failure.as_ref()));
-    let auth = match (scheme, &asker.registry.credentials) {
+    flow.steps.push(report(Step::Challenge, response, failure.as_ref()));
+    let auth = match (scheme, &client.registry.credentials) {
         (AccessScheme::Basic, Some(credentials)) => Some(Auth::Basic(credentials)),
         (AccessScheme::Open, _) => Some(Auth::None),
         _ => None,
     };
     let mut steps = vec![(Step::Access, Path::from("/v2/"))];
-    let repository = asker.registry.scope.as_ref().map(|scope| &scope.repository);
+    let repository = client.registry.scope.as_ref().map(|scope| &scope.repository);
     steps.extend(repository.map(|name| (Step::Repository, Path::of(name).then("/tags/list"))));
     for (step, path) in steps {
         let Some(auth) = auth.filter(|_| going) else { break };
-        let asked = ask(asker, route, step, path, auth).await;
-        let failure = outcome(&asked).and_then(accepted).err();
+        let response = ask(client, route, step, path, auth).await;
+        let failure = outcome(&response).and_then(accepted).err();
         going = failure.is_none();
-        flow.steps.push(report(step, asked, failure.as_ref()));
+        flow.steps.push(report(step, response, failure.as_ref()));
     }
     if let Some(failed) = flow.steps.iter().find(|step| step.failure.is_some())
         && let Some(failure) = failed.failure.clone()
@@ -92,9 +94,15 @@ async fn attempt(asker: &Asker<'_>, route: &Route, scheme: AccessScheme) -> Flow
     flow
 }
 
-async fn ask(asker: &Asker<'_>, route: &Route, step: Step, path: Path, auth: Auth<'_>) -> Asked {
-    let mut line = asker.link(route);
-    asker.ask(line.as_mut(), route, Ask::get(step, path, auth)).await
+async fn ask(
+    client: &Client<'_>,
+    route: &Route,
+    step: Step,
+    path: Path,
+    auth: Auth<'_>,
+) -> Response {
+    let mut line = client.link(route);
+    client.send(line.as_mut(), route, Request::get(step, path, auth)).await
 }
 
 /// Whether the answer to nobody is what all routes agreed on a moment ago.
@@ -111,30 +119,30 @@ fn accepted(answer: &Answer) -> Result<(), Failure> {
 }
 
 /// Requests through the load balancer, each on a connection of its own.
-pub(super) async fn sample(asker: &Asker<'_>, scheme: AccessScheme) -> Outcome<BalancerRun> {
+pub(super) async fn sample(client: &Client<'_>, scheme: AccessScheme) -> Outcome<BalancerRun> {
     let route = &Route::Balancer;
-    let samples = asker.registry.balancer.samples;
+    let samples = client.registry.balancer.samples;
     if samples == 0 {
         return Outcome::Skipped(Skipped::Disabled);
     }
-    let auth = match (scheme, &asker.registry.credentials) {
+    let auth = match (scheme, &client.registry.credentials) {
         (AccessScheme::Basic, Some(credentials)) => Auth::Basic(credentials),
         (AccessScheme::Basic, None) => return Outcome::Skipped(Skipped::NoCredentials),
         _ => Auth::None,
     };
     let mut run = BalancerRun::default();
     for _ in 0..samples {
-        if asker.is_over() || asker.holds(route) {
+        if client.is_over() || client.holds(route) {
             break;
         }
-        let asked = ask(asker, route, Step::Access, "/v2/".into(), auth).await;
-        let failure = outcome(&asked).and_then(accepted).err();
+        let response = ask(client, route, Step::Access, "/v2/".into(), auth).await;
+        let failure = outcome(&response).and_then(accepted).err();
         if failure.as_ref().is_some_and(|failure| failure.reason.is_own()) {
             break;
         }
         run.try_step(SampledFlow::Pair, Step::Access, 1);
         if let Some(failure) = failure {
-            run.fail(SampledFlow::Pair, Step::Access, failure, asked.answer);
+            run.fail(SampledFlow::Pair, Step::Access, failure, response.answer);
         }
     }
     Outcome::Measured(run)

@@ -9,14 +9,16 @@ use rand::{Rng as _, SeedableRng as _};
 use secrecy::ExposeSecret as _;
 use tokio::time::Instant;
 
-use super::ask::{Asker, Memory, Shared, Token, request_ids};
-use super::clock::{self, Clocks};
+use super::client::{Client, request_ids};
+use super::clocks::Clocks;
+use super::memory::{Memories, Memory};
 use super::pace::Side;
 use super::redact::Redactor;
+use super::request::Token;
 use super::settings::Known;
 use super::suspicion::Held;
 use super::unease::Unease;
-use super::{balancer, check, facts, flow, matrix, plain, suspicion};
+use super::{balancer, check, clock, facts, flow, matrix, plain, suspicion};
 use crate::clock::Clock;
 use crate::config::{self, Backend};
 use crate::model::{
@@ -44,7 +46,7 @@ pub struct Prober {
     registry: Arc<config::Registry>,
     wire: Arc<dyn Wire>,
     /// Shared with twins and guests: to the registry they are one client.
-    memory: Arc<Shared>,
+    memory: Arc<Memories>,
     side: Side,
     clocks: Clocks,
     held: Held,
@@ -130,25 +132,27 @@ impl Prober {
             token.learned_by(&self.redactor);
         }
         let remembered = (&memory, &self.clocks, &*self.redactor);
-        let asker = Asker::new(&registry, backends, &*self.wire, remembered, clock, deadline, seed);
+        let client =
+            Client::new(&registry, backends, &*self.wire, remembered, clock, deadline, seed);
 
         let kept = (&mut self.held, &mut self.checks);
         let turn = Turn { number, times: self.unease.times(began) };
-        let mut measured = measure(&asker, kept, turn, progress).await;
+        let mut measured = measure(&client, kept, turn, progress).await;
         self.unease.note(began, &measured.balancer);
         progress(Progress::Done);
-        let mut tally = asker.finish();
+        let mut records = client.finish();
         if let Outcome::Measured(run) = &mut measured.balancer {
             // Where tokens come from a server of its own, this counts too few rather than too many.
+            let sent = records.sent(&Route::Balancer);
             run.outside = Ratio {
-                events: tally.through.events.saturating_sub(run.lost_to_network()),
-                trials: tally.through.trials.saturating_sub(run.requests()),
+                events: sent.events.saturating_sub(run.lost_to_network()),
+                trials: sent.trials.saturating_sub(run.requests()),
             };
         }
         let mut told = {
             let mut known = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
             known.keep(&names);
-            known.learn(std::mem::take(&mut tally.settings), began)
+            known.learn(std::mem::take(&mut records.settings), began)
         };
         for facts in &mut measured.backends {
             facts.settings = told.remove(&facts.name).unwrap_or_default();
@@ -175,8 +179,9 @@ impl Prober {
             checks: measured.checks,
             clocks,
             clock_step_seconds: stepped.map(TimeDelta::as_seconds_f64),
-            responses: tally.response_counts(),
-            certificates: tally.certificates.into_values().collect(),
+            responses: records.response_counts(),
+            traffic: records.traffic(),
+            certificates: records.certificates.into_values().collect(),
         }
     }
 }
@@ -202,24 +207,24 @@ struct Measured {
 }
 
 async fn measure(
-    asker: &Asker<'_>,
+    client: &Client<'_>,
     (held, kept): (&mut Held, &mut check::Kept),
     turn: Turn,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Measured {
-    let routes = asker.routes();
+    let routes = client.routes();
     progress(Progress::Flows(routes.len()));
-    let flows = routes.iter().map(|route| flow::boxed(flow::flow(asker, route)));
+    let flows = routes.iter().map(|route| flow::boxed(flow::flow(client, route)));
     let (mut flows, tokens): (Vec<Flow>, Vec<_>) = join_all(flows).await.into_iter().unzip();
     let scheme = plain::scheme(&flows);
     if scheme != AccessScheme::Token {
-        flows = plain::flows(asker, scheme).await;
+        flows = plain::flows(client, scheme).await;
     }
 
-    let clocks = clock::ask(asker, &flows, turn.number == 0);
+    let clocks = clock::measure(client, &flows, turn.number == 0);
     // What a node that hangs leaves of the round is little: the checks do not wait for the matrix.
-    let checks = check::due(asker, kept, &flows);
-    let rest = rest(asker, held, turn, progress, &flows, tokens);
+    let checks = check::due(client, kept, &flows);
+    let rest = rest(client, held, turn, progress, &flows, tokens);
     let ((), checks, mut measured) =
         join3(flow::boxed(clocks), flow::boxed(checks), flow::boxed(rest)).await;
     (measured.flows, measured.checks) = (flows, checks);
@@ -228,34 +233,34 @@ async fn measure(
 
 /// Everything after the flows but the clocks and the checks.
 async fn rest(
-    asker: &Asker<'_>,
+    client: &Client<'_>,
     held: &mut Held,
     turn: Turn,
     progress: &(dyn Fn(Progress) + Sync),
     flows: &[Flow],
     tokens: Vec<Option<Token>>,
 ) -> Measured {
-    let rows = matrix::rows(asker, flows);
+    let rows = matrix::rows(client, flows);
     progress(Progress::Matrix(rows.len() * flows.len()));
     let own = |backend: &Backend| flows.iter().find(|f| f.route.backend() == Some(&backend.name));
-    let facts = asker.backends.iter().map(|b| flow::boxed(facts::facts(asker, b, own(b))));
+    let facts = client.backends.iter().map(|b| flow::boxed(facts::facts(client, b, own(b))));
     let backends = join_all(facts).await;
-    let (mut matrix, refused) = matrix::first_pass(asker, &rows, flows, turn.number).await;
-    let borrowed = suspicion::borrowed(asker, &rows, flows).await;
-    let aged = suspicion::aged(asker, held, tokens).await;
-    let mut census = suspicion::census(asker, &rows, &matrix).await;
+    let (mut matrix, refused) = matrix::first_pass(client, &rows, flows, turn.number).await;
+    let borrowed = suspicion::borrowed(client, &rows, flows).await;
+    let aged = suspicion::aged(client, held, tokens).await;
+    let mut census = suspicion::census(client, &rows, &matrix).await;
 
     progress(Progress::Ladder(refused.len()));
     let scheme = flows.first().map_or(AccessScheme::Token, |flow| flow.scheme);
     let sampling = async {
         match scheme {
-            AccessScheme::Token => balancer::sample(asker, flows, turn.times).await,
-            _ => plain::sample(asker, scheme).await,
+            AccessScheme::Token => balancer::sample(client, flows, turn.times).await,
+            _ => plain::sample(client, scheme).await,
         }
     };
-    let ladder = flow::boxed(matrix::ladder(asker, &mut matrix, refused));
+    let ladder = flow::boxed(matrix::ladder(client, &mut matrix, refused));
     let (balancer, ()) = join(flow::boxed(sampling), ladder).await;
-    suspicion::census_of_strangers(asker, &rows, (flows, &balancer), &mut census).await;
+    suspicion::census_of_strangers(client, &rows, (flows, &balancer), &mut census).await;
     let (flows, checks) = (Vec::new(), Checks::default());
     Measured { backends, flows, matrix, balancer, census, borrowed, aged, checks }
 }

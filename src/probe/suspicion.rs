@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
 
-use super::ask::{Asker, Token};
+use super::client::Client;
 use super::flow;
 use super::matrix::Row;
 use super::path::Path;
+use super::request::Token;
 use super::token;
 use crate::model::{
     Aged, BackendName, BalancerRun, Borrowed, Census, Flow, Issuer, KeyCount, KeyId, Matrix,
@@ -26,7 +27,7 @@ const MAX_SUSPECTS: usize = 12;
 const LEAST_LEFT_SECONDS: f64 = 90.0;
 
 /// Counts the signing keys of every backend that takes part in a refusal.
-pub(super) async fn census(asker: &Asker<'_>, rows: &[Row], matrix: &Matrix) -> Vec<Census> {
+pub(super) async fn census(client: &Client<'_>, rows: &[Row], matrix: &Matrix) -> Vec<Census> {
     let mut suspects: Vec<&BackendName> = matrix
         .refused()
         .flat_map(|(cell, _)| [cell.issuer.backend(), cell.verifier.backend()])
@@ -34,13 +35,13 @@ pub(super) async fn census(asker: &Asker<'_>, rows: &[Row], matrix: &Matrix) -> 
         .collect();
     suspects.sort();
     suspects.dedup();
-    count_all(asker, rows, &suspects).await
+    count_all(client, rows, &suspects).await
 }
 
 /// Counts the signing keys of every backend that was not counted yet, where the balancer handed out
 /// a key that none of them showed: a replica behind one of their addresses may have it.
 pub(super) async fn census_of_strangers(
-    asker: &Asker<'_>,
+    client: &Client<'_>,
     rows: &[Row],
     (flows, sampled): (&[Flow], &Outcome<BalancerRun>),
     counted: &mut Vec<Census>,
@@ -53,32 +54,32 @@ pub(super) async fn census_of_strangers(
     if known.is_empty() || seen.iter().all(|count| known.contains(&&count.key)) {
         return;
     }
-    let left = asker.backends.iter().map(|backend| &backend.name);
+    let left = client.backends.iter().map(|backend| &backend.name);
     let left: Vec<&BackendName> =
         left.filter(|name| !counted.iter().any(|census| census.backend == **name)).collect();
-    counted.extend(count_all(asker, rows, &left).await);
+    counted.extend(count_all(client, rows, &left).await);
 }
 
-async fn count_all(asker: &Asker<'_>, rows: &[Row], suspects: &[&BackendName]) -> Vec<Census> {
+async fn count_all(client: &Client<'_>, rows: &[Row], suspects: &[&BackendName]) -> Vec<Census> {
     if suspects.len() > MAX_SUSPECTS {
         return Vec::new();
     }
     let rows =
         rows.iter().filter(|row| row.issuer.backend().is_some_and(|b| suspects.contains(&b)));
-    let counts = join_all(rows.map(|row| flow::boxed(count(asker, row)))).await;
+    let counts = join_all(rows.map(|row| flow::boxed(count(client, row)))).await;
     counts.into_iter().flatten().collect()
 }
 
-async fn count(asker: &Asker<'_>, row: &Row) -> Option<Census> {
+async fn count(client: &Client<'_>, row: &Row) -> Option<Census> {
     let backend = row.issuer.backend()?.clone();
     let (endpoint, family) = row.source.as_ref().ok()?;
     let mut keys: BTreeMap<KeyId, u32> = BTreeMap::new();
     for _ in 0..CENSUS_TOKENS {
-        if asker.is_over() {
+        if client.is_over() {
             break;
         }
-        let mut link = endpoint.link(asker);
-        let (_, token) = token::token(asker, link.as_mut(), endpoint, *family).await;
+        let mut link = endpoint.link(client);
+        let (_, token) = token::token(client, link.as_mut(), endpoint, *family).await;
         if let Some(key) = token.ok().and_then(|token| token.facts.kid) {
             *keys.entry(key).or_default() += 1;
         }
@@ -90,8 +91,8 @@ async fn count(asker: &Asker<'_>, row: &Row) -> Option<Census> {
 }
 
 /// Shows a good backend's token to the repository of every backend that gave none.
-pub(super) async fn borrowed(asker: &Asker<'_>, rows: &[Row], flows: &[Flow]) -> Vec<Borrowed> {
-    let Some(scope) = &asker.registry.scope else { return Vec::new() };
+pub(super) async fn borrowed(client: &Client<'_>, rows: &[Row], flows: &[Flow]) -> Vec<Borrowed> {
+    let Some(scope) = &client.registry.scope else { return Vec::new() };
     let without: Vec<&Route> = flows
         .iter()
         .filter(|flow| flow.route.backend().is_some() && flow.passed(Step::Token) == Some(false))
@@ -100,17 +101,18 @@ pub(super) async fn borrowed(asker: &Asker<'_>, rows: &[Row], flows: &[Flow]) ->
     let lender = rows.iter().find(|row| row.source.is_ok() && row.issuer.backend().is_some());
     let (Some(lender), false) = (lender, without.is_empty()) else { return Vec::new() };
     let Ok((endpoint, family)) = &lender.source else { return Vec::new() };
-    let mut link = endpoint.link(asker);
-    let (_, token) = token::token(asker, link.as_mut(), endpoint, *family).await;
+    let mut link = endpoint.link(client);
+    let (_, token) = token::token(client, link.as_mut(), endpoint, *family).await;
     let Ok(token) = token else { return Vec::new() };
     let path = Path::of(&scope.repository).then("/tags/list");
     let mut shown = Vec::new();
     for route in without {
         let Some(backend) = route.backend().cloned() else { continue };
-        let mut link = asker.link(route);
-        let (asked, failure) =
-            flow::access(asker, link.as_mut(), route, Step::Repository, path.clone(), &token).await;
-        let answer = match (asked.answer, failure) {
+        let mut link = client.link(route);
+        let (response, failure) =
+            flow::access(client, link.as_mut(), route, Step::Repository, path.clone(), &token)
+                .await;
+        let answer = match (response.answer, failure) {
             (Some(answer), _) => Outcome::Measured(answer),
             (None, Some(failure)) => Outcome::Failed(failure),
             (None, None) => Outcome::Skipped(Skipped::DeadlineReached),
@@ -126,12 +128,12 @@ pub(super) type Held = BTreeMap<BackendName, Token>;
 /// Shows every held token to its issuer, and takes fresh ones where one was refused, is near its
 /// end, or is missing.
 pub(super) async fn aged(
-    asker: &Asker<'_>,
+    client: &Client<'_>,
     held: &mut Held,
     tokens: Vec<Option<Token>>,
 ) -> Vec<Aged> {
-    held.retain(|name, _| asker.backends.iter().any(|backend| backend.name == *name));
-    let shows = held.values().map(|token| flow::boxed(show(asker, token)));
+    held.retain(|name, _| client.backends.iter().any(|backend| backend.name == *name));
+    let shows = held.values().map(|token| flow::boxed(show(client, token)));
     let shown: Vec<Aged> = join_all(shows).await.into_iter().flatten().collect();
     for aged in &shown {
         let refused = aged.accepted == Outcome::Measured(false);
@@ -147,16 +149,16 @@ pub(super) async fn aged(
     shown
 }
 
-async fn show(asker: &Asker<'_>, token: &Token) -> Option<Aged> {
+async fn show(client: &Client<'_>, token: &Token) -> Option<Aged> {
     let Issuer::Route(route) = &token.issuer else { return None };
     let backend = route.backend()?.clone();
     let age_seconds = token.received.elapsed().as_secs_f64();
     #[expect(clippy::cast_precision_loss, reason = "a lifetime is far below 2^52 seconds")]
     let lifetime = token.facts.lifetime()? as f64;
-    let mut link = asker.link(route);
-    let (asked, failure) =
-        flow::access(asker, link.as_mut(), route, Step::Access, "/v2/", token).await;
-    let accepted = match (failure, asked.answer.map(|answer| answer.status)) {
+    let mut link = client.link(route);
+    let (response, failure) =
+        flow::access(client, link.as_mut(), route, Step::Access, "/v2/", token).await;
+    let accepted = match (failure, response.answer.map(|answer| answer.status)) {
         (None, _) => Outcome::Measured(true),
         (Some(_), Some(401 | 403)) => Outcome::Measured(false),
         (Some(failure), _) => Outcome::Failed(failure),

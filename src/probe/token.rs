@@ -5,9 +5,10 @@
 use secrecy::ExposeSecret as _;
 use url::Url;
 
-use super::ask::{Ask, Asked, Asker, Auth, Line, Token};
-use super::flow::{following, outcome, unexpected};
+use super::answer::{following, outcome, unexpected};
+use super::client::{Client, Connection};
 use super::path::{Path, TokenUrl};
+use super::request::{Auth, Request, Response, Token};
 use crate::config::{Authority, Scope, TokenMethod};
 use crate::model::{
     Answer, Challenge, Check, Failure, Family, Issuer, OtherMethod, Reason, Route, Step, TokenFacts,
@@ -26,10 +27,10 @@ pub(super) struct Endpoint {
 
 impl Endpoint {
     /// A fresh link: pinned to the route if the registry issues, else to the token server.
-    pub(super) fn link(&self, asker: &Asker<'_>) -> Line {
+    pub(super) fn link(&self, client: &Client<'_>) -> Connection {
         match &self.issuer {
-            Issuer::Route(route) => asker.link(route),
-            Issuer::Server(_) => asker.link_to(&self.authority),
+            Issuer::Route(route) => client.link(route),
+            Issuer::Server(_) => client.link_to(&self.authority),
         }
     }
 
@@ -47,7 +48,7 @@ impl Endpoint {
 
 /// The token endpoint that a challenge names, if credentials may go there.
 pub(super) fn endpoint(
-    asker: &Asker<'_>,
+    client: &Client<'_>,
     route: &Route,
     challenge: &Challenge,
 ) -> Result<Endpoint, Failure> {
@@ -58,10 +59,10 @@ pub(super) fn endpoint(
     };
     let authority = Authority::of_url(realm).map_err(|_| bad(unusable(realm)))?;
     let url = Url::parse(realm).map_err(|_| bad(unusable(realm)))?;
-    let public = asker.registry.url.authority();
+    let public = client.registry.url.authority();
     let issuer = if authority == *public {
         Issuer::Route(route.clone())
-    } else if asker.registry.allowed_realms.contains(&authority) {
+    } else if client.registry.allowed_realms.contains(&authority) {
         Issuer::Server(authority.host_port.to_string())
     } else {
         return Err(Failure::of_answer(
@@ -145,31 +146,31 @@ pub(super) struct Purpose<'a> {
 
 /// Asks for a token of the configured scope.
 pub(super) async fn token(
-    asker: &Asker<'_>,
-    link: &mut Line,
+    client: &Client<'_>,
+    link: &mut Connection,
     endpoint: &Endpoint,
     family: Family,
-) -> (Asked, Result<Token, Unusable>) {
-    let purpose = Purpose { scope: asker.registry.scope.as_ref(), check: None };
-    token_for(asker, link, endpoint, family, purpose).await
+) -> (Response, Result<Token, Unusable>) {
+    let purpose = Purpose { scope: client.registry.scope.as_ref(), check: None };
+    token_for(client, link, endpoint, family, purpose).await
 }
 
 /// Asks for a token, by GET or by OAuth2 POST, and checks that it is what was asked for. Where POST
 /// is answered as by somebody who does not know it, GET is asked, as containerd does.
 pub(super) async fn token_for(
-    asker: &Asker<'_>,
-    link: &mut Line,
+    client: &Client<'_>,
+    link: &mut Connection,
     endpoint: &Endpoint,
     family: Family,
     purpose: Purpose<'_>,
-) -> (Asked, Result<Token, Unusable>) {
-    let method = asker.registry.token_method;
-    let first = token_by(asker, link, (endpoint, family), purpose, method).await;
+) -> (Response, Result<Token, Unusable>) {
+    let method = client.registry.token_method;
+    let first = token_by(client, link, (endpoint, family), purpose, method).await;
     let unknown = |answer: &Answer| matches!(answer.status, 400 | 401 | 404 | 405);
     if method == TokenMethod::Get || !first.0.answer.as_ref().is_some_and(unknown) {
         return first;
     }
-    let second = token_by(asker, link, (endpoint, family), purpose, TokenMethod::Get).await;
+    let second = token_by(client, link, (endpoint, family), purpose, TokenMethod::Get).await;
     if second.1.is_ok() { second } else { first }
 }
 
@@ -177,10 +178,10 @@ pub(super) async fn token_for(
 /// configured one was no token, and no refusal of the password either; without a password there is
 /// nothing to post.
 pub(super) async fn by_other_method(
-    asker: &Asker<'_>,
-    link: &mut Line,
+    client: &Client<'_>,
+    link: &mut Connection,
     (endpoint, family): (&Endpoint, Family),
-    failed: &Asked,
+    failed: &Response,
 ) -> Option<OtherMethod> {
     let answer = failed.answer.as_ref()?;
     let of_the_method = match answer.status {
@@ -189,31 +190,31 @@ pub(super) async fn by_other_method(
         200 => registry::read_token_response(&failed.raw()?.body).is_err(),
         _ => true,
     };
-    if !of_the_method || asker.is_over() || asker.registry.credentials.is_none() {
+    if !of_the_method || client.is_over() || client.registry.credentials.is_none() {
         return None;
     }
-    let (method, by_post) = match asker.registry.token_method {
+    let (method, by_post) = match client.registry.token_method {
         TokenMethod::Get => (TokenMethod::Post, true),
         TokenMethod::Post => (TokenMethod::Get, false),
     };
-    let purpose = Purpose { scope: asker.registry.scope.as_ref(), check: None };
-    let (_, got) = token_by(asker, link, (endpoint, family), purpose, method).await;
+    let purpose = Purpose { scope: client.registry.scope.as_ref(), check: None };
+    let (_, got) = token_by(client, link, (endpoint, family), purpose, method).await;
     Some(OtherMethod { by_post, works: got.is_ok() })
 }
 
 async fn token_by(
-    asker: &Asker<'_>,
-    link: &mut Line,
+    client: &Client<'_>,
+    link: &mut Connection,
     (endpoint, family): (&Endpoint, Family),
     purpose: Purpose<'_>,
     method: TokenMethod,
-) -> (Asked, Result<Token, Unusable>) {
+) -> (Response, Result<Token, Unusable>) {
     let post = method == TokenMethod::Post;
-    let credentials = asker.registry.credentials.as_ref();
-    let query = parameters(asker, endpoint, purpose.scope);
+    let credentials = client.registry.credentials.as_ref();
+    let query = parameters(client, endpoint, purpose.scope);
     let in_url = query.iter().filter(|_| !post).map(|(name, value)| (*name, value.as_str()));
     let path = endpoint.url.with(in_url);
-    let mut ask = if post {
+    let mut request = if post {
         let mut form = url::form_urlencoded::Serializer::new(String::new());
         form.extend_pairs(&query).append_pair("client_id", "registry-prober");
         if let Some(credentials) = credentials {
@@ -221,27 +222,27 @@ async fn token_by(
                 .append_pair("username", &credentials.username)
                 .append_pair("password", credentials.password.expose_secret());
         }
-        Ask::form(Step::Token, path, form.finish())
+        Request::form(Step::Token, path, form.finish())
     } else {
-        Ask::get(Step::Token, path, credentials.map_or(Auth::None, Auth::Basic))
+        Request::get(Step::Token, path, credentials.map_or(Auth::None, Auth::Basic))
     };
     if purpose.check.is_some() {
-        (ask.step, ask.check) = (Step::Check, purpose.check);
+        (request.step, request.check) = (Step::Check, purpose.check);
     }
-    let asked =
-        following(asker, link, &endpoint.route, (&endpoint.authority, Path::token), ask).await;
-    let result = read(asker, endpoint, family, purpose.scope, &asked);
-    (asked, result)
+    let response =
+        following(client, link, &endpoint.route, (&endpoint.authority, Path::token), request).await;
+    let result = read(client, endpoint, family, purpose.scope, &response);
+    (response, result)
 }
 
 fn parameters(
-    asker: &Asker<'_>,
+    client: &Client<'_>,
     endpoint: &Endpoint,
     scope: Option<&Scope>,
 ) -> Vec<(&'static str, String)> {
     let mut query = Vec::new();
     query.extend(endpoint.service.clone().map(|service| ("service", service)));
-    match (scope, &asker.registry.credentials) {
+    match (scope, &client.registry.credentials) {
         (Some(scope), _) => query.push(("scope", scope.text())),
         // Harbor gives the anonymous a token only for a scope; this one touches no database.
         (None, None) => query.push(("scope", "registry-prober:none:none".to_owned())),
@@ -251,17 +252,17 @@ fn parameters(
 }
 
 fn read(
-    asker: &Asker<'_>,
+    client: &Client<'_>,
     endpoint: &Endpoint,
     family: Family,
     scope: Option<&Scope>,
-    asked: &Asked,
+    response: &Response,
 ) -> Result<Token, Unusable> {
-    let answer = outcome(asked)?;
+    let answer = outcome(response)?;
     if answer.status != 200 {
         return Err(unexpected(answer, "200 with a token").into());
     }
-    let body = asked.raw().map(|reply| reply.body.as_slice()).unwrap_or_default();
+    let body = response.raw().map(|reply| reply.body.as_slice()).unwrap_or_default();
     let unreadable = |error: TokenError| {
         let reason = match error {
             TokenError::TooLarge(_) => Reason::TooLarge,
@@ -270,16 +271,16 @@ fn read(
         Failure::of_answer(reason, error.to_string())
     };
     // A token counts whatever the content type says of it; a page is none.
-    let response = registry::read_token_response(body).map_err(|error| {
+    let given = registry::read_token_response(body).map_err(|error| {
         if answer.html { unexpected(answer, "200 with a token") } else { unreadable(error) }
     })?;
-    let secret = response.token.expose_secret();
-    let hide = |text: &str| asker.redactor.changed(text);
-    let facts = registry::facts_hiding(secret, response.expires_in, &hide);
+    let secret = given.token.expose_secret();
+    let hide = |text: &str| client.redactor.changed(text);
+    let facts = registry::facts_hiding(secret, given.expires_in, &hide);
     if let (Some(issued_at), Issuer::Route(route)) = (facts.issued_at, &endpoint.issuer) {
-        asker.book_issued_at(route, &asked.exchange, issued_at);
+        client.record_issued_at(route, &response.exchange, issued_at);
     }
-    let problem = problem(asker, endpoint, family, scope, &facts);
+    let problem = problem(client, endpoint, family, scope, &facts);
     let token = Token::new(secret, facts, endpoint.issuer.clone());
     match (token, problem) {
         (Some(token), None) => Ok(token),
@@ -292,7 +293,7 @@ fn read(
 /// itself decides only where the verifier's rules are known: Harbor and distribution. Elsewhere the
 /// verifier decides.
 fn problem(
-    asker: &Asker<'_>,
+    client: &Client<'_>,
     endpoint: &Endpoint,
     family: Family,
     scope: Option<&Scope>,
@@ -308,7 +309,7 @@ fn problem(
         return None;
     }
     // A token server beside distribution may name nobody; Harbor always names the account.
-    if let Some(credentials) = asker.registry.credentials.as_ref().filter(|_| harbor) {
+    if let Some(credentials) = client.registry.credentials.as_ref().filter(|_| harbor) {
         let subject = facts.subject.as_deref().unwrap_or_default();
         if facts.is_anonymous() {
             return failure(
@@ -348,7 +349,7 @@ fn problem(
         );
     }
     let scope = scope?;
-    asker.registry.credentials.as_ref()?;
+    client.registry.credentials.as_ref()?;
     let missing: Vec<&str> = scope
         .actions
         .iter()

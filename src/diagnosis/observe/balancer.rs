@@ -42,7 +42,7 @@ fn first_try(round: &Round) -> Option<Observation> {
 }
 
 /// Two lost requests of one round may be chance however few there were.
-const FEW_OF_A_ROUND: u32 = 3;
+pub(super) const FEW_OF_A_ROUND: u32 = 3;
 
 /// An observation through the balancer with its numbers.
 fn of_users(

@@ -10,7 +10,7 @@ mod window;
 
 use crate::model::{
     Aged, CellResult, Check, Earlier, Failure, Flow, MetBy, Observation, ObservationKind, Outcome,
-    Phase, Place, Reason, Round, Route,
+    Phase, Place, Reason, Round, Route, Traffic,
 };
 
 pub(super) use checks::{header_is_dropped, is_current};
@@ -26,7 +26,27 @@ pub(super) fn observe(round: &Round, earlier: &Earlier) -> Vec<Observation> {
     all.extend(round.aged.iter().filter_map(held));
     all.extend(balancer::observe(round, earlier));
     all.extend(beyond_chance(checks::observe(round)));
+    let lossy: Vec<Observation> =
+        round.traffic.iter().filter_map(|traffic| lossy(traffic, &all)).collect();
+    all.extend(lossy);
     all
+}
+
+/// A backend that loses now this request and now that, where each passed when it was sent again, so
+/// that nothing else says so. The samples tell it of the load balancer.
+fn lossy(traffic: &Traffic, seen: &[Observation]) -> Option<Observation> {
+    let Traffic { route, lost, last } = traffic;
+    let told = seen.iter().any(|o| o.place.answering() == route && o.reason().is_network());
+    if route.backend().is_none()
+        || told
+        || lost.events < balancer::FEW_OF_A_ROUND
+        || !window::is_more_than_chance(lost.events, lost.trials, window::OF_A_ROUND)
+    {
+        return None;
+    }
+    let (kind, place) = (ObservationKind::RequestsLost, Place::route(route));
+    let observed = Observation::single(kind, place, last.clone()?);
+    Some(Observation { count: lost.events, of: lost.trials, ..observed })
 }
 
 /// What checks met, without what may be chance: the only request of a route that the network lost,
@@ -71,7 +91,7 @@ fn pair(cell: &crate::model::Cell, sampled: bool) -> Option<Observation> {
     let (kind, failure, answer) = match &cell.result {
         CellResult::Refused(refusal) => {
             let reason = Reason::of_status(refusal.answer.status);
-            let detail = super::facts::describe(cell).unwrap_or_default();
+            let detail = super::wording::describe(cell).unwrap_or_default();
             let failure = Failure::of_answer(reason, detail);
             (ObservationKind::PairRefused, failure, Some(refusal.answer.clone()))
         }

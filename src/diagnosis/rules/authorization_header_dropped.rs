@@ -3,9 +3,10 @@
 
 use super::answered_by_a_cache;
 use super::credential_refused::{Refusals, lines, refuses};
-use crate::diagnosis::facts::{Facts, ObservationId, list, verb};
+use crate::diagnosis::facts::{Facts, ObservationId};
 use crate::diagnosis::hypothesis::Hypothesis;
 use crate::diagnosis::observe::header_is_dropped;
+use crate::diagnosis::wording::{list, verb};
 use crate::model::{
     Answer, AuthScheme, BackendName, Check, Family, FindingName, HeaderFate, Observation,
     ObservationKind, Reason, Route, Step,

@@ -2,10 +2,9 @@
 //! its own. What accepted the connection and answers late is another cause: see
 //! `token_endpoint_slow`.
 
-use crate::diagnosis::facts::{
-    Facts, ObservationId, backends_of, flow_lines, list, token_server, verb,
-};
+use crate::diagnosis::facts::{Facts, ObservationId, backends_of, flow_lines, token_server};
 use crate::diagnosis::hypothesis::{Hits, Hypothesis};
+use crate::diagnosis::wording::{list, verb};
 use crate::model::{FindingName, Flow, Phase, Reason, Route, Step};
 
 pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {

@@ -1,7 +1,8 @@
 //! Backends that send clients for blobs to a place where they do not get them (F4).
 
-use super::super::facts::{Facts, list, verb};
+use super::super::facts::Facts;
 use super::super::hypothesis::{Hits, Hypothesis};
+use super::super::wording::{list, verb};
 use crate::model::{BackendName, BlobWay, Check, FindingName, Outcome, Reason};
 
 /// What became of one backend's redirect.

@@ -1,7 +1,8 @@
 //! A proxy that limits the size of request bodies (C7): small images are pushed, large ones not.
 
-use super::super::facts::{Facts, list, verb};
+use super::super::facts::Facts;
 use super::super::hypothesis::{Hits, Hypothesis};
+use super::super::wording::{list, verb};
 use crate::model::{BackendName, BodyLimit, Bytes, Check, FindingName, OfRoute, Route};
 
 /// Few images have layers above this; a limit there hurts seldom.

@@ -1,7 +1,8 @@
 //! Certificates that clients refuse, or that one node has for itself alone.
 
-use crate::diagnosis::facts::{Facts, backends_of, flow_lines, list, verb};
+use crate::diagnosis::facts::{Facts, backends_of, flow_lines};
 use crate::diagnosis::hypothesis::{Hits, Hypothesis};
+use crate::diagnosis::wording::{list, verb};
 use crate::model::{BackendName, Certificate, FindingName, Flow, Reason};
 
 const NAME: FindingName = FindingName::CertificateInvalid;

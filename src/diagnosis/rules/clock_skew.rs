@@ -9,10 +9,11 @@
 use std::collections::BTreeSet;
 
 use super::super::clocks::{self, beyond};
-use super::super::facts::{Facts, ObservationId, describe, list, verb};
+use super::super::facts::{Facts, ObservationId};
 use super::super::hypothesis::{Hits, Hypothesis};
 use super::super::keys;
 use super::super::leeway::issuing_clock;
+use super::super::wording::{describe, list, verb};
 use crate::model::{
     BackendName, Cell, Evidence, FindingName, Observation, ObservationKind as Kind, Reason,
     Refusal, Step, TokenFacts,
@@ -59,13 +60,13 @@ fn same_key(facts: &Facts<'_>, pair: &Pair<'_>) -> bool {
 /// Unknown clocks allow it.
 fn may_be_time(facts: &Facts<'_>, pair: &Pair<'_>) -> bool {
     let lasted = pair.cell.age_seconds + pair.refusal.refused_until;
-    beyond(facts, pair.cell).is_none_or(|beyond| {
+    beyond(facts.round, pair.cell).is_none_or(|beyond| {
         beyond.upper() > HARMLESS_SECONDS && beyond.upper() + SLACK_SECONDS > lasted
     })
 }
 
 fn is_certainly_ahead(facts: &Facts<'_>, pair: &Pair<'_>) -> bool {
-    beyond(facts, pair.cell).is_some_and(|beyond| beyond.lower() > 0.0)
+    beyond(facts.round, pair.cell).is_some_and(|beyond| beyond.lower() > 0.0)
 }
 
 /// Fresh tokens that are not valid yet where they are shown: the same token passes later, or the
@@ -102,7 +103,7 @@ fn not_yet_valid(facts: &Facts<'_>) -> Option<Hypothesis> {
     );
     let hypothesis = Hypothesis::new(FindingName::ClockSkewNbf, at_fault, summary)
         .hits(Hits::Tokens)
-        .evidence(clocks::lines(facts, &edges))
+        .evidence(clocks::lines(facts.round, &edges))
         .evidence([refused])
         .evidence(found.iter().take(4).filter_map(|pair| describe(pair.cell)))
         .proved_if(proved, &[FindingName::TokenKeyMismatch])
@@ -140,7 +141,7 @@ fn already_expired(facts: &Facts<'_>) -> Option<Hypothesis> {
     );
     let hypothesis = Hypothesis::new(FindingName::ClockSkewExp, at_fault, summary)
         .hits(Hits::Tokens)
-        .evidence(clocks::lines(facts, &edges))
+        .evidence(clocks::lines(facts.round, &edges))
         .evidence(found.iter().take(4).filter_map(|pair| describe(pair.cell)))
         .explains(found.iter().map(|pair| pair.id))
         .explains(own_flows(facts, &edges))
@@ -174,7 +175,7 @@ fn predicted(facts: &Facts<'_>) -> Option<Hypothesis> {
     );
     let hypothesis = Hypothesis::new(FindingName::ClockSkewNbf, at_fault, summary)
         .hits(Hits::Tokens)
-        .evidence(clocks::lines(facts, &edges))
+        .evidence(clocks::lines(facts.round, &edges))
         .evidence(clocks::refusals(facts.round, &refusing))
         .proved_if(certain, &[])
         .fits(elsewhere(facts))

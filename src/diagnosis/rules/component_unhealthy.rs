@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::facts::{Facts, list, verb};
+use super::super::facts::Facts;
 use super::super::hypothesis::{Hits, Hypothesis};
+use super::super::wording::{list, verb};
 use super::components::{calls_unhealthy, health_of};
 use crate::model::{BackendName, FindingName};
 

@@ -1,8 +1,9 @@
 //! Nodes that do not share a database (G3): they have other content, or lack accounts and projects
 //! that others have.
 
-use super::super::facts::{Facts, ObservationId, backends_of, list, verb};
+use super::super::facts::{Facts, ObservationId, backends_of};
 use super::super::hypothesis::{Hits, Hypothesis};
+use super::super::wording::{list, verb};
 use super::content::Seen;
 use super::repository::{Failing, ids, is_younger, refused, ungranted};
 use crate::model::{Answer, AuthScheme, BackendName, FindingName, Flow, Reason, Route, Step};

@@ -1,8 +1,9 @@
 //! `core-registry-password-mismatch`: the registry behind Harbor's core refuses core's password
 //! (D7 in `deploy/modes.md`). Its realm is seen outside only then.
 
-use super::super::facts::{BEHIND_CORE, Facts, behind_core, list};
+use super::super::facts::{BEHIND_CORE, Facts, behind_core};
 use super::super::hypothesis::{Hits, Hypothesis};
+use super::super::wording::list;
 use crate::model::{BackendName, FindingName, Observation};
 
 pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {

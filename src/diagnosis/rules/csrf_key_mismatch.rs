@@ -1,7 +1,8 @@
 //! Nodes that protect browsers' forms with different keys (E1). The token flow has no part in it.
 
-use super::super::facts::{Facts, list, verb};
+use super::super::facts::Facts;
 use super::super::hypothesis::{Hits, Hypothesis};
+use super::super::wording::{list, verb};
 use super::shared::{Division, Shared};
 use crate::model::{Check, CsrfVerdict, FindingName, Outcome};
 

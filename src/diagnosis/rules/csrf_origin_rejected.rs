@@ -3,8 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use super::super::facts::{Facts, list, verb};
+use super::super::facts::Facts;
 use super::super::hypothesis::{Hits, Hypothesis};
+use super::super::wording::{list, verb};
 use crate::model::{BackendName, Check, CsrfVerdict, FindingName, OfPair, Outcome};
 
 pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {

@@ -2,8 +2,9 @@
 //! its health page.
 
 use super::credential_refused::{Refusals, is_harbor, lines};
-use crate::diagnosis::facts::{Facts, ObservationId, backends_of, flow_lines, list, verb};
+use crate::diagnosis::facts::{Facts, ObservationId, backends_of, flow_lines};
 use crate::diagnosis::hypothesis::{Hits, Hypothesis};
+use crate::diagnosis::wording::{list, verb};
 use crate::model::{Answer, AuthScheme, BackendName, Check, FindingName, Flow, Step};
 
 const NAME: FindingName = FindingName::DatabaseUnavailable;

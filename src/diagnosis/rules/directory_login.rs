@@ -2,8 +2,9 @@
 //! is shows in the node's log alone, so nothing here is more than suspected. One file, for all of
 //! it is read from the same few logins.
 
-use super::super::facts::{Facts, list, verb};
+use super::super::facts::Facts;
 use super::super::hypothesis::{Hits, Hypothesis};
+use super::super::wording::{list, verb};
 use super::credential_refused::WRONG_SECRET_SECONDS;
 use crate::model::{
     BackendFacts, BackendName, Check, DirectoryLogin, FindingName, LoginVerdict, OfRoute, Setting,

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use crate::diagnosis::facts::{Facts, verb};
+use crate::diagnosis::facts::Facts;
 use crate::diagnosis::hypothesis::{Hits, Hypothesis};
+use crate::diagnosis::wording::verb;
 use crate::model::{
     Check, DnsAddress, DnsAnswer, DnsRecord, DnsReport, DnsSeen, FindingName, KeyId, Outcome,
     Phase, Reason, Round,

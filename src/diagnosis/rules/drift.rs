@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use super::super::facts::{Facts, list, odd_ones, verb};
+use super::super::facts::{Facts, odd_ones};
 use super::super::hypothesis::{Hits, Hypothesis};
+use super::super::wording::{list, verb};
 use super::content::Seen;
 use super::mixed_versions::other_versions;
 use crate::model::{

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use super::super::facts::{Facts, list};
+use super::super::facts::Facts;
 use super::super::hypothesis::{Hits, Hypothesis};
+use super::super::wording::list;
 use crate::model::{FailedTask, FindingName, Neighbour, PoolsAt, Replications, WorkerPools};
 
 const NAME: FindingName = FindingName::ForeignJobserviceOnSharedRedis;

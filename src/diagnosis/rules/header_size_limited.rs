@@ -2,8 +2,9 @@
 //! request without one passes.
 
 use super::server_errors::lines;
-use crate::diagnosis::facts::{Facts, backends_of, subject, verb};
+use crate::diagnosis::facts::{Facts, backends_of};
 use crate::diagnosis::hypothesis::Hypothesis;
+use crate::diagnosis::wording::{subject, verb};
 use crate::model::{Answer, FindingName, Flow, Observation, ObservationKind, Page, Step};
 
 const NAME: FindingName = FindingName::HeaderSizeLimited;

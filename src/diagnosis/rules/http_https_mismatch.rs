@@ -1,8 +1,9 @@
 //! A port that speaks another protocol than it is asked in: TLS where plain HTTP is, or the other
 //! way round. A handshake that fails is an answer of something that speaks TLS, and no such thing.
 
-use crate::diagnosis::facts::{Facts, backends_of, flow_lines, subject, verb};
+use crate::diagnosis::facts::{Facts, backends_of, flow_lines};
 use crate::diagnosis::hypothesis::{Hits, Hypothesis};
+use crate::diagnosis::wording::{subject, verb};
 use crate::model::{FindingName, Flow, Page, Phase, Reason, Step};
 
 pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {

@@ -1,7 +1,8 @@
 //! Nodes that sign the state of uploads with different secrets (F1).
 
-use super::super::facts::{Facts, ObservationId, list, verb};
+use super::super::facts::{Facts, ObservationId};
 use super::super::hypothesis::{Hits, Hypothesis};
+use super::super::wording::{list, verb};
 use super::shared::{Division, Shared};
 use crate::model::{
     BackendName, Check, FindingName, OfPair, Outcome, Place, PushStep, Route, UploadVerdict,

@@ -2,9 +2,10 @@
 //! prober on some that agree, so that it meets no refusal and other clients will (C9 of the failure
 //! catalogue).
 
-use super::super::facts::{Facts, is_lb, list};
+use super::super::facts::{Facts, is_lb};
 use super::super::hypothesis::{Hits, Hypothesis};
 use super::super::keys;
+use super::super::wording::list;
 use crate::model::{BackendName, Cell, FindingName, ObservationKind};
 
 /// Below this chance of meeting only these nodes by luck, affinity is the word for it.

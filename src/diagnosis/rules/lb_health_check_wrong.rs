@@ -4,8 +4,9 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::server_errors::is_token_without_key;
-use crate::diagnosis::facts::{Facts, list, verb};
+use crate::diagnosis::facts::Facts;
 use crate::diagnosis::hypothesis::{Hits, Hypothesis};
+use crate::diagnosis::wording::{list, verb};
 use crate::model::{
     Answer, BackendName, FindingName, Flow, Observation, ObservationKind, Reason, Route, Step,
 };

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::super::facts::{Facts, list, odd_ones, verb, version_text};
+use super::super::facts::{Facts, odd_ones};
 use super::super::hypothesis::{Hits, Hypothesis};
+use super::super::wording::{list, verb, version_text};
 use crate::model::{BackendFacts, BackendName, Family, FindingName, Outcome, Setting};
 
 pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {

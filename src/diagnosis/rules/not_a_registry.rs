@@ -3,8 +3,9 @@
 
 use super::http_https_mismatch::{is_plain_port, went_through_tls};
 use super::server_errors::lines;
-use crate::diagnosis::facts::{Facts, ObservationId, backends_of, list, verb};
+use crate::diagnosis::facts::{Facts, ObservationId, backends_of};
 use crate::diagnosis::hypothesis::{Hits, Hypothesis};
+use crate::diagnosis::wording::{list, verb};
 use crate::model::{
     Answer, AuthScheme, FindingName, Flow, Observation, ObservationKind, Page, Reason, Step,
 };

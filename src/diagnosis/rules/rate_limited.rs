@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::diagnosis::facts::{Facts, ObservationId, backends_of, subject, verb};
+use crate::diagnosis::facts::{Facts, ObservationId, backends_of};
 use crate::diagnosis::hypothesis::{Hits, Hypothesis};
 use crate::diagnosis::rules::server_errors::lines;
+use crate::diagnosis::wording::{subject, verb};
 use crate::model::{BackendName, FindingName, Reason, Route};
 
 pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {

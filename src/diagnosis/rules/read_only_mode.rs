@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::super::facts::{Facts, ObservationId, list, verb};
+use super::super::facts::{Facts, ObservationId};
 use super::super::hypothesis::{Hits, Hypothesis};
+use super::super::wording::{list, verb};
 use crate::model::{BackendName, Begun, Check, FindingName, Outcome, Place, Reason, Route};
 
 /// What a route said of writing.

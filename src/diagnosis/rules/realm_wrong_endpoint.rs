@@ -1,9 +1,10 @@
 //! Challenges that send clients to a token endpoint that is not the registry's, on every path or
 //! for repositories only.
 
-use crate::diagnosis::facts::{Facts, ObservationId, backends_of, flow_lines, list, subject, verb};
+use crate::diagnosis::facts::{Facts, ObservationId, backends_of, flow_lines};
 use crate::diagnosis::hypothesis::{Hits, Hypothesis};
 use crate::diagnosis::observe::is_current;
+use crate::diagnosis::wording::{list, subject, verb};
 use crate::model::{
     BackendName, Challenge, Check, FindingName, Flow, Named, Observation, ObservationKind, OfRoute,
     Outcome, Reason, RedirectTarget, Round, Route, Setting, UrlSaid,

@@ -1,7 +1,8 @@
 //! Redis cannot be reached (G2): requests wait for it, web sessions are lost and no job runs.
 
-use super::super::facts::{Facts, ObservationId, list, verb};
+use super::super::facts::{Facts, ObservationId};
 use super::super::hypothesis::{Hits, Hypothesis};
+use super::super::wording::{list, verb};
 use super::components::{calls_unhealthy, health_of};
 use crate::model::{
     BackendName, Check, FindingName, OfPair, Outcome, Phase, Reason, SessionVerdict,

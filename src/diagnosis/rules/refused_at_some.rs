@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::credential_refused::{Refusals, compared, lines};
-use crate::diagnosis::facts::{Facts, ObservationId, backends_of, list, verb};
+use crate::diagnosis::facts::{Facts, ObservationId, backends_of};
 use crate::diagnosis::hypothesis::Hypothesis;
 use crate::diagnosis::observe::header_is_dropped;
+use crate::diagnosis::wording::{list, verb};
 use crate::model::{Account, Answer, AuthScheme, BackendName, FindingName, Flow, Route, Step};
 
 pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {

@@ -3,8 +3,9 @@
 
 use super::credential_refused::asks_twice;
 use super::server_errors::lines;
-use crate::diagnosis::facts::{Facts, backends_of, list};
+use crate::diagnosis::facts::{Facts, backends_of};
 use crate::diagnosis::hypothesis::{Hits, Hypothesis};
+use crate::diagnosis::wording::list;
 use crate::model::{Answer, Failure, FindingName, Flow, Page, Reason, Step};
 
 const NAME: FindingName = FindingName::RequestFiltered;

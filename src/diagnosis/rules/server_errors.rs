@@ -1,7 +1,8 @@
 //! 5xx by a gateway or by the server behind it.
 
-use crate::diagnosis::facts::{Facts, ObservationId, backends_of, subject, token_server, verb};
+use crate::diagnosis::facts::{Facts, ObservationId, backends_of, token_server};
 use crate::diagnosis::hypothesis::Hypothesis;
+use crate::diagnosis::wording::{subject, verb};
 use crate::model::{Answer, Family, FindingName, Flow, Observation, ObservationKind, Reason, Step};
 
 const NAME: FindingName = FindingName::ServerErrors;

@@ -1,8 +1,9 @@
 //! Nodes that keep web sessions apart (E3). Where a node does not know its own, its store is down
 //! and nothing is learned of whose it is.
 
-use super::super::facts::{Facts, list, verb};
+use super::super::facts::Facts;
 use super::super::hypothesis::{Hits, Hypothesis};
+use super::super::wording::{list, verb};
 use super::shared::{Division, Shared};
 use crate::model::{Check, FindingName, Outcome, SessionVerdict};
 

@@ -1,9 +1,10 @@
 //! Nodes that should be alike and are not (J2): settings that their answers show, challenges that
 //! lead to no token, token endpoints that depend on the path, and job queues that are not shared.
 
-use super::super::facts::{Facts, backends_of, list, verb};
+use super::super::facts::{Facts, backends_of};
 use super::super::hypothesis::{Hits, Hypothesis};
 use super::super::observe::is_current;
+use super::super::wording::{list, verb};
 use super::drift;
 use super::foreign_jobservice::lines_of_pools;
 use crate::model::{

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use super::super::facts::{list, odd_ones};
+use super::super::facts::odd_ones;
 use super::super::partition::Partition;
+use super::super::wording::list;
 use crate::model::{BackendName, OfPair};
 
 /// What makes two backends share something.

@@ -1,8 +1,9 @@
 //! Nodes that store content in different places (F2): by the canary at each of them, by uploads,
 //! and by what was pushed at one and looked for at the others.
 
-use super::super::facts::{Facts, ObservationId, list, verb};
+use super::super::facts::{Facts, ObservationId};
 use super::super::hypothesis::{Hits, Hypothesis};
+use super::super::wording::{list, verb};
 use super::content::Seen;
 use super::repository;
 use crate::model::{BackendName, FindingName, Reason, Step};

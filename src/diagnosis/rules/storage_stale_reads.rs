@@ -1,7 +1,8 @@
 //! A shared storage of which nodes show late what was written (F3): their caches are stale.
 
-use super::super::facts::{Facts, list, verb};
+use super::super::facts::Facts;
 use super::super::hypothesis::{Hits, Hypothesis};
+use super::super::wording::{list, verb};
 use super::content::Seen;
 use crate::model::FindingName;
 

@@ -4,8 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::diagnosis::facts::{Facts, ObservationId, backends_of, flow_lines, subject, verb};
+use crate::diagnosis::facts::{Facts, ObservationId, backends_of, flow_lines};
 use crate::diagnosis::hypothesis::{Hits, Hypothesis};
+use crate::diagnosis::wording::{subject, verb};
 use crate::model::{FindingName, Flow, Page, Reason, Route};
 
 const NAME: FindingName = FindingName::TlsHandshakeRefused;

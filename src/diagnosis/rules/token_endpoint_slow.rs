@@ -2,8 +2,9 @@
 //! already at the challenge.
 
 use super::backend_unreachable::{answers_late, only_now_and_then};
-use crate::diagnosis::facts::{Facts, ObservationId, backends_of, list, token_server, verb};
+use crate::diagnosis::facts::{Facts, ObservationId, backends_of, token_server};
 use crate::diagnosis::hypothesis::{Hits, Hypothesis};
+use crate::diagnosis::wording::{list, verb};
 use crate::model::{BackendName, FindingName, Flow, Observation, Reach, Reason, Route, Rung, Step};
 
 /// From here on a token is slow: docker gives up at 15 s, and users complain long before. Harbor's

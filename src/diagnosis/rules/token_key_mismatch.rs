@@ -4,12 +4,11 @@
 use std::collections::BTreeMap;
 
 use super::super::clocks::beyond;
-use super::super::facts::{
-    Facts, ObservationId, behind_core, describe, is_lb, list, odd_ones, verb,
-};
+use super::super::facts::{Facts, ObservationId, behind_core, is_lb, odd_ones};
 use super::super::hypothesis::{Hits, Hypothesis};
 use super::super::keys::{self, changed_lately, hides_replicas};
 use super::super::partition::Partition;
+use super::super::wording::{describe, list, verb};
 use crate::model::{BackendName, Cell, FindingName, Issuer, Refusal, Route, Step};
 
 const NAME: FindingName = FindingName::TokenKeyMismatch;
@@ -106,7 +105,7 @@ fn unknown_keys(facts: &Facts<'_>) -> Option<Hypothesis> {
         let own = cell.verifier.backend().and_then(|name| facts.verifies(name));
         let differ = cell.key.as_ref().zip(own).is_some_and(|(shown, own)| shown != own);
         // What a clock may explain is no key's doing.
-        let by_time = beyond(facts, cell).is_some_and(|beyond| beyond.upper() > 0.0);
+        let by_time = beyond(facts.round, cell).is_some_and(|beyond| beyond.upper() > 0.0);
         let ends = cell.issuer.backend().zip(cell.verifier.backend());
         let sound = ends.is_some_and(|(issuer, verifier)| {
             accepts_own(facts, issuer) && accepts_own(facts, verifier)

@@ -2,9 +2,10 @@
 //! `deploy/modes.md`). Proved by a held token that is refused; a change alone is remembered for as
 //! long as such a token may live.
 
-use super::super::facts::{Facts, ObservationId, list};
+use super::super::facts::{Facts, ObservationId};
 use super::super::hypothesis::{Hits, Hypothesis};
 use super::super::keys::{changed_lately, of_backend};
+use super::super::wording::list;
 use crate::model::{BackendName, Confidence, FindingName, ObservationKind, Outcome};
 
 const NAME: FindingName = FindingName::TokenKeyRotationWindow;

@@ -1,8 +1,9 @@
 //! `token-lifetime-too-short`: tokens that live shorter than a large transfer takes (B4 in
 //! `deploy/modes.md`).
 
-use super::super::facts::{Facts, list};
+use super::super::facts::Facts;
 use super::super::hypothesis::{Hits, Hypothesis};
+use super::super::wording::list;
 use crate::model::{BackendName, Evidence, FindingName};
 
 /// A shorter life than this fails large layers in mid-transfer.

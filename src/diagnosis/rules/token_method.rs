@@ -3,8 +3,9 @@
 //! only after 400, 401, 404 or 405.
 
 use super::server_errors::lines;
-use crate::diagnosis::facts::{Facts, backends_of, list, verb};
+use crate::diagnosis::facts::{Facts, backends_of};
 use crate::diagnosis::hypothesis::{Hits, Hypothesis};
+use crate::diagnosis::wording::{list, verb};
 use crate::model::{FindingName, Flow, Step};
 
 pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {

@@ -1,9 +1,10 @@
 //! `unknown-backend`: the load balancer leads to a node that is not configured here, with a signing
 //! key of its own.
 
-use super::super::facts::{Facts, ObservationId, describe, is_lb};
+use super::super::facts::{Facts, ObservationId, is_lb};
 use super::super::hypothesis::{Hits, Hypothesis};
 use super::super::keys;
+use super::super::wording::describe;
 use crate::model::{
     Cell, Family, FindingName, KeyCount, KeyId, Observation, ObservationKind as Kind, Reason,
     Route, Step,

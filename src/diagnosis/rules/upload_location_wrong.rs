@@ -1,7 +1,8 @@
 //! Uploads that are sent on to another scheme, host or port than the public ones (C2).
 
-use super::super::facts::{Facts, list, verb};
+use super::super::facts::Facts;
 use super::super::hypothesis::{Hits, Hypothesis};
+use super::super::wording::{list, verb};
 use crate::model::{
     BackendName, Begun, Check, FindingName, OfRoute, Outcome, RedirectTarget, Route, UrlSaid,
 };

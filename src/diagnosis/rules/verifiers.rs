@@ -4,9 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use super::super::facts::{Facts, ObservationId, backends_of, describe, list, odd_ones, verb};
+use super::super::facts::{Facts, ObservationId, backends_of, odd_ones};
 use super::super::hypothesis::{Hits, Hypothesis};
 use super::super::keys;
+use super::super::wording::{describe, list, verb};
 use crate::model::{
     BackendName, Cell, Confidence, Family, FindingName, Flow, Issuer, KeyForm, Reason, Route, Step,
 };

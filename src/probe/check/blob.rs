@@ -9,8 +9,9 @@ use http::Method;
 use http::header::LOCATION;
 use tokio::time::Instant;
 
-use super::super::ask::Asker;
-use super::super::flow::{boxed, unexpected};
+use super::super::answer::unexpected;
+use super::super::client::Client;
+use super::super::flow::boxed;
 use super::super::path::Path;
 use super::visit::{Extra, Got, Pass, Visit};
 use crate::config::Scope;
@@ -41,22 +42,22 @@ pub(super) struct Pushers<'a> {
 impl<'a> Pushers<'a> {
     /// Fetches the tokens; the reason if nothing can be pushed at all.
     pub(super) async fn begin(
-        asker: &'a Asker<'a>,
+        client: &'a Client<'a>,
         check: Check,
         flows: &'a [Flow],
     ) -> Result<Self, Skipped> {
-        let Some(push) = &asker.registry.checks.push else { return Err(Skipped::Disabled) };
-        if asker.registry.credentials.is_none() {
+        let Some(push) = &client.registry.checks.push else { return Err(Skipped::Disabled) };
+        if client.registry.credentials.is_none() {
             return Err(Skipped::NoCredentials);
         }
         let actions = ["pull", "push"].map(str::to_owned).into();
         let scope = Scope { repository: push.repository.clone(), actions };
         let begun = flows.iter().map(|flow| {
             let scope = &scope;
-            boxed(async move { (&flow.route, Pass::begin(asker, check, flow, scope).await) })
+            boxed(async move { (&flow.route, Pass::begin(client, check, flow, scope).await) })
         });
         let mut routes = join_all(begun).await;
-        let until = asker.deadline.checked_sub(RESERVE).unwrap_or(asker.deadline);
+        let until = client.deadline.checked_sub(RESERVE).unwrap_or(client.deadline);
         if Instant::now() + RESERVE >= until {
             return Err(Skipped::DeadlineReached);
         }
@@ -159,7 +160,7 @@ pub(super) async fn put(
 ) -> Result<(), Failure> {
     let target = Path::closed_upload(place, digest);
     let extra = Extra::body("application/octet-stream", blob.to_owned());
-    let got = visit.ask(&Method::PUT, &target, &extra).await?;
+    let got = visit.send(&Method::PUT, &target, &extra).await?;
     match got.answer.status {
         201 => Ok(()),
         _ => Err(unexpected(&got.answer, "201 to a blob")),

@@ -11,8 +11,9 @@ use http::{HeaderValue, Method};
 use tokio::time::Instant;
 use url::Url;
 
-use super::super::ask::{Asker, TRY_AGAIN_AFTER};
-use super::super::flow::{boxed, unexpected};
+use super::super::answer::unexpected;
+use super::super::client::{Client, TRY_AGAIN_AFTER};
+use super::super::flow::boxed;
 use super::super::path::Path;
 use super::visit::{Extra, Got, Pass, Visit, is_there};
 use crate::config::{Authority, Scope};
@@ -37,20 +38,20 @@ const MANIFESTS: &str = "application/vnd.oci.image.manifest.v1+json, \
 
 /// Looks at every backend; `before` is what was found the last time.
 pub(super) async fn look(
-    asker: &Asker<'_>,
+    client: &Client<'_>,
     flows: &[Flow],
     before: Option<&BlobRedirects>,
 ) -> Outcome<BlobRedirects> {
     let pulls = |scope: &&Scope| scope.actions.iter().any(|action| action == "pull");
-    let Some(scope) = asker.registry.scope.as_ref().filter(pulls) else {
+    let Some(scope) = client.registry.scope.as_ref().filter(pulls) else {
         return Outcome::Skipped(Skipped::NoScope);
     };
     let backends = || flows.iter().filter(|flow| flow.route.backend().is_some());
     let harbor = |flow: &Flow| super::super::matrix::family(flow) == Family::Harbor2;
-    if asker.registry.credentials.is_none() && backends().any(harbor) {
+    if client.registry.credentials.is_none() && backends().any(harbor) {
         return Outcome::Skipped(Skipped::NoCredentials);
     }
-    let passes = backends().map(|flow| boxed(Pass::begin(asker, CHECK, flow, scope)));
+    let passes = backends().map(|flow| boxed(Pass::begin(client, CHECK, flow, scope)));
     let passes = join_all(passes).await;
     if passes.iter().all(|pass| matches!(pass, Err(Outcome::Skipped(_)))) {
         return Outcome::Skipped(Skipped::EarlierStepFailed);
@@ -66,7 +67,7 @@ pub(super) async fn look(
     let path =
         digest.as_ref().map(|digest| Path::of(&scope.repository).then("/blobs/").reference(digest));
     let path = path.as_ref();
-    let ways = places.into_iter().map(|place| boxed(place.way(asker, path)));
+    let ways = places.into_iter().map(|place| boxed(place.way(client, path)));
     let at = join_all(ways).await;
     if digest.is_none() && !at.iter().any(|at| matches!(at.value, Outcome::Failed(_))) {
         return Outcome::Skipped(Skipped::NothingPushed);
@@ -91,10 +92,10 @@ impl<'a> Place<'a> {
     }
 
     /// How it serves the blob under a path, if any is known.
-    async fn way(self, asker: &Asker<'_>, path: Option<&Path>) -> OfRoute<BlobWay> {
+    async fn way(self, client: &Client<'_>, path: Option<&Path>) -> OfRoute<BlobWay> {
         let value = match (self.pass, path) {
             (Err(why), _) => why,
-            (Ok(pass), Some(path)) => way(asker, &pass, path).await,
+            (Ok(pass), Some(path)) => way(client, &pass, path).await,
             (Ok(_), None) => Outcome::Skipped(Skipped::NothingPushed),
         };
         OfRoute { route: self.route.clone(), value }
@@ -137,12 +138,12 @@ async fn config(visit: &mut Visit<'_>, scope: &Scope) -> Result<Option<String>, 
 
 /// What lies there; none if nothing does.
 async fn get(visit: &mut Visit<'_>, path: &Path) -> Result<Option<Vec<u8>>, Failure> {
-    let got = visit.ask(&Method::GET, path, &Extra::header(ACCEPT, MANIFESTS)).await?;
+    let got = visit.send(&Method::GET, path, &Extra::header(ACCEPT, MANIFESTS)).await?;
     Ok(is_there(&got)?.then_some(got.reply.body))
 }
 
-async fn way(asker: &Asker<'_>, pass: &Pass<'_>, path: &Path) -> Outcome<BlobWay> {
-    let first = once(asker, pass, path).await;
+async fn way(client: &Client<'_>, pass: &Pass<'_>, path: &Path) -> Outcome<BlobWay> {
+    let first = once(client, pass, path).await;
     let is_final = match &first {
         Ok(BlobWay::Served) => true,
         Ok(BlobWay::Redirected { fetched, .. }) => {
@@ -152,31 +153,31 @@ async fn way(asker: &Asker<'_>, pass: &Pass<'_>, path: &Path) -> Outcome<BlobWay
         Err(failure) => !failure.reason.is_network(),
     };
     // Each redirect has a signature of its own, so the second try begins at the registry.
-    let last = if is_final || !asker.sleep_until(Instant::now() + TRY_AGAIN_AFTER).await {
+    let last = if is_final || !client.sleep_until(Instant::now() + TRY_AGAIN_AFTER).await {
         first
     } else {
-        once(asker, pass, path).await
+        once(client, pass, path).await
     };
     last.map_or_else(Outcome::Failed, Outcome::Measured)
 }
 
-async fn once(asker: &Asker<'_>, pass: &Pass<'_>, path: &Path) -> Result<BlobWay, Failure> {
+async fn once(client: &Client<'_>, pass: &Pass<'_>, path: &Path) -> Result<BlobWay, Failure> {
     let got = pass.visit().once(&Method::GET, path, &Extra::header(RANGE, ONE_BYTE)).await?;
     match got.answer.status {
         200 | 206 => return Ok(BlobWay::Served),
         301 | 302 | 303 | 307 | 308 => {}
         _ => return Err(unexpected(&got.answer, "the blob, or a redirect to it")),
     }
-    let public = asker.registry.url.authority();
+    let public = client.registry.url.authority();
     let Some((url, authority)) = target(public, path, &got) else {
         return Err(unexpected(&got.answer, "a redirect by http or https"));
     };
     if authority == *public {
         return Ok(BlobWay::Served);
     }
-    let fetched = fetch(asker, (&authority, &url)).await;
+    let fetched = fetch(client, (&authority, &url)).await;
     let fetched = fetched.map_or_else(Outcome::Failed, Outcome::Measured);
-    Ok(BlobWay::Redirected { to: asker.redactor.text(&authority.to_string()), fetched })
+    Ok(BlobWay::Redirected { to: client.redactor.text(&authority.to_string()), fetched })
 }
 
 /// Where a redirect leads.
@@ -190,24 +191,26 @@ fn target(public: &Authority, path: &Path, got: &Got) -> Option<(Url, Authority)
 
 /// One byte, from an address at which an object store can be.
 async fn fetch(
-    asker: &Asker<'_>,
+    client: &Client<'_>,
     (authority, url): (&Authority, &Url),
 ) -> Result<Fetched, Failure> {
     let host = &authority.host_port.host;
     let addresses: Vec<IpAddr> = if let Ok(address) = host.parse() {
         vec![address]
     } else {
-        let records = asker.lookup(host, None, CHECK).await?;
+        let records = client.lookup(host, None, CHECK).await?;
         records.iter().map(|record| record.address).collect()
     };
-    let local = asker.registry.url.authority().is_loopback() || asker.is_at_loopback();
+    let local = client.registry.url.authority().is_loopback() || client.is_at_loopback();
     let Some(address) = addresses.into_iter().find(|address| is_usable(*address, local)) else {
-        let detail =
-            format!("{:?} leads to no address that clients could reach", asker.redactor.text(host));
+        let detail = format!(
+            "{:?} leads to no address that clients could reach",
+            client.redactor.text(host)
+        );
         return Err(Failure::of_answer(Reason::Unreachable, detail));
     };
     let at = SocketAddr::new(address, authority.host_port.port);
-    let exchange = asker
+    let exchange = client
         .fetch_elsewhere((authority, url), at, (RANGE, HeaderValue::from_static(ONE_BYTE)), CHECK)
         .await;
     match exchange.result {

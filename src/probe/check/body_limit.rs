@@ -9,8 +9,9 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use http::Method;
 
-use super::super::ask::{Ask, Asker, Auth};
+use super::super::client::Client;
 use super::super::flow;
+use super::super::request::{Auth, Request};
 use crate::model::{
     BodyLimit, Check, Checked, Failure, Flow, OfRoute, Outcome, Phase, Reason, Route, Skipped, Step,
 };
@@ -61,7 +62,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const PATH: &str = "/v2/registry-prober/none/blobs/uploads/none";
 
 pub(super) async fn look(
-    asker: &Asker<'_>,
+    client: &Client<'_>,
     flows: &[Flow],
     before: &Checked<Vec<OfRoute<BodyLimit>>>,
 ) -> Outcome<Vec<OfRoute<BodyLimit>>> {
@@ -70,22 +71,22 @@ pub(super) async fn look(
         let known = known.iter().find(|known| known.route == flow.route);
         let known = known.and_then(|known| known.value.measured()).copied();
         flow::boxed(async move {
-            OfRoute { route: flow.route.clone(), value: limit(asker, flow, known).await }
+            OfRoute { route: flow.route.clone(), value: limit(client, flow, known).await }
         })
     });
     Outcome::Measured(join_all(routes).await)
 }
 
-async fn limit(asker: &Asker<'_>, flow: &Flow, known: Option<BodyLimit>) -> Outcome<BodyLimit> {
+async fn limit(client: &Client<'_>, flow: &Flow, known: Option<BodyLimit>) -> Outcome<BodyLimit> {
     if flow.passed(Step::Challenge) != Some(true) {
         return Outcome::Skipped(Skipped::EarlierStepFailed);
     }
     let route = &flow.route;
-    if asker.holds(route) {
+    if client.holds(route) {
         return Outcome::Skipped(Skipped::BackingOff);
     }
     let mut seen = Vec::new();
-    if let Err(failure) = declare(asker, route, &LENGTHS, &mut seen).await {
+    if let Err(failure) = declare(client, route, &LENGTHS, &mut seen).await {
         return Outcome::Failed(failure);
     }
     let Some(refused) = bounds(&seen).refused else { return Outcome::Measured(bounds(&seen)) };
@@ -93,7 +94,7 @@ async fn limit(asker: &Asker<'_>, flow: &Flow, known: Option<BodyLimit>) -> Outc
     if let Some(known) = known.filter(|known| agrees(*known, &seen)) {
         return Outcome::Measured(known);
     }
-    if let Err(failure) = declare(asker, route, &[refused], &mut seen).await {
+    if let Err(failure) = declare(client, route, &[refused], &mut seen).await {
         return Outcome::Failed(failure);
     }
     if !is_repeated(refused, &seen) {
@@ -102,7 +103,7 @@ async fn limit(asker: &Asker<'_>, flow: &Flow, known: Option<BodyLimit>) -> Outc
     }
     for _ in 0..STEPS {
         let lengths = between(bounds(&seen));
-        if lengths.is_empty() || declare(asker, route, &lengths, &mut seen).await.is_err() {
+        if lengths.is_empty() || declare(client, route, &lengths, &mut seen).await.is_err() {
             break;
         }
     }
@@ -111,30 +112,30 @@ async fn limit(asker: &Asker<'_>, flow: &Flow, known: Option<BodyLimit>) -> Outc
 
 /// Declares lengths side by side and notes which are refused. An error is one that teaches nothing.
 async fn declare(
-    asker: &Asker<'_>,
+    client: &Client<'_>,
     route: &Route,
     lengths: &[u64],
     seen: &mut Vec<(u64, bool)>,
 ) -> Result<(), Failure> {
-    let asks = lengths.iter().map(|length| flow::boxed(is_refused(asker, route, *length)));
+    let asks = lengths.iter().map(|length| flow::boxed(is_refused(client, route, *length)));
     for (length, refused) in lengths.iter().zip(join_all(asks).await) {
         seen.push((*length, refused?));
     }
     Ok(())
 }
 
-async fn is_refused(asker: &Asker<'_>, route: &Route, length: u64) -> Result<bool, Failure> {
-    let mut ask = Ask::of(Check::BodyLimit, Method::PATCH, PATH, Auth::None);
-    (ask.body, ask.within) = (Body::Declared(length), Some(PATIENCE));
-    let mut link = asker.link(route);
-    let asked = asker.ask(link.as_mut(), route, ask).await;
-    match (asked.answer, asked.exchange.result) {
+async fn is_refused(client: &Client<'_>, route: &Route, length: u64) -> Result<bool, Failure> {
+    let mut request = Request::of(Check::BodyLimit, Method::PATCH, PATH, Auth::None);
+    (request.body, request.within) = (Body::Declared(length), Some(PATIENCE));
+    let mut link = client.link(route);
+    let response = client.send(link.as_mut(), route, request).await;
+    match (response.answer, response.exchange.result) {
         (Some(answer), _) => Ok(answer.status == 413),
         // Nobody objects to the length.
         (None, Err(failure))
             if failure.reason == Reason::Timeout
                 && failure.phase == Some(Phase::Wait)
-                && !asker.is_over() =>
+                && !client.is_over() =>
         {
             Ok(false)
         }
@@ -186,10 +187,10 @@ mod tests {
 
     /// What is found of a limit, and after how many declared lengths.
     fn found(limit: u64) -> (BodyLimit, usize) {
-        let ask = |length: u64| (length, length > limit);
-        let mut seen: Vec<_> = LENGTHS.into_iter().map(ask).collect();
+        let request = |length: u64| (length, length > limit);
+        let mut seen: Vec<_> = LENGTHS.into_iter().map(request).collect();
         for _ in 0..STEPS {
-            seen.extend(between(bounds(&seen)).into_iter().map(ask));
+            seen.extend(between(bounds(&seen)).into_iter().map(request));
         }
         (bounds(&seen), seen.len())
     }

@@ -12,8 +12,9 @@ use http::{HeaderName, Method};
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
-use super::super::ask::Asker;
-use super::super::flow::{boxed, unexpected};
+use super::super::answer::unexpected;
+use super::super::client::Client;
+use super::super::flow::boxed;
 use super::super::path::Path;
 use super::visit::{Extra, Got, Pass, Visit, is_there, leads_on};
 use crate::config::Scope;
@@ -40,11 +41,11 @@ const PREFERRED: [&str; 2] = ["canary", "latest"];
 
 /// Looks at every backend; `before` is what was found the last time.
 pub(super) async fn look(
-    asker: &Asker<'_>,
+    client: &Client<'_>,
     flows: &[Flow],
     before: Option<&Content>,
 ) -> Outcome<Content> {
-    let registry = asker.registry;
+    let registry = client.registry;
     let Some(scope) = registry.scope.as_ref().filter(|s| s.actions.iter().any(|a| a == "pull"))
     else {
         return Outcome::Skipped(Skipped::NoScope);
@@ -55,7 +56,7 @@ pub(super) async fn look(
         return Outcome::Skipped(Skipped::NoCredentials);
     }
     let began = Instant::now();
-    let opened = backends().map(|flow| boxed(Place::open(asker, flow, scope)));
+    let opened = backends().map(|flow| boxed(Place::open(client, flow, scope)));
     let mut places: Vec<Place<'_>> = join_all(opened).await.into_iter().flatten().collect();
     if places.iter().all(|place| matches!(place.state, State::Skipped(_))) {
         return Outcome::Skipped(Skipped::EarlierStepFailed);
@@ -63,16 +64,16 @@ pub(super) async fn look(
     let Some(tag) = preferred(&places) else { return nowhere(places, scope, "") };
     let mut compared = false;
     for _ in 0..2 {
-        let Some(wanted) = compare(asker, &mut places, (scope, &tag), before, began).await else {
+        let Some(wanted) = compare(client, &mut places, (scope, &tag), before, began).await else {
             // It may have been deleted since it was listed.
             join_all(places.iter_mut().map(|place| boxed(place.list(scope)))).await;
             continue;
         };
         compared = true;
         if !moved(&mut places, scope, &wanted).await {
-            let now = asker.clock.at(asker.began);
+            let now = client.clock.at(client.began);
             let at = places.into_iter().map(|place| place.finish(&wanted, before, now)).collect();
-            let through = through(asker, flows, scope, &wanted).await;
+            let through = through(client, flows, scope, &wanted).await;
             return Outcome::Measured(Content { at, through, ..wanted });
         }
     }
@@ -94,7 +95,7 @@ fn nowhere(places: Vec<Place<'_>>, scope: &Scope, tag: &str) -> Outcome<Content>
 /// Pulls as users do, over the load balancer. One failure among several tries is enough, except
 /// that what was only just moved or deleted has another try.
 async fn through(
-    asker: &Asker<'_>,
+    client: &Client<'_>,
     flows: &[Flow],
     scope: &Scope,
     wanted: &Content,
@@ -102,12 +103,12 @@ async fn through(
     let Some(flow) = flows.iter().find(|flow| flow.route == Route::Balancer) else {
         return Outcome::Skipped(Skipped::NotApplicable);
     };
-    let pass = match Pass::begin(asker, Check::Content, flow, scope).await {
+    let pass = match Pass::begin(client, Check::Content, flow, scope).await {
         Ok(pass) => pass,
         Err(why) => return why,
     };
     for number in 0..PULLS {
-        if asker.is_over() {
+        if client.is_over() {
             let none = number == 0;
             return if none {
                 Outcome::Skipped(Skipped::DeadlineReached)
@@ -117,7 +118,7 @@ async fn through(
         }
         let first = pull(&pass, wanted).await;
         let again = matches!(&first, Err(failure) if failure.reason == Reason::NotFound);
-        let last = if again && asker.sleep_until(Instant::now() + AGAIN[0]).await {
+        let last = if again && client.sleep_until(Instant::now() + AGAIN[0]).await {
             pull(&pass, wanted).await
         } else {
             first
@@ -133,19 +134,19 @@ async fn through(
 async fn pull(pass: &Pass<'_>, wanted: &Content) -> Result<(), Failure> {
     let mut visit = pass.visit();
     let path = Path::of(&wanted.repository).then("/manifests/").reference(&wanted.tag);
-    let got = visit.ask(&Method::HEAD, &path, &accept(ACCEPT, MANIFESTS)).await?;
+    let got = visit.send(&Method::HEAD, &path, &accept(ACCEPT, MANIFESTS)).await?;
     if !is_there(&got)? {
         return Err(unexpected(&got.answer, "the manifest of the tag"));
     }
     let Some(config) = &wanted.config else { return Ok(()) };
     let path = Path::of(&wanted.repository).then("/blobs/").reference(config);
-    let got = visit.ask(&Method::GET, &path, &accept(RANGE, "bytes=0-0")).await?;
+    let got = visit.send(&Method::GET, &path, &accept(RANGE, "bytes=0-0")).await?;
     if is_there(&got)? { Ok(()) } else { Err(unexpected(&got.answer, "a byte of the blob")) }
 }
 
 /// Compares what every backend has under the tag; none if nobody has anything.
 async fn compare(
-    asker: &Asker<'_>,
+    client: &Client<'_>,
     places: &mut [Place<'_>],
     (scope, tag): (&Scope, &str),
     before: Option<&Content>,
@@ -169,7 +170,7 @@ async fn compare(
         if missing.is_empty() {
             break;
         }
-        if !asker.sleep_until(began + after).await {
+        if !client.sleep_until(began + after).await {
             if after == AGAIN[0] {
                 // Too early to say that it is not there.
                 for place in missing {
@@ -212,9 +213,9 @@ enum State<'a> {
 }
 
 impl<'a> Place<'a> {
-    async fn open(asker: &'a Asker<'a>, flow: &'a Flow, scope: &Scope) -> Option<Place<'a>> {
+    async fn open(client: &'a Client<'a>, flow: &'a Flow, scope: &Scope) -> Option<Place<'a>> {
         let backend = flow.route.backend()?.clone();
-        let state = match Pass::begin(asker, Check::Content, flow, scope).await {
+        let state = match Pass::begin(client, Check::Content, flow, scope).await {
             Ok(pass) => State::Open(Box::new(pass.visit())),
             Err(Outcome::Failed(failure)) => State::Failed(failure),
             Err(Outcome::Skipped(reason)) => State::Skipped(reason),
@@ -234,7 +235,7 @@ impl<'a> Place<'a> {
         read: impl FnOnce(&Got) -> Result<T, Failure>,
     ) -> Option<T> {
         let State::Open(visit) = &mut self.state else { return None };
-        match visit.ask(method, path, &extra).await.and_then(|got| read(&got)) {
+        match visit.send(method, path, &extra).await.and_then(|got| read(&got)) {
             Ok(value) => Some(value),
             Err(failure) => {
                 self.state = State::Failed(failure);
@@ -398,8 +399,8 @@ async fn config(places: &mut [Place<'_>], scope: &Scope, digest: &str) -> Option
     };
     let having = places.iter_mut().filter(|place| place.found.tagged.as_deref() == Some(digest));
     for place in having {
-        let asked = place.read((&Method::GET, &path), accept(ACCEPT, MANIFESTS), read).await;
-        if let Some(config) = asked {
+        let response = place.read((&Method::GET, &path), accept(ACCEPT, MANIFESTS), read).await;
+        if let Some(config) = response {
             return config;
         }
     }

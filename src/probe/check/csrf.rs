@@ -10,8 +10,10 @@ use futures_util::future::join_all;
 use http::header::{COOKIE, ORIGIN, REFERER};
 use http::{HeaderName, HeaderValue, Method};
 
-use super::super::ask::{Ask, Asked, Asker, Auth};
+use super::super::answer::{outcome, unexpected};
+use super::super::client::Client;
 use super::super::flow;
+use super::super::request::{Auth, Request, Response};
 use super::pairs;
 use crate::model::{BackendName, Check, CsrfVerdict, Flow, OfPair, Outcome, Route, Skipped};
 use crate::registry::{self, CSRF_COOKIE, CSRF_TOKEN, CsrfRefusal};
@@ -27,30 +29,30 @@ struct Issued {
     token: HeaderValue,
 }
 
-pub(super) async fn look(asker: &Asker<'_>, flows: &[Flow]) -> Outcome<Vec<OfPair<CsrfVerdict>>> {
+pub(super) async fn look(client: &Client<'_>, flows: &[Flow]) -> Outcome<Vec<OfPair<CsrfVerdict>>> {
     let names = match pairs::harbors(flows) {
         Ok(names) => names,
         Err(reason) => return Outcome::Skipped(reason),
     };
-    let issued = join_all(names.iter().map(|name| flow::boxed(issue(asker, name)))).await;
-    let show = |issued, name, own| flow::boxed(shown(asker, issued, name, own));
+    let issued = join_all(names.iter().map(|name| flow::boxed(issue(client, name)))).await;
+    let show = |issued, name, own| flow::boxed(shown(client, issued, name, own));
     Outcome::Measured(pairs::carried(&names, &issued, show, |v| v.is_accepted()).await)
 }
 
 /// A cookie and token of a backend.
-async fn issue(asker: &Asker<'_>, name: &BackendName) -> Outcome<Issued> {
+async fn issue(client: &Client<'_>, name: &BackendName) -> Outcome<Issued> {
     let route = Route::Backend(name.clone());
-    if asker.holds(&route) {
+    if client.holds(&route) {
         return Outcome::Skipped(Skipped::BackingOff);
     }
-    let asked = get(asker, &route, None).await;
-    match flow::outcome(&asked) {
+    let response = get(client, &route, None).await;
+    match outcome(&response) {
         Err(failure) => Outcome::Failed(failure),
         Ok(answer) if answer.status != 200 => {
-            Outcome::Failed(flow::unexpected(answer, "200 with a CSRF cookie"))
+            Outcome::Failed(unexpected(answer, "200 with a CSRF cookie"))
         }
         Ok(_) => {
-            let headers = asked.raw().map(|reply| &reply.headers);
+            let headers = response.raw().map(|reply| &reply.headers);
             let cookie = headers.and_then(|headers| registry::set_cookie(headers, CSRF_COOKIE));
             let token = headers.and_then(registry::csrf_token);
             // Harbor 2.0 protects itself in another way.
@@ -63,52 +65,52 @@ async fn issue(asker: &Asker<'_>, name: &BackendName) -> Outcome<Issued> {
 
 /// What a backend makes of a cookie. A refusal counts when it comes twice.
 async fn shown(
-    asker: &Asker<'_>,
+    client: &Client<'_>,
     issued: &Issued,
     verifier: BackendName,
     own: bool,
 ) -> Outcome<CsrfVerdict> {
     let route = Route::Backend(verifier);
-    if asker.holds(&route) {
+    if client.holds(&route) {
         return Outcome::Skipped(Skipped::BackingOff);
     }
-    match is_read(asker, &route, issued).await {
-        Outcome::Measured(true) if own => origin(asker, &route, issued).await,
+    match is_read(client, &route, issued).await {
+        Outcome::Measured(true) if own => origin(client, &route, issued).await,
         Outcome::Measured(true) => Outcome::Measured(CsrfVerdict::Accepted),
-        Outcome::Measured(false) => confirmed(asker, &route, issued).await,
+        Outcome::Measured(false) => confirmed(client, &route, issued).await,
         Outcome::Failed(failure) => Outcome::Failed(failure),
         Outcome::Skipped(reason) => Outcome::Skipped(reason),
     }
 }
 
 /// Whether a backend can read a cookie: one that cannot sets its own.
-async fn is_read(asker: &Asker<'_>, route: &Route, issued: &Issued) -> Outcome<bool> {
-    let asked = get(asker, route, Some(issued)).await;
-    match flow::outcome(&asked) {
+async fn is_read(client: &Client<'_>, route: &Route, issued: &Issued) -> Outcome<bool> {
+    let response = get(client, route, Some(issued)).await;
+    match outcome(&response) {
         Err(failure) => Outcome::Failed(failure),
         Ok(answer) if answer.status != 200 => {
-            Outcome::Failed(flow::unexpected(answer, "200 from Harbor's API"))
+            Outcome::Failed(unexpected(answer, "200 from Harbor's API"))
         }
         Ok(_) => {
-            let new = asked.raw().and_then(|r| registry::set_cookie(&r.headers, CSRF_COOKIE));
+            let new = response.raw().and_then(|r| registry::set_cookie(&r.headers, CSRF_COOKIE));
             Outcome::Measured(new.is_none())
         }
     }
 }
 
 /// Writes with the cookie that was not read, as a page of the issuer would.
-async fn confirmed(asker: &Asker<'_>, route: &Route, issued: &Issued) -> Outcome<CsrfVerdict> {
-    let asked = post(asker, route, issued, true).await;
-    match flow::outcome(&asked) {
+async fn confirmed(client: &Client<'_>, route: &Route, issued: &Issued) -> Outcome<CsrfVerdict> {
+    let response = post(client, route, issued, true).await;
+    match outcome(&response) {
         Err(failure) => Outcome::Failed(failure),
         Ok(answer) if answer.status == 405 => Outcome::Measured(CsrfVerdict::Accepted),
-        Ok(answer) if answer.status == 403 => match refusal(&asked) {
+        Ok(answer) if answer.status == 403 => match refusal(&response) {
             Some(CsrfRefusal::Token) => Outcome::Measured(CsrfVerdict::UnknownKey),
             Some(CsrfRefusal::Origin) => Outcome::Measured(CsrfVerdict::ForeignOrigin),
             // Read-only mode answers before anything else does.
-            None => again(is_read(asker, route, issued).await),
+            None => again(is_read(client, route, issued).await),
         },
-        Ok(answer) => Outcome::Failed(flow::unexpected(answer, "405 or 403 to POST")),
+        Ok(answer) => Outcome::Failed(unexpected(answer, "405 or 403 to POST")),
     }
 }
 
@@ -124,53 +126,53 @@ fn again(read: Outcome<bool>) -> Outcome<CsrfVerdict> {
 /// Whether a backend takes the public URL for its own: it looks at that before the token, which is
 /// left out here so that nothing comes of the request. Any other refusal than the same one twice says
 /// no more than that the cookie was read.
-async fn origin(asker: &Asker<'_>, route: &Route, issued: &Issued) -> Outcome<CsrfVerdict> {
+async fn origin(client: &Client<'_>, route: &Route, issued: &Issued) -> Outcome<CsrfVerdict> {
     for _ in 0..2 {
-        let asked = post(asker, route, issued, false).await;
-        match flow::outcome(&asked) {
+        let response = post(client, route, issued, false).await;
+        match outcome(&response) {
             Err(failure) => return Outcome::Failed(failure),
             Ok(answer) if answer.status >= 500 => {
-                return Outcome::Failed(flow::unexpected(answer, "403 or 405 to POST"));
+                return Outcome::Failed(unexpected(answer, "403 or 405 to POST"));
             }
             Ok(_) => {}
         }
-        if refusal(&asked) != Some(CsrfRefusal::Origin) {
+        if refusal(&response) != Some(CsrfRefusal::Origin) {
             return Outcome::Measured(CsrfVerdict::Accepted);
         }
     }
     Outcome::Measured(CsrfVerdict::ForeignOrigin)
 }
 
-fn refusal(asked: &Asked) -> Option<CsrfRefusal> {
-    let answer = asked.answer.as_ref().filter(|answer| answer.status == 403)?;
+fn refusal(response: &Response) -> Option<CsrfRefusal> {
+    let answer = response.answer.as_ref().filter(|answer| answer.status == 403)?;
     registry::csrf_refusal(answer.error_message.as_deref()?)
 }
 
-async fn get(asker: &Asker<'_>, route: &Route, issued: Option<&Issued>) -> Asked {
-    let session = asker.session(route).unwrap_or(HeaderValue::from_static(MADE_UP));
+async fn get(client: &Client<'_>, route: &Route, issued: Option<&Issued>) -> Response {
+    let session = client.session(route).unwrap_or(HeaderValue::from_static(MADE_UP));
     let cookies = match issued {
         Some(issued) => joined(&session, &issued.cookie),
         None => session,
     };
-    let ask = Ask::of(Check::Csrf, Method::GET, PATH, Auth::None).with(COOKIE, cookies);
-    super::ask(asker, route, ask).await
+    let request = Request::of(Check::Csrf, Method::GET, PATH, Auth::None).with(COOKIE, cookies);
+    client.send_afresh(route, request).await
 }
 
-async fn post(asker: &Asker<'_>, route: &Route, issued: &Issued, with_token: bool) -> Asked {
+async fn post(client: &Client<'_>, route: &Route, issued: &Issued, with_token: bool) -> Response {
     let session = HeaderValue::from_static(MADE_UP);
-    let mut ask = Ask::of(Check::Csrf, Method::POST, PATH, Auth::None)
+    let mut request = Request::of(Check::Csrf, Method::POST, PATH, Auth::None)
         .with(COOKIE, joined(&session, &issued.cookie));
     // As a browser says where the page came from, which Harbor 2.12.3 wants to know.
-    let site = asker.registry.url.authority().to_string();
+    let site = client.registry.url.authority().to_string();
     if let (Ok(origin), Ok(page)) =
         (HeaderValue::from_str(&site), HeaderValue::from_str(&format!("{site}/")))
     {
-        ask = ask.with(ORIGIN, origin).with(REFERER, page);
+        request = request.with(ORIGIN, origin).with(REFERER, page);
     }
     if with_token {
-        ask = ask.with(HeaderName::from_static(CSRF_TOKEN), issued.token.clone());
+        request = request.with(HeaderName::from_static(CSRF_TOKEN), issued.token.clone());
     }
-    super::ask(asker, route, ask).await
+    client.send_afresh(route, request).await
 }
 
 /// Two cookies in one header, marked sensitive.

@@ -8,8 +8,9 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use http::Method;
 
-use super::super::ask::{Ask, Asker, Auth};
-use super::super::flow::{outcome, unexpected};
+use super::super::answer::{outcome, unexpected};
+use super::super::client::Client;
+use super::super::request::{Auth, Request};
 use super::super::token;
 use super::pairs;
 use crate::config::Credentials;
@@ -31,18 +32,18 @@ const LATE: f64 = 2.0;
 type Logins = Vec<OfRoute<DirectoryLogin>>;
 
 pub(super) async fn look(
-    asker: &Asker<'_>,
+    client: &Client<'_>,
     flows: &[Flow],
     before: Option<&Logins>,
 ) -> Outcome<Logins> {
-    let Some(credentials) = &asker.registry.directory_credentials else {
+    let Some(credentials) = &client.registry.directory_credentials else {
         return Outcome::Skipped(Skipped::NoCredentials);
     };
     let harbors = match pairs::harbors(flows) {
         Ok(harbors) => harbors,
         Err(reason) => return Outcome::Skipped(reason),
     };
-    let now = asker.clock.at(asker.began);
+    let now = client.clock.at(client.began);
     let is_harbor = |flow: &&Flow| flow.route.backend().is_some_and(|name| harbors.contains(name));
     let last = |flow: &Flow| {
         let own = |login: &&OfRoute<DirectoryLogin>| login.route == flow.route;
@@ -71,7 +72,7 @@ pub(super) async fn look(
         let value = if !accepted && told.len() >= ENOUGH {
             Outcome::Skipped(Skipped::NotSampled)
         } else {
-            login(asker, flow, credentials, now).await
+            login(client, flow, credentials, now).await
         };
         logins.push(OfRoute { route: flow.route.clone(), value });
     }
@@ -90,7 +91,7 @@ fn stands(login: &DirectoryLogin, now: DateTime<Utc>) -> bool {
 
 /// Logs in where the robot just did, which shows that the node itself is well.
 async fn login(
-    asker: &Asker<'_>,
+    client: &Client<'_>,
     flow: &Flow,
     credentials: &Credentials,
     now: DateTime<Utc>,
@@ -100,9 +101,9 @@ async fn login(
     };
     let robot_seconds = robot.timeline.total().as_secs_f64();
     let with = |(verdict, seconds)| DirectoryLogin { verdict, seconds, robot_seconds, at: now };
-    match ask(asker, flow, credentials).await {
+    match ask(client, flow, credentials).await {
         Outcome::Measured((LoginVerdict::Accepted, seconds)) if seconds >= LATE => {
-            let again = ask(asker, flow, credentials).await;
+            let again = ask(client, flow, credentials).await;
             let quicker = again.measured().map_or(seconds, |(_, again)| again.min(seconds));
             Outcome::Measured(with((LoginVerdict::Accepted, quicker)))
         }
@@ -115,32 +116,32 @@ async fn login(
 /// Asks for a token without a scope, which is refused to whom Harbor does not know; with one, an
 /// unknown person would get an anonymous token.
 async fn ask(
-    asker: &Asker<'_>,
+    client: &Client<'_>,
     flow: &Flow,
     credentials: &Credentials,
 ) -> Outcome<(LoginVerdict, f64)> {
     let route = &flow.route;
-    if asker.holds(route) {
+    if client.holds(route) {
         return Outcome::Skipped(Skipped::BackingOff);
     }
-    if asker.is_over() {
+    if client.is_over() {
         return Outcome::Skipped(Skipped::DeadlineReached);
     }
     let challenge = flow.challenge.measured();
-    let endpoint = challenge.and_then(|challenge| token::endpoint(asker, route, challenge).ok());
+    let endpoint = challenge.and_then(|challenge| token::endpoint(client, route, challenge).ok());
     let Some(endpoint) = endpoint.filter(|at| at.issuer == Issuer::Route(route.clone())) else {
         return Outcome::Skipped(Skipped::EarlierStepFailed);
     };
     let auth = Auth::Basic(credentials);
-    let ask = Ask::of(Check::DirectoryLogin, Method::GET, endpoint.path(), auth);
-    let asked = asker.ask(asker.link(route).as_mut(), route, ask).await;
-    let seconds = asked.timeline().total().as_secs_f64();
-    let verdict = match outcome(&asked) {
+    let request = Request::of(Check::DirectoryLogin, Method::GET, endpoint.path(), auth);
+    let response = client.send(client.link(route).as_mut(), route, request).await;
+    let seconds = response.timeline().total().as_secs_f64();
+    let verdict = match outcome(&response) {
         Ok(answer) if answer.status == 200 && !answer.html => LoginVerdict::Accepted,
         Ok(answer) if answer.status == 401 => LoginVerdict::Refused,
         Ok(answer) => return Outcome::Failed(unexpected(answer, "200 or 401")),
         // The end of the round's time is not the directory's.
-        Err(_) if asker.is_over() => return Outcome::Skipped(Skipped::DeadlineReached),
+        Err(_) if client.is_over() => return Outcome::Skipped(Skipped::DeadlineReached),
         Err(failure) if failure.reason == Reason::Timeout && failure.phase == Some(Phase::Wait) => {
             LoginVerdict::TimedOut
         }

@@ -5,7 +5,9 @@
 use futures_util::future::join_all;
 use http::Method;
 
-use super::super::ask::{Ask, Asker, Auth};
+use super::super::answer::{outcome, unexpected};
+use super::super::client::Client;
+use super::super::request::{Auth, Request};
 use super::super::{flow, matrix};
 use crate::model::{
     Check, ComponentHealth, Failure, Family, Flow, OfRoute, Outcome, Reason, Route, Skipped, Step,
@@ -13,7 +15,7 @@ use crate::model::{
 use crate::registry;
 
 pub(super) async fn look(
-    asker: &Asker<'_>,
+    client: &Client<'_>,
     flows: &[Flow],
 ) -> Outcome<Vec<OfRoute<Vec<ComponentHealth>>>> {
     let backends = || flows.iter().filter(|flow| flow.route.backend().is_some());
@@ -24,36 +26,36 @@ pub(super) async fn look(
     if families.iter().all(|family| *family != Family::Harbor2) {
         return Outcome::Skipped(Skipped::EarlierStepFailed);
     }
-    let asked = backends().zip(families).map(|(flow, family)| {
+    let response = backends().zip(families).map(|(flow, family)| {
         flow::boxed(async move {
             let value = match family {
-                Family::Harbor2 => told(asker, flow).await,
+                Family::Harbor2 => told(client, flow).await,
                 Family::Unknown => Outcome::Skipped(Skipped::EarlierStepFailed),
                 _ => Outcome::Skipped(Skipped::NotApplicable),
             };
             OfRoute { route: flow.route.clone(), value }
         })
     });
-    Outcome::Measured(join_all(asked).await)
+    Outcome::Measured(join_all(response).await)
 }
 
-async fn told(asker: &Asker<'_>, flow: &Flow) -> Outcome<Vec<ComponentHealth>> {
+async fn told(client: &Client<'_>, flow: &Flow) -> Outcome<Vec<ComponentHealth>> {
     let route: &Route = &flow.route;
     if flow.passed(Step::Challenge) != Some(true) {
         return Outcome::Skipped(Skipped::EarlierStepFailed);
     }
-    if asker.holds(route) {
+    if client.holds(route) {
         return Outcome::Skipped(Skipped::BackingOff);
     }
-    let ask = Ask::of(Check::Health, Method::GET, "/api/v2.0/health", Auth::None);
-    let asked = super::ask(asker, route, ask).await;
-    match flow::outcome(&asked) {
+    let request = Request::of(Check::Health, Method::GET, "/api/v2.0/health", Auth::None);
+    let response = client.send_afresh(route, request).await;
+    match outcome(&response) {
         Err(failure) => Outcome::Failed(failure),
         Ok(answer) if answer.status != 200 => {
-            Outcome::Failed(flow::unexpected(answer, "200 from Harbor's API"))
+            Outcome::Failed(unexpected(answer, "200 from Harbor's API"))
         }
         Ok(_) => {
-            let body = asked.reply().map(|reply| reply.body.as_slice()).unwrap_or_default();
+            let body = response.reply().map(|reply| reply.body.as_slice()).unwrap_or_default();
             registry::harbor_health(body).map_or_else(
                 |found| {
                     let detail = format!("the health page is {found}");

@@ -6,7 +6,9 @@
 use futures_util::future::join_all;
 use http::Method;
 
-use super::super::ask::{Ask, Asker, Auth};
+use super::super::answer::outcome;
+use super::super::client::Client;
+use super::super::request::{Auth, Request};
 use super::super::{flow, matrix, token};
 use crate::config::Scope;
 use crate::model::{
@@ -19,7 +21,7 @@ const LATE: f64 = 1.0;
 /// A scope that asks no database.
 const NOTHING: &str = "x:y:z";
 
-pub(super) async fn look(asker: &Asker<'_>, flows: &[Flow]) -> Outcome<Vec<OfRoute<Vec<Rung>>>> {
+pub(super) async fn look(client: &Client<'_>, flows: &[Flow]) -> Outcome<Vec<OfRoute<Vec<Rung>>>> {
     let backends = || flows.iter().filter(|flow| flow.route.backend().is_some());
     if backends().all(|flow| matrix::family(flow) != Family::Harbor2) {
         let silent = backends().all(|flow| matrix::family(flow) == Family::Unknown);
@@ -29,15 +31,15 @@ pub(super) async fn look(asker: &Asker<'_>, flows: &[Flow]) -> Outcome<Vec<OfRou
             Skipped::NotApplicable
         });
     }
-    let asked = backends().map(|flow| {
+    let response = backends().map(|flow| {
         flow::boxed(async move {
-            OfRoute { route: flow.route.clone(), value: ladder(asker, flow).await }
+            OfRoute { route: flow.route.clone(), value: ladder(client, flow).await }
         })
     });
-    Outcome::Measured(join_all(asked).await)
+    Outcome::Measured(join_all(response).await)
 }
 
-async fn ladder(asker: &Asker<'_>, flow: &Flow) -> Outcome<Vec<Rung>> {
+async fn ladder(client: &Client<'_>, flow: &Flow) -> Outcome<Vec<Rung>> {
     let route = &flow.route;
     let took = |step| flow.step(step).map(|report| report.timeline.total().as_secs_f64());
     let (Some(challenge), Some(own)) = (took(Step::Challenge), took(Step::Token)) else {
@@ -46,15 +48,15 @@ async fn ladder(asker: &Asker<'_>, flow: &Flow) -> Outcome<Vec<Rung>> {
     if challenge.max(own) < LATE {
         return Outcome::Skipped(Skipped::NotSampled);
     }
-    if asker.holds(route) {
+    if client.holds(route) {
         return Outcome::Skipped(Skipped::BackingOff);
     }
     let mut rungs = vec![Rung { reach: Reach::Challenge, seconds: challenge }];
-    let scope = asker.registry.scope.as_ref().map(Scope::text);
+    let scope = client.registry.scope.as_ref().map(Scope::text);
     let anonymous =
         [(Reach::Signing, Some(NOTHING.to_owned())), (Reach::Database, scope)].into_iter();
     for (reach, scope) in anonymous.filter_map(|(reach, scope)| Some((reach, scope?))) {
-        rungs.extend(token_for(asker, flow, &scope).await.map(|seconds| Rung { reach, seconds }));
+        rungs.extend(token_for(client, flow, &scope).await.map(|seconds| Rung { reach, seconds }));
     }
     rungs.push(Rung { reach: Reach::Credential, seconds: own });
     Outcome::Measured(rungs)
@@ -62,16 +64,16 @@ async fn ladder(asker: &Asker<'_>, flow: &Flow) -> Outcome<Vec<Rung>> {
 
 /// How long a token for nobody takes; an answer that does not come in time took at least as long
 /// as was waited.
-async fn token_for(asker: &Asker<'_>, flow: &Flow, scope: &str) -> Option<f64> {
+async fn token_for(client: &Client<'_>, flow: &Flow, scope: &str) -> Option<f64> {
     let route: &Route = &flow.route;
-    let endpoint = token::endpoint(asker, route, flow.challenge.measured()?).ok()?;
-    if endpoint.issuer != Issuer::Route(route.clone()) || asker.is_over() {
+    let endpoint = token::endpoint(client, route, flow.challenge.measured()?).ok()?;
+    if endpoint.issuer != Issuer::Route(route.clone()) || client.is_over() {
         return None;
     }
-    let ask = Ask::of(Check::Latency, Method::GET, endpoint.path_for(scope), Auth::None);
-    let asked = asker.ask(asker.link(route).as_mut(), route, ask).await;
-    let seconds = asked.timeline().total().as_secs_f64();
-    match flow::outcome(&asked) {
+    let request = Request::of(Check::Latency, Method::GET, endpoint.path_for(scope), Auth::None);
+    let response = client.send(client.link(route).as_mut(), route, request).await;
+    let seconds = response.timeline().total().as_secs_f64();
+    match outcome(&response) {
         Ok(answer) => (answer.status == 200).then_some(seconds),
         Err(failure) => (failure.reason == Reason::Timeout).then_some(seconds),
     }

@@ -1,7 +1,7 @@
 //! The checks beside the token flow: which are due, and each in a file of its own.
 //!
 //! A new check: its name, need and cadence in `model::Check`, a field for what it finds in
-//! `model::Checks`, a file here with one function from an [`Asker`] and the round's flows to what
+//! `model::Checks`, a file here with one function from an [`Client`] and the round's flows to what
 //! was found, and a line in [`due`]. Rules that judge it are in `diagnosis`.
 
 mod authorization_header;
@@ -29,9 +29,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::time::Instant;
 
-use super::ask::{Ask, Asked, Asker};
+use super::client::Client;
 use super::flow;
-use crate::model::{Cadence, Check, Checked, Checks, Flow, Outcome, Route, Skipped};
+use crate::model::{Cadence, Check, Checked, Checks, Flow, Outcome, Skipped};
 
 /// What is kept between rounds: when each check was last made, and what the checks found.
 ///
@@ -70,7 +70,7 @@ impl Kept {
 }
 
 /// Makes every check that is due, side by side, and carries the others' last results along.
-pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> Checks {
+pub(super) async fn due(client: &Client<'_>, kept: &mut Kept, flows: &[Flow]) -> Checks {
     let known = kept.before();
     let first = known.is_none();
     let before = &*known.unwrap_or_default();
@@ -78,18 +78,19 @@ pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> C
     // One after the other: what one of them writes must not be what another finds half written.
     let writing = async {
         let upload =
-            made(asker, Check::Upload, past, &before.upload, upload::look(asker, flows)).await;
-        let push = made(asker, Check::Push, past, &before.push, push::look(asker, flows)).await;
-        let look = content::look(asker, flows, before.content.measured());
-        let content = made(asker, Check::Content, past, &before.content, look).await;
+            made(client, Check::Upload, past, &before.upload, upload::look(client, flows)).await;
+        let push = made(client, Check::Push, past, &before.push, push::look(client, flows)).await;
+        let look = content::look(client, flows, before.content.measured());
+        let content = made(client, Check::Content, past, &before.content, look).await;
         (upload, push, content)
     };
     // One account, which is not shown again where it was just refused.
     let system = async {
-        let look = worker_pools::look(asker, flows);
-        let pools = made(asker, Check::WorkerPools, past, &before.worker_pools, look).await;
-        let look = replications::look(asker, flows, pools.measured());
-        let replications = made(asker, Check::Replications, past, &before.replications, look).await;
+        let look = worker_pools::look(client, flows);
+        let pools = made(client, Check::WorkerPools, past, &before.worker_pools, look).await;
+        let look = replications::look(client, flows, pools.measured());
+        let replications =
+            made(client, Check::Replications, past, &before.replications, look).await;
         (pools, replications)
     };
     let (
@@ -107,39 +108,39 @@ pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> C
         (worker_pools, replications),
     ) = tokio::join!(
         made(
-            asker,
+            client,
             Check::AuthorizationHeader,
             past,
             &before.authorization_header,
-            authorization_header::look(asker, flows),
+            authorization_header::look(client, flows),
         ),
-        made(asker, Check::PublicUrl, past, &before.public_url, public_url::look(asker, flows)),
-        made(asker, Check::Dns, past, &before.dns, dns::look(asker)),
-        made(asker, Check::Health, past, &before.health, health::look(asker, flows)),
-        made(asker, Check::Latency, past, &before.latency, latency::look(asker, flows)),
-        made(asker, Check::Csrf, past, &before.csrf, csrf::look(asker, flows)),
-        made(asker, Check::Session, past, &before.session, session::look(asker, flows)),
+        made(client, Check::PublicUrl, past, &before.public_url, public_url::look(client, flows)),
+        made(client, Check::Dns, past, &before.dns, dns::look(client)),
+        made(client, Check::Health, past, &before.health, health::look(client, flows)),
+        made(client, Check::Latency, past, &before.latency, latency::look(client, flows)),
+        made(client, Check::Csrf, past, &before.csrf, csrf::look(client, flows)),
+        made(client, Check::Session, past, &before.session, session::look(client, flows)),
         made(
-            asker,
+            client,
             Check::BodyLimit,
             past,
             &before.body_limit,
-            body_limit::look(asker, flows, &before.body_limit),
+            body_limit::look(client, flows, &before.body_limit),
         ),
         made(
-            asker,
+            client,
             Check::BlobRedirect,
             past,
             &before.blob_redirect,
-            blob_redirect::look(asker, flows, before.blob_redirect.measured()),
+            blob_redirect::look(client, flows, before.blob_redirect.measured()),
         ),
         flow::boxed(writing),
         made(
-            asker,
+            client,
             Check::DirectoryLogin,
             past,
             &before.directory_login,
-            directory_login::look(asker, flows, before.directory_login.measured()),
+            directory_login::look(client, flows, before.directory_login.measured()),
         ),
         flow::boxed(system),
     );
@@ -161,24 +162,13 @@ pub(super) async fn due(asker: &Asker<'_>, kept: &mut Kept, flows: &[Flow]) -> C
         replications,
     };
     if !kept.on_demand {
-        let now = Some(asker.clock.at(asker.began));
+        let now = Some(client.clock.at(client.began));
         for run in found.runs().into_iter().filter(|run| run.at == now) {
-            kept.last.insert(run.check, asker.began);
+            kept.last.insert(run.check, client.began);
         }
         kept.leave(&found);
     }
     found
-}
-
-/// Asks over a fresh connection, and over another where the network lost the first request: one
-/// that is lost is no fault of a server.
-async fn ask(asker: &Asker<'_>, route: &Route, ask: Ask<'_>) -> Asked {
-    let first = asker.ask(asker.link(route).as_mut(), route, ask.clone()).await;
-    let lost = first.exchange.result.as_ref().is_err_and(|failure| failure.reason.is_network());
-    if !lost || asker.is_over() || asker.holds(route) {
-        return first;
-    }
-    asker.ask(asker.link(route).as_mut(), route, ask).await
 }
 
 /// What decides whether a check is due.
@@ -191,13 +181,13 @@ struct Past<'a> {
 
 /// One check, if it is due.
 async fn made<T: Clone>(
-    asker: &Asker<'_>,
+    client: &Client<'_>,
     check: Check,
     past: &Past<'_>,
     before: &Checked<T>,
     look: impl Future<Output = Outcome<T>> + Send,
 ) -> Checked<T> {
-    if !asker.registry.checks.allows(check) {
+    if !client.registry.checks.allows(check) {
         return Checked::skipped(Skipped::Disabled);
     }
     if past.on_demand && check.cadence() == Cadence::Interval {
@@ -207,14 +197,14 @@ async fn made<T: Clone>(
         (Cadence::Round, _) | (_, None) => true,
         // A round begins a little early or late; a check must not wait for the next one for that.
         (Cadence::Interval, Some(last)) => {
-            asker.began.saturating_duration_since(*last) + asker.registry.interval / 2
-                >= asker.registry.checks.interval
+            client.began.saturating_duration_since(*last) + client.registry.interval / 2
+                >= client.registry.checks.interval
         }
     };
     if !due {
         return before.clone();
     }
-    if asker.is_over() {
+    if client.is_over() {
         return match before.at {
             Some(_) => before.clone(),
             None => Checked::skipped(Skipped::DeadlineReached),
@@ -222,7 +212,7 @@ async fn made<T: Clone>(
     }
     let found = flow::boxed(look).await;
     // What was asked for without success is not asked for again before it is due.
-    let requests = asker.requests_of(check);
+    let requests = client.requests_of(check);
     let tried = requests > 0 || !matches!(found, Outcome::Skipped(_));
-    Checked { at: tried.then(|| asker.clock.at(asker.began)), requests, found }
+    Checked { at: tried.then(|| client.clock.at(client.began)), requests, found }
 }

@@ -11,8 +11,9 @@ use http::header::ACCEPT;
 use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, sleep_until};
 
-use super::super::ask::Asker;
-use super::super::flow::{boxed, unexpected};
+use super::super::answer::unexpected;
+use super::super::client::Client;
+use super::super::flow::boxed;
 use super::super::path::Path;
 use super::blob::{EMPTY, EMPTY_DIGEST, Pushers, Start, is_read_only, put, start};
 use super::visit::{Extra, Got, Pass, Visit, is_there};
@@ -44,8 +45,8 @@ const BELIEVED: usize = 3;
 /// The most routes that push in one run, the balancer always among them.
 const MAX_ROUTES: usize = 5;
 
-pub(super) async fn look(asker: &Asker<'_>, flows: &[Flow]) -> Outcome<Pushed> {
-    let pushers = match Pushers::begin(asker, Check::Push, flows).await {
+pub(super) async fn look(client: &Client<'_>, flows: &[Flow]) -> Outcome<Pushed> {
+    let pushers = match Pushers::begin(client, Check::Push, flows).await {
         Ok(pushers) => pushers,
         Err(reason) => return Outcome::Skipped(reason),
     };
@@ -53,7 +54,7 @@ pub(super) async fn look(asker: &Asker<'_>, flows: &[Flow]) -> Outcome<Pushed> {
     let mut by = Vec::new();
     // Another part of many backends each time.
     let many = pushers.routes.len().saturating_sub(1).max(1);
-    let turn = usize::try_from(asker.seed % 1_000_003).unwrap_or_default() % many;
+    let turn = usize::try_from(client.seed % 1_000_003).unwrap_or_default() % many;
     for (number, (route, pass)) in pushers.routes.iter().enumerate() {
         let chosen = (number + many - turn) % many < MAX_ROUTES - 1;
         let value = match pass {
@@ -153,7 +154,7 @@ async fn push(
     }
     let mut visit = pass.visit();
     let path = Path::of(pushers.repository).then("/manifests/").then(TAG);
-    let got = visit.ask(&Method::PUT, &path, &Extra::body(MANIFEST, manifest)).await;
+    let got = visit.send(&Method::PUT, &path, &Extra::body(MANIFEST, manifest)).await;
     let got = got.map_err(fail(PushStep::Manifest))?;
     if got.answer.status != 201 {
         let failure = unexpected(&got.answer, "201 to the manifest");
@@ -167,12 +168,12 @@ async fn push(
 async fn pull(visit: &mut Visit<'_>, repository: &str, digest: &str) -> Result<(), Failure> {
     let accept = Extra::header(ACCEPT, MANIFEST);
     let path = Path::of(repository).then("/manifests/").reference(digest);
-    let got = visit.ask(&Method::GET, &path, &accept).await?;
+    let got = visit.send(&Method::GET, &path, &accept).await?;
     if !is_there(&got)? {
         return Err(unexpected(&got.answer, "the manifest just pushed"));
     }
     let path = Path::of(repository).then("/blobs/").then(EMPTY_DIGEST);
-    let got = visit.ask(&Method::GET, &path, &Extra::none()).await?;
+    let got = visit.send(&Method::GET, &path, &Extra::none()).await?;
     if is_there(&got)? { Ok(()) } else { Err(unexpected(&got.answer, "the blob just pushed")) }
 }
 
@@ -194,7 +195,7 @@ async fn see(
         _ => Ok(ReadBack::Other),
     };
     let began = Instant::now();
-    let mut last = visit.ask(&Method::GET, &path, &accept).await.and_then(read);
+    let mut last = visit.send(&Method::GET, &path, &accept).await.and_then(read);
     if let Some(mut by) = by {
         // Whoever moves the tag may move it back, which would look like a late cache. That shows
         // the old one while the tag stands; three times in a row nobody hits the moment between.
@@ -202,11 +203,11 @@ async fn see(
             if last != Ok(ReadBack::Other) {
                 break;
             }
-            let there = by.ask(&Method::GET, &path, &accept).await.and_then(read);
+            let there = by.send(&Method::GET, &path, &accept).await.and_then(read);
             if there != Ok(ReadBack::There) {
                 return SeenAt { backend, value: Outcome::Skipped(Skipped::Moved) };
             }
-            last = visit.ask(&Method::GET, &path, &accept).await.and_then(read);
+            last = visit.send(&Method::GET, &path, &accept).await.and_then(read);
         }
     }
     for rung in LADDER.into_iter().take(if patient { LADDER.len() } else { 1 }) {
@@ -219,7 +220,7 @@ async fn see(
         }
         sleep_until(began + rung).await;
         visit.renew();
-        last = visit.ask(&Method::GET, &path, &accept).await.and_then(read);
+        last = visit.send(&Method::GET, &path, &accept).await.and_then(read);
         if last == Ok(ReadBack::There) {
             let after_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
             last = Ok(ReadBack::Late { after_ms });

@@ -5,10 +5,11 @@ use chrono::TimeDelta;
 use futures_util::future::join_all;
 use http::Method;
 
-use super::super::ask::{Ask, Asked, Asker, Auth};
-use super::super::flow::{outcome, unexpected};
+use super::super::answer::{outcome, unexpected};
+use super::super::client::Client;
 use super::super::matrix;
 use super::super::path::Path;
+use super::super::request::{Auth, Request, Response};
 use crate::config::Credentials;
 use crate::model::{
     Check, FailedTask, Failure, Family, Flow, LogAt, Outcome, Reason, Replications, Route, Skipped,
@@ -26,11 +27,11 @@ const EXECUTIONS: &str = "/api/v2.0/replication/executions/";
 const LOOKED_INTO: usize = 3;
 
 pub(super) async fn look(
-    asker: &Asker<'_>,
+    client: &Client<'_>,
     flows: &[Flow],
     pools: Option<&WorkerPools>,
 ) -> Outcome<Replications> {
-    let Some(credentials) = &asker.registry.system_credentials else {
+    let Some(credentials) = &client.registry.system_credentials else {
         return Outcome::Skipped(Skipped::NoCredentials);
     };
     if pools.is_some_and(WorkerPools::is_refused) {
@@ -38,7 +39,7 @@ pub(super) async fn look(
     }
     let backends = flows.iter().filter(|flow| flow.route.backend().is_some());
     let answers =
-        |flow: &&Flow| flow.passed(Step::Challenge) == Some(true) && !asker.holds(&flow.route);
+        |flow: &&Flow| flow.passed(Step::Challenge) == Some(true) && !client.holds(&flow.route);
     let answering: Vec<&Flow> = backends.filter(answers).collect();
     let harbors: Vec<&Route> = answering
         .iter()
@@ -58,11 +59,11 @@ pub(super) async fn look(
         });
     };
     let list = Path::from("/api/v2.0/replication/executions?page=1&page_size=50");
-    let executions = match read(asker, told_by, credentials, list, registry::replications).await {
+    let executions = match read(client, told_by, credentials, list, registry::replications).await {
         Ok(executions) => executions,
         Err(without) => return without,
     };
-    let since = asker.clock.at(asker.began) - LATELY;
+    let since = client.clock.at(client.began) - LATELY;
     let lately: Vec<_> =
         executions.into_iter().filter(|one| one.ended.is_some_and(|end| end > since)).collect();
     let failed: Vec<u64> = lately.iter().filter(|one| one.failed).map(|one| one.id).collect();
@@ -70,9 +71,9 @@ pub(super) async fn look(
     for execution in failed.iter().copied().take(LOOKED_INTO) {
         let path = Path::from(EXECUTIONS).number(execution).then("/tasks?page_size=50");
         // What cannot be looked into takes nothing from what the list has told.
-        let found = read(asker, told_by, credentials, path, registry::failed_tasks).await;
+        let found = read(client, told_by, credentials, path, registry::failed_tasks).await;
         if let Some(task) = found.ok().and_then(|tasks| tasks.into_iter().next()) {
-            let logs = logs(asker, &harbors, credentials, execution, task).await;
+            let logs = logs(client, &harbors, credentials, execution, task).await;
             tasks.push(FailedTask { execution, task, logs });
         }
     }
@@ -82,7 +83,7 @@ pub(super) async fn look(
 
 /// Looks for a log where the list came from, and if it is not there, everywhere else.
 async fn logs(
-    asker: &Asker<'_>,
+    client: &Client<'_>,
     harbors: &[&Route],
     credentials: &Credentials,
     execution: u64,
@@ -92,7 +93,7 @@ async fn logs(
     let path = tasks.number(task).then("/log");
     let at = async |route: &Route| {
         let backend = route.backend()?.clone();
-        Some(LogAt { backend, log: log(asker, route, credentials, path.clone()).await })
+        Some(LogAt { backend, log: log(client, route, credentials, path.clone()).await })
     };
     let Some((first, others)) = harbors.split_first() else { return Vec::new() };
     let mut found: Vec<LogAt> = at(first).await.into_iter().collect();
@@ -103,18 +104,18 @@ async fn logs(
 }
 
 async fn log(
-    asker: &Asker<'_>,
+    client: &Client<'_>,
     route: &Route,
     credentials: &Credentials,
     path: Path,
 ) -> Outcome<TaskLog> {
-    if asker.is_over() {
+    if client.is_over() {
         return Outcome::Skipped(Skipped::DeadlineReached);
     }
-    let asked = get(asker, route, credentials, path).await;
-    match outcome(&asked) {
+    let response = get(client, route, credentials, path).await;
+    match outcome(&response) {
         Ok(answer) if answer.status == 200 => {
-            let body = asked.reply().map(|reply| reply.body.as_slice()).unwrap_or_default();
+            let body = response.reply().map(|reply| reply.body.as_slice()).unwrap_or_default();
             Outcome::Measured(TaskLog::Here { unauthorized: registry::tells_of_refusal(body) })
         }
         Ok(answer) if answer.status == 404 && !answer.html => Outcome::Measured(TaskLog::Missing),
@@ -127,31 +128,36 @@ async fn log(
     }
 }
 
-async fn get(asker: &Asker<'_>, route: &Route, credentials: &Credentials, path: Path) -> Asked {
-    let ask = Ask::of(Check::Replications, Method::GET, path, Auth::Basic(credentials));
-    let mut link = asker.link(route);
-    asker.ask(link.as_mut(), route, ask).await
+async fn get(
+    client: &Client<'_>,
+    route: &Route,
+    credentials: &Credentials,
+    path: Path,
+) -> Response {
+    let request = Request::of(Check::Replications, Method::GET, path, Auth::Basic(credentials));
+    let mut link = client.link(route);
+    client.send(link.as_mut(), route, request).await
 }
 
 /// A list of the API, or what there is instead.
 async fn read<T>(
-    asker: &Asker<'_>,
+    client: &Client<'_>,
     route: &Route,
     credentials: &Credentials,
     path: Path,
     parse: fn(&[u8]) -> Result<T, &'static str>,
 ) -> Result<T, Outcome<Replications>> {
-    if asker.is_over() {
+    if client.is_over() {
         return Err(Outcome::Skipped(Skipped::DeadlineReached));
     }
-    let asked = get(asker, route, credentials, path).await;
-    let answer = outcome(&asked).map_err(Outcome::Failed)?;
+    let response = get(client, route, credentials, path).await;
+    let answer = outcome(&response).map_err(Outcome::Failed)?;
     match answer.status {
         200 => {}
         403 => return Err(Outcome::Skipped(Skipped::NotPermitted)),
         _ => return Err(Outcome::Failed(unexpected(answer, "200 with a list"))),
     }
-    let body = asked.reply().map(|reply| reply.body.as_slice()).unwrap_or_default();
+    let body = response.reply().map(|reply| reply.body.as_slice()).unwrap_or_default();
     parse(body).map_err(|found| {
         let detail = format!("the list of replications is {found}");
         Outcome::Failed(Failure::of_answer(Reason::UnexpectedStatus, detail))

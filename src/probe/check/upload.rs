@@ -7,8 +7,9 @@ use futures_util::future::join_all;
 use http::Method;
 use tokio::time::{Instant, sleep_until};
 
-use super::super::ask::Asker;
-use super::super::flow::{boxed, unexpected};
+use super::super::answer::unexpected;
+use super::super::client::Client;
+use super::super::flow::boxed;
 use super::super::path::Path;
 use super::blob::{EMPTY, EMPTY_DIGEST, Pushers, Start, start};
 use super::visit::{Extra, Got, Pass, Visit};
@@ -30,8 +31,8 @@ const LADDER: [Duration; 4] = [
 /// in a ring is equal everywhere.
 const ALL_PAIRS: usize = 6;
 
-pub(super) async fn look(asker: &Asker<'_>, flows: &[Flow]) -> Outcome<Uploads> {
-    let pushers = match Pushers::begin(asker, Check::Upload, flows).await {
+pub(super) async fn look(client: &Client<'_>, flows: &[Flow]) -> Outcome<Uploads> {
+    let pushers = match Pushers::begin(client, Check::Upload, flows).await {
         Ok(pushers) => pushers,
         Err(reason) => return Outcome::Skipped(reason),
     };
@@ -130,7 +131,7 @@ async fn at(mut visit: Visit<'_>, method: Method, place: &UploadPlace) -> Outcom
         _ => Extra::none(),
     };
     let (began, path) = (Instant::now(), Path::upload(place));
-    let mut verdict = match visit.ask(&method, &path, &extra).await.and_then(|got| verdict(&got)) {
+    let mut verdict = match visit.send(&method, &path, &extra).await.and_then(|got| verdict(&got)) {
         Ok(verdict) => verdict,
         Err(failure) => return Outcome::Failed(failure),
     };
@@ -149,8 +150,8 @@ async fn at(mut visit: Visit<'_>, method: Method, place: &UploadPlace) -> Outcom
         }
         sleep_until(began + rung).await;
         visit.renew();
-        let asked = visit.ask(&method, &path, &extra).await;
-        match asked.and_then(|got| self::verdict(&got)) {
+        let response = visit.send(&method, &path, &extra).await;
+        match response.and_then(|got| self::verdict(&got)) {
             Ok(UploadVerdict::Known) => {
                 let after_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
                 verdict = UploadVerdict::KnownLate { after_ms };

@@ -8,10 +8,11 @@ use http::{HeaderName, HeaderValue, Method};
 
 use tokio::time::Instant;
 
-use super::super::ask::{Ask, Asker, Auth, Line, Token};
-use super::super::flow;
+use super::super::answer::unexpected;
+use super::super::client::{Client, Connection};
 use super::super::matrix;
 use super::super::path::Path;
+use super::super::request::{Auth, Request, Token};
 use super::super::token::{self, Purpose};
 use crate::config::Scope;
 use crate::model::{Answer, Check, Failure, Flow, Outcome, Reason, Route, Skipped, Step};
@@ -20,7 +21,7 @@ use crate::transport::{Body, Reply};
 /// One route with a token for a scope: what any number of visits need.
 #[derive(Clone)]
 pub(super) struct Pass<'a> {
-    asker: &'a Asker<'a>,
+    client: &'a Client<'a>,
     check: Check,
     pub(super) route: &'a Route,
     token: Arc<Token>,
@@ -31,7 +32,7 @@ pub(super) struct Pass<'a> {
 /// One route over one connection.
 pub(super) struct Visit<'a> {
     pub(super) pass: Pass<'a>,
-    link: Line,
+    link: Connection,
 }
 
 /// What a request needs beside method and path.
@@ -75,7 +76,7 @@ impl Got {
 impl<'a> Pass<'a> {
     /// Gets a token for a scope, issued where the route's own flow got its.
     pub(super) async fn begin(
-        asker: &'a Asker<'a>,
+        client: &'a Client<'a>,
         check: Check,
         flow: &'a Flow,
         scope: &Scope,
@@ -84,22 +85,22 @@ impl<'a> Pass<'a> {
         let Some(challenge) = flow.challenge.measured().filter(|_| is_well(flow)) else {
             return Err(Outcome::Skipped(Skipped::EarlierStepFailed));
         };
-        if asker.holds(route) {
+        if client.holds(route) {
             return Err(Outcome::Skipped(Skipped::BackingOff));
         }
-        if asker.is_over() {
+        if client.is_over() {
             return Err(Outcome::Skipped(Skipped::DeadlineReached));
         }
-        let endpoint = token::endpoint(asker, route, challenge).map_err(Outcome::Failed)?;
+        let endpoint = token::endpoint(client, route, challenge).map_err(Outcome::Failed)?;
         let purpose = Purpose { scope: Some(scope), check: Some(check) };
         let family = matrix::family(flow);
         for again in [false, true] {
-            let mut link = endpoint.link(asker);
-            let got = token::token_for(asker, link.as_mut(), &endpoint, family, purpose).await.1;
+            let mut link = endpoint.link(client);
+            let got = token::token_for(client, link.as_mut(), &endpoint, family, purpose).await.1;
             match got {
                 Ok(token) => {
                     let token = Arc::new(token);
-                    return Ok(Self { asker, check, route, token, until: asker.deadline });
+                    return Ok(Self { client, check, route, token, until: client.deadline });
                 }
                 Err(unusable) if again || !unusable.failure.reason.is_network() => {
                     return Err(Outcome::Failed(unusable.failure));
@@ -112,23 +113,23 @@ impl<'a> Pass<'a> {
 
     /// A text of a server that did not come by its answer's facts, without secrets.
     pub(super) fn hidden(&self, text: &str) -> String {
-        self.asker.redactor.text(text)
+        self.client.redactor.text(text)
     }
 
     /// A visit over a fresh connection.
     pub(super) fn visit(&self) -> Visit<'a> {
-        Visit { pass: self.clone(), link: self.asker.link(self.route) }
+        Visit { pass: self.clone(), link: self.client.link(self.route) }
     }
 }
 
 impl Visit<'_> {
     /// From here on over a fresh connection.
     pub(super) fn renew(&mut self) {
-        self.link = self.pass.asker.link(self.pass.route);
+        self.link = self.pass.client.link(self.pass.route);
     }
 
     /// Asks, and once more over a fresh connection if the network lost it.
-    pub(super) async fn ask(
+    pub(super) async fn send(
         &mut self,
         method: &Method,
         path: &Path,
@@ -160,16 +161,16 @@ impl Visit<'_> {
     ) -> Result<Got, Failure> {
         let pass = &self.pass;
         let auth = Auth::Bearer(&pass.token);
-        let mut ask = Ask::of(pass.check, method.clone(), path.clone(), auth);
-        ask.headers.clone_from(&extra.headers);
-        ask.body = extra.body.clone();
+        let mut request = Request::of(pass.check, method.clone(), path.clone(), auth);
+        request.headers.clone_from(&extra.headers);
+        request.body = extra.body.clone();
         let left = pass.until.saturating_duration_since(Instant::now());
-        ask.within = Some(left);
-        let asked = pass.asker.ask(self.link.as_mut(), pass.route, ask).await;
-        let answer = asked.answer.clone();
+        request.within = Some(left);
+        let response = pass.client.send(self.link.as_mut(), pass.route, request).await;
+        let answer = response.answer.clone();
         // What the check had no time for says nothing of the server.
-        let cut_off = left < pass.asker.registry.timeout;
-        let (reply, raw) = asked.into_replies().map_err(|failure| match failure.reason {
+        let cut_off = left < pass.client.registry.timeout;
+        let (reply, raw) = response.into_replies().map_err(|failure| match failure.reason {
             Reason::Timeout if cut_off => Failure { reason: Reason::DeadlineReached, ..failure },
             _ => failure,
         })?;
@@ -196,6 +197,6 @@ pub(super) fn is_there(got: &Got) -> Result<bool, Failure> {
         200 | 206 if !got.answer.html => Ok(true),
         _ if leads_on(got) => Ok(true),
         404 if !got.answer.html => Ok(false),
-        _ => Err(flow::unexpected(&got.answer, "200 or 404")),
+        _ => Err(unexpected(&got.answer, "200 or 404")),
     }
 }

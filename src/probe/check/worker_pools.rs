@@ -3,17 +3,18 @@
 
 use http::Method;
 
-use super::super::ask::{Ask, Asker, Auth};
-use super::super::flow::{outcome, unexpected};
+use super::super::answer::{outcome, unexpected};
+use super::super::client::Client;
 use super::super::matrix;
+use super::super::request::{Auth, Request};
 use crate::config::Credentials;
 use crate::model::{
     Check, Failure, Family, Flow, Outcome, PoolsAt, Reason, Skipped, Step, WorkerPools,
 };
 use crate::registry;
 
-pub(super) async fn look(asker: &Asker<'_>, flows: &[Flow]) -> Outcome<WorkerPools> {
-    let Some(credentials) = &asker.registry.system_credentials else {
+pub(super) async fn look(client: &Client<'_>, flows: &[Flow]) -> Outcome<WorkerPools> {
+    let Some(credentials) = &client.registry.system_credentials else {
         return Outcome::Skipped(Skipped::NoCredentials);
     };
     let known = |flow: &&Flow| flow.passed(Step::Challenge) == Some(true);
@@ -33,12 +34,12 @@ pub(super) async fn look(asker: &Asker<'_>, flows: &[Flow]) -> Outcome<WorkerPoo
             Outcome::Skipped(Skipped::EarlierStepFailed)
         } else if matrix::family(flow) != Family::Harbor2 {
             Outcome::Skipped(Skipped::NotApplicable)
-        } else if asker.holds(&flow.route) {
+        } else if client.holds(&flow.route) {
             Outcome::Skipped(Skipped::BackingOff)
-        } else if asker.is_over() {
+        } else if client.is_over() {
             Outcome::Skipped(Skipped::DeadlineReached)
         } else {
-            let (ids, unauthorized) = list(asker, flow, credentials).await;
+            let (ids, unauthorized) = list(client, flow, credentials).await;
             accepted |= ids.measured().is_some();
             refused |= unauthorized;
             ids
@@ -50,20 +51,20 @@ pub(super) async fn look(asker: &Asker<'_>, flows: &[Flow]) -> Outcome<WorkerPoo
 
 /// The pools that a backend lists, and whether it refused the account.
 async fn list(
-    asker: &Asker<'_>,
+    client: &Client<'_>,
     flow: &Flow,
     credentials: &Credentials,
 ) -> (Outcome<Vec<String>>, bool) {
     let path = "/api/v2.0/jobservice/pools";
-    let ask = Ask::of(Check::WorkerPools, Method::GET, path, Auth::Basic(credentials));
-    let mut link = asker.link(&flow.route);
-    let mut asked = asker.ask(link.as_mut(), &flow.route, ask.clone()).await;
+    let request = Request::of(Check::WorkerPools, Method::GET, path, Auth::Basic(credentials));
+    let mut link = client.link(&flow.route);
+    let mut response = client.send(link.as_mut(), &flow.route, request.clone()).await;
     let lost = |failure: &Failure| failure.reason.is_network();
-    if asked.exchange.result.as_ref().is_err_and(lost) && !asker.is_over() {
-        let mut link = asker.link(&flow.route);
-        asked = asker.ask(link.as_mut(), &flow.route, ask).await;
+    if response.exchange.result.as_ref().is_err_and(lost) && !client.is_over() {
+        let mut link = client.link(&flow.route);
+        response = client.send(link.as_mut(), &flow.route, request).await;
     }
-    let answer = match outcome(&asked) {
+    let answer = match outcome(&response) {
         Ok(answer) => answer,
         Err(failure) => return (Outcome::Failed(failure), false),
     };
@@ -71,7 +72,7 @@ async fn list(
         let failure = unexpected(answer, "200 with worker pools");
         return (Outcome::Failed(failure), matches!(answer.status, 401 | 403));
     }
-    let body = asked.reply().map(|reply| reply.body.as_slice()).unwrap_or_default();
+    let body = response.reply().map(|reply| reply.body.as_slice()).unwrap_or_default();
     let ids = match registry::worker_pools(body) {
         Ok(ids) => Outcome::Measured(ids),
         Err(found) => Outcome::Failed(Failure::of_answer(
