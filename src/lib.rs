@@ -30,19 +30,20 @@
 //! # Arrows
 //!
 //! ```text
-//!  config ── discovery ──┐
-//!  registry ─────┐       v
+//!  config ───────┐
+//!  registry ─────┤
 //!  transport ────┼──> probe ──> schedule ──> watch: Arc<Snapshot> ──> metrics
 //!  clock ────────┘                 ^                             ├──> web
-//!           diagnosis, history ────┘                             └──> report
+//!   discovery, diagnosis, history ─┘                             └──> report
 //!
-//!  findings, model: below all of them      lab: beside all of them      cli, main: above
+//!  findings, model: below all of them      lab: uses model alone      cli, main: above
 //! ```
 //!
 //! What measures does not judge, what judges does not measure, and what shows does neither.
 //! `metrics`, `web` and `report` see `model` and `findings` and nothing else; where the web server needs a probe
 //! or a reload, `cli` hands it a closure. `registry` and `transport` do not know each other, and
-//! the lab shares no parser with `registry`, so that a common mistake cannot hide itself. Some
+//! the lab shares no parser with `registry`, so that a common mistake cannot hide itself. ARCHITECTURE
+//! lists every arrow. Some
 //! foreign crates belong to one room: reqwest to `transport`, the metrics library to `metrics`,
 //! YAML to `config`. The test `tests/it/arrows.rs` reads the sources and fails on any other arrow.
 //!

@@ -23,7 +23,7 @@ pub(super) fn of_backend(facts: &Facts<'_>, backend: &BackendName) -> Vec<(KeyId
     if let Some(key) = row.and_then(|cell| cell.key.as_ref()) {
         add(key, 1);
     }
-    let counted = facts.round.census.iter().filter(|census| census.backend == *backend);
+    let counted = facts.round.key_census.iter().filter(|census| census.backend == *backend);
     for count in counted.flat_map(|census| &census.keys) {
         add(&count.key, count.tokens);
     }

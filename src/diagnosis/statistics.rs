@@ -102,7 +102,7 @@ fn part(backend: Option<&BackendName>, (count, total): (u32, u32), among: u32) -
 /// over all pairs of the issuer's share times the verifier's times the part of the tokens that is
 /// refused. Pairs of which nothing is known are left out of both sums. `None` if nothing is known.
 pub(super) fn expected(round: &Round, shares: &[Share]) -> Option<f64> {
-    if round.census.iter().any(|census| census.keys.len() > 1) {
+    if round.key_census.iter().any(|census| census.keys.len() > 1) {
         return by_keys(round);
     }
     let (mut sum, mut weight) = (0.0, 0.0);

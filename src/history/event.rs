@@ -77,7 +77,7 @@ pub fn events(earlier: &Earlier, judged: &Judged) -> Vec<Event> {
         let token = round.backend_flow(&facts.name).and_then(|flow| flow.token.measured());
         let Some(key) = token.and_then(|token| token.kid.as_ref()) else { continue };
         // Replicas behind one address would look like a change at every round.
-        let counted = round.census.iter().find(|census| census.backend == facts.name);
+        let counted = round.key_census.iter().find(|census| census.backend == facts.name);
         let steady = counted.is_none_or(|census| census.keys.len() < 2);
         let known = earlier.keys.get(&facts.name).map(|seen| &seen.key);
         if steady && known != Some(key) {
@@ -313,7 +313,7 @@ mod tests {
         let mut earlier = Earlier::default();
         take(&mut earlier, &judged(sample::round(&["a", "b"]), &[]));
         let first = earlier.keys.values().next().unwrap().key.clone();
-        let other = sample::bent(&["a", "b"], |round| {
+        let other = sample::changed(&["a", "b"], |round| {
             sample::sign_with(round, "a", sample::OTHER_KEY);
         });
         assert_eq!(take(&mut earlier, &judged(other.clone(), &[])).len(), 1);
@@ -326,7 +326,8 @@ mod tests {
     fn what_is_known_survives_its_own_summary() {
         let mut earlier = Earlier::default();
         take(&mut earlier, &judged(sample::round(&["a"]), &[FindingName::ClockSkewNbf]));
-        let other = sample::bent(&["a"], |round| sample::sign_with(round, "a", sample::OTHER_KEY));
+        let other =
+            sample::changed(&["a"], |round| sample::sign_with(round, "a", sample::OTHER_KEY));
         take(&mut earlier, &judged(other, &[FindingName::ClockSkewNbf]));
         assert_eq!(replay(&summary("main", &earlier))["main"], earlier);
     }

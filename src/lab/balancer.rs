@@ -64,7 +64,7 @@ pub enum Layer {
 
 /// What is wrong with the balancer.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Manglers {
+pub(super) struct BalancerFaults {
     pub(super) network: Network,
     pub(super) clock_faults: Vec<(Fault, Duration)>,
     drops_authorization: bool,
@@ -77,9 +77,9 @@ pub(super) struct Manglers {
     all_unhealthy: bool,
 }
 
-impl Manglers {
+impl BalancerFaults {
     /// Lets a fault act.
-    pub(super) fn suffer(&mut self, fault: &Fault, since: Duration) {
+    pub(super) fn apply_fault(&mut self, fault: &Fault, since: Duration) {
         match fault {
             Fault::DropsAuthorization => self.drops_authorization = true,
             Fault::RewritesHost(host) => self.hosts.push((String::new(), host.clone())),
@@ -94,7 +94,7 @@ impl Manglers {
             Fault::RateLimit { per_second } => self.per_second = Some(*per_second),
             Fault::HealthCheckTooStrict => self.all_unhealthy = true,
             Fault::Clock { .. } => self.clock_faults.push((fault.clone(), since)),
-            other => self.network.suffer(other),
+            other => self.network.apply_fault(other),
         }
     }
 
@@ -109,7 +109,7 @@ impl Manglers {
 #[derive(Debug)]
 pub(super) struct Balancer {
     pub(super) plan: BalancerPlan,
-    pub(super) manglers: Manglers,
+    pub(super) mangling: BalancerFaults,
     pub(super) clock: Clock,
     turn: u64,
     under_way: Vec<(usize, Duration)>,
@@ -140,7 +140,7 @@ impl Balancer {
     pub(super) fn new(plan: BalancerPlan) -> Self {
         Self {
             plan,
-            manglers: Manglers::default(),
+            mangling: BalancerFaults::default(),
             clock: Clock::default(),
             turn: 0,
             under_way: Vec::new(),
@@ -156,24 +156,24 @@ impl Balancer {
         length: u64,
         elapsed: Duration,
     ) -> Option<Response<Bytes>> {
-        let manglers = &self.manglers;
+        let mangling = &self.mangling;
         let begins = |prefix: &String| path.starts_with(prefix.as_str());
-        if let Some((_, to, status)) = manglers.redirects.iter().find(|(path, ..)| begins(path)) {
+        if let Some((_, to, status)) = mangling.redirects.iter().find(|(path, ..)| begins(path)) {
             let mut response = nginx_page(*status, SERVER);
             set(&mut response, "location", &format!("{to}{path}"));
             return Some(response);
         }
-        if let Some((_, status)) = manglers.html_paths.iter().find(|(path, _)| begins(path)) {
+        if let Some((_, status)) = mangling.html_paths.iter().find(|(path, _)| begins(path)) {
             let page = "<!DOCTYPE html>\n<html><head><title>Welcome</title></head>\
                         <body><h1>Welcome</h1></body></html>\n";
             let mut response = with_body(*status, "text/html", page);
             set(&mut response, "server", SERVER);
             return Some(response);
         }
-        if manglers.network.refuses_body(length) {
+        if mangling.network.refuses_body(length) {
             return Some(nginx_page(413, SERVER));
         }
-        if let Some(limit) = manglers.per_second {
+        if let Some(limit) = mangling.per_second {
             let second = elapsed.as_secs();
             let seen = if self.second.0 == second { self.second.1 + 1 } else { 1 };
             self.second = (second, seen);
@@ -195,7 +195,7 @@ impl Balancer {
         elapsed: Duration,
         rng: &mut SmallRng,
     ) -> Vec<usize> {
-        if self.manglers.all_unhealthy {
+        if self.mangling.all_unhealthy {
             return Vec::new();
         }
         self.avoided.retain(|_, until| *until > elapsed);
@@ -287,14 +287,14 @@ impl Balancer {
     pub(super) fn forwarded(&self, request: &Request<Bytes>) -> Request<Bytes> {
         let mut forwarded = request.clone();
         let headers = forwarded.headers_mut();
-        if self.manglers.drops_authorization {
+        if self.mangling.drops_authorization {
             headers.remove("authorization");
         }
-        let host = self.manglers.host(request.uri().path());
+        let host = self.mangling.host(request.uri().path());
         if let Some(host) = host.and_then(|host| HeaderValue::from_str(host).ok()) {
             headers.insert("host", host);
         }
-        let proto = if self.manglers.loses_proto { "http" } else { "https" };
+        let proto = if self.mangling.loses_proto { "http" } else { "https" };
         headers.insert("x-forwarded-proto", HeaderValue::from_static(proto));
         forwarded
     }
@@ -311,7 +311,7 @@ impl Balancer {
         let host = host.unwrap_or_default();
         // nginx's proxy_redirect repairs a Location that names the upstream.
         let location = response.headers().get("location").and_then(|value| value.to_str().ok());
-        if let Some(upstream) = self.manglers.host(request.uri().path())
+        if let Some(upstream) = self.mangling.host(request.uri().path())
             && let Some((_, place)) = location.and_then(|location| location.split_once("://"))
             && let Some(rest) = place.strip_prefix(upstream)
         {

@@ -26,7 +26,7 @@ pub struct Cluster {
     nodes: Vec<NodeAddress>,
     balancer: SocketAddr,
     token_server: Option<SocketAddr>,
-    beside: Option<SocketAddr>,
+    second: Option<SocketAddr>,
     control: SocketAddr,
     login: Login,
     /// Aborts what it holds when dropped.
@@ -48,8 +48,8 @@ impl Cluster {
         for index in 0..names.len() {
             sockets.push((Entry::Node(index), bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?));
         }
-        let beside = world.beside();
-        if let Some(index) = beside {
+        let second = world.second();
+        if let Some(index) = second {
             let socket = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
             sockets.push((Entry::Node(index), socket));
         }
@@ -72,7 +72,7 @@ impl Cluster {
         for (entry, socket) in sockets {
             let address = socket.local_addr().map_err(|source| LabError::io("a port", source))?;
             match entry {
-                Entry::Node(index) if Some(index) == beside => next_door = Some(address),
+                Entry::Node(index) if Some(index) == second => next_door = Some(address),
                 Entry::Node(_) => {
                     let name = names.next().unwrap_or_default();
                     nodes.push(NodeAddress { name, address });
@@ -100,7 +100,7 @@ impl Cluster {
             token_server,
         };
         tasks.spawn(control::serve(Arc::clone(&shared), places, listener));
-        Ok(Self { shared, nodes, balancer, token_server, beside: next_door, control, login, tasks })
+        Ok(Self { shared, nodes, balancer, token_server, second: next_door, control, login, tasks })
     }
 
     /// The public URL, which no resolver knows: connect to the addresses instead.
@@ -124,8 +124,8 @@ impl Cluster {
     }
 
     /// The one node of the installation beside, if there is one.
-    pub fn beside(&self) -> Option<SocketAddr> {
-        self.beside
+    pub fn second(&self) -> Option<SocketAddr> {
+        self.second
     }
 
     /// Where faults are switched while the lab runs: plain HTTP, `GET /` and `POST /faults`.

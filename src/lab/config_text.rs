@@ -58,14 +58,14 @@ fn write(cluster: &Cluster, dir: &Path) -> Result<String, LabError> {
     if let Some(address) = cluster.token_server() {
         let _ = writeln!(text, "    allowed_realms: ['https://{address}']");
     }
-    if let Some(address) = cluster.beside() {
-        beside(&mut text, &address.to_string());
+    if let Some(address) = cluster.second() {
+        second(&mut text, &address.to_string());
     }
     Ok(text)
 }
 
 /// The installation beside, as another registry with the same accounts.
-fn beside(text: &mut String, address: &str) {
+fn second(text: &mut String, address: &str) {
     let kept = [
         "    credentials:",
         "    system_credentials:",

@@ -57,7 +57,7 @@ impl World {
             Entry::Node(index) => {
                 self.nodes.get(index).is_none_or(|node| network_of(node).unreachable)
             }
-            Entry::Balancer => self.balancer.manglers.network.unreachable,
+            Entry::Balancer => self.balancer.mangling.network.unreachable,
             Entry::TokenServer => {
                 self.token_server.as_ref().is_none_or(|(settings, _)| settings.network.unreachable)
             }
@@ -68,7 +68,7 @@ impl World {
     pub fn gate(&mut self, entry: Entry, connection: Connection, elapsed: Duration) -> Gate {
         match entry {
             Entry::Balancer => {
-                let own = door(&self.balancer.manglers.network, entry, "lb".to_owned());
+                let own = door(&self.balancer.mangling.network, entry, "lb".to_owned());
                 let passes_on = self.balancer.plan.layer == Layer::Tcp;
                 if !passes_on || !matches!(own, Gate::Open { .. }) {
                     return own;
@@ -119,10 +119,10 @@ impl World {
 
     pub(super) fn upstreams(&self) -> Vec<Upstream> {
         // Behind another balancer.
-        let beside = usize::from(self.beside().is_some());
+        let second = usize::from(self.second().is_some());
         self.nodes
             .iter()
-            .take(self.nodes.len().saturating_sub(beside))
+            .take(self.nodes.len().saturating_sub(second))
             .map(|node| {
                 let network = network_of(node);
                 let healthy = node.replicas.first().is_some_and(|(settings, _)| {

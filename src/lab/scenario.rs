@@ -43,7 +43,7 @@ pub struct Scenario {
     /// A second installation of one node stands beside, with everything of its own but Redis; these
     /// are its faults.
     #[serde(default)]
-    pub beside: Option<Vec<Fault>>,
+    pub second: Option<Vec<Fault>>,
     /// What is wrong.
     #[serde(default)]
     pub faults: Vec<FaultOrder>,

@@ -196,7 +196,7 @@ impl Settings {
     }
 
     /// Lets a fault act, from `since` on.
-    pub(super) fn suffer(&mut self, fault: &Fault, since: Duration) {
+    pub(super) fn apply_fault(&mut self, fault: &Fault, since: Duration) {
         match fault {
             Fault::OtherKey => {
                 self.signing_key = self.own;
@@ -278,7 +278,7 @@ impl Settings {
             Fault::CoreDown => self.core_up = false,
             Fault::RegistryDown => self.registry_up = false,
             Fault::HealthCheckFailed => self.health_check = false,
-            other => self.network.suffer(other),
+            other => self.network.apply_fault(other),
         }
     }
 }
@@ -294,7 +294,7 @@ pub(super) const ROTATED_KEY: u32 = 400_000;
 
 impl Network {
     /// Lets a fault of the network act; others leave it as it is.
-    pub(super) fn suffer(&mut self, fault: &Fault) {
+    pub(super) fn apply_fault(&mut self, fault: &Fault) {
         match fault {
             Fault::Unreachable => self.unreachable = true,
             Fault::Hang => self.hang = true,
@@ -326,7 +326,7 @@ mod tests {
         let mut settings = Settings::healthy(Family::Harbor215, 1, "h");
         let second = 1_000_000_000;
         assert_eq!(settings.clock.offset(Duration::from_secs(9)), 0);
-        settings.suffer(
+        settings.apply_fault(
             &Fault::Clock {
                 offset_seconds: -3.0,
                 drift_ppm: 100.0,

@@ -29,7 +29,7 @@ impl World {
         let declared = request.headers().get("content-length")?.to_str().ok()?.parse().ok()?;
         let (network, server, now) = match entry {
             Entry::Balancer if self.balancer.plan.layer == Layer::Http => {
-                (&self.balancer.manglers.network, SERVER, self.balancer_now(elapsed))
+                (&self.balancer.mangling.network, SERVER, self.balancer_now(elapsed))
             }
             Entry::Node(index) => {
                 let (settings, _) = self.nodes.get(index)?.replicas.first()?;
@@ -167,7 +167,7 @@ impl World {
         elapsed: Duration,
     ) -> Reaction {
         let now = self.balancer_now(elapsed);
-        let network = self.balancer.manglers.network.clone();
+        let network = self.balancer.mangling.network.clone();
         let delay = match trouble(&network, request, now, SERVER, &mut self.rng) {
             Ok(delay) => delay,
             Err(reaction) => return *reaction,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
 
-use super::balancer::{Balancer, Manglers};
+use super::balancer::{Balancer, BalancerFaults};
 use super::call::{KeyRing, Memory};
 use super::credentials::Login;
 use super::error::LabError;
@@ -112,8 +112,8 @@ impl World {
     }
 
     /// The place of the node of the installation beside this one, if there is one.
-    pub fn beside(&self) -> Option<usize> {
-        self.scenario.beside.as_ref()?;
+    pub fn second(&self) -> Option<usize> {
+        self.scenario.second.as_ref()?;
         self.nodes.len().checked_sub(1)
     }
 
@@ -221,7 +221,7 @@ impl World {
             .zip(names)
             .map(|(number, name)| self.build_node(number, name, true, &[]))
             .collect();
-        let mut manglers = Manglers::default();
+        let mut mangling = BalancerFaults::default();
         for active in self.faults.iter().filter(|active| active.order.concerns("lb")) {
             match &active.order.fault {
                 Fault::UnknownNode { faults } => {
@@ -230,10 +230,10 @@ impl World {
                         std::iter::once(Fault::OtherKey).chain(faults.iter().cloned()).collect();
                     nodes.push(self.build_node(number, format!("stray{number}"), false, &faults));
                 }
-                other => manglers.suffer(other, active.since),
+                other => mangling.apply_fault(other, active.since),
             }
         }
-        if let Some(faults) = &self.scenario.beside {
+        if let Some(faults) = &self.scenario.second {
             let url = format!("https://{}", SECOND_HOST);
             let own = [
                 Fault::ExternalUrl(url),
@@ -246,16 +246,16 @@ impl World {
             nodes.push(self.build_node(BESIDE, "second".to_owned(), false, &faults));
         }
         let mut clock = Settings::healthy(self.scenario.family, 0, "");
-        for (fault, since) in &manglers.clock_faults {
-            clock.suffer(fault, *since);
+        for (fault, since) in &mangling.clock_faults {
+            clock.apply_fault(fault, *since);
         }
         self.balancer.clock = clock.clock;
-        self.balancer.manglers = manglers;
+        self.balancer.mangling = mangling;
         let server = !self.scenario.family.is_harbor() && self.scenario.tokens == TokenPlan::Server;
         self.token_server = server.then(|| {
             let mut settings = Settings::healthy(self.scenario.family, 300_000, &self.public_host);
             for active in self.faults.iter().filter(|a| a.order.concerns("token-server")) {
-                settings.suffer(&active.order.fault, active.since);
+                settings.apply_fault(&active.order.fault, active.since);
             }
             (Arc::new(settings), Memory::default())
         });
@@ -290,10 +290,10 @@ impl World {
             let mut settings =
                 Settings::healthy(self.scenario.family, own_number, &self.public_host);
             for active in self.faults.iter().filter(|a| known && a.order.concerns_node(&name)) {
-                settings.suffer(&active.order.fault, active.since);
+                settings.apply_fault(&active.order.fault, active.since);
             }
             for fault in extra {
-                settings.suffer(fault, since);
+                settings.apply_fault(fault, since);
             }
             if !settings.family.is_harbor() && !settings.registry_up {
                 settings.network.unreachable = true;

@@ -142,7 +142,7 @@ fn what_checks_found_is_shown_and_what_was_not_learned_is_absent() {
 }
 
 fn rich() -> Arc<Judged> {
-    let mut round = sample::bent(&["a", "b", "c"], |round| {
+    let mut round = sample::changed(&["a", "b", "c"], |round| {
         round.scope = Some("repository:probe/canary:pull".into());
         sample::sign_with(round, "b", sample::OTHER_KEY);
         sample::refuse(round, "a", "b");

@@ -13,7 +13,10 @@ use super::{
 };
 
 macro_rules! checks {
-    ($($(#[doc = $doc:literal])+ $variant:ident = $text:literal, $privilege:ident, $cadence:ident;)*) => {
+    ($(
+        $(#[doc = $doc:literal])+
+        $variant:ident = $text:literal, $privilege:ident, $cadence:ident, $field:ident: $found:ty;
+    )*) => {
         /// One check in addition to the token flow.
         #[derive(
             Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema,
@@ -46,40 +49,55 @@ macro_rules! checks {
                 match self { $(Self::$variant => Cadence::$cadence,)* }
             }
         }
+
+        /// Everything that the checks of a round found, or found last.
+        #[derive(Debug, Clone, Default, PartialEq, Serialize)]
+        pub struct Checks {
+            $(#[doc = concat!("[`Check::", stringify!($variant), "`]: ", $($doc),+)] pub $field: Checked<$found>,)*
+        }
+
+        impl Checks {
+            /// Every check with when it ran, or why not, in the order of [`Check::ALL`].
+            pub fn runs(&self) -> Vec<CheckRun> {
+                vec![$(run(Check::$variant, &self.$field),)*]
+            }
+        }
     };
 }
 
+// A check: what it looks at, its name in every output, what it needs, how often it runs, its field
+// in `Checks`, and what it finds.
 checks! {
     /// Does a bearer token reach the registry, or does a proxy drop the header?
-    AuthorizationHeader = "authorization_header", Anonymous, Round;
+    AuthorizationHeader = "authorization_header", Anonymous, Round, authorization_header: Vec<OfRoute<HeaderFate>>;
     /// Do the paths that clients meet first send them to the token endpoint that /v2/ names?
-    PublicUrl = "public_url", Anonymous, Interval;
+    PublicUrl = "public_url", Anonymous, Interval, public_url: Vec<OfRoute<UrlSaid>>;
     /// Where does the public name lead, and does every address answer as a backend?
-    Dns = "dns", Anonymous, Interval;
+    Dns = "dns", Anonymous, Interval, dns: DnsReport;
     /// What does each backend say of its own components?
-    Health = "health", Anonymous, Round;
+    Health = "health", Anonymous, Round, health: Vec<OfRoute<Vec<ComponentHealth>>>;
     /// Which part of a slow token is the slow one?
-    Latency = "latency", Anonymous, Round;
+    Latency = "latency", Anonymous, Round, latency: Vec<OfRoute<Vec<Rung>>>;
     /// Do the backends take each other's CSRF cookies, as a browser brings them?
-    Csrf = "csrf", Anonymous, Interval;
+    Csrf = "csrf", Anonymous, Interval, csrf: Vec<OfPair<CsrfVerdict>>;
     /// Do the backends know each other's sessions?
-    Session = "session", Anonymous, Interval;
+    Session = "session", Anonymous, Interval, session: Vec<OfPair<SessionVerdict>>;
     /// How large a request body does each route let through?
-    BodyLimit = "body_limit", Anonymous, Interval;
+    BodyLimit = "body_limit", Anonymous, Interval, body_limit: Vec<OfRoute<BodyLimit>>;
     /// Where does each backend send clients for a blob, and is it given there?
-    BlobRedirect = "blob_redirect", Pull, Interval;
+    BlobRedirect = "blob_redirect", Pull, Interval, blob_redirect: BlobRedirects;
     /// Does every backend have the canary's content, and the same?
-    Content = "content", Pull, Interval;
+    Content = "content", Pull, Interval, content: super::Content;
     /// Can an upload that was begun at one backend go on at every other?
-    Upload = "upload", Push, Interval;
+    Upload = "upload", Push, Interval, upload: super::Uploads;
     /// Does a push over every route succeed, and is it seen at every backend?
-    Push = "push", Push, Interval;
+    Push = "push", Push, Interval, push: super::Pushed;
     /// Can an LDAP or OIDC user log in at every backend?
-    DirectoryLogin = "directory_login", Directory, Interval;
+    DirectoryLogin = "directory_login", Directory, Interval, directory_login: Vec<OfRoute<super::DirectoryLogin>>;
     /// Which worker pools of the job service does every backend list?
-    WorkerPools = "worker_pools", System, Interval;
+    WorkerPools = "worker_pools", System, Interval, worker_pools: super::WorkerPools;
     /// Which replications failed lately, and does any backend have their logs?
-    Replications = "replications", System, Interval;
+    Replications = "replications", System, Interval, replications: super::Replications;
 }
 
 impl fmt::Display for Check {
@@ -250,41 +268,6 @@ pub struct Rung {
     pub seconds: f64,
 }
 
-/// Everything that the checks of a round found, or found last.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Checks {
-    /// [`Check::AuthorizationHeader`].
-    pub authorization_header: Checked<Vec<OfRoute<HeaderFate>>>,
-    /// [`Check::PublicUrl`].
-    pub public_url: Checked<Vec<OfRoute<UrlSaid>>>,
-    /// [`Check::Dns`].
-    pub dns: Checked<DnsReport>,
-    /// [`Check::Health`], of backends.
-    pub health: Checked<Vec<OfRoute<Vec<ComponentHealth>>>>,
-    /// [`Check::Latency`], of backends whose token came late.
-    pub latency: Checked<Vec<OfRoute<Vec<Rung>>>>,
-    /// [`Check::Csrf`].
-    pub csrf: Checked<Vec<OfPair<CsrfVerdict>>>,
-    /// [`Check::Session`].
-    pub session: Checked<Vec<OfPair<SessionVerdict>>>,
-    /// [`Check::BodyLimit`].
-    pub body_limit: Checked<Vec<OfRoute<BodyLimit>>>,
-    /// [`Check::BlobRedirect`].
-    pub blob_redirect: Checked<BlobRedirects>,
-    /// [`Check::Content`].
-    pub content: Checked<super::Content>,
-    /// [`Check::Upload`].
-    pub upload: Checked<super::Uploads>,
-    /// [`Check::Push`].
-    pub push: Checked<super::Pushed>,
-    /// [`Check::DirectoryLogin`], of backends.
-    pub directory_login: Checked<Vec<OfRoute<super::DirectoryLogin>>>,
-    /// [`Check::WorkerPools`].
-    pub worker_pools: Checked<super::WorkerPools>,
-    /// [`Check::Replications`].
-    pub replications: Checked<super::Replications>,
-}
-
 /// One check in a list for people.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CheckRun {
@@ -304,28 +287,6 @@ impl Checks {
         let told = self.health.measured().into_iter().flatten();
         told.filter_map(|told| Some((told.route.backend()?, told.value.measured()?)))
             .flat_map(|(backend, all)| all.iter().map(move |component| (backend, component)))
-    }
-
-    /// Every check with when it ran, or why not, in the order of [`Check::ALL`].
-    pub fn runs(&self) -> Vec<CheckRun> {
-        let run = |check: &Check| match check {
-            Check::AuthorizationHeader => run(*check, &self.authorization_header),
-            Check::PublicUrl => run(*check, &self.public_url),
-            Check::Dns => run(*check, &self.dns),
-            Check::Health => run(*check, &self.health),
-            Check::Latency => run(*check, &self.latency),
-            Check::Csrf => run(*check, &self.csrf),
-            Check::Session => run(*check, &self.session),
-            Check::BodyLimit => run(*check, &self.body_limit),
-            Check::BlobRedirect => run(*check, &self.blob_redirect),
-            Check::Content => run(*check, &self.content),
-            Check::Upload => run(*check, &self.upload),
-            Check::Push => run(*check, &self.push),
-            Check::DirectoryLogin => run(*check, &self.directory_login),
-            Check::WorkerPools => run(*check, &self.worker_pools),
-            Check::Replications => run(*check, &self.replications),
-        };
-        Check::ALL.iter().map(run).collect()
     }
 }
 

@@ -62,7 +62,9 @@ pub use pools::{Neighbour, PoolsAt, WorkerPools};
 pub use public_url::{Named, RedirectTarget, UrlSaid};
 pub use redirect::{BlobRedirects, BlobWay, Fetched};
 pub use replications::{FailedTask, LogAt, Replications, TaskLog};
-pub use round::{Account, Aged, BackendFacts, Borrowed, Census, Certificate, ComponentHealth};
+pub use round::{
+    Account, BackendFacts, Certificate, ComponentHealth, ForeignToken, HeldToken, KeyCensus,
+};
 pub use round::{ResponseCount, Round, Traffic};
 pub use setting::{Setting, Settings, Told};
 pub use snapshot::{Assessment, Judged, Leeway, ProgramFacts, RegistryState, Snapshot};

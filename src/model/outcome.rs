@@ -36,6 +36,10 @@ pub enum Skipped {
     NoToken,
     /// A sampled matrix leaves this pair out of this round.
     NotSampled,
+    /// Others have their turn in this round, or it stands for longer than a round.
+    NotThisRound,
+    /// What else was measured leaves nothing to find out.
+    NotNeeded,
     /// The route asked for fewer requests (429, or 503 with `Retry-After`) and gets only the token
     /// flow.
     BackingOff,
@@ -64,6 +68,8 @@ impl Skipped {
             Self::EarlierStepFailed => "earlier_step_failed",
             Self::NoToken => "no_token",
             Self::NotSampled => "not_sampled",
+            Self::NotThisRound => "not_this_round",
+            Self::NotNeeded => "not_needed",
             Self::BackingOff => "backing_off",
             Self::DeadlineReached => "deadline_reached",
             Self::NoCredentials => "no_credentials",

@@ -50,7 +50,7 @@ pub struct ComponentHealth {
 
 /// The signing keys of several tokens, each asked for on a connection of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Census {
+pub struct KeyCensus {
     /// Who issued them.
     pub backend: BackendName,
     /// The keys, most frequent first.
@@ -59,7 +59,7 @@ pub struct Census {
 
 /// A token held since an earlier round, shown to its own issuer.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Aged {
+pub struct HeldToken {
     /// Who issued it and was asked.
     pub backend: BackendName,
     /// The key that signed it.
@@ -74,7 +74,7 @@ pub struct Aged {
 
 /// Another backend's token at the repository of a backend that issued none.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Borrowed {
+pub struct ForeignToken {
     /// Where it was shown.
     pub backend: BackendName,
     /// Who issued it.
@@ -128,13 +128,13 @@ pub struct Round {
     pub balancer: Outcome<BalancerRun>,
     /// Signing keys of several tokens of one backend, counted where a refusal might mean that its
     /// address hides replicas.
-    pub census: Vec<Census>,
+    pub key_census: Vec<KeyCensus>,
     /// Tokens of good backends shown to the repository of those that issued none.
-    pub borrowed: Vec<Borrowed>,
+    pub foreign_tokens: Vec<ForeignToken>,
     /// The requests along each route, of whatever kind.
     pub traffic: Vec<Traffic>,
     /// Tokens held since an earlier round, shown to the backend that issued them.
-    pub aged: Vec<Aged>,
+    pub held_tokens: Vec<HeldToken>,
     /// What the checks beside the flow found.
     pub checks: super::Checks,
     /// Clocks by backend and source.

@@ -149,10 +149,10 @@ pub(crate) fn round(backends: &[&str]) -> Round {
             keys: vec![KeyCount { key: KeyId::from_wire(KEY), tokens: 40 }],
             ..BalancerRun::default()
         }),
-        census: Vec::new(),
-        borrowed: Vec::new(),
+        key_census: Vec::new(),
+        foreign_tokens: Vec::new(),
         traffic: Vec::new(),
-        aged: Vec::new(),
+        held_tokens: Vec::new(),
         checks: super::Checks::default(),
         clocks: names
             .iter()
@@ -175,9 +175,9 @@ pub(crate) fn round(backends: &[&str]) -> Round {
 }
 
 /// The healthy round after `bend` did something to it.
-pub(crate) fn bent(backends: &[&str], bend: impl FnOnce(&mut Round)) -> Round {
+pub(crate) fn changed(backends: &[&str], change: impl FnOnce(&mut Round)) -> Round {
     let mut round = round(backends);
-    bend(&mut round);
+    change(&mut round);
     round
 }
 

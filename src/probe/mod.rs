@@ -10,6 +10,7 @@ mod check;
 mod client;
 mod clock;
 mod clocks;
+mod extra_samples;
 mod facts;
 mod flow;
 mod matrix;
@@ -24,6 +25,5 @@ mod round;
 mod settings;
 mod suspicion;
 mod token;
-mod unease;
 
 pub use round::{Prober, Progress};

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::redact::Redactor;
-use super::settings::Notes;
+use super::settings::NotedSettings;
 use crate::model::{
     Certificate, Check, Failure, Ratio, ResponseCount, Route, Setting, Step, Traffic,
 };
@@ -24,7 +24,7 @@ pub(super) struct Records {
     /// Requests along each route, and how many of them the network lost.
     sent: BTreeMap<Route, Traffic>,
     /// What the backends told of their settings.
-    pub(super) settings: Notes,
+    pub(super) settings: NotedSettings,
 }
 
 /// An answer, or that there was none, and what was asked for.

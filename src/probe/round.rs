@@ -11,19 +11,19 @@ use tokio::time::Instant;
 
 use super::client::{Client, request_ids};
 use super::clocks::Clocks;
+use super::extra_samples::ExtraSamples;
 use super::memory::{Memories, Memory};
 use super::pace::Side;
 use super::redact::Redactor;
 use super::request::Token;
-use super::settings::Known;
-use super::suspicion::Held;
-use super::unease::Unease;
+use super::settings::KnownSettings;
+use super::suspicion::HeldTokens;
 use super::{balancer, check, clock, facts, flow, matrix, plain, suspicion};
 use crate::clock::Clock;
 use crate::config::{self, Backend};
 use crate::model::{
-    AccessScheme, Account, Aged, BackendFacts, BackendName, BalancerRun, Borrowed, Census, Checks,
-    Flow, Matrix, Outcome, Ratio, Round, Route,
+    AccessScheme, Account, BackendFacts, BackendName, BalancerRun, Checks, Flow, ForeignToken,
+    HeldToken, KeyCensus, Matrix, Outcome, Ratio, Round, Route,
 };
 use crate::transport::Wire;
 
@@ -49,11 +49,11 @@ pub struct Prober {
     memory: Arc<Memories>,
     side: Side,
     clocks: Clocks,
-    held: Held,
-    checks: check::Kept,
-    unease: Unease,
+    held: HeldTokens,
+    checks: check::LastResults,
+    extra_samples: ExtraSamples,
     /// Shared with twins, so that what has just changed counts for none of them.
-    settings: Arc<Mutex<Known>>,
+    settings: Arc<Mutex<KnownSettings>>,
     /// Shared too: what one was given another may be told.
     redactor: Arc<Redactor>,
     rounds: u64,
@@ -76,9 +76,9 @@ impl Prober {
             memory: Arc::default(),
             side: Side::Own,
             clocks: Clocks::default(),
-            held: Held::default(),
-            checks: check::Kept::default(),
-            unease: Unease::default(),
+            held: HeldTokens::default(),
+            checks: check::LastResults::default(),
+            extra_samples: ExtraSamples::default(),
             settings: Arc::default(),
             redactor,
             rounds: 0,
@@ -136,9 +136,9 @@ impl Prober {
             Client::new(&registry, backends, &*self.wire, remembered, clock, deadline, seed);
 
         let kept = (&mut self.held, &mut self.checks);
-        let turn = Turn { number, times: self.unease.times(began) };
+        let turn = Turn { number, times: self.extra_samples.times(began) };
         let mut measured = measure(&client, kept, turn, progress).await;
-        self.unease.note(began, &measured.balancer);
+        self.extra_samples.note(began, &measured.balancer);
         progress(Progress::Done);
         let mut records = client.finish();
         if let Outcome::Measured(run) = &mut measured.balancer {
@@ -173,9 +173,9 @@ impl Prober {
             flows: measured.flows,
             matrix: measured.matrix,
             balancer: measured.balancer,
-            census: measured.census,
-            borrowed: measured.borrowed,
-            aged: measured.aged,
+            key_census: measured.key_census,
+            foreign_tokens: measured.foreign_tokens,
+            held_tokens: measured.held_tokens,
             checks: measured.checks,
             clocks,
             clock_step_seconds: stepped.map(TimeDelta::as_seconds_f64),
@@ -200,15 +200,15 @@ struct Measured {
     flows: Vec<Flow>,
     matrix: Matrix,
     balancer: Outcome<BalancerRun>,
-    census: Vec<Census>,
-    borrowed: Vec<Borrowed>,
-    aged: Vec<Aged>,
+    key_census: Vec<KeyCensus>,
+    foreign_tokens: Vec<ForeignToken>,
+    held_tokens: Vec<HeldToken>,
     checks: Checks,
 }
 
 async fn measure(
     client: &Client<'_>,
-    (held, kept): (&mut Held, &mut check::Kept),
+    (held, kept): (&mut HeldTokens, &mut check::LastResults),
     turn: Turn,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Measured {
@@ -223,7 +223,7 @@ async fn measure(
 
     let clocks = clock::measure(client, &flows, turn.number == 0);
     // What a node that hangs leaves of the round is little: the checks do not wait for the matrix.
-    let checks = check::due(client, kept, &flows);
+    let checks = check::run_due(client, kept, &flows);
     let rest = rest(client, held, turn, progress, &flows, tokens);
     let ((), checks, mut measured) =
         join3(flow::boxed(clocks), flow::boxed(checks), flow::boxed(rest)).await;
@@ -234,7 +234,7 @@ async fn measure(
 /// Everything after the flows but the clocks and the checks.
 async fn rest(
     client: &Client<'_>,
-    held: &mut Held,
+    held: &mut HeldTokens,
     turn: Turn,
     progress: &(dyn Fn(Progress) + Sync),
     flows: &[Flow],
@@ -246,9 +246,9 @@ async fn rest(
     let facts = client.backends.iter().map(|b| flow::boxed(facts::facts(client, b, own(b))));
     let backends = join_all(facts).await;
     let (mut matrix, refused) = matrix::first_pass(client, &rows, flows, turn.number).await;
-    let borrowed = suspicion::borrowed(client, &rows, flows).await;
-    let aged = suspicion::aged(client, held, tokens).await;
-    let mut census = suspicion::census(client, &rows, &matrix).await;
+    let foreign_tokens = suspicion::borrowed(client, &rows, flows).await;
+    let held_tokens = suspicion::aged(client, held, tokens).await;
+    let mut key_census = suspicion::census(client, &rows, &matrix).await;
 
     progress(Progress::Ladder(refused.len()));
     let scheme = flows.first().map_or(AccessScheme::Token, |flow| flow.scheme);
@@ -260,9 +260,9 @@ async fn rest(
     };
     let ladder = flow::boxed(matrix::ladder(client, &mut matrix, refused));
     let (balancer, ()) = join(flow::boxed(sampling), ladder).await;
-    suspicion::census_of_strangers(client, &rows, (flows, &balancer), &mut census).await;
+    suspicion::census_of_strangers(client, &rows, (flows, &balancer), &mut key_census).await;
     let (flows, checks) = (Vec::new(), Checks::default());
-    Measured { backends, flows, matrix, balancer, census, borrowed, aged, checks }
+    Measured { backends, flows, matrix, balancer, key_census, foreign_tokens, held_tokens, checks }
 }
 
 /// Harbor's prefix of robot names, and the beginning of every JWT.

@@ -17,7 +17,7 @@ type Which = (BackendName, Setting);
 
 /// What was told in one round.
 #[derive(Debug, Default)]
-pub(super) struct Notes(BTreeMap<Which, Note>);
+pub(super) struct NotedSettings(BTreeMap<Which, Note>);
 
 #[derive(Debug)]
 struct Note {
@@ -26,7 +26,7 @@ struct Note {
     constant: bool,
 }
 
-impl Notes {
+impl NotedSettings {
     /// Takes in what an answer told.
     pub(super) fn note(&mut self, backend: &BackendName, setting: Setting, value: String) {
         let first = Note { value: value.clone(), constant: true };
@@ -39,16 +39,20 @@ impl Notes {
 /// What was told in earlier rounds: each value, and when it last changed; never for one that has
 /// been the same ever since it was first told.
 #[derive(Debug, Default)]
-pub(super) struct Known(BTreeMap<Which, (String, Option<Instant>)>);
+pub(super) struct KnownSettings(BTreeMap<Which, (String, Option<Instant>)>);
 
-impl Known {
+impl KnownSettings {
     /// Forgets the backends that are gone.
     pub(super) fn keep(&mut self, backends: &[BackendName]) {
         self.0.retain(|(backend, _), _| backends.contains(backend));
     }
 
     /// Ends a round: what each backend told in it, and which of that is settled.
-    pub(super) fn learn(&mut self, notes: Notes, now: Instant) -> BTreeMap<BackendName, Settings> {
+    pub(super) fn learn(
+        &mut self,
+        notes: NotedSettings,
+        now: Instant,
+    ) -> BTreeMap<BackendName, Settings> {
         let mut all: BTreeMap<BackendName, Settings> = BTreeMap::new();
         for (which, Note { value, constant }) in notes.0 {
             let before = self.0.get(&which);
@@ -70,10 +74,10 @@ mod tests {
     /// Rounds of 15 s in which these values are told; whether the last is settled.
     fn settled(rounds: &[&[&str]]) -> Option<bool> {
         let backend = BackendName::parse("a").unwrap();
-        let (mut known, began) = (Known::default(), Instant::now());
+        let (mut known, began) = (KnownSettings::default(), Instant::now());
         let mut last = None;
         for (round, values) in (0_u32..).zip(rounds) {
-            let mut notes = Notes::default();
+            let mut notes = NotedSettings::default();
             for value in *values {
                 notes.note(&backend, Setting::AuthMode, (*value).to_owned());
             }
@@ -109,9 +113,9 @@ mod tests {
     #[test]
     fn a_backend_that_is_gone_is_forgotten() {
         let backend = BackendName::parse("a").unwrap();
-        let mut known = Known::default();
-        let learn = |known: &mut Known, value: &str| {
-            let mut notes = Notes::default();
+        let mut known = KnownSettings::default();
+        let learn = |known: &mut KnownSettings, value: &str| {
+            let mut notes = NotedSettings::default();
             notes.note(&backend, Setting::TlsVersion, value.to_owned());
             known.learn(notes, Instant::now())[&backend][&Setting::TlsVersion].settled
         };

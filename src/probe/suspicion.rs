@@ -12,8 +12,8 @@ use super::path::Path;
 use super::request::Token;
 use super::token;
 use crate::model::{
-    Aged, BackendName, BalancerRun, Borrowed, Census, Flow, Issuer, KeyCount, KeyId, Matrix,
-    Outcome, Route, Skipped, Step,
+    BackendName, BalancerRun, Flow, ForeignToken, HeldToken, Issuer, KeyCensus, KeyCount, KeyId,
+    Matrix, Outcome, Route, Skipped, Step,
 };
 
 /// Tokens that a census counts: two replicas with equal shares stay unseen once in 256.
@@ -27,7 +27,7 @@ const MAX_SUSPECTS: usize = 12;
 const LEAST_LEFT_SECONDS: f64 = 90.0;
 
 /// Counts the signing keys of every backend that takes part in a refusal.
-pub(super) async fn census(client: &Client<'_>, rows: &[Row], matrix: &Matrix) -> Vec<Census> {
+pub(super) async fn census(client: &Client<'_>, rows: &[Row], matrix: &Matrix) -> Vec<KeyCensus> {
     let mut suspects: Vec<&BackendName> = matrix
         .refused()
         .flat_map(|(cell, _)| [cell.issuer.backend(), cell.verifier.backend()])
@@ -44,7 +44,7 @@ pub(super) async fn census_of_strangers(
     client: &Client<'_>,
     rows: &[Row],
     (flows, sampled): (&[Flow], &Outcome<BalancerRun>),
-    counted: &mut Vec<Census>,
+    counted: &mut Vec<KeyCensus>,
 ) {
     let of_flows = flows.iter().filter(|flow| flow.route.backend().is_some());
     let of_flows = of_flows.filter_map(|flow| flow.token.measured()?.kid.as_ref());
@@ -60,7 +60,7 @@ pub(super) async fn census_of_strangers(
     counted.extend(count_all(client, rows, &left).await);
 }
 
-async fn count_all(client: &Client<'_>, rows: &[Row], suspects: &[&BackendName]) -> Vec<Census> {
+async fn count_all(client: &Client<'_>, rows: &[Row], suspects: &[&BackendName]) -> Vec<KeyCensus> {
     if suspects.len() > MAX_SUSPECTS {
         return Vec::new();
     }
@@ -70,7 +70,7 @@ async fn count_all(client: &Client<'_>, rows: &[Row], suspects: &[&BackendName])
     counts.into_iter().flatten().collect()
 }
 
-async fn count(client: &Client<'_>, row: &Row) -> Option<Census> {
+async fn count(client: &Client<'_>, row: &Row) -> Option<KeyCensus> {
     let backend = row.issuer.backend()?.clone();
     let (endpoint, family) = row.source.as_ref().ok()?;
     let mut keys: BTreeMap<KeyId, u32> = BTreeMap::new();
@@ -87,11 +87,15 @@ async fn count(client: &Client<'_>, row: &Row) -> Option<Census> {
     let mut keys: Vec<KeyCount> =
         keys.into_iter().map(|(key, tokens)| KeyCount { key, tokens }).collect();
     keys.sort_by_key(|count| std::cmp::Reverse(count.tokens));
-    Some(Census { backend, keys })
+    Some(KeyCensus { backend, keys })
 }
 
 /// Shows a good backend's token to the repository of every backend that gave none.
-pub(super) async fn borrowed(client: &Client<'_>, rows: &[Row], flows: &[Flow]) -> Vec<Borrowed> {
+pub(super) async fn borrowed(
+    client: &Client<'_>,
+    rows: &[Row],
+    flows: &[Flow],
+) -> Vec<ForeignToken> {
     let Some(scope) = &client.registry.scope else { return Vec::new() };
     let without: Vec<&Route> = flows
         .iter()
@@ -117,24 +121,24 @@ pub(super) async fn borrowed(client: &Client<'_>, rows: &[Row], flows: &[Flow]) 
             (None, Some(failure)) => Outcome::Failed(failure),
             (None, None) => Outcome::Skipped(Skipped::DeadlineReached),
         };
-        shown.push(Borrowed { backend, issuer: lender.issuer.clone(), answer });
+        shown.push(ForeignToken { backend, issuer: lender.issuer.clone(), answer });
     }
     shown
 }
 
 /// Tokens held from round to round, one for each backend. Never written anywhere.
-pub(super) type Held = BTreeMap<BackendName, Token>;
+pub(super) type HeldTokens = BTreeMap<BackendName, Token>;
 
 /// Shows every held token to its issuer, and takes fresh ones where one was refused, is near its
 /// end, or is missing.
 pub(super) async fn aged(
     client: &Client<'_>,
-    held: &mut Held,
+    held: &mut HeldTokens,
     tokens: Vec<Option<Token>>,
-) -> Vec<Aged> {
+) -> Vec<HeldToken> {
     held.retain(|name, _| client.backends.iter().any(|backend| backend.name == *name));
     let shows = held.values().map(|token| flow::boxed(show(client, token)));
-    let shown: Vec<Aged> = join_all(shows).await.into_iter().flatten().collect();
+    let shown: Vec<HeldToken> = join_all(shows).await.into_iter().flatten().collect();
     for aged in &shown {
         let refused = aged.accepted == Outcome::Measured(false);
         if refused || aged.left_seconds < LEAST_LEFT_SECONDS {
@@ -149,7 +153,7 @@ pub(super) async fn aged(
     shown
 }
 
-async fn show(client: &Client<'_>, token: &Token) -> Option<Aged> {
+async fn show(client: &Client<'_>, token: &Token) -> Option<HeldToken> {
     let Issuer::Route(route) = &token.issuer else { return None };
     let backend = route.backend()?.clone();
     let age_seconds = token.received.elapsed().as_secs_f64();
@@ -164,5 +168,5 @@ async fn show(client: &Client<'_>, token: &Token) -> Option<Aged> {
         (Some(failure), _) => Outcome::Failed(failure),
     };
     let left_seconds = lifetime - age_seconds;
-    Some(Aged { backend, key: token.facts.kid.clone(), age_seconds, left_seconds, accepted })
+    Some(HeldToken { backend, key: token.facts.kid.clone(), age_seconds, left_seconds, accepted })
 }

@@ -117,10 +117,10 @@ pub(super) fn healthy(backends: usize) -> Judged {
                 client_flows: Ratio { events: 0, trials: 10 },
                 ..BalancerRun::default()
             }),
-            census: Vec::new(),
-            borrowed: Vec::new(),
+            key_census: Vec::new(),
+            foreign_tokens: Vec::new(),
             traffic: Vec::new(),
-            aged: Vec::new(),
+            held_tokens: Vec::new(),
             checks: Checks {
                 authorization_header: Checked {
                     at: DateTime::from_timestamp(1_790_000_000, 0),

@@ -151,7 +151,7 @@ fn plain(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::sample::{bent, fail, finding, judged, round, route as named};
+    use crate::model::sample::{changed, fail, finding, judged, round, route as named};
 
     const MISMATCH: FindingName = FindingName::TokenKeyMismatch;
 
@@ -160,8 +160,8 @@ mod tests {
     }
 
     fn failing(at: &str, reason: Reason) -> std::sync::Arc<Judged> {
-        let bent = bent(&["a", "b"], |round| fail(round, at, Step::Token, reason));
-        judged(bent, Vec::new())
+        let changed = changed(&["a", "b"], |round| fail(round, at, Step::Token, reason));
+        judged(changed, Vec::new())
     }
 
     fn with(severity: Severity, backends: &[&str]) -> std::sync::Arc<Judged> {

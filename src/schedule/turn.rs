@@ -10,7 +10,7 @@ use crate::diagnosis;
 use crate::discovery::{self, DiscoveryCause, DiscoveryError};
 use crate::model::{Earlier, Judged, Neighbour, Round};
 use crate::probe::{Prober, Progress};
-use crate::transport::{Client, ClientPem, Tls, TlsError, Wire};
+use crate::transport::{ClientPem, HttpClient, Tls, TlsError, Wire};
 
 /// How servers see the prober in their logs, unless the configuration says otherwise.
 const USER_AGENT: &str = concat!("registry-prober/", env!("CARGO_PKG_VERSION"));
@@ -47,7 +47,7 @@ impl Wheel {
         let tls =
             Tls::prepare(tls.extra_roots.as_deref(), client.as_ref(), tls.insecure_skip_verify)?;
         let agent = registry.user_agent.as_deref().unwrap_or(USER_AGENT);
-        let client = Client::new(tls, agent);
+        let client = HttpClient::new(tls, agent);
         Ok(Self::over(registry, Arc::new(client)))
     }
 

@@ -31,19 +31,19 @@ use crate::model::{DnsRecord, Failure, Phase, Reason};
 
 /// Opens real connections with the TLS settings of one registry.
 #[derive(Debug, Clone)]
-pub struct Client {
+pub struct HttpClient {
     tls: Tls,
     user_agent: Arc<str>,
 }
 
-impl Client {
+impl HttpClient {
     /// A client that calls itself `user_agent`.
     pub fn new(tls: Tls, user_agent: &str) -> Self {
         Self { tls, user_agent: user_agent.into() }
     }
 }
 
-impl Wire for Client {
+impl Wire for HttpClient {
     fn open(&self, to: &Destination) -> Box<dyn Link> {
         Box::new(Connection {
             tls: self.tls.clone(),

@@ -25,7 +25,7 @@ use tokio::time::Instant;
 
 use crate::model::{DnsRecord, Failure, Timeline};
 
-pub use client::Client;
+pub use client::HttpClient;
 pub use tls::{ClientPem, PeerCertificate, Tls, TlsError, install_crypto_provider};
 
 /// The largest body that is read, in bytes.

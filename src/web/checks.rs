@@ -141,7 +141,8 @@ fn why(reason: Skipped) -> &'static str {
     match reason {
         Skipped::EarlierStepFailed => "an earlier step failed",
         Skipped::NoToken => "there is no token for it",
-        Skipped::NotSampled => "not in this round",
+        Skipped::NotSampled | Skipped::NotThisRound => "not in this round",
+        Skipped::NotNeeded => "not needed",
         Skipped::BackingOff => "the registry asked for fewer requests",
         Skipped::DeadlineReached => "the round was over",
         Skipped::NoCredentials => "needs credentials",

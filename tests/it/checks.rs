@@ -4,7 +4,7 @@
 use registry_prober::lab::{Family, Fault, FaultOrder, Options, Scenario};
 use registry_prober::model::{Assessment, BackendName, Status};
 
-use crate::support::simulated::{Simulation, Weather, everywhere, paused};
+use crate::support::simulated::{Conditions, Simulation, everywhere, paused};
 
 /// Plays one round of a sound registry that may be pushed to, with these faults.
 fn judged(family: Family, faults: Vec<FaultOrder>, seed: u64) -> Assessment {
@@ -12,7 +12,7 @@ fn judged(family: Family, faults: Vec<FaultOrder>, seed: u64) -> Assessment {
     let options =
         Options { family: Some(family), nodes: Some(3), faults, seed, ..Options::default() };
     paused(async {
-        let mut lab = Simulation::new(&scenario, &options, Weather::fair(), |registry| {
+        let mut lab = Simulation::new(&scenario, &options, Conditions::fair(), |registry| {
             registry.balancer.samples = 4;
         });
         lab.round().await.1

@@ -7,7 +7,7 @@ use std::time::Duration;
 use registry_prober::lab::{Entry, Family, Options, Scenario};
 use registry_prober::model::{ResponseCount, Round, Route, Step};
 
-use crate::support::simulated::{Arrived, Simulation, Weather, paused};
+use crate::support::simulated::{Arrived, Conditions, Simulation, paused};
 
 /// In the first round no token is older than the round; in the later ones some are.
 const ROUNDS: usize = 3;
@@ -17,7 +17,7 @@ fn play(scenario: &str, family: Family) -> Vec<(Round, Vec<Arrived>)> {
     let scenario = Scenario::named(scenario).expect("it is embedded");
     let options = Options { family: Some(family), nodes: Some(3), ..Options::default() };
     paused(async {
-        let mut lab = Simulation::new(&scenario, &options, Weather::fair(), |_| {});
+        let mut lab = Simulation::new(&scenario, &options, Conditions::fair(), |_| {});
         let mut rounds = Vec::new();
         for _ in 0..ROUNDS {
             rounds.push((lab.round().await.0, lab.take_requests()));
@@ -87,9 +87,9 @@ fn only_tokens_just_issued_count_for_the_rate_of_401() {
             let carried =
                 arrived.iter().filter(|request| request.status.is_some() && request.token);
             let title = format!("{scenario}, round {number}");
-            assert_eq!(round.aged.is_empty(), number == 0, "{title}");
+            assert_eq!(round.held_tokens.is_empty(), number == 0, "{title}");
             let fresh = counted(round, |response| response.authenticated);
-            assert_eq!(fresh + round.aged.len(), carried.count(), "{title}");
+            assert_eq!(fresh + round.held_tokens.len(), carried.count(), "{title}");
         }
     }
 }

@@ -6,7 +6,7 @@ use registry_prober::config::Registry;
 use registry_prober::lab::{Options, Scenario};
 use registry_prober::model::{BackendName, Finding};
 
-use crate::support::simulated::{Simulation, Weather, paused};
+use crate::support::simulated::{Conditions, Simulation, paused};
 
 /// How many logins each of some rounds tries, some minutes apart, and what the last finds.
 #[expect(clippy::expect_used, reason = "a helper of tests")]
@@ -16,7 +16,7 @@ fn tried(scenario: &str, minutes: u64, rounds: usize) -> (Vec<u32>, Vec<String>)
         let change = |registry: &mut Registry| {
             registry.checks.interval = Duration::from_secs(60);
         };
-        let mut lab = Simulation::new(&scenario, &Options::default(), Weather::fair(), change);
+        let mut lab = Simulation::new(&scenario, &Options::default(), Conditions::fair(), change);
         let (mut tries, mut last) = (Vec::new(), Vec::new());
         for _ in 0..rounds {
             let (round, assessment) = lab.round().await;

@@ -10,7 +10,7 @@ use http::Method;
 use registry_prober::lab::{Entry, Family, Options, Scenario};
 use registry_prober::model::{Check, CheckRun, Outcome};
 
-use crate::support::simulated::{Arrived, Simulation, Weather, paused};
+use crate::support::simulated::{Arrived, Conditions, Simulation, paused};
 
 /// Rounds that are played of what is well, and of each fault.
 const ROUNDS: usize = 100;
@@ -35,7 +35,7 @@ fn play(scenario: &str, family: Family, rounds: usize) -> Played {
     let scenario = Scenario::named(scenario).expect("it is embedded");
     let options = Options { family: Some(family), nodes: Some(3), ..Options::default() };
     paused(async {
-        let mut lab = Simulation::new(&scenario, &options, Weather::fair(), |registry| {
+        let mut lab = Simulation::new(&scenario, &options, Conditions::fair(), |registry| {
             registry.checks.interval = Duration::from_secs(1);
             registry.max_requests_per_second = RATE;
         });
@@ -123,7 +123,7 @@ fn where_paths_lead_is_asked_twice_of_each_route_whatever_they_say() {
         let scenario = Scenario::named(scenario).expect("it is embedded");
         let options = Options { nodes: Some(3), ..Options::default() };
         paused(async {
-            let mut lab = Simulation::new(&scenario, &options, Weather::fair(), |_| {});
+            let mut lab = Simulation::new(&scenario, &options, Conditions::fair(), |_| {});
             lab.round().await.0.checks.runs()
         })
     });

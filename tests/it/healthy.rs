@@ -9,7 +9,7 @@ use rand::{Rng as _, SeedableRng as _};
 use registry_prober::lab::{BalancerKind, Family, Fault, FaultOrder, Options, Scenario};
 use registry_prober::model::Severity;
 
-use crate::support::simulated::{Simulation, Weather, everywhere, paused};
+use crate::support::simulated::{Conditions, Simulation, everywhere, paused};
 
 /// Rounds of one simulation, so that its clocks and its balancer are not those of all.
 const ROUNDS_EACH: u32 = 50;
@@ -61,7 +61,7 @@ impl Run {
             seed: self.seed,
             ..Options::default()
         };
-        let weather = Weather {
+        let weather = Conditions {
             round_trip: Duration::from_millis(1),
             jitter: Duration::from_millis(40),
             resets: 0.001,
@@ -130,7 +130,7 @@ fn probers_that_push_at_once_take_each_other_for_no_fault() {
     let scenario = Scenario::named("healthy-push").expect("a scenario");
     let seeds: Vec<u64> = (1..=u64::from(rounds().div_ceil(2 * ROUNDS_EACH))).collect();
     let alarms = |seed: &u64| {
-        let weather = Weather { jitter: Duration::from_millis(40), ..Weather::fair() };
+        let weather = Conditions { jitter: Duration::from_millis(40), ..Conditions::fair() };
         let options = Options { seed: *seed, ..Options::default() };
         paused(async {
             let mut alarms = Vec::new();

@@ -6,12 +6,12 @@ use registry_prober::lab::{Entry, Family, Options, Scenario};
 use registry_prober::model::{Cadence, CheckRun, Outcome, Round, Skipped};
 
 use crate::harmless::most_within;
-use crate::support::simulated::{Simulation, Weather, paused};
+use crate::support::simulated::{Conditions, Simulation, paused};
 
 fn lab(scenario: &str) -> Simulation {
     let scenario = Scenario::named(scenario).expect("it is embedded");
     let options = Options { family: Some(Family::Harbor215), nodes: Some(3), ..Options::default() };
-    Simulation::new(&scenario, &options, Weather::fair(), |_| {})
+    Simulation::new(&scenario, &options, Conditions::fair(), |_| {})
 }
 
 /// The checks that are not made in every round.
@@ -67,7 +67,7 @@ fn before_the_first_round_has_ended_a_round_on_demand_has_nothing_to_tell_of_the
         for run in rare(&early) {
             let expected = match run.check.as_str() {
                 "upload" | "push" => Skipped::Disabled,
-                _ => Skipped::NotSampled,
+                _ => Skipped::NotThisRound,
             };
             assert_eq!(run.made, Outcome::Skipped(expected), "{}", run.check);
         }
@@ -85,7 +85,7 @@ fn no_route_is_asked_more_than_was_agreed_whoever_asks() {
     paused(async {
         let scenario = Scenario::named("healthy").expect("it is embedded");
         let options = Options { nodes: Some(3), ..Options::default() };
-        let mut lab = Simulation::new(&scenario, &options, Weather::fair(), |registry| {
+        let mut lab = Simulation::new(&scenario, &options, Conditions::fair(), |registry| {
             registry.max_requests_per_second = u32::try_from(RATE).unwrap();
         });
         lab.round_beside(4).await;

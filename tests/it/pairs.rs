@@ -4,7 +4,7 @@
 use registry_prober::lab::{CertificateFault, Family, Fault, FaultOrder, Options, Scenario};
 use registry_prober::model::{BackendName, Confidence, Finding, FindingName, Severity};
 
-use crate::support::simulated::{Simulation, Weather, everywhere, paused};
+use crate::support::simulated::{Conditions, Simulation, everywhere, paused};
 
 /// A fault of one node and what it is called.
 #[derive(Clone)]
@@ -105,7 +105,7 @@ impl Pair {
             ..Options::default()
         };
         paused(async {
-            let mut lab = Simulation::new(&scenario, &options, Weather::fair(), |_| {});
+            let mut lab = Simulation::new(&scenario, &options, Conditions::fair(), |_| {});
             let mut findings = lab.round().await.1.findings;
             findings.retain(|finding| finding.severity > Severity::Info);
             findings

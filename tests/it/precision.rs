@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use registry_prober::lab::{BalancerKind, Family, Fault, FaultOrder, Options, Scenario};
 use registry_prober::model::{Assessment, BackendName, FindingName, Severity};
 
-use crate::support::simulated::{Simulation, Weather, everywhere, paused};
+use crate::support::simulated::{Conditions, Simulation, everywhere, paused};
 use crate::support::written::is_written;
 
 /// Harbor as it answers since 2.0, by what it checks.
@@ -181,7 +181,7 @@ impl Play {
 
     fn run(&self) -> Assessment {
         paused(async {
-            let weather = Weather::fair();
+            let weather = Conditions::fair();
             let mut lab = Simulation::new(&self.scenario, &self.options, weather, |_| {});
             let mut assessment = lab.round().await.1;
             // The key changes after 20 s; the round before sees nothing.

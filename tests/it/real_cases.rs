@@ -9,7 +9,7 @@ use registry_prober::model::{
     Assessment, Confidence, Finding, FindingName, Round, Severity, Status,
 };
 
-use crate::support::simulated::{Simulation, Weather, everywhere, paused};
+use crate::support::simulated::{Conditions, Simulation, everywhere, paused};
 
 const TIMES: u64 = 40;
 
@@ -37,7 +37,7 @@ fn complaints(
     let play = |seed: &u64| {
         paused(async {
             let options = Options { seed: *seed, ..Options::default() };
-            let mut lab = Simulation::new(scenario, &options, Weather::fair(), &adjust);
+            let mut lab = Simulation::new(scenario, &options, Conditions::fair(), &adjust);
             tokio::time::sleep(Duration::from_millis(seed * 1_000 / TIMES)).await;
             let (round, judged) = lab.round().await;
             let found: Vec<String> = judged.findings.iter().map(line).collect();

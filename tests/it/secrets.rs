@@ -14,7 +14,7 @@ use registry_prober::lab::{Options, Scenario};
 use registry_prober::model::{DnsRecord, Failure, Judged};
 use registry_prober::probe::Prober;
 use registry_prober::transport::{
-    BoxFuture, Client, Destination, Exchange, Link, Request, Tls, Wire,
+    BoxFuture, Destination, Exchange, HttpClient, Link, Request, Tls, Wire,
 };
 use registry_prober::{config, diagnosis};
 use secrecy::ExposeSecret as _;
@@ -36,7 +36,7 @@ struct Record {
 
 /// A wire that writes down what is issued.
 struct Recording {
-    inner: Client,
+    inner: HttpClient,
     record: Arc<Mutex<Record>>,
 }
 
@@ -123,7 +123,7 @@ async fn no_form_of_a_round_holds_a_secret_that_went_over_the_wire() {
 
         let tls = Tls::prepare(registry.tls.extra_roots.as_deref(), None, false).unwrap();
         let record = Arc::new(Mutex::new(Record::default()));
-        let inner = Client::new(tls, "registry-prober/test");
+        let inner = HttpClient::new(tls, "registry-prober/test");
         let wire = Recording { inner, record: Arc::clone(&record) };
         let mut prober = Prober::new(Arc::new(registry), Arc::new(wire));
         let deadline = Instant::now() + Duration::from_secs(13);

@@ -9,7 +9,7 @@ use rand::{Rng as _, SeedableRng as _};
 use registry_prober::lab::{Fault, FaultOrder, Options, Scenario};
 use registry_prober::model::{Assessment, Status};
 
-use crate::support::simulated::{Arrived, Simulation, Weather, everywhere, paused};
+use crate::support::simulated::{Arrived, Conditions, Simulation, everywhere, paused};
 use crate::support::written::is_written;
 
 /// Paths of the flow and of the checks, each by how it begins.
@@ -45,7 +45,7 @@ impl Case {
         scenario.faults = vec![FaultOrder::at(self.place, self.fault.clone())];
         let options = Options { seed: self.seed, ..Options::default() };
         paused(async {
-            let mut lab = Simulation::new(&scenario, &options, Weather::fair(), |_| {});
+            let mut lab = Simulation::new(&scenario, &options, Conditions::fair(), |_| {});
             let (_, judged) = lab.round().await;
             let met = lab.take_requests().iter().any(|request| self.is_met_by(request));
             (judged, met)

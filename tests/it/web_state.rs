@@ -12,7 +12,7 @@ use registry_prober::lab::{Options, Scenario};
 use registry_prober::model::{Check, DnsRecord, Failure, FindingName, Outcome};
 use registry_prober::probe::Prober;
 use registry_prober::transport::{
-    BoxFuture, Client, Destination, Exchange, Link, Request, Tls, Wire,
+    BoxFuture, Destination, Exchange, HttpClient, Link, Request, Tls, Wire,
 };
 use tokio::time::Instant;
 
@@ -28,7 +28,7 @@ struct Seen {
 }
 
 struct Counting {
-    inner: Client,
+    inner: HttpClient,
     seen: Arc<Mutex<Vec<Seen>>>,
 }
 
@@ -79,7 +79,7 @@ async fn rounds(scenario: &str, count: usize) -> (Vec<Seen>, Vec<FindingName>) {
     let BackendSource::Static(backends) = registry.backends.clone() else { panic!("listed") };
     let tls = Tls::prepare(registry.tls.extra_roots.as_deref(), None, false).unwrap();
     let seen = Arc::new(Mutex::new(Vec::new()));
-    let inner = Client::new(tls, "registry-prober/test");
+    let inner = HttpClient::new(tls, "registry-prober/test");
     let wire = Counting { inner, seen: Arc::clone(&seen) };
     let mut prober = Prober::new(Arc::new(registry), Arc::new(wire));
     let mut findings = Vec::new();

@@ -9,8 +9,8 @@ mod checks;
 mod window;
 
 use crate::model::{
-    Aged, CellResult, Check, Earlier, Failure, Flow, MetBy, Observation, ObservationKind, Outcome,
-    Phase, Place, Reason, Round, Route, Traffic,
+    CellResult, Check, Earlier, Failure, Flow, HeldToken, MetBy, Observation, ObservationKind,
+    Outcome, Phase, Place, Reason, Round, Route, Traffic,
 };
 
 pub(super) use checks::{header_is_dropped, is_current};
@@ -23,7 +23,7 @@ pub(super) fn observe(round: &Round, earlier: &Earlier) -> Vec<Observation> {
     let mut all: Vec<Observation> = round.flows.iter().filter_map(flow).collect();
     let sampled = round.balancer.measured().is_some_and(|run| run.pairs.trials > 0);
     all.extend(round.matrix.cells.iter().filter_map(|cell| pair(cell, sampled)));
-    all.extend(round.aged.iter().filter_map(held));
+    all.extend(round.held_tokens.iter().filter_map(held));
     all.extend(balancer::observe(round, earlier));
     all.extend(beyond_chance(checks::observe(round)));
     let lossy: Vec<Observation> =
@@ -112,7 +112,7 @@ fn pair(cell: &crate::model::Cell, sampled: bool) -> Option<Observation> {
     Some(Observation { met_by, step, answer, ..observed })
 }
 
-fn held(aged: &Aged) -> Option<Observation> {
+fn held(aged: &HeldToken) -> Option<Observation> {
     let refused = aged.accepted == Outcome::Measured(false);
     if !refused || aged.left_seconds < STILL_VALID_SECONDS {
         return None;

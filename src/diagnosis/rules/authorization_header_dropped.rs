@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn the_check_proves_it_and_claims_what_failed_for_it() {
         for (route, backends) in [("lb", vec![]), ("b", vec![sample::backend("b")])] {
-            let round = sample::bent(&["a", "b"], |round| {
+            let round = sample::changed(&["a", "b"], |round| {
                 drop_on(round, &[route]);
                 sample::fail(round, route, Step::Token, Reason::AnonymousToken);
             });
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn what_the_balancer_meets_of_a_backends_proxy_is_no_second_cause() {
-        let round = sample::bent(&["a", "b"], |round| {
+        let round = sample::changed(&["a", "b"], |round| {
             drop_on(round, &["b"]);
             for route in ["b", "lb"] {
                 sample::fail(round, route, Step::Token, Reason::Unauthorized);
@@ -224,13 +224,13 @@ mod tests {
 
     #[test]
     fn a_route_that_takes_a_good_token_drops_nothing() {
-        let round = sample::bent(&["a", "b"], |round| drop_on(round, &["a", "b", "lb"]));
+        let round = sample::changed(&["a", "b"], |round| drop_on(round, &["a", "b", "lb"]));
         assert_eq!(judge(&round, &Earlier::default()).findings, []);
     }
 
     #[test]
     fn an_anonymous_token_where_the_header_arrives_has_another_cause() {
-        let round = sample::bent(&["a", "b"], |round| {
+        let round = sample::changed(&["a", "b"], |round| {
             drop_on(round, &[]);
             sample::fail(round, "b", Step::Token, Reason::AnonymousToken);
         });

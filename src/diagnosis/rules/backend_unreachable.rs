@@ -136,7 +136,7 @@ fn expects_proxy_protocol(facts: &Facts<'_>, gone: &[(ObservationId, &Flow)]) ->
 #[cfg(test)]
 mod tests {
     use crate::diagnosis::verdict::judge;
-    use crate::model::sample::{bent, fail};
+    use crate::model::sample::{changed, fail};
     use crate::model::{
         Confidence, Earlier, FlowResult, Phase, Reason, Round, Severity, Status, Step,
     };
@@ -161,7 +161,7 @@ mod tests {
             (&["a"], Phase::Wait, false),
             (&["a", "b", "lb"], Phase::Wait, false),
         ] {
-            let round = bent(&["a", "b"], |round| closed(round, routes, phase));
+            let round = changed(&["a", "b"], |round| closed(round, routes, phase));
             let judged = judge(&round, &Earlier::default());
             let [finding] = judged.findings.as_slice() else { panic!("{judged:#?}") };
             assert_eq!(finding.summary.contains("PROXY"), suspected, "{routes:?} {phase:?}");

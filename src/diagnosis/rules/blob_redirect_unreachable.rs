@@ -113,7 +113,7 @@ mod tests {
             let found = Outcome::Measured(BlobRedirects { digest: "sha256:0".into(), at });
             round.checks.blob_redirect = Checked { found, ..Checked::default() };
         };
-        let mut findings = assess(&sample::bent(&["a", "b"], set)).findings;
+        let mut findings = assess(&sample::changed(&["a", "b"], set)).findings;
         assert!(findings.len() <= 1, "{findings:#?}");
         findings.pop()
     }

@@ -87,7 +87,7 @@ mod tests {
             round.checks.body_limit =
                 Checked { found: Outcome::Measured(routes.collect()), ..Checked::default() };
         };
-        let mut findings = assess(&sample::bent(&["a", "b"], set)).findings;
+        let mut findings = assess(&sample::changed(&["a", "b"], set)).findings;
         assert!(findings.len() <= 1, "{findings:#?}");
         findings.pop()
     }
@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn no_limit_and_no_answer_are_no_finding() {
         assert_eq!(found(&[("a", None), ("lb", None)]), None);
-        let round = sample::bent(&["a"], |round| {
+        let round = sample::changed(&["a"], |round| {
             let value = Outcome::Skipped(Skipped::EarlierStepFailed);
             let routes = vec![OfRoute { route: sample::route("lb"), value }];
             round.checks.body_limit =

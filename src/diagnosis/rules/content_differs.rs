@@ -109,7 +109,8 @@ fn unknown_account(facts: &Facts<'_>) -> Option<Hypothesis> {
 
 /// Whether a good token of another node finds no project at a backend whose database answers.
 fn has_no_project(facts: &Facts<'_>, name: &BackendName) -> bool {
-    let mut borrowed = facts.round.borrowed.iter().filter(|borrowed| borrowed.backend == *name);
+    let mut borrowed =
+        facts.round.foreign_tokens.iter().filter(|borrowed| borrowed.backend == *name);
     let mut components = facts.round.checks.components();
     let database =
         components.any(|(at, told)| at == name && told.component == "database" && !told.healthy);

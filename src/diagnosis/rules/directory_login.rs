@@ -227,7 +227,7 @@ mod tests {
             OfRoute { route, value }
         };
         let logins = ["a", "b", "c"].into_iter().zip(logins).map(login).collect();
-        let round = sample::bent(&["a", "b", "c"], |round| {
+        let round = sample::changed(&["a", "b", "c"], |round| {
             let found = Outcome::Measured(logins);
             round.checks.directory_login = Checked { at: None, requests: 3, found };
         });

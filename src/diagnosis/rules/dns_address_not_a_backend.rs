@@ -86,7 +86,7 @@ impl<'a> Known<'a> {
         let flows = || round.flows.iter().filter(|flow| flow.route.backend().is_some());
         let challenges = || flows().filter_map(|flow| flow.challenge.measured());
         let tokens = flows().filter_map(|flow| flow.token.measured());
-        let counted = round.census.iter().flat_map(|census| &census.keys);
+        let counted = round.key_census.iter().flat_map(|census| &census.keys);
         Self {
             realms: challenges().filter_map(|c| c.realm.as_deref()).collect(),
             services: challenges().filter_map(|c| c.service.as_deref()).collect(),
@@ -162,9 +162,9 @@ fn told(report: &DnsReport) -> Vec<String> {
 mod tests {
     use crate::diagnosis::verdict::judge;
     use crate::model::{
-        Assessment, Census, Checked, DnsAddress, DnsAnswer, DnsRecord, DnsReport, DnsSeen, Earlier,
-        Failure, FindingName, KeyCount, KeyId, Outcome, Phase, Reason, Round, Severity, Skipped,
-        Step, sample,
+        Assessment, Checked, DnsAddress, DnsAnswer, DnsRecord, DnsReport, DnsSeen, Earlier,
+        Failure, FindingName, KeyCensus, KeyCount, KeyId, Outcome, Phase, Reason, Round, Severity,
+        Skipped, Step, sample,
     };
 
     fn seen(key: &str) -> Outcome<DnsSeen> {
@@ -208,7 +208,7 @@ mod tests {
             answers: answers.collect(),
             addresses: addresses.collect(),
         };
-        let round = sample::bent(&["a", "b"], |round| {
+        let round = sample::changed(&["a", "b"], |round| {
             round.checks.dns = Checked {
                 at: Some(sample::started()),
                 requests: 3,
@@ -224,7 +224,7 @@ mod tests {
         let (a, b) = ("10.0.0.8", "10.0.0.9");
         let healthy = [(a, seen(sample::KEY)), (b, seen(sample::KEY))];
         assert_eq!(judged(&healthy, &[&[a, b], &[b, a]]).findings, []);
-        let alone = [(a, Outcome::Skipped(Skipped::NotSampled))];
+        let alone = [(a, Outcome::Skipped(Skipped::NotNeeded))];
         assert_eq!(judged(&alone, &[&[a]]).findings, []);
     }
 
@@ -300,7 +300,7 @@ mod tests {
         let counted = |round: &mut Round| {
             let key = KeyId::from_wire(sample::OTHER_KEY);
             let (backend, keys) = (sample::backend("b"), vec![KeyCount { key, tokens: 2 }]);
-            round.census.push(Census { backend, keys });
+            round.key_census.push(KeyCensus { backend, keys });
         };
         assert!(!splits(&judged_after(&[(at, seen(sample::OTHER_KEY))], &[&[at]], counted)));
 

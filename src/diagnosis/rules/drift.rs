@@ -261,7 +261,7 @@ fn certificates(facts: &Facts<'_>) -> Vec<BackendName> {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use crate::model::sample::{backend, bent};
+    use crate::model::sample::{backend, changed};
     use crate::model::{
         BackendName, CellResult, Finding, FindingName, Outcome, Round, Setting, Told, Version,
     };
@@ -298,9 +298,9 @@ pub(super) mod tests {
 
     pub(in super::super) fn judged(
         backends: &[&str],
-        bend: impl FnOnce(&mut Round),
+        change: impl FnOnce(&mut Round),
     ) -> Vec<Finding> {
-        assess(&bent(backends, bend)).findings
+        assess(&changed(backends, change)).findings
     }
 
     pub(in super::super) fn lines(findings: &[Finding]) -> String {
@@ -365,8 +365,8 @@ pub(super) mod tests {
                 "",
             ),
         ];
-        for (what, bend, expected) in rows {
-            assert_eq!(lines(&judged(THREE, bend)), expected, "{what}");
+        for (what, change, expected) in rows {
+            assert_eq!(lines(&judged(THREE, change)), expected, "{what}");
         }
     }
 

@@ -159,7 +159,7 @@ mod tests {
     /// Findings of a round in which backends list these pools.
     fn found(lists: &Lists<'_>, neighbours: &[Neighbour]) -> Vec<String> {
         let pools = pools(lists);
-        let round = sample::bent(&["a", "b"], |round| {
+        let round = sample::changed(&["a", "b"], |round| {
             let found = Outcome::Measured(pools);
             round.checks.worker_pools = Checked { at: None, requests: 2, found };
         });
@@ -193,7 +193,7 @@ mod tests {
             failed,
             tasks: (1..).zip(logs).map(task).collect(),
         };
-        let round = sample::bent(&["a", "b"], |round| {
+        let round = sample::changed(&["a", "b"], |round| {
             if let Some(lists) = lists {
                 let found = Outcome::Measured(pools(lists));
                 round.checks.worker_pools = Checked { at: None, requests: 2, found };
@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_pool_in_two_lists_is_foreign_only_where_the_registries_are_apart() {
-        let here = sample::bent(&["a", "b"], |_| {});
+        let here = sample::changed(&["a", "b"], |_| {});
         let lists: &Lists<'_> = &[("a", &["1", "2"]), ("b", &["1", "2"])];
         let proved = vec!["foreign-jobservice-on-shared-redis proved".to_owned()];
         let apart = "https://elsewhere.example.com";

@@ -104,7 +104,7 @@ fn size(flow: &Flow) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use crate::diagnosis::verdict::judge;
-    use crate::model::sample::{bent, fail};
+    use crate::model::sample::{changed, fail};
     use crate::model::{
         Answer, Confidence, Earlier, FindingName, Outcome, Page, Reason, Round, Severity, Step,
     };
@@ -141,7 +141,7 @@ mod tests {
             (&["b"], &known, Confidence::Proved, Severity::Warning),
         ] {
             let judged =
-                judge(&bent(&["a", "b"], |r| refuse(r, routes, answer)), &Earlier::default());
+                judge(&changed(&["a", "b"], |r| refuse(r, routes, answer)), &Earlier::default());
             let [finding] = judged.findings.as_slice() else { panic!("{judged:#?}") };
             assert_eq!(
                 (finding.finding, finding.confidence, finding.severity),
@@ -161,7 +161,8 @@ mod tests {
             error_code: Some("TAG_INVALID".into()),
             ..Answer::default()
         };
-        let judged = judge(&bent(&["a", "b"], |r| refuse(r, &["lb"], &own)), &Earlier::default());
+        let judged =
+            judge(&changed(&["a", "b"], |r| refuse(r, &["lb"], &own)), &Earlier::default());
         assert!(judged.findings.iter().all(|f| f.finding != FindingName::HeaderSizeLimited));
     }
 }

@@ -116,7 +116,7 @@ mod tests {
         });
         let pairs = verdicts.iter().map(pair).collect();
         let uploads = Uploads { begun: begun.collect(), pairs, ..Uploads::default() };
-        sample::bent(&["a", "b", "c"], |round| {
+        sample::changed(&["a", "b", "c"], |round| {
             let found = Outcome::Measured(uploads);
             round.checks.upload = Checked { at: None, requests: 9, found };
         })

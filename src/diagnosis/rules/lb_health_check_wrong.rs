@@ -191,12 +191,12 @@ mod tests {
 
     #[test]
     fn a_balancer_without_a_node_before_sound_nodes_is_too_strict() {
-        let mut round = sample::bent(&["a", "b"], no_server);
+        let mut round = sample::changed(&["a", "b"], no_server);
         assert!(has(&round, &Earlier::default()));
         assert_eq!(judge(&round, &Earlier::default()).findings.len(), 1);
         sample::fail(&mut round, "b", Step::Challenge, Reason::Unavailable);
         assert!(!has(&round, &Earlier::default()), "a node that fails is the cause by itself");
-        let mut round = sample::bent(&["a", "b"], no_server);
+        let mut round = sample::changed(&["a", "b"], no_server);
         let lb = round.flows.last_mut().unwrap();
         lb.steps[0].answer.as_mut().unwrap().request_id = true;
         assert!(!has(&round, &Earlier::default()), "core answered, not the balancer");
@@ -204,11 +204,11 @@ mod tests {
             Answer { status: 503, api_version: true, ..Answer::default() },
             Answer { status: 503, error_code: Some("UNAVAILABLE".into()), ..Answer::default() },
         ] {
-            let mut round = sample::bent(&["a", "b"], no_server);
+            let mut round = sample::changed(&["a", "b"], no_server);
             round.flows.last_mut().unwrap().steps[0].answer = Some(by_registry);
             assert!(!has(&round, &Earlier::default()), "the registry answered");
         }
-        let later = sample::bent(&["a", "b"], |round| {
+        let later = sample::changed(&["a", "b"], |round| {
             sample::fail(round, "lb", Step::Access, Reason::Unavailable);
         });
         assert!(!has(&later, &Earlier::default()), "the balancer did lead to a node");
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_node_that_has_failed_for_a_minute_and_still_gets_users_shows_a_blind_check() {
-        let round = sample::bent(&["a", "b"], |round| {
+        let round = sample::changed(&["a", "b"], |round| {
             sample::fail(round, "b", Step::Challenge, Reason::ConnectionRefused);
             if let Outcome::Measured(run) = &mut round.balancer {
                 sample::lose(run, 9, Reason::ConnectionReset);
@@ -247,7 +247,7 @@ mod tests {
 
     /// A minute ago `b` began to answer requests with a token by 502; its key is its own.
     fn failing_at_access(tokens_of_b: u32, refused: u32) -> bool {
-        let round = sample::bent(&["a", "b"], |round| {
+        let round = sample::changed(&["a", "b"], |round| {
             sample::sign_with(round, "b", sample::OTHER_KEY);
             sample::fail(round, "b", Step::Access, Reason::BadGateway);
             if let Outcome::Measured(run) = &mut round.balancer {
@@ -272,7 +272,7 @@ mod tests {
         assert!(!failing_at_access(0, 3), "the balancer leads nobody there");
         assert!(!failing_at_access(5, 0), "no user is failed");
         // Errors of no known node are no node's that a check should have seen.
-        let nobodys = sample::bent(&["a", "b"], |round| {
+        let nobodys = sample::changed(&["a", "b"], |round| {
             if let Outcome::Measured(run) = &mut round.balancer {
                 sample::lose(run, 9, Reason::BadGateway);
             }

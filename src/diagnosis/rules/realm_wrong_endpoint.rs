@@ -299,7 +299,7 @@ fn context(round: &Round) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use crate::diagnosis::verdict::judge;
-    use crate::model::sample::{bent, route};
+    use crate::model::sample::{changed, route};
     use crate::model::{
         BackendName, Checked, Earlier, Failure, Finding, Named, OfRoute, Outcome, Reason,
         RedirectTarget, Round, Skipped, UrlSaid,
@@ -329,8 +329,8 @@ mod tests {
         round.checks.public_url = Checked { found, ..Checked::default() };
     }
 
-    fn judged(bend: impl FnOnce(&mut Round)) -> Vec<Finding> {
-        judge(&bent(&["a", "b", "c"], bend), &Earlier::default()).findings
+    fn judged(change: impl FnOnce(&mut Round)) -> Vec<Finding> {
+        judge(&changed(&["a", "b", "c"], change), &Earlier::default()).findings
     }
 
     fn lines(findings: &[Finding]) -> String {

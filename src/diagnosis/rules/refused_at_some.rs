@@ -28,7 +28,7 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
 
 /// Why this backend refuses a credential that others accept.
 fn cause(facts: &Facts<'_>, flow: &Flow, backend: &BackendName) -> FindingName {
-    let project_missing = facts.round.borrowed.iter().any(|borrowed| {
+    let project_missing = facts.round.foreign_tokens.iter().any(|borrowed| {
         borrowed.backend == *backend && borrowed.answer.measured().is_some_and(is_project_missing)
     });
     if project_missing {
@@ -96,7 +96,7 @@ fn refused_at(
 /// Without a look at the repository a database of its own is not excluded.
 fn may_be_split(facts: &Facts<'_>, backends: &[BackendName]) -> bool {
     let looked = |name: &BackendName| {
-        let mut borrowed = facts.round.borrowed.iter();
+        let mut borrowed = facts.round.foreign_tokens.iter();
         borrowed.any(|borrowed| borrowed.backend == *name && borrowed.answer.measured().is_some())
     };
     facts.round.scope.is_some() && !backends.iter().all(looked)

@@ -100,7 +100,7 @@ fn compares_age(facts: &Facts<'_>, flow: &Flow) -> bool {
 fn refuses_tokens(facts: &Facts<'_>, name: &BackendName) -> bool {
     let involved = |seen: &Observation| seen.place.involves(name);
     let pairs = facts.refused_pairs();
-    let keys = facts.round.census.iter().find(|census| census.backend == *name);
+    let keys = facts.round.key_census.iter().find(|census| census.backend == *name);
     pairs.iter().any(|(id, ..)| involved(facts.observation(*id)))
         || keys.is_some_and(|census| census.keys.len() > 1)
 }

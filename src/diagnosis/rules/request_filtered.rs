@@ -80,7 +80,7 @@ fn is_filter(answer: &Answer) -> bool {
 #[cfg(test)]
 mod tests {
     use crate::diagnosis::verdict::judge;
-    use crate::model::sample::{bent, fail};
+    use crate::model::sample::{changed, fail};
     use crate::model::{
         Answer, Confidence, Earlier, FindingName, Page, Reason, Round, Status, Step,
     };
@@ -107,7 +107,7 @@ mod tests {
             (&["a", "b", "lb"], page(406, None), Confidence::Suspected),
         ] {
             let judged =
-                judge(&bent(&["a", "b"], |r| refuse(r, routes, &answer)), &Earlier::default());
+                judge(&changed(&["a", "b"], |r| refuse(r, routes, &answer)), &Earlier::default());
             let [finding] = judged.findings.as_slice() else { panic!("{judged:#?}") };
             assert_eq!(
                 (finding.finding, finding.confidence, judged.status),
@@ -125,7 +125,8 @@ mod tests {
             error_code: Some("DENIED".into()),
             ..Answer::default()
         };
-        let judged = judge(&bent(&["a", "b"], |r| refuse(r, &["lb"], &own)), &Earlier::default());
+        let judged =
+            judge(&changed(&["a", "b"], |r| refuse(r, &["lb"], &own)), &Earlier::default());
         assert!(judged.findings.iter().all(|f| f.finding != FindingName::RequestFiltered));
     }
 }

@@ -139,7 +139,7 @@ mod tests {
             }
         };
         let pairs = names.iter().flat_map(|i| names.iter().map(move |v| pair(i, v))).collect();
-        let judged = assess(&sample::bent(names, |round| {
+        let judged = assess(&sample::changed(names, |round| {
             round.checks.csrf = Checked {
                 at: Some(sample::started()),
                 requests: 9,
@@ -194,7 +194,7 @@ mod tests {
                 value: Outcome::Measured(if known(issuer, verifier) { Known } else { Unknown }),
             };
             let pairs = names.into_iter().flat_map(|i| names.map(|v| pair((i, v)))).collect();
-            let round = sample::bent(&names, |round| {
+            let round = sample::changed(&names, |round| {
                 let found = Outcome::Measured(pairs);
                 round.checks.session = Checked { at: Some(sample::started()), requests: 9, found };
             });

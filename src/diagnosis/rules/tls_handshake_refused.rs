@@ -100,11 +100,11 @@ fn refused(facts: &Facts<'_>, cause: Cause, flows: &[(ObservationId, &Flow)]) ->
 #[cfg(test)]
 mod tests {
     use crate::diagnosis::verdict::judge;
-    use crate::model::sample::{bent, fail};
+    use crate::model::sample::{changed, fail};
     use crate::model::{Answer, Earlier, FindingName, Page, Reason, Round, Severity, Status, Step};
 
-    fn judged(bend: impl FnOnce(&mut Round)) -> (String, Severity, Status) {
-        let judged = judge(&bent(&["a", "b"], bend), &Earlier::default());
+    fn judged(change: impl FnOnce(&mut Round)) -> (String, Severity, Status) {
+        let judged = judge(&changed(&["a", "b"], change), &Earlier::default());
         let [finding] = judged.findings.as_slice() else { panic!("{judged:#?}") };
         assert_eq!(finding.finding, FindingName::TlsHandshakeRefused);
         (finding.summary.clone(), finding.severity, judged.status)

@@ -177,7 +177,7 @@ mod tests {
 
     /// The summary and the alternatives where these rungs took these seconds at slow routes.
     fn judged(ladders: &[(&str, &[(Reach, f64)])]) -> (String, Vec<FindingName>) {
-        let round = sample::bent(&["a", "b"], |round| {
+        let round = sample::changed(&["a", "b"], |round| {
             let slow = |flow: &&mut crate::model::Flow| {
                 ladders.iter().any(|(name, _)| flow.route == sample::route(name))
             };

@@ -50,7 +50,7 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
 
 /// A token held since before, still alive by its own claims, that its own issuer refuses now.
 fn held_and_refused(facts: &Facts<'_>, backend: &BackendName) -> Option<String> {
-    let held = facts.round.aged.iter().find(|aged| aged.backend == *backend)?;
+    let held = facts.round.held_tokens.iter().find(|aged| aged.backend == *backend)?;
     let (old, new) = (held.key.as_ref()?, facts.key_of(backend)?);
     let refused = held.accepted == Outcome::Measured(false) && held.left_seconds > 0.0;
     let changed = of_backend(facts, backend).iter().all(|(key, _)| key != old);

@@ -6,7 +6,7 @@ use super::{
     certificate, challenged, drop_header, expect, expect_as, families, key_of_cell, lifetime,
     lines, unsampled, with_explained,
 };
-use crate::model::sample::{OTHER_KEY, backend, bent, fail, refuse, route, set_cell};
+use crate::model::sample::{OTHER_KEY, backend, changed, fail, refuse, route, set_cell};
 use crate::model::{
     AuthScheme, CellResult, Failure, Family, KeyCount, KeyId, Outcome, Reason, Refusal, Round,
     Route, Skipped, Step,
@@ -120,7 +120,7 @@ fn the_balancer_is_blamed_only_for_what_no_node_does() {
         ),
     ]);
     // A backend's refusal of its own tokens is never the balancer's matter.
-    let own = bent(THREE, |r| {
+    let own = changed(THREE, |r| {
         unsampled(r);
         refuse(r, "b", "b");
     });

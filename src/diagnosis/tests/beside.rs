@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::repository::{at_repository, challenged};
 use super::tables::{THREE, assess, expect};
-use crate::model::sample::{backend, bent, fail, route};
+use crate::model::sample::{backend, changed, fail, route};
 use crate::model::{
     AuthScheme, Checked, ComponentHealth, CsrfVerdict, FlowResult, OfPair, OfRoute, Outcome, Phase,
     Reason, Round, Step, Timeline,
@@ -196,7 +196,7 @@ fn cookies_tell_nodes_apart_by_any_pair_that_was_measured() {
         ),
     ]);
     let told = |special: &[(&str, &str, Option<CsrfVerdict>)]| {
-        let mut findings = assess(&bent(THREE, |r| csrf(r, special))).findings;
+        let mut findings = assess(&changed(THREE, |r| csrf(r, special))).findings;
         assert_eq!(findings.len(), 1);
         findings.remove(0)
     };

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::tables::assess;
 use crate::model::sample::{
-    KEY, OTHER_KEY, backend, bent, fail, refuse, round, route, set_cell, sign_with,
+    KEY, OTHER_KEY, backend, changed, fail, refuse, round, route, set_cell, sign_with,
 };
 use crate::model::{
     Answer, AuthScheme, BackendName, CellResult, Challenge, ClockInterval, Confidence, Failure,
@@ -111,10 +111,14 @@ fn each_cause_is_named_with_its_node_and_its_healthy_twin_is_not() {
     let empty_500 = Answer { status: 500, body_bytes: 0, ..Answer::default() };
     let rows: Vec<Row> = vec![
         ("healthy", round(THREE), None),
-        ("another key", bent(THREE, odd_one), Some((FindingName::TokenKeyMismatch, Proved, "c"))),
+        (
+            "another key",
+            changed(THREE, odd_one),
+            Some((FindingName::TokenKeyMismatch, Proved, "c")),
+        ),
         (
             "two keys, no majority",
-            bent(TWO, |r| {
+            changed(TWO, |r| {
                 other_key(r, "b");
                 refuse(r, "a", "b");
                 refuse(r, "b", "a");
@@ -123,17 +127,17 @@ fn each_cause_is_named_with_its_node_and_its_healthy_twin_is_not() {
         ),
         (
             "the same token heals where the clock is behind",
-            bent(THREE, |r| {
+            changed(THREE, |r| {
                 clock(r, "c", -2.0);
                 heal(r, "a", "c");
                 heal(r, "b", "c");
             }),
             Some((FindingName::ClockSkewNbf, Proved, "c")),
         ),
-        ("the same clock, nothing refused", bent(THREE, |r| clock(r, "c", -2.0)), None),
+        ("the same clock, nothing refused", changed(THREE, |r| clock(r, "c", -2.0)), None),
         (
             "expired where the issuer is further behind than a token lives",
-            bent(THREE, |r| {
+            changed(THREE, |r| {
                 clock(r, "a", -1_900.0);
                 refuse(r, "a", "b");
                 refuse(r, "a", "c");
@@ -142,7 +146,7 @@ fn each_cause_is_named_with_its_node_and_its_healthy_twin_is_not() {
         ),
         (
             "the registry behind core refuses core",
-            bent(THREE, |r| {
+            changed(THREE, |r| {
                 let refusal =
                     Refusal { answer: inner(), tries: 5, healed_after: None, refused_until: 5.0 };
                 for issuer in THREE {
@@ -155,7 +159,7 @@ fn each_cause_is_named_with_its_node_and_its_healthy_twin_is_not() {
         ),
         (
             "no key to sign with, and every token refused",
-            bent(THREE, |r| {
+            changed(THREE, |r| {
                 column(r);
                 fail(r, "b", Step::Token, Reason::ServerError);
                 answer_with(r, "b", Step::Token, &empty_500);
@@ -168,12 +172,12 @@ fn each_cause_is_named_with_its_node_and_its_healthy_twin_is_not() {
         ),
         (
             "a column refused with the same key everywhere",
-            bent(THREE, column),
+            changed(THREE, column),
             Some((FindingName::SigningKeyUnusable, Suspected, "b")),
         ),
         (
             "libtrust key ids at a distribution 3",
-            bent(THREE, |r| {
+            changed(THREE, |r| {
                 family(r, "a", Family::Distribution2);
                 family(r, "c", Family::Distribution2);
                 family(r, "b", Family::Distribution3);
@@ -184,7 +188,7 @@ fn each_cause_is_named_with_its_node_and_its_healthy_twin_is_not() {
         ),
         (
             "a realm elsewhere",
-            bent(THREE, |r| {
+            changed(THREE, |r| {
                 realm(r, "b", "https://b.internal/service/token");
                 fail(r, "b", Step::Token, Reason::RealmNotAllowed);
             }),
@@ -192,12 +196,12 @@ fn each_cause_is_named_with_its_node_and_its_healthy_twin_is_not() {
         ),
         (
             "nothing listens",
-            bent(THREE, |r| fail(r, "b", Step::Challenge, Reason::ConnectionRefused)),
+            changed(THREE, |r| fail(r, "b", Step::Challenge, Reason::ConnectionRefused)),
             Some((FindingName::BackendUnreachable, Proved, "b")),
         ),
         (
             "a token that never comes, after a challenge that did",
-            bent(THREE, |r| fail(r, "b", Step::Token, Reason::Timeout)),
+            changed(THREE, |r| fail(r, "b", Step::Token, Reason::Timeout)),
             Some((FindingName::TokenEndpointSlow, Proved, "b")),
         ),
     ];
@@ -214,7 +218,7 @@ fn each_cause_is_named_with_its_node_and_its_healthy_twin_is_not() {
 fn one_lost_request_raises_nothing() {
     let lost = |reason: Reason| Failure { phase: None, reason, detail: "lost".to_owned() };
     for reason in [Reason::ConnectionReset, Reason::Timeout, Reason::BadGateway] {
-        for (what, bend) in [
+        for (what, change) in [
             (
                 "a sample",
                 Box::new(|r: &mut Round| {
@@ -225,7 +229,7 @@ fn one_lost_request_raises_nothing() {
             ),
             ("the first try of a flow", Box::new(|r| r.flows[0].lost_before = Some(lost(reason)))),
         ] {
-            assert_eq!(assess(&bent(THREE, bend)).status, Status::Ok, "{what} {reason}");
+            assert_eq!(assess(&changed(THREE, change)).status, Status::Ok, "{what} {reason}");
         }
     }
 }
@@ -239,7 +243,7 @@ fn a_lost_first_try_shows_who_is_led_to_a_lost_backend_only_where_nothing_else_d
         (Reason::ConnectionReset, false, Severity::Warning),
         (Reason::Timeout, true, Severity::Warning),
     ] {
-        let round = bent(THREE, |r| {
+        let round = changed(THREE, |r| {
             fail(r, "b", Step::Challenge, Reason::Timeout);
             let lb = r.flows.iter_mut().find(|flow| flow.route == Route::Balancer).unwrap();
             lb.lost_before = Some(lost(of_the_balancer));
@@ -266,7 +270,7 @@ fn a_network_failure_is_no_evidence_about_keys_or_clocks() {
     for reason in Reason::ALL.iter().filter(|reason| reason.is_network()) {
         let failure = Failure { phase: None, reason: *reason, detail: "lost".to_owned() };
         let failed = CellResult::Failed { failure, answer: None };
-        let round = bent(THREE, |r| {
+        let round = changed(THREE, |r| {
             fail(r, "c", Step::Challenge, *reason);
             for other in THREE {
                 set_cell(r, other, "c", failed.clone());
@@ -316,7 +320,7 @@ fn any_round() -> impl Strategy<Value = Round> {
     let sampled = (0..20_u32, 0..5_u32, any::<bool>());
     (results, failures, keys, clocks, families, sampled).prop_map(
         |(results, failures, keys, clocks, families, (refused, lost, known))| {
-            bent(THREE, |r| {
+            changed(THREE, |r| {
                 for (cell, result) in r.matrix.cells.iter_mut().zip(results) {
                     cell.result = result;
                 }
@@ -374,7 +378,7 @@ proptest! {
 
 #[test]
 fn evidence_of_clocks_and_of_refused_pairs_has_its_numbers_by_name() {
-    let round = bent(THREE, |r| {
+    let round = changed(THREE, |r| {
         clock(r, "c", -2.0);
         heal(r, "a", "c");
         heal(r, "b", "c");

@@ -7,7 +7,8 @@ use super::{
 };
 use crate::model::sample::{backend, fail, refuse, set_cell};
 use crate::model::{
-    Answer, AuthScheme, CellResult, Census, KeyCount, KeyId, Reason, Refusal, Round, Skipped, Step,
+    Answer, AuthScheme, CellResult, KeyCensus, KeyCount, KeyId, Reason, Refusal, Round, Skipped,
+    Step,
 };
 
 /// A key that no node of these rounds has.
@@ -34,7 +35,7 @@ fn replicas(round: &mut Round) {
     unsampled(round);
     other_key(round, "b");
     let keys = vec![KeyCount { key: KeyId::from_wire(SECOND_KEY), tokens: 3 }];
-    round.census.push(Census { backend: backend("b"), keys });
+    round.key_census.push(KeyCensus { backend: backend("b"), keys });
 }
 
 #[test]

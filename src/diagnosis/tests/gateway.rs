@@ -2,7 +2,7 @@
 
 use super::{expect_as, fail_with, families, slow_token, with_alternatives};
 use crate::diagnosis::verdict::judge;
-use crate::model::sample::{bent, fail};
+use crate::model::sample::{changed, fail};
 use crate::model::{Answer, Earlier, Family, FindingName, Reason, Round, Step};
 
 /// A page that nginx wrote.
@@ -146,7 +146,7 @@ fn who_answered_tells_where_it_broke() {
         (page(503), "; a proxy answered in place of the registry"),
         (Answer::default(), "as ordered"),
     ] {
-        let round = bent(&["a", "b"], |round| bad_gateway(round, "b", &answer));
+        let round = changed(&["a", "b"], |round| bad_gateway(round, "b", &answer));
         let findings = judge(&round, &Earlier::default()).findings;
         assert_eq!(findings[0].finding, FindingName::ServerErrors);
         let [line] = findings[0].evidence.as_slice() else { panic!("{findings:#?}") };

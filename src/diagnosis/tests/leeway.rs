@@ -3,7 +3,7 @@
 use super::super::leeway::{ahead, issued, issuing_clock, margin};
 use super::causes::{THREE, clock, family};
 use super::{families, harbor};
-use crate::model::sample::{backend, bent};
+use crate::model::sample::{backend, changed};
 use crate::model::{ClockInterval, ClockReading, ClockSource, Family, Round};
 
 /// Sets what one source tells of a backend's clock.
@@ -84,8 +84,8 @@ fn the_margin_is_what_the_worst_pair_has_left_at_best() {
         ),
         ("no clock", |r| r.clocks.clear(), None),
     ];
-    for (what, bend, expected) in rows {
-        let found = margin(&bent(THREE, bend));
+    for (what, change, expected) in rows {
+        let found = margin(&changed(THREE, change));
         let same = match (found, expected) {
             (Some(found), Some(expected)) => (found - expected).abs() < 1e-9,
             (found, expected) => found.is_none() && expected.is_none(),
@@ -110,11 +110,11 @@ fn only_one_process_has_surely_one_clock() {
     };
     let (a, b) = (backend("a"), backend("b"));
     // Core issues and checks; two nodes may be measured alike and be apart.
-    let cores = bent(THREE, |_| {});
+    let cores = changed(THREE, |_| {});
     near(ahead(&cores, &b, &b), 0.0, 0.0);
     near(ahead(&cores, &a, &b), -0.6, 0.6);
     // The token server beside a registry is another process.
-    let plain = bent(THREE, |r| {
+    let plain = changed(THREE, |r| {
         are_plain(r);
         tells(r, "b", ClockSource::Iat, 89.5, 90.5);
     });
@@ -129,16 +129,16 @@ fn what_else_tells_a_clock_narrows_it_unless_it_contradicts() {
         (ClockSource::Systeminfo, -0.9, 0.1, (-0.4, 0.1)),
         (ClockSource::Systeminfo, 7.0, 8.0, (-0.4, 0.2)),
     ] {
-        let round = bent(THREE, |r| tells(r, "a", source, lower, upper));
+        let round = changed(THREE, |r| tells(r, "a", source, lower, upper));
         let found = issued(&round, &a).map(|clock| (clock.lower(), clock.upper()));
         assert_eq!(found, Some(expected), "{source:?}");
     }
     // The answer's date is that of the same machine, and the token's own word where they differ.
     for (lower, upper, expected) in [(-0.2, 0.9, (-0.2, 0.2)), (7.0, 8.0, (-0.4, 0.2))] {
-        let round = bent(THREE, |r| tells(r, "a", ClockSource::Date, lower, upper));
+        let round = changed(THREE, |r| tells(r, "a", ClockSource::Date, lower, upper));
         let found = issuing_clock(&round, &a).map(|clock| (clock.lower(), clock.upper()));
         assert_eq!(found, Some(expected));
     }
-    let round = bent(THREE, |r| is_silent(r, "a", ClockSource::Iat));
+    let round = changed(THREE, |r| is_silent(r, "a", ClockSource::Iat));
     assert!(issuing_clock(&round, &a).is_some(), "the date alone tells the clock");
 }

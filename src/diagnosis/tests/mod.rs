@@ -18,7 +18,7 @@ mod writes;
 use std::time::Duration;
 
 use super::verdict::judge;
-use crate::model::sample::{backend, bent, fail, refuse, route};
+use crate::model::sample::{backend, changed, fail, refuse, route};
 use crate::model::{
     Answer, Assessment, AuthScheme, BackendName, Challenge, Checked, ComponentHealth, Earlier,
     Family, HeaderFate, Issuer, KeyId, OfRoute, Outcome, Phase, Reason, Round, Skipped, Step,
@@ -76,8 +76,8 @@ fn expect(rows: &[Row]) {
 
 fn expect_as(rows: &[Row], words: fn(&Assessment) -> Vec<String>) {
     let mut wrong = Vec::new();
-    for (what, bend, expected) in rows {
-        let found = words(&judge(&bent(THREE, bend), &Earlier::default())).join("; ");
+    for (what, change, expected) in rows {
+        let found = words(&judge(&changed(THREE, change), &Earlier::default())).join("; ");
         if found != *expected {
             wrong.push(format!("{what}:\n  expected {expected}\n     found {found}"));
         }

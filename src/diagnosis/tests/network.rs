@@ -86,7 +86,7 @@ fn a_token_server_that_fails_is_named_and_no_node() {
             "server-errors critical proved []",
         ),
     ]);
-    let round = crate::model::sample::bent(super::THREE, |r| {
+    let round = crate::model::sample::changed(super::THREE, |r| {
         token_server(r, Reason::ConnectionRefused, Phase::Connect);
     });
     let findings = super::judge(&round, &crate::model::Earlier::default()).findings;

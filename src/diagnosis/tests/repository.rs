@@ -1,7 +1,7 @@
 //! Flows that fail at the repository, and challenges that lead to no token.
 
 use super::tables::{THREE, assess, expect, lines};
-use crate::model::sample::{bent, fail, refuse, route};
+use crate::model::sample::{changed, fail, refuse, route};
 use crate::model::{
     Answer, AuthScheme, Challenge, Outcome, Reason, Round, Step, StepReport, Timeline, Version,
 };
@@ -92,7 +92,7 @@ fn what_fails_at_the_repository_is_told_apart_by_the_answer_and_by_who_gives_it(
 /// Where tokens of a node are refused, its repository may refuse one for that.
 #[test]
 fn a_project_is_not_called_young_at_a_node_that_refuses_tokens() {
-    let mut round = bent(THREE, |r| {
+    let mut round = changed(THREE, |r| {
         harbor(r, 15);
         at_repository(r, &["b"], &challenged(AuthScheme::Basic, "unauthorized"));
     });

@@ -1,7 +1,7 @@
 //! Tables of rounds and of what must be found in them.
 
 use crate::diagnosis::verdict::judge;
-use crate::model::sample::{backend, bent};
+use crate::model::sample::{backend, changed};
 use crate::model::{Assessment, BackendName, Earlier, Family, Finding, Outcome, Round};
 
 pub(super) const THREE: &[&str] = &["a", "b", "c"];
@@ -30,8 +30,8 @@ pub(super) fn lines(assessment: &Assessment) -> Vec<String> {
 /// Judges healthy rounds of three backends after they were bent.
 pub(super) fn expect(rows: &[Row]) {
     let mut wrong = Vec::new();
-    for (what, bend, expected) in rows {
-        let found = lines(&assess(&bent(THREE, bend))).join("; ");
+    for (what, change, expected) in rows {
+        let found = lines(&assess(&changed(THREE, change))).join("; ");
         if found != *expected {
             wrong.push(format!("{what}:\n  expected {expected}\n     found {found}"));
         }

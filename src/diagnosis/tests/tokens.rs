@@ -7,12 +7,12 @@ use super::causes::{THREE, TWO, answer_with, clock, family, heal, other_key};
 use super::tables::assess;
 use super::{everybody_refuses, expect, harbor, lifetime, lines, unsampled};
 use crate::model::sample::{
-    KEY, OTHER_KEY, backend, bent, fail, refuse, set_cell, sign_with, started,
+    KEY, OTHER_KEY, backend, changed, fail, refuse, set_cell, sign_with, started,
 };
 use crate::model::{
-    Aged, Answer, CellResult, Census, ClockInterval, ClockSource, Confidence, Earlier, Failure,
-    Family, FindingName, KeyCount, KeyId, KeySeen, OpenFinding, Outcome, Reason, Refusal, Severity,
-    Skipped, Step, Subject,
+    Answer, CellResult, ClockInterval, ClockSource, Confidence, Earlier, Failure, Family,
+    FindingName, HeldToken, KeyCensus, KeyCount, KeyId, KeySeen, OpenFinding, Outcome, Reason,
+    Refusal, Severity, Skipped, Step, Subject,
 };
 
 const THUMBPRINT: &str = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs";
@@ -174,13 +174,13 @@ fn time_is_blamed_only_where_clocks_and_keys_allow() {
             "",
         ),
     ]);
-    let equally = bent(TWO, |r| {
+    let equally = changed(TWO, |r| {
         unsampled(r);
         r.clocks.clear();
         heal(r, "a", "b");
     });
     assert_eq!(lines(&assess(&equally)), ["clock-skew-nbf warning suspected [a b]"]);
-    let alone = bent(&["a"], |r| clock(r, "a", 20.0));
+    let alone = changed(&["a"], |r| clock(r, "a", 20.0));
     assert!(lines(&assess(&alone)).is_empty(), "one clock is no majority");
 }
 
@@ -381,7 +381,7 @@ fn keys_are_blamed_only_where_they_differ_and_nothing_else_explains() {
 
 #[test]
 fn a_change_of_keys_needs_an_old_token_that_should_live_or_a_memory() {
-    let aged = |key: &str, accepted: bool, left_seconds: f64| Aged {
+    let aged = |key: &str, accepted: bool, left_seconds: f64| HeldToken {
         backend: backend("b"),
         key: Some(KeyId::from_wire(key)),
         age_seconds: 600.0,
@@ -399,20 +399,20 @@ fn a_change_of_keys_needs_an_old_token_that_should_live_or_a_memory() {
         ),
         ("accepted", aged(OTHER_KEY, true, 900.0), ""),
     ] {
-        let round = bent(THREE, |r| r.aged.push(aged));
+        let round = changed(THREE, |r| r.held_tokens.push(aged));
         assert_eq!(lines(&assess(&round)).join("; "), expected, "{what}");
     }
 
     // The old key is one of several behind the address, which is worse; that another
     // node has another and nobody is refused is no more.
-    let of_replicas = bent(THREE, |r| {
-        r.aged.push(aged(OTHER_KEY, false, 900.0));
+    let of_replicas = changed(THREE, |r| {
+        r.held_tokens.push(aged(OTHER_KEY, false, 900.0));
         let keys = vec![KeyCount { key: KeyId::from_wire(OTHER_KEY), tokens: 2 }];
-        r.census.push(Census { backend: backend("b"), keys });
+        r.key_census.push(KeyCensus { backend: backend("b"), keys });
     });
     assert_eq!(lines(&assess(&of_replicas)), ["token-key-mismatch warning proved [b]"]);
-    let of_another = bent(THREE, |r| {
-        r.aged.push(aged(OTHER_KEY, false, 900.0));
+    let of_another = changed(THREE, |r| {
+        r.held_tokens.push(aged(OTHER_KEY, false, 900.0));
         other_key(r, "c");
     });
     assert_eq!(lines(&assess(&of_another)), [proved]);
@@ -438,7 +438,7 @@ fn a_change_of_keys_needs_an_old_token_that_should_live_or_a_memory() {
             open: open.map(|open| (subject.clone(), open)).into_iter().collect(),
             ..Earlier::default()
         };
-        let found = lines(&assess_after(&bent(THREE, |_| {}), &earlier));
+        let found = lines(&assess_after(&changed(THREE, |_| {}), &earlier));
         assert_eq!(found.join("; "), expected, "{what}");
     }
 }

@@ -1,7 +1,7 @@
 //! Content, uploads and pushes: whose storage, whose database, whose secret, or a late cache.
 
 use super::tables::{THREE, assess, expect, families};
-use crate::model::sample::{backend, bent, route};
+use crate::model::sample::{backend, changed, route};
 use crate::model::{
     Begun, BlobRedirects, Checked, Content, ContentAt, ContentFound, Failure, Family, Finding,
     FindingName, OfPair, OfRoute, Outcome, PushFailure, PushRun, PushStep, Pushed, ReadBack,
@@ -297,7 +297,7 @@ fn a_lost_push_and_a_lost_upload_are_evidence_of_one_cause() {
     for (step, quoted) in
         [(PushStep::Begin, false), (PushStep::Blob, true), (PushStep::Manifest, true)]
     {
-        let round = bent(THREE, |r| {
+        let round = changed(THREE, |r| {
             uploads(r, &[("a", "b", Invalid), ("b", "a", Invalid)]);
             pushed(r, "lb", &[], Some(failed(step, false)));
         });
@@ -310,7 +310,7 @@ fn a_lost_push_and_a_lost_upload_are_evidence_of_one_cause() {
         assert_eq!(told, quoted, "{step:?}");
     }
     // A database of its own comes with a storage of its own.
-    let round = bent(THREE, |r| {
+    let round = changed(THREE, |r| {
         r.balancer = Outcome::Skipped(crate::model::Skipped::Disabled);
         content(r, &[("a", whole()), ("b", nothing()), ("c", whole())]);
         uploads(r, &[("a", "b", Unknown), ("b", "a", Unknown)]);
@@ -432,7 +432,7 @@ fn no_route_that_may_push_is_the_probers_own_affair() {
         }
     };
     let judged = |names: &[&str]| {
-        super::tables::lines(&assess(&bent(THREE, |r| refused(r, names)))).join("; ")
+        super::tables::lines(&assess(&changed(THREE, |r| refused(r, names)))).join("; ")
     };
     assert_eq!(judged(&["a", "b", "c", "lb"]), "repository-access-denied warning proved []");
     assert_eq!(judged(&["b"]), "unexplained-refusal warning suspected [b]");

@@ -75,7 +75,7 @@ fn counters_of_what_stays_survive_and_what_is_gone_vanishes() {
     let bench = Bench::new(sample::fresh_snapshot(&["a", "b"]));
     let main = sample::judged(sample::round(&["a", "b"]), Vec::new());
     let other = |round: &mut Round| round.registry = sample::registry("other");
-    let second = sample::judged(sample::bent(&["x"], other), Vec::new());
+    let second = sample::judged(sample::changed(&["x"], other), Vec::new());
     bench.finish(&[main.clone(), second]);
     bench.counters.overrun(&sample::registry("main"));
     assert!(bench.text().contains("registry=\"other\""));
@@ -109,12 +109,12 @@ fn a_changed_key_is_dated_and_the_first_one_is_no_change() {
     bench.finish(&[sample::judged(sample::round(&["a", "b"]), Vec::new())]);
     assert_eq!(value(&bench.text(), &series("a")), Some(0.0));
 
-    let later = sample::bent(&["a", "b"], |round| {
+    let later = sample::changed(&["a", "b"], |round| {
         round.started += Duration::from_secs(60);
         sample::sign_with(round, "b", sample::OTHER_KEY);
     });
     bench.finish(&[sample::judged(later, Vec::new())]);
-    let without_token = sample::bent(&["a", "b"], |round| {
+    let without_token = sample::changed(&["a", "b"], |round| {
         round.started += Duration::from_secs(120);
         sample::fail(round, "b", Step::Token, Reason::Timeout);
         sample::sign_with(round, "a", sample::KEY);
@@ -127,7 +127,7 @@ fn a_changed_key_is_dated_and_the_first_one_is_no_change() {
 
 /// A round whose tokens all come from a server with an authority of its own.
 fn of_server(authority: &str) -> Arc<Judged> {
-    let round = sample::bent(&["a", "b"], |round| {
+    let round = sample::changed(&["a", "b"], |round| {
         let issuer = Issuer::Server(authority.into());
         for flow in &mut round.flows {
             flow.issuer = Some(issuer.clone());

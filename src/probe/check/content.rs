@@ -161,7 +161,7 @@ async fn compare(
         None => config(places, scope, &digest).await,
     };
     let (repository, tag) = (scope.repository.clone(), tag.to_owned());
-    let through = Outcome::Skipped(Skipped::NotSampled);
+    let through = Outcome::Skipped(Skipped::NotThisRound);
     let wanted = Content { repository, tag, digest, config, at: Vec::new(), through };
     join_all(places.iter_mut().map(|place| boxed(place.have(&wanted)))).await;
     for after in AGAIN {

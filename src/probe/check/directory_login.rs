@@ -62,7 +62,7 @@ pub(super) async fn look(
         order.into_iter().partition(|flow| last(flow).is_some_and(|login| stands(login, now)));
     for flow in held {
         let value = last(flow)
-            .map_or(Outcome::Skipped(Skipped::NotSampled), |login| Outcome::Measured(*login));
+            .map_or(Outcome::Skipped(Skipped::NotNeeded), |login| Outcome::Measured(*login));
         logins.push(OfRoute { route: flow.route.clone(), value });
     }
     for flow in open {
@@ -70,7 +70,7 @@ pub(super) async fn look(
             logins.iter().filter_map(|login| login.value.measured()).collect();
         let accepted = told.iter().any(|login| login.verdict == LoginVerdict::Accepted);
         let value = if !accepted && told.len() >= ENOUGH {
-            Outcome::Skipped(Skipped::NotSampled)
+            Outcome::Skipped(Skipped::NotNeeded)
         } else {
             login(client, flow, credentials, now).await
         };

@@ -49,7 +49,7 @@ pub(super) async fn look(client: &Client<'_>) -> Outcome<DnsReport> {
         let backend = backend_at(client, address, *port);
         flow::boxed(async move {
             let seen = if alone || backend.is_some() {
-                Outcome::Skipped(Skipped::NotSampled)
+                Outcome::Skipped(Skipped::NotNeeded)
             } else {
                 seen(client, SocketAddr::new(address, *port)).await
             };

@@ -46,7 +46,7 @@ async fn ladder(client: &Client<'_>, flow: &Flow) -> Outcome<Vec<Rung>> {
         return Outcome::Skipped(Skipped::EarlierStepFailed);
     };
     if challenge.max(own) < LATE {
-        return Outcome::Skipped(Skipped::NotSampled);
+        return Outcome::Skipped(Skipped::NotNeeded);
     }
     if client.holds(route) {
         return Outcome::Skipped(Skipped::BackingOff);

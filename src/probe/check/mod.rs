@@ -40,18 +40,18 @@ use crate::model::{Cadence, Check, Checked, Checks, Flow, Outcome, Skipped};
 /// work more, one writer alone is at the scratch repository, and a round that is cut short, as those
 /// on demand are when nobody waits for them any longer, spoils no result that stands for minutes.
 #[derive(Debug, Default)]
-pub(super) struct Kept {
-    last: BTreeMap<Check, Instant>,
+pub(super) struct LastResults {
+    ran: BTreeMap<Check, Instant>,
     /// Nothing before the end of the first round. Held to be read or replaced, never while a round
     /// lasts.
     found: Arc<Mutex<Option<Arc<Checks>>>>,
     on_demand: bool,
 }
 
-impl Kept {
+impl LastResults {
     /// For a prober that begins anew in the place of this one.
     pub(super) fn twin(&self) -> Self {
-        Self { last: self.last.clone(), found: Arc::clone(&self.found), on_demand: self.on_demand }
+        Self { ran: self.ran.clone(), found: Arc::clone(&self.found), on_demand: self.on_demand }
     }
 
     /// For rounds on demand beside those of this one and its twins.
@@ -59,40 +59,47 @@ impl Kept {
         Self { on_demand: true, ..self.twin() }
     }
 
-    fn before(&self) -> Option<Arc<Checks>> {
+    fn found(&self) -> Option<Arc<Checks>> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn leave(&self, found: &Checks) {
+    fn keep(&self, found: &Checks) {
         let found = Some(Arc::new(found.clone()));
         *self.found.lock().unwrap_or_else(PoisonError::into_inner) = found;
     }
 }
 
-/// Makes every check that is due, side by side, and carries the others' last results along.
-pub(super) async fn due(client: &Client<'_>, kept: &mut Kept, flows: &[Flow]) -> Checks {
-    let known = kept.before();
+/// Runs every check that is due, side by side, and carries the others' last results along.
+pub(super) async fn run_due(client: &Client<'_>, last: &mut LastResults, flows: &[Flow]) -> Checks {
+    let known = last.found();
     let first = known.is_none();
     let before = &*known.unwrap_or_default();
-    let past = &Past { last: &kept.last, on_demand: kept.on_demand, first };
+    let history = &History { ran: &last.ran, on_demand: last.on_demand, first };
+    // A check by its field and name, with the future that runs it.
+    macro_rules! check {
+        ($field:ident, $name:ident, $look:expr) => {
+            run_if_due(client, Check::$name, history, &before.$field, $look)
+        };
+    }
     // One after the other: what one of them writes must not be what another finds half written.
     let writing = async {
-        let upload =
-            made(client, Check::Upload, past, &before.upload, upload::look(client, flows)).await;
-        let push = made(client, Check::Push, past, &before.push, push::look(client, flows)).await;
+        let upload = check!(upload, Upload, upload::look(client, flows)).await;
+        let push = check!(push, Push, push::look(client, flows)).await;
         let look = content::look(client, flows, before.content.measured());
-        let content = made(client, Check::Content, past, &before.content, look).await;
+        let content = check!(content, Content, look).await;
         (upload, push, content)
     };
     // One account, which is not shown again where it was just refused.
     let system = async {
-        let look = worker_pools::look(client, flows);
-        let pools = made(client, Check::WorkerPools, past, &before.worker_pools, look).await;
+        let pools = check!(worker_pools, WorkerPools, worker_pools::look(client, flows)).await;
         let look = replications::look(client, flows, pools.measured());
-        let replications =
-            made(client, Check::Replications, past, &before.replications, look).await;
+        let replications = check!(replications, Replications, look).await;
         (pools, replications)
     };
+    let header = authorization_header::look(client, flows);
+    let limit = body_limit::look(client, flows, &before.body_limit);
+    let redirect = blob_redirect::look(client, flows, before.blob_redirect.measured());
+    let directory = directory_login::look(client, flows, before.directory_login.measured());
     let (
         authorization_header,
         public_url,
@@ -107,41 +114,17 @@ pub(super) async fn due(client: &Client<'_>, kept: &mut Kept, flows: &[Flow]) ->
         directory_login,
         (worker_pools, replications),
     ) = tokio::join!(
-        made(
-            client,
-            Check::AuthorizationHeader,
-            past,
-            &before.authorization_header,
-            authorization_header::look(client, flows),
-        ),
-        made(client, Check::PublicUrl, past, &before.public_url, public_url::look(client, flows)),
-        made(client, Check::Dns, past, &before.dns, dns::look(client)),
-        made(client, Check::Health, past, &before.health, health::look(client, flows)),
-        made(client, Check::Latency, past, &before.latency, latency::look(client, flows)),
-        made(client, Check::Csrf, past, &before.csrf, csrf::look(client, flows)),
-        made(client, Check::Session, past, &before.session, session::look(client, flows)),
-        made(
-            client,
-            Check::BodyLimit,
-            past,
-            &before.body_limit,
-            body_limit::look(client, flows, &before.body_limit),
-        ),
-        made(
-            client,
-            Check::BlobRedirect,
-            past,
-            &before.blob_redirect,
-            blob_redirect::look(client, flows, before.blob_redirect.measured()),
-        ),
+        check!(authorization_header, AuthorizationHeader, header),
+        check!(public_url, PublicUrl, public_url::look(client, flows)),
+        check!(dns, Dns, dns::look(client)),
+        check!(health, Health, health::look(client, flows)),
+        check!(latency, Latency, latency::look(client, flows)),
+        check!(csrf, Csrf, csrf::look(client, flows)),
+        check!(session, Session, session::look(client, flows)),
+        check!(body_limit, BodyLimit, limit),
+        check!(blob_redirect, BlobRedirect, redirect),
         flow::boxed(writing),
-        made(
-            client,
-            Check::DirectoryLogin,
-            past,
-            &before.directory_login,
-            directory_login::look(client, flows, before.directory_login.measured()),
-        ),
+        check!(directory_login, DirectoryLogin, directory),
         flow::boxed(system),
     );
     let found = Checks {
@@ -161,39 +144,43 @@ pub(super) async fn due(client: &Client<'_>, kept: &mut Kept, flows: &[Flow]) ->
         worker_pools,
         replications,
     };
-    if !kept.on_demand {
+    if !last.on_demand {
         let now = Some(client.clock.at(client.began));
         for run in found.runs().into_iter().filter(|run| run.at == now) {
-            kept.last.insert(run.check, client.began);
+            last.ran.insert(run.check, client.began);
         }
-        kept.leave(&found);
+        last.keep(&found);
     }
     found
 }
 
 /// What decides whether a check is due.
-struct Past<'a> {
-    last: &'a BTreeMap<Check, Instant>,
+struct History<'a> {
+    ran: &'a BTreeMap<Check, Instant>,
     on_demand: bool,
     /// Whether no round has ended yet.
     first: bool,
 }
 
 /// One check, if it is due.
-async fn made<T: Clone>(
+async fn run_if_due<T: Clone>(
     client: &Client<'_>,
     check: Check,
-    past: &Past<'_>,
+    history: &History<'_>,
     before: &Checked<T>,
     look: impl Future<Output = Outcome<T>> + Send,
 ) -> Checked<T> {
     if !client.registry.checks.allows(check) {
         return Checked::skipped(Skipped::Disabled);
     }
-    if past.on_demand && check.cadence() == Cadence::Interval {
-        return if past.first { Checked::skipped(Skipped::NotSampled) } else { before.clone() };
+    if history.on_demand && check.cadence() == Cadence::Interval {
+        return if history.first {
+            Checked::skipped(Skipped::NotThisRound)
+        } else {
+            before.clone()
+        };
     }
-    let due = match (check.cadence(), past.last.get(&check)) {
+    let due = match (check.cadence(), history.ran.get(&check)) {
         (Cadence::Round, _) | (_, None) => true,
         // A round begins a little early or late; a check must not wait for the next one for that.
         (Cadence::Interval, Some(last)) => {

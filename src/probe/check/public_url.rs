@@ -46,7 +46,7 @@ async fn said(client: &Client<'_>, own: &Flow, path: &Path) -> Outcome<UrlSaid> 
     }
     let mut link = client.link(route);
     let repository = challenge(client, link.as_mut(), own, path.clone()).await;
-    let said = UrlSaid { base, repository, slash: Outcome::Skipped(Skipped::NotSampled) };
+    let said = UrlSaid { base, repository, slash: Outcome::Skipped(Skipped::NotThisRound) };
     if client.is_over() || client.holds(route) {
         return Outcome::Measured(said);
     }

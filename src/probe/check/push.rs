@@ -61,7 +61,9 @@ pub(super) async fn look(client: &Client<'_>, flows: &[Flow]) -> Outcome<Pushed>
             Err(Outcome::Failed(failure)) => Outcome::Failed(failure.clone()),
             Err(Outcome::Skipped(reason)) => Outcome::Skipped(*reason),
             Err(Outcome::Measured(())) => Outcome::Skipped(Skipped::NoToken),
-            Ok(_) if route.backend().is_some() && !chosen => Outcome::Skipped(Skipped::NotSampled),
+            Ok(_) if route.backend().is_some() && !chosen => {
+                Outcome::Skipped(Skipped::NotThisRound)
+            }
             Ok(pass) if Instant::now() < pushers.until => {
                 Outcome::Measured(over(&pushers, pass, &mut late).await)
             }

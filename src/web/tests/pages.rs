@@ -23,7 +23,7 @@ fn squeezed(page: &str) -> String {
 }
 
 fn broken() -> Arc<Judged> {
-    let round = sample::bent(&["harbor-01", "harbor-02", "harbor-03"], |round| {
+    let round = sample::changed(&["harbor-01", "harbor-02", "harbor-03"], |round| {
         sample::sign_with(round, "harbor-02", sample::OTHER_KEY);
         for other in ["harbor-01", "harbor-03", "lb"] {
             sample::refuse(round, "harbor-02", other);
@@ -176,7 +176,7 @@ fn a_healthy_registry_says_what_was_seen_to_be_right() {
 #[test]
 fn a_backend_shows_the_version_and_the_settings_that_it_told() {
     let told = |value: &str| Told { value: value.to_owned(), settled: true };
-    let round = sample::bent(&["a", "b"], |round| {
+    let round = sample::changed(&["a", "b"], |round| {
         let facts = &mut round.backends[0];
         facts.version = Outcome::Measured(None);
         facts.settings.insert(Setting::HarborVersion, told("2.15.2"));
@@ -265,7 +265,7 @@ fn an_old_round_and_a_refused_configuration_are_said() {
 fn many_backends_are_a_list_of_what_is_wrong_instead_of_a_wall() {
     let names: Vec<String> = (0..30).map(|n| format!("n{n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let round = sample::bent(&names, |round| {
+    let round = sample::changed(&names, |round| {
         for verifier in &names {
             for issuer in &names[..5] {
                 sample::refuse(round, issuer, verifier);
@@ -299,7 +299,7 @@ fn carried<T>(names: &[&str], value: impl Fn(&str, &str) -> Outcome<T>) -> Vec<O
 #[test]
 fn what_the_checks_carried_is_shown_as_the_tokens_are() {
     let names = ["a", "b", "c"];
-    let round = sample::bent(&names, |round| {
+    let round = sample::changed(&names, |round| {
         let csrf = carried(&names, |issuer, verifier| match (issuer, verifier) {
             ("a", "b") => Outcome::Measured(CsrfVerdict::UnknownKey),
             ("b", "a") => Outcome::Failed(Failure::of_answer(Reason::BadGateway, "")),
@@ -339,7 +339,7 @@ fn a_matrix_of_many_backends_waits_for_a_click_unless_something_is_wrong() {
     for (count, odd, folded) in
         [(4, false, false), (5, false, true), (5, true, false), (12, false, true)]
     {
-        let round = sample::bent(&all[..count], |round| {
+        let round = sample::changed(&all[..count], |round| {
             round.checks.session = made(carried(&all[..count], |_, verifier| {
                 Outcome::Measured(match verifier {
                     "n1" if odd => SessionVerdict::Unknown,
@@ -364,7 +364,7 @@ fn above_twelve_backends_what_a_check_found_wrong_is_a_list() {
     let names: Vec<String> = (0..14).map(|n| format!("n{n:02}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let shown = |odd: &str| {
-        let round = sample::bent(&names, |round| {
+        let round = sample::changed(&names, |round| {
             // Everybody's own, and what the first gave.
             let mut pairs = carried(&names, |issuer, verifier| {
                 let refused = issuer != verifier && verifier == odd;
@@ -401,7 +401,7 @@ fn what_checks_found_at_single_backends_stands_beside_them() {
         Outcome::Measured(told.to_vec())
     };
     let shown = |well: bool| {
-        let round = sample::bent(&names, |round| {
+        let round = sample::changed(&names, |round| {
             let health = names.map(|name| OfRoute {
                 route: sample::route(name),
                 value: told(well || name != "b"),
@@ -455,7 +455,7 @@ fn what_checks_found_at_single_backends_stands_beside_them() {
 
 #[test]
 fn what_was_not_measured_says_why() {
-    let round = sample::bent(&["a"], |round| {
+    let round = sample::changed(&["a"], |round| {
         round.balancer = Outcome::Skipped(Skipped::Disabled);
         round.clocks.clear();
         round.matrix.cells.clear();

@@ -19,7 +19,7 @@ use std::time::Duration;
 use http::Method;
 use registry_prober::model::{Phase, Reason};
 use registry_prober::transport::{
-    Client, Connect, Destination, Exchange, Request, Tls, Wire as _, install_crypto_provider,
+    Connect, Destination, Exchange, HttpClient, Request, Tls, Wire as _, install_crypto_provider,
 };
 use tokio::time::{Instant, timeout};
 
@@ -61,10 +61,10 @@ impl End {
     }
 }
 
-fn client(roots: Option<&str>, accept_invalid: bool) -> Client {
+fn client(roots: Option<&str>, accept_invalid: bool) -> HttpClient {
     install_crypto_provider();
     let tls = Tls::prepare(roots.map(str::as_bytes), None, accept_invalid).unwrap();
-    Client::new(tls, "registry-prober/test")
+    HttpClient::new(tls, "registry-prober/test")
 }
 
 fn destination(tls: bool, address: SocketAddr) -> Destination {
@@ -76,7 +76,7 @@ fn destination(tls: bool, address: SocketAddr) -> Destination {
     }
 }
 
-async fn get(client: &Client, to: &Destination, patience: Duration) -> Exchange {
+async fn get(client: &HttpClient, to: &Destination, patience: Duration) -> Exchange {
     let request = Request {
         method: Method::GET,
         path: "/v2/".to_owned(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use registry_prober::model::{Phase, Reason};
-use registry_prober::transport::{Client, ClientPem, Tls};
+use registry_prober::transport::{ClientPem, HttpClient, Tls};
 use secrecy::SecretString;
 
 use super::server::{Act, Authority, Server, answer, self_signed, send};
@@ -240,7 +240,7 @@ async fn a_client_certificate_that_is_wanted_is_named_and_given() {
             let key = SecretString::from(key);
             let pem = ClientPem { certificates: chain.as_bytes(), key: &key };
             let tls = Tls::prepare(Some(roots.as_bytes()), Some(&pem), false).unwrap();
-            let exchange = get(&Client::new(tls, "registry-prober/test"), &to, LONG).await;
+            let exchange = get(&HttpClient::new(tls, "registry-prober/test"), &to, LONG).await;
             if passes {
                 assert_eq!(End::of(&exchange), End::Status(200), "{version:?}");
             } else {

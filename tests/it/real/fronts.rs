@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use registry_prober::config::{Backend, BackendSource, HostPort, Registry, Scheme};
 use registry_prober::model::{AccessScheme, Assessment, BackendName, Round, Status};
 use registry_prober::probe::Prober;
-use registry_prober::transport::{Client, ClientPem, Tls};
+use registry_prober::transport::{ClientPem, HttpClient, Tls};
 use secrecy::SecretString;
 
 use super::plan::{NODES, Plan, login};
@@ -125,7 +125,7 @@ async fn what_the_balancer_wants_of_tls_is_said_in_words() {
     let key = SecretString::from(String::from_utf8(key).unwrap());
     let pem = ClientPem { certificates: &chain, key: &key };
     let tls = Tls::prepare(registry.tls.extra_roots.as_deref(), Some(&pem), false).unwrap();
-    let client = Arc::new(Client::new(tls, "registry-prober/test"));
+    let client = Arc::new(HttpClient::new(tls, "registry-prober/test"));
     let mut prober = Prober::new(Arc::clone(&registry), client);
     let (_, assessment) = support::round(&registry, &mut prober).await;
     assert_eq!(found_by(&assessment), Vec::<String>::new(), "{:#?}", assessment.findings);

@@ -11,7 +11,7 @@ use registry_prober::config::{self, Registry};
 use registry_prober::lab::{Cluster, Options, Scenario};
 use registry_prober::model::{Assessment, Earlier, Neighbour, Round};
 use registry_prober::probe::Prober;
-use registry_prober::transport::{Client, Tls, install_crypto_provider};
+use registry_prober::transport::{HttpClient, Tls, install_crypto_provider};
 use registry_prober::{diagnosis, discovery};
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -25,7 +25,7 @@ pub(crate) struct Bench {
     pub(crate) cluster: Cluster,
     pub(crate) registry: Arc<Registry>,
     /// The registry beside, if the scenario has one.
-    pub(crate) beside: Option<Arc<Registry>>,
+    pub(crate) second: Option<Arc<Registry>>,
     /// The configuration file.
     pub(crate) path: PathBuf,
     _files: TempDir,
@@ -43,7 +43,7 @@ impl Bench {
         let loaded = config::load(&path).unwrap_or_else(|errors| panic!("{errors}"));
         let mut registries = loaded.config.registries.into_iter().map(Arc::new);
         let registry = registries.next().expect("one registry");
-        Self { cluster, registry, beside: registries.next(), path, _files: files }
+        Self { cluster, registry, second: registries.next(), path, _files: files }
     }
 
     /// A prober of the lab.
@@ -55,7 +55,7 @@ impl Bench {
 /// One round of a bench, judged beside the other registry if there is one.
 pub(crate) async fn bench_round(bench: &Bench, prober: &mut Prober) -> (Round, Assessment) {
     let (first, mut assessment) = round(&bench.registry, prober).await;
-    if let Some(registry) = &bench.beside {
+    if let Some(registry) = &bench.second {
         let (second, _) = round(registry, &mut self::prober(registry)).await;
         let neighbours = Neighbour::of(&second).into_iter().collect();
         let earlier = Earlier { neighbours, ..Earlier::default() };
@@ -69,7 +69,7 @@ pub(crate) fn prober(registry: &Arc<Registry>) -> Prober {
     let tls = &registry.tls;
     let tls = Tls::prepare(tls.extra_roots.as_deref(), None, tls.insecure_skip_verify)
         .expect("the roots are usable");
-    Prober::new(Arc::clone(registry), Arc::new(Client::new(tls, "registry-prober/test")))
+    Prober::new(Arc::clone(registry), Arc::new(HttpClient::new(tls, "registry-prober/test")))
 }
 
 /// One round, judged.

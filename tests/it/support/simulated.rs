@@ -37,7 +37,7 @@ const BEGAN: i64 = 1_800_000_000_370_000_000;
 
 /// What the network does to requests, beside the faults of the lab.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Weather {
+pub(crate) struct Conditions {
     /// The least time there and back.
     pub(crate) round_trip: Duration,
     /// At most this much more.
@@ -48,7 +48,7 @@ pub(crate) struct Weather {
     pub(crate) late: (f64, Duration),
 }
 
-impl Weather {
+impl Conditions {
     /// A network that loses nothing: 1 to 3 ms there and back.
     pub(crate) fn fair() -> Self {
         let ms = Duration::from_millis;
@@ -62,9 +62,9 @@ pub(crate) struct Simulation {
     clock: Clock,
     prober: Prober,
     /// The registry beside, if there is one.
-    beside: Option<(Vec<Backend>, Prober)>,
+    second: Option<(Vec<Backend>, Prober)>,
     /// Other probers of the same registry.
-    rivals: Vec<Prober>,
+    others: Vec<Prober>,
     registry: Arc<Registry>,
     shared: Arc<Shared>,
 }
@@ -92,7 +92,7 @@ impl Simulation {
     pub(crate) fn new(
         scenario: &Scenario,
         options: &Options,
-        weather: Weather,
+        weather: Conditions,
         adjust: impl FnOnce(&mut Registry),
     ) -> Self {
         let options = Options { began: BEGAN, keys: KeyKind::Fast, ..options.clone() };
@@ -103,8 +103,8 @@ impl Simulation {
         world.set_token_server(&format!("https://{server}"));
         let mut registry = registry(&world, &nodes, balancer, server);
         adjust(&mut registry);
-        let next_door = world.beside().map(|index| (address(3, 1), Entry::Node(index)));
-        let second = next_door.map(|(at, _)| beside(&registry, at));
+        let next_door = world.second().map(|index| (address(3, 1), Entry::Node(index)));
+        let second = next_door.map(|(at, _)| second(&registry, at));
         let backends = match &registry.backends {
             BackendSource::Static(backends) => backends.clone(),
             BackendSource::Dns => Vec::new(),
@@ -119,20 +119,20 @@ impl Simulation {
             nodes,
             weather,
             chance: Mutex::new(SmallRng::seed_from_u64(seed)),
-            beside: next_door,
+            second: next_door,
             connections: AtomicU64::new(0),
             arrived: Mutex::default(),
         };
         let registry = Arc::new(registry);
         let shared = Arc::new(shared);
         let wire = Arc::new(Simulated(Arc::clone(&shared)));
-        let beside = second.map(|(backends, second)| {
+        let second = second.map(|(backends, second)| {
             let wire = Arc::clone(&wire);
             (backends, Prober::seeded(Arc::new(second), wire, seed))
         });
         let prober = Prober::seeded(Arc::clone(&registry), wire, seed);
         let clock = Clock::anchored(DateTime::from_timestamp_nanos(BEGAN), began);
-        Self { backends, clock, prober, beside, rivals: Vec::new(), registry, shared }
+        Self { backends, clock, prober, second, others: Vec::new(), registry, shared }
     }
 
     /// Uploads, blobs, manifests and tags in the storages of the lab.
@@ -148,14 +148,14 @@ impl Simulation {
     /// Adds another prober of the same registry.
     pub(crate) fn add_rival(&mut self, seed: u64) {
         let wire = Arc::new(Simulated(Arc::clone(&self.shared)));
-        self.rivals.push(Prober::seeded(Arc::clone(&self.registry), wire, seed));
+        self.others.push(Prober::seeded(Arc::clone(&self.registry), wire, seed));
     }
 
     /// One round of each prober, which begin within `apart` of each other, judged.
     pub(crate) async fn rounds(&mut self, apart: Duration) -> Vec<Assessment> {
         let mut chance = SmallRng::seed_from_u64(self.shared.began.elapsed().as_secs());
         let (backends, clock) = (&self.backends, self.clock);
-        let probers = std::iter::once(&mut self.prober).chain(&mut self.rivals);
+        let probers = std::iter::once(&mut self.prober).chain(&mut self.others);
         let rounds = probers.map(|prober| {
             let wait = apart.mul_f64(chance.random_range(0.0..1.0));
             async move {
@@ -172,7 +172,7 @@ impl Simulation {
         let deadline = Instant::now() + Duration::from_secs(13);
         let round = self.prober.round(&self.backends, self.clock, deadline, &|_| {}).await;
         let mut earlier = Earlier::default();
-        if let Some((backends, prober)) = &mut self.beside {
+        if let Some((backends, prober)) = &mut self.second {
             let deadline = Instant::now() + Duration::from_secs(13);
             let second = prober.round(backends, self.clock, deadline, &|_| {}).await;
             earlier.neighbours.extend(Neighbour::of(&second));
@@ -205,7 +205,7 @@ impl Simulation {
 }
 
 /// The registry beside, at this address, with the same accounts.
-fn beside(registry: &Registry, at: SocketAddr) -> (Vec<Backend>, Registry) {
+fn second(registry: &Registry, at: SocketAddr) -> (Vec<Backend>, Registry) {
     let name = BackendName::parse("second").expect("a good name");
     let address = HostPort::parse(&at.to_string(), 443).expect("an address is one");
     let backends = vec![Backend { name, scheme: Scheme::Https, address: address.clone() }];
@@ -268,12 +268,12 @@ struct Shared {
     world: Mutex<World>,
     began: Instant,
     nodes: Vec<SocketAddr>,
-    beside: Option<(SocketAddr, Entry)>,
+    second: Option<(SocketAddr, Entry)>,
     balancer: SocketAddr,
     server: SocketAddr,
     /// What the public name leads to, in the resolver's order; empty if it is not known.
     name: Vec<SocketAddr>,
-    weather: Weather,
+    weather: Conditions,
     chance: Mutex<SmallRng>,
     connections: AtomicU64,
     arrived: Mutex<Vec<Arrived>>,
@@ -296,7 +296,7 @@ impl Shared {
         if *address == self.server {
             return Some(Entry::TokenServer);
         }
-        if let Some((_, entry)) = self.beside.filter(|(at, _)| at == address) {
+        if let Some((_, entry)) = self.second.filter(|(at, _)| at == address) {
             return Some(entry);
         }
         self.nodes.iter().position(|node| node == address).map(Entry::Node)

@@ -10,9 +10,9 @@ use crate::model::{BalancerRun, Outcome, WINDOW_SECONDS, more_samples};
 
 /// The rounds of the last minutes in which a request was lost or wrong.
 #[derive(Debug, Default)]
-pub(super) struct Unease(Vec<(Instant, u32)>);
+pub(super) struct ExtraSamples(Vec<(Instant, u32)>);
 
-impl Unease {
+impl ExtraSamples {
     /// How many times as many samples a round takes that begins now.
     pub(super) fn times(&mut self, now: Instant) -> u32 {
         let window = Duration::from_secs(WINDOW_SECONDS.unsigned_abs());
@@ -46,22 +46,22 @@ mod tests {
     async fn a_lost_request_makes_the_next_rounds_look_closer_until_five_minutes_are_clean() {
         let began = Instant::now();
         let at = |seconds| began + Duration::from_secs(seconds);
-        let mut unease = Unease::default();
-        assert_eq!(unease.times(at(0)), 1);
-        unease.note(at(0), &run(0, 75));
-        assert_eq!(unease.times(at(15)), 1);
-        unease.note(at(15), &run(1, 75));
-        assert_eq!(unease.times(at(30)), 2);
-        unease.note(at(30), &run(5, 75));
-        assert_eq!(unease.times(at(45)), 6, "never more than that");
-        assert_eq!(unease.times(at(316)), 6);
-        assert_eq!(unease.times(at(331)), 1, "five minutes are clean");
+        let mut extra_samples = ExtraSamples::default();
+        assert_eq!(extra_samples.times(at(0)), 1);
+        extra_samples.note(at(0), &run(0, 75));
+        assert_eq!(extra_samples.times(at(15)), 1);
+        extra_samples.note(at(15), &run(1, 75));
+        assert_eq!(extra_samples.times(at(30)), 2);
+        extra_samples.note(at(30), &run(5, 75));
+        assert_eq!(extra_samples.times(at(45)), 6, "never more than that");
+        assert_eq!(extra_samples.times(at(316)), 6);
+        assert_eq!(extra_samples.times(at(331)), 1, "five minutes are clean");
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_fails_often_needs_no_more_samples() {
-        let mut unease = Unease::default();
-        unease.note(Instant::now(), &run(40, 75));
-        assert_eq!(unease.times(Instant::now()), 1);
+        let mut extra_samples = ExtraSamples::default();
+        extra_samples.note(Instant::now(), &run(40, 75));
+        assert_eq!(extra_samples.times(Instant::now()), 1);
     }
 }
