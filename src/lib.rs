@@ -19,7 +19,7 @@
 //! | [`clock`] | asks what time it is, and makes intervals of other machines' timestamps |
 //! | [`probe`] | sends the requests of a round and writes down what came back |
 //! | [`diagnosis`] | pure: from a round to findings |
-//! | [`history`] | what is kept of rounds that are over: since when, which key; a journal on disk |
+//! | [`history`] | what is kept of rounds that are over: since when, which key, incidents and their rounds; on disk |
 //! | [`schedule`] | timers, reload, the end; publishes the snapshot |
 //! | [`metrics`] | Prometheus' view of the snapshot, and the counters |
 //! | [`web`] | status page, metrics, API, probes on demand, health, reload |

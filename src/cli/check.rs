@@ -10,19 +10,23 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
 use secrecy::SecretString;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
+use super::ask::USUAL;
 use super::progress::ProgressLine;
-use super::{ConfigFile, Exit, duration, load, print};
+use super::{ConfigFile, Exit, duration, load, print, since};
 use crate::clock::Clock;
-use crate::config::{AdHoc, Registry, ad_hoc};
+use crate::config::{AdHoc, PublicUrl, Registry, ad_hoc, docker_account};
 use crate::metrics;
 use crate::model::{Earlier, Judged, ProgramFacts, RegistryState, Snapshot, Status};
 use crate::report::{self, Form};
-use crate::schedule::{Turned, Wheel, beside};
+use crate::schedule::{Turned, Wheel, beside, told_to_stop};
 
 /// More than any password has.
 const MAX_PASSWORD: u64 = 64 * 1024;
+
+/// From the end of a round to the next, where the caller does not say.
+const WATCH: Duration = Duration::from_secs(5);
 
 /// Diagnoses registries now, in under 15 s; exit code 0 OK, 1 warning, 2 critical, 3 unknown
 #[derive(Debug, clap::Args)]
@@ -41,14 +45,40 @@ pub(super) struct Arguments {
     /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     output: Format,
+    /// Print everything that was measured, all remedies and all evidence (text)
+    #[arg(short, long)]
+    verbose: bool,
     /// Also explain for each considered cause why it is a finding or not (text and JSON)
     #[arg(long)]
     trace: bool,
+    #[command(flatten)]
+    repeat: Repeat,
+    /// Measure nothing: print the incidents that a running daemon keeps of this last time, for
+    /// instance 24h (text and JSON)
+    #[arg(long, value_name = "DURATION", value_parser = duration, conflicts_with = "config_file")]
+    since: Option<Duration>,
+    /// Where that daemon listens
+    #[arg(long, value_name = "URL", default_value = USUAL, requires = "since")]
+    daemon: String,
     /// Time limit for the whole diagnosis
     #[arg(long, default_value = "13s", value_parser = limit)]
     timeout: Duration,
+    /// Use no account, not even that of `docker login`
+    #[arg(long, conflicts_with = "username", help_heading = "Options with a URL")]
+    anonymous: bool,
     #[command(flatten)]
     given: Given,
+}
+
+/// Rounds one after another.
+#[derive(Debug, clap::Args)]
+struct Repeat {
+    /// Check again and again and print a line for each round, until Ctrl-C
+    #[arg(long, value_name = "INTERVAL", num_args = 0..=1, default_missing_value = "5s", value_parser = limit)]
+    watch: Option<Duration>,
+    /// Check again and again until a round is OK, then end with exit code 0
+    #[arg(long)]
+    until_ok: bool,
 }
 
 /// A registry without a file.
@@ -59,7 +89,8 @@ struct Given {
     /// host is a node
     #[arg(long = "backend", value_name = "NAME=ADDRESS", value_parser = backend)]
     backends: Vec<(String, String)>,
-    /// The user or robot account; anonymous without
+    /// The user or robot account. Without it the one that `docker login` left for this registry is
+    /// used, if there is one
     #[arg(long)]
     username: Option<String>,
     /// Read the password from standard input
@@ -134,12 +165,33 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
 }
 
 async fn diagnose(arguments: Arguments) -> anyhow::Result<Exit> {
-    let (format, limit, trace) = (arguments.output, arguments.timeout, arguments.trace);
+    if let Some(since) = arguments.since {
+        let json = match arguments.output {
+            Format::Text => false,
+            Format::Json => true,
+            _ => bail!("--since prints text or JSON"),
+        };
+        return since::run(&arguments.daemon, since, &arguments.targets, json).await;
+    }
+    let (format, limit) = (arguments.output, arguments.timeout);
+    let how = Form {
+        trace: arguments.trace,
+        verbose: arguments.verbose || arguments.trace,
+        width: print::width(),
+    };
+    let watched = arguments.repeat.watch.or(arguments.repeat.until_ok.then_some(WATCH));
+    let until_ok = arguments.repeat.until_ok;
+    if watched.is_some() && format != Format::Text {
+        bail!("--watch and --until-ok print text");
+    }
     let registries = registries(arguments).await?;
     let mut wheels = Vec::new();
     for registry in registries {
         let name = registry.name.clone();
         wheels.push(Wheel::new(Arc::new(registry)).with_context(|| format!("registry {name}"))?);
+    }
+    if let Some(pause) = watched {
+        return watch(wheels, limit, pause, until_ok, how).await;
     }
     let snapshot = turn(wheels, Instant::now() + limit).await?;
     let form = match format {
@@ -153,9 +205,41 @@ async fn diagnose(arguments: Arguments) -> anyhow::Result<Exit> {
             return Ok(snapshot.status().into());
         }
     };
-    let how = Form { trace, width: print::width() };
     print::result(&report::render(form, &snapshot, how))?;
     Ok(snapshot.status().into())
+}
+
+/// Rounds one after another: the first as a whole, of the others what has changed.
+async fn watch(
+    wheels: Vec<Wheel>,
+    limit: Duration,
+    pause: Duration,
+    until_ok: bool,
+    how: Form,
+) -> anyhow::Result<Exit> {
+    let stop = told_to_stop().context("SIGTERM")?;
+    let mut stop = std::pin::pin!(stop);
+    let mut before: Option<Snapshot> = None;
+    loop {
+        let twins = wheels.iter().map(Wheel::twin).collect();
+        let snapshot = tokio::select! {
+            snapshot = turn(twins, Instant::now() + limit) => snapshot?,
+            _ = &mut stop => return Ok(before.map_or(Exit::Unknown, |last| last.status().into())),
+        };
+        if before.is_none() {
+            print::result(&(report::render(report::Output::Text, &snapshot, how) + "\n"))?;
+        }
+        print::result(&report::watch::line(before.as_ref(), &snapshot, how.width))?;
+        let status = snapshot.status();
+        if until_ok && status == Status::Ok {
+            return Ok(Exit::Ok);
+        }
+        before = Some(snapshot);
+        tokio::select! {
+            () = sleep(pause) => {}
+            _ = &mut stop => return Ok(status.into()),
+        }
+    }
 }
 
 /// One turn for each registry, all at once.
@@ -217,7 +301,13 @@ fn state(registry: &Registry, latest: Option<Arc<Judged>>) -> RegistryState {
 
 /// What is to be diagnosed.
 async fn registries(arguments: Arguments) -> anyhow::Result<Vec<Registry>> {
-    let Arguments { targets, file, given, .. } = arguments;
+    let Arguments { mut targets, file, given, anonymous, .. } = arguments;
+    if let [target] = targets.as_mut_slice()
+        && is_host(target, &file, given != Given::default())
+    {
+        print::note(&format!("{target} is taken as https://{target}"));
+        *target = format!("https://{target}");
+    }
     if let Some(url) = targets.iter().find(|target| target.contains("://")) {
         if targets.len() > 1 {
             bail!("one URL is checked at a time; several registries need a configuration file");
@@ -226,7 +316,8 @@ async fn registries(arguments: Arguments) -> anyhow::Result<Vec<Registry>> {
             bail!("a URL and --config.file exclude each other; keep one");
         }
         let url = url.clone();
-        let registry = tokio::task::spawn_blocking(move || given.registry(url)).await??;
+        let registry =
+            tokio::task::spawn_blocking(move || given.registry(url, anonymous)).await??;
         return Ok(vec![registry]);
     }
     if given != Given::default() {
@@ -246,7 +337,8 @@ async fn registries(arguments: Arguments) -> anyhow::Result<Vec<Registry>> {
         if !registries.iter().any(|registry| registry.name.as_str() == target) {
             let known: Vec<_> = registries.iter().map(|r| r.name.as_str()).collect();
             bail!(
-                "no registry of {} is called {target:?}; there are {} (a URL begins with https://)",
+                "no registry of {} is called {target:?}; there are {}. For a registry that is not in \
+                 the file, did you mean https://{target}?",
                 path.display(),
                 known.join(", ")
             );
@@ -256,14 +348,38 @@ async fn registries(arguments: Arguments) -> anyhow::Result<Vec<Registry>> {
     Ok(registries)
 }
 
+/// Whether a word is the host of a registry and no name in a file: it looks like one, and there is no
+/// file, or options that only a URL has.
+fn is_host(target: &str, file: &ConfigFile, described: bool) -> bool {
+    let looks = !target.contains("://") && target.contains(['.', ':']);
+    looks && file.config_file.is_none() && (described || !file.path().exists())
+}
+
 impl Given {
-    fn registry(self, url: String) -> anyhow::Result<Registry> {
+    /// Takes the account of `docker login`, where the caller names none.
+    fn borrow_account(&mut self, url: &str) -> anyhow::Result<Option<SecretString>> {
+        let named = self.username.is_some() || self.password_file.is_some() || self.password_stdin;
+        let Some(url) = PublicUrl::parse(url).ok().filter(|_| !named) else { return Ok(None) };
+        let found = docker_account(&url).map_err(|mistake| anyhow::anyhow!("{mistake}"));
+        let found = found.context("--anonymous asks without an account; docker login left one")?;
+        let Some((account, path)) = found else { return Ok(None) };
+        print::note(&format!(
+            "The account {} of {} is used. --anonymous asks without, --username with another.",
+            account.username,
+            path.display()
+        ));
+        self.username = Some(account.username);
+        Ok(Some(account.password))
+    }
+
+    fn registry(mut self, url: String, anonymous: bool) -> anyhow::Result<Registry> {
+        let borrowed = if anonymous { None } else { self.borrow_account(&url)? };
         let password = match &self.password_file {
             Some(path) => Some(password_of(path)?),
             None if self.password_stdin => {
                 Some(password(stdin().lock()).context("--password-stdin")?)
             }
-            None => None,
+            None => borrowed,
         };
         let given = AdHoc {
             url,

@@ -79,5 +79,9 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
 }
 
 fn shown(snapshot: &Snapshot) -> String {
-    report::render(Output::Text, snapshot, Form { trace: false, width: print::width() })
+    report::render(
+        Output::Text,
+        snapshot,
+        Form { trace: false, verbose: false, width: print::width() },
+    )
 }

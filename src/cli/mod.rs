@@ -4,10 +4,12 @@
 //! ([`crate::schedule`]) and hands what comes out to a room that shows it. No secret is ever an
 //! argument, for arguments show in process lists.
 
+mod ask;
 mod check;
 mod config;
 mod demo;
 mod explain;
+mod generate;
 mod healthcheck;
 mod lab;
 mod log;
@@ -15,6 +17,7 @@ mod print;
 mod progress;
 mod run;
 mod service;
+mod since;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -48,6 +51,8 @@ enum Command {
     #[command(subcommand)]
     Config(config::Command),
     Healthcheck(healthcheck::Arguments),
+    Completions(generate::Completions),
+    Man(generate::Manual),
 }
 
 /// How the program ends, in the words of monitoring plug-ins.
@@ -108,6 +113,8 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Config(command) => config::run(command).await,
         Command::Healthcheck(arguments) => healthcheck::run(arguments).await,
+        Command::Completions(arguments) => generate::completions(&arguments),
+        Command::Man(arguments) => generate::manual(&arguments),
     };
     result.unwrap_or_else(|error| failed(&error))
 }

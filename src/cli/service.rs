@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::config::{Loaded, PublicUrl};
 use crate::history::Journal;
 use crate::metrics::{self, Metrics};
-use crate::model::Snapshot;
+use crate::model::{Incident, Judged, RoundLine, ShownRound, Snapshot};
 use crate::report;
 use crate::schedule::{Daemon, Hangups};
 use crate::web;
@@ -58,7 +58,8 @@ impl Service {
         settings: Settings,
     ) -> anyhow::Result<Self> {
         let hangups = Hangups::listen().context("SIGHUP")?;
-        let daemon = Arc::new(Daemon::start(path, loaded, settings.journal).await?);
+        let daemon =
+            Arc::new(Daemon::start(path, loaded, settings.journal, Box::new(shown)).await?);
         let shutdown = CancellationToken::new();
         let addresses: Vec<SocketAddr> =
             settings.listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
@@ -95,6 +96,34 @@ impl Service {
     }
 }
 
+/// A round in the forms in which it is kept.
+fn shown(judged: &Arc<Judged>, interval: f64) -> ShownRound {
+    ShownRound {
+        page: web::round_page(judged, interval),
+        document: report::round::document(judged, interval),
+    }
+}
+
+/// The past as the web room asks for it.
+struct Past(Arc<Daemon>);
+
+impl web::Past for Past {
+    fn incidents(&self) -> Vec<Incident> {
+        self.0.incidents()
+    }
+
+    fn last_rounds(&self) -> Vec<RoundLine> {
+        self.0.last_rounds()
+    }
+
+    fn round(&self, id: String) -> web::Pending<Option<Result<ShownRound, String>>> {
+        let daemon = Arc::clone(&self.0);
+        Box::pin(async move {
+            daemon.round(&id).await.map(|round| round.map_err(|error| error.to_string()))
+        })
+    }
+}
+
 /// What the web room needs from the others.
 fn state(
     daemon: &Arc<Daemon>,
@@ -110,6 +139,7 @@ fn state(
         document: Box::new(|snapshot| {
             serde_json::to_value(report::json::document(snapshot, true)).unwrap_or_default()
         }),
+        past: Box::new(Past(Arc::clone(daemon))),
         probe: Box::new(move |name, within| {
             let daemon = Arc::clone(&prober);
             Box::pin(async move { daemon.probe_now(&name, within).await })

@@ -34,6 +34,7 @@ pub use checks::{CheckSettings, PushSettings};
 pub use load::{Fingerprint, Loaded, fingerprint, load};
 pub use problem::{AdHocErrors, ConfigErrors, Mistake, Place, Problem, ReadError};
 pub use schema::schema_json;
+pub use secret::docker_account;
 pub use show::show;
 pub use url::{Authority, HostPort, PublicUrl, Scheme, UrlError};
 

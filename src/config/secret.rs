@@ -178,6 +178,25 @@ fn from_environment(name: &str) -> Result<SecretString, Mistake> {
     }
 }
 
+/// The account that `docker login` left for a registry, and the file that holds it; none without such
+/// a file or without an entry for the registry in it.
+///
+/// # Errors
+/// There is an entry, and it cannot be used.
+pub fn docker_account(url: &PublicUrl) -> Result<Option<(Credentials, PathBuf)>, Mistake> {
+    let folder = env::var_os("DOCKER_CONFIG").map(PathBuf::from);
+    let folder = folder.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".docker")));
+    let Some(path) = folder.map(|folder| folder.join("config.json")) else { return Ok(None) };
+    match from_docker(&path, url) {
+        Ok(credentials) => Ok(Some((credentials, path))),
+        Err(Mistake::Docker { why: NO_ENTRY, .. } | Mistake::File { .. }) => Ok(None),
+        Err(mistake) => Err(mistake),
+    }
+}
+
+/// What is said of a file that does not know the registry.
+const NO_ENTRY: &str = "no entry for the registry; docker login makes one";
+
 /// Asks docker's configuration, and the credential helper it names, for the registry's account.
 ///
 /// A helper is another program and may hang or print secrets: it gets a limit, after which its
@@ -203,9 +222,7 @@ fn from_docker(path: &Path, url: &PublicUrl) -> Result<Credentials, Mistake> {
         Ok(Ok(DockerCredential::IdentityToken(_))) => {
             "the registry's entry is an identity token; a user name and a password are needed"
         }
-        Ok(Err(DockerError::NoCredentialConfigured)) => {
-            "no entry for the registry; docker login makes one"
-        }
+        Ok(Err(DockerError::NoCredentialConfigured)) => NO_ENTRY,
         Ok(Err(DockerError::ConfigReadError)) => "not docker's JSON",
         Ok(Err(
             DockerError::HelperFailure { .. }

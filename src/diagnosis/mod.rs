@@ -18,6 +18,7 @@
 mod clocks;
 mod consequence;
 mod coverage;
+mod drain;
 mod effect;
 mod facts;
 mod hypothesis;

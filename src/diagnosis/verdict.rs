@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::facts::{Facts, ObservationId};
 use super::hypothesis::{Hits, Hypothesis};
-use super::{clocks, coverage, effect, leeway, resolve, rules, statistics, unexplained};
+use super::{clocks, coverage, drain, effect, leeway, resolve, rules, statistics, unexplained};
 use crate::findings::Product;
 use crate::model::{
     Assessment, BackendName, Confidence, Earlier, Family, Finding, FindingName, Remedy, Round,
@@ -66,6 +66,8 @@ fn finding(facts: &Facts<'_>, h: &Hypothesis, won: &[ObservationId]) -> Finding 
     hold_back(facts, &mut h);
     let severity = effect::severity(facts, &h, won);
     let effect = effect::sentence(facts, &h, won);
+    let remedies = remedies(h.name, facts.common_family());
+    let remedies = drain::first(facts, &h, severity, remedies);
     Finding {
         finding: h.name,
         severity,
@@ -74,7 +76,7 @@ fn finding(facts: &Facts<'_>, h: &Hypothesis, won: &[ObservationId]) -> Finding 
         summary: h.summary,
         effect,
         evidence: h.evidence,
-        remedies: remedies(h.name, facts.common_family()),
+        remedies,
         alternatives: h.alternatives,
         confirm: h.name.definition().confirm.to_owned(),
         explains: u32::try_from(won.len()).unwrap_or(u32::MAX),

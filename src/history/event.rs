@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    BackendName, Confidence, Earlier, FindingName, Judged, KeyId, KeySeen, OpenFinding, Severity,
-    Subject,
+    BackendName, Confidence, Earlier, FindingName, Incident, Judged, KeyId, KeySeen, OpenFinding,
+    Severity, Subject,
 };
 
 /// One change, as it stands in the journal: one JSON object on a line.
@@ -54,6 +54,11 @@ pub enum What {
         backend: String,
         /// The key.
         key: KeyId,
+    },
+    /// An incident has changed; this is all that is known of it now.
+    Incident {
+        /// The incident.
+        incident: Box<Incident>,
     },
 }
 
@@ -161,6 +166,7 @@ pub fn apply(earlier: &mut Earlier, event: &Event) {
             let seen = KeySeen { key: key.clone(), since: event.at, previous };
             earlier.keys.insert(backend, seen);
         }
+        What::Incident { .. } => {}
     }
 }
 
@@ -182,6 +188,13 @@ fn severity_of(text: &str) -> Severity {
 
 fn confidence_of(text: &str) -> Confidence {
     if text == Confidence::Proved.as_str() { Confidence::Proved } else { Confidence::Suspected }
+}
+
+/// The line of an incident.
+pub(super) fn of_incident(incident: &Incident) -> Event {
+    let at = incident.closed.unwrap_or(incident.opened);
+    let what = What::Incident { incident: Box::new(incident.clone()) };
+    Event { at, registry: incident.registry.clone(), what }
 }
 
 /// The memory of every registry that a list of events leaves.
@@ -264,7 +277,7 @@ mod tests {
             What::FindingClosed { backends, .. } => {
                 Some(format!("gone at {}", backends.as_ref()?.join(",")))
             }
-            What::KeySeen { .. } => None,
+            What::KeySeen { .. } | What::Incident { .. } => None,
         };
         events.iter().filter_map(line).collect()
     }

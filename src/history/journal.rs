@@ -5,6 +5,8 @@
 //! read (cut off by a full disk or a crash, or of a later version) is left out and counted, and
 //! what follows it begins on a line of its own. What the disk refuses is kept in memory and tried
 //! again. When the file has grown large it is replaced by the few lines that say all that is known.
+//!
+//! Next to the file lies a folder with the rounds that are kept with incidents.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -14,10 +16,12 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::event::{Event, replay, summary};
-use crate::model::{Earlier, RegistryName};
+use super::event::{Event, What, apply, of_incident, replay, summary};
+use super::incidents::Incidents;
+use super::rounds::{KeptRoundError, Rounds};
+use crate::model::{Earlier, Incident, RegistryName};
 
-/// From this size on the file is replaced by its summary when it is opened.
+/// From this size on the file is replaced by its summary.
 const LARGE: u64 = 4 * 1024 * 1024;
 
 /// The most of the file that is read: its end, which is what happened last.
@@ -39,6 +43,9 @@ pub enum JournalError {
         /// What went wrong.
         source: io::Error,
     },
+    /// The folder of its rounds cannot be used.
+    #[error("journal: {0}")]
+    Rounds(#[from] KeptRoundError),
     /// Another process holds it.
     #[error(
         "journal {path}: another registry-prober writes to it; stop that one, or give this one a \
@@ -56,6 +63,7 @@ pub struct Journal {
     path: PathBuf,
     file: File,
     known: BTreeMap<String, Earlier>,
+    incidents: Incidents,
     unreadable: usize,
     unshortened: Option<io::Error>,
     /// Whole lines that are not in the file yet.
@@ -66,6 +74,8 @@ pub struct Journal {
     torn: bool,
     /// What was written last may not have reached the disk.
     unsynced: bool,
+    /// The size at which it is shortened next.
+    large: u64,
 }
 
 impl Journal {
@@ -74,32 +84,82 @@ impl Journal {
     /// # Errors
     /// [`JournalError`] if the file cannot be read or written, or another process writes to it.
     pub fn open(path: &Path) -> Result<Self, JournalError> {
-        let mut file = locked(path)?;
+        let file = locked(path)?;
         let read = read(&file).map_err(failed(path, "cannot be read"))?;
         let known = replay(&read.events);
-        let mut unshortened = None;
-        let mut torn = read.torn;
-        if read.size > LARGE {
-            // A full disk must not keep the daemon from starting: the long file serves as well.
-            match shorten(path, &known) {
-                Ok(shorter) => (file, torn) = (shorter, false),
-                Err(error) => unshortened = Some(error),
+        let mut incidents = Incidents::default();
+        for event in &read.events {
+            if let What::Incident { incident } = &event.what {
+                incidents.restore(incident);
             }
         }
-        Ok(Self {
+        let mut journal = Self {
             path: path.to_owned(),
             file,
             known,
+            incidents: Incidents::default(),
             unreadable: read.unreadable,
-            unshortened,
+            unshortened: None,
             waiting: String::new(),
             dropped: 0,
-            torn,
+            torn: read.torn,
             unsynced: false,
-        })
+            large: LARGE,
+        };
+        // A full disk must not keep the daemon from starting: the long file serves as well.
+        journal.unshortened = journal.shorten_if_large(read.size, &incidents).err();
+        journal.incidents = incidents;
+        Ok(journal)
     }
 
-    /// What was known of a registry when the journal was opened.
+    /// The incidents that were known when the journal was opened.
+    pub fn incidents(&self) -> &Incidents {
+        &self.incidents
+    }
+
+    /// The rounds that are kept with them.
+    ///
+    /// # Errors
+    /// [`JournalError::Rounds`] if their folder cannot be used.
+    pub fn rounds(&self) -> Result<Rounds, JournalError> {
+        let folder = self.path.with_extension("rounds");
+        Ok(Rounds::open(&folder, &self.incidents.rounds())?)
+    }
+
+    /// Appends what a round changed, and what the incidents that it changed are now. A file that
+    /// has grown large is replaced by what is known, all incidents included.
+    ///
+    /// # Errors
+    /// As [`Journal::append`].
+    pub fn record(
+        &mut self,
+        events: &[Event],
+        changed: &[Incident],
+        all: &Incidents,
+    ) -> Result<(), JournalError> {
+        for event in events {
+            apply(self.known.entry(event.registry.clone()).or_default(), event);
+        }
+        let incidents = changed.iter().map(of_incident);
+        self.append(&events.iter().cloned().chain(incidents).collect::<Vec<_>>())?;
+        let size = self.file.metadata().map_or(0, |metadata| metadata.len());
+        if self.shorten_if_large(size, all).is_err() {
+            // It serves as it is; the next try costs as much writing as led to this one.
+            self.large = size + LARGE;
+        }
+        Ok(())
+    }
+
+    /// Replaces a large file by the few lines that say all that is known.
+    fn shorten_if_large(&mut self, size: u64, incidents: &Incidents) -> io::Result<()> {
+        if size > self.large {
+            self.file = shorten(&self.path, &self.known, incidents)?;
+            (self.torn, self.large) = (false, LARGE);
+        }
+        Ok(())
+    }
+
+    /// What is known of a registry.
     pub fn earlier(&self, registry: &RegistryName) -> Earlier {
         self.known.get(registry.as_str()).cloned().unwrap_or_default()
     }
@@ -254,9 +314,14 @@ fn read(mut file: &File) -> io::Result<Held> {
 
 /// Writes the summary beside the file and puts it in its place, so that a crash leaves one or the
 /// other whole. It is locked before anybody else can find it.
-fn shorten(path: &Path, known: &BTreeMap<String, Earlier>) -> io::Result<File> {
-    let events: Vec<Event> =
+fn shorten(
+    path: &Path,
+    known: &BTreeMap<String, Earlier>,
+    incidents: &Incidents,
+) -> io::Result<File> {
+    let mut events: Vec<Event> =
         known.iter().flat_map(|(registry, earlier)| summary(registry, earlier)).collect();
+    events.extend(incidents.all().iter().map(of_incident));
     let beside = path.with_extension("new");
     match std::fs::remove_file(&beside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

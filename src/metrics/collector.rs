@@ -9,8 +9,8 @@ use super::counters::{RouteTally, StepTally, Tallies, Tally, signing_backend};
 use super::exposition::{Page, Sample};
 use super::names;
 use crate::model::{
-    BackendFacts, Certificate, Check, ClockReading, Flow, Judged, KeyId, Leeway, Outcome, Route,
-    Severity, Snapshot, Step, TokenFacts,
+    BackendFacts, Certificate, Check, ClockReading, FindingName, Flow, Judged, KeyId, Leeway,
+    Outcome, Route, Severity, Snapshot, Step, TokenFacts,
 };
 
 /// Writes every family of registries, backends and routes.
@@ -279,6 +279,15 @@ fn verdicts(page: &mut Page, snapshot: &Snapshot) {
                 Sample::number([name, finding, severity, backend], 1.0)
             })
         }),
+    );
+    let active: BTreeSet<FindingName> = newest(snapshot)
+        .flat_map(|(_, judged)| judged.assessment.findings.iter().map(|found| found.finding))
+        .collect();
+    page.family(
+        &names::FINDING_INFO,
+        active
+            .into_iter()
+            .map(|finding| Sample::number([finding.as_str(), finding.definition().meaning], 1.0)),
     );
     page.family(
         &names::FINDINGS,

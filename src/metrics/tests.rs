@@ -42,6 +42,7 @@ content_present gauge registry backend
 csrf_cross_valid gauge registry issuer verifier
 expected_unauthorized_ratio gauge registry
 finding_active gauge registry finding severity backend
+finding_info gauge finding meaning
 findings gauge registry severity
 flow_duration_seconds histogram registry route
 flow_failures_total counter registry route step reason
@@ -340,6 +341,11 @@ fn a_cell_a_finding_and_a_failure_are_the_same_thing_in_the_metrics() {
         (
             "finding_active{registry=\"main\",finding=\"unexplained-refusal\",\
              severity=\"warning\",backend=\"\"}",
+            Some(1.0),
+        ),
+        (
+            "finding_info{finding=\"token-key-mismatch\",meaning=\"Nodes sign and check with \
+             different keys.\"}",
             Some(1.0),
         ),
         ("findings{registry=\"main\",severity=\"critical\"}", Some(2.0)),

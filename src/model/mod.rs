@@ -18,6 +18,8 @@ mod earlier;
 mod failure;
 mod finding;
 mod flow;
+mod incident;
+mod kept;
 mod matrix;
 mod names;
 mod observation;
@@ -54,6 +56,8 @@ pub use earlier::{Earlier, KeySeen, OpenFinding, Sampled, Subject, WINDOW_SECOND
 pub use failure::{Failure, Phase, Reason, Step};
 pub use finding::{Confidence, Evidence, Finding, FindingName, Remedy, Severity, Status};
 pub use flow::{AccessScheme, Flow, FlowResult, OtherMethod, StepReport};
+pub use incident::{Incident, KeptRounds, RETURNS_WITHIN_SECONDS, UserShare};
+pub use kept::{RoundLine, ShownRound, round_id};
 pub use matrix::{Cell, CellResult, EVERY_PAIR_UP_TO, Matrix, Refusal};
 pub use names::{BackendName, Issuer, NameError, RegistryName, Route};
 pub use observation::{Fate, MetBy, Observation, ObservationKind, Place, TraceEntry, Unmeasured};

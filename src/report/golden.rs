@@ -265,7 +265,7 @@ fn root(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-const TRACED: Form = Form { trace: true, width: 200 };
+const TRACED: Form = Form { trace: true, verbose: true, width: 200 };
 
 /// Compares a text with a file of the repository, or writes it there when `UPDATE` is set.
 fn same_as_file(path: &str, text: &str) {

@@ -10,13 +10,16 @@
 mod backends;
 mod checks;
 mod form;
+pub mod incidents;
 pub mod json;
 mod junit;
 mod nagios;
 mod observed;
 mod pair;
+pub mod round;
 pub mod runbook;
 mod text;
+pub mod watch;
 mod wording;
 
 #[cfg(test)]

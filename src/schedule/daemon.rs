@@ -15,16 +15,19 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use super::on_demand::OnDemand;
-use super::past::Past;
+use super::past::{Found, Past, ShowRound};
 use super::registry::{Board, RegistryTask};
 use super::signals::Hangups;
 use super::timer::first_delay;
 use super::turn::Wheel;
 use crate::clock::Clock;
 use crate::config::{self, BackendSource, ConfigErrors, Fingerprint, Loaded, Registry};
-use crate::history::Journal;
+use crate::history::{Journal, JournalError, KeptRoundError};
 use crate::metrics::Counters;
-use crate::model::{Judged, ProgramFacts, RegistryName, RegistryState, Route, Snapshot};
+use crate::model::{
+    Incident, Judged, ProgramFacts, RegistryName, RegistryState, RoundLine, Route, ShownRound,
+    Snapshot,
+};
 use crate::transport::TlsError;
 
 /// How long tasks may take to notice that they are stopped.
@@ -44,6 +47,9 @@ pub enum ConfigurationError {
         /// What is wrong.
         source: TlsError,
     },
+    /// The folder of kept rounds cannot be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// A fault of this program.
     #[error("the configuration could not be read: a bug in registry-prober")]
     Internal,
@@ -73,14 +79,17 @@ struct Member {
 }
 
 impl Daemon {
-    /// Starts to probe what was loaded from `path`, remembering what the journal knows. Must be called inside a tokio runtime.
+    /// Starts to probe what was loaded from `path`, remembering what the journal knows; `show` makes
+    /// of a round what is kept of it. Must be called inside a tokio runtime.
     ///
     /// # Errors
-    /// [`ConfigurationError::Tls`] if a registry's certificates cannot be used.
+    /// [`ConfigurationError::Tls`] if a registry's certificates cannot be used, and
+    /// [`ConfigurationError::Journal`] if the folder of kept rounds cannot.
     pub async fn start(
         path: &Path,
         loaded: Loaded,
         journal: Option<Journal>,
+        show: Box<ShowRound>,
     ) -> Result<Self, ConfigurationError> {
         let program = ProgramFacts {
             reload_successful: true,
@@ -91,7 +100,7 @@ impl Daemon {
         let board = Board {
             snapshots: watch::channel(Arc::new(snapshot)).0,
             counters: Arc::default(),
-            past: Past::new(journal),
+            past: Past::new(journal, show)?,
         };
         let daemon = Self {
             path: path.to_owned(),
@@ -114,6 +123,27 @@ impl Daemon {
     /// What lives on from round to round.
     pub fn counters(&self) -> Arc<Counters> {
         Arc::clone(&self.board.counters)
+    }
+
+    /// Every incident, the latest to open last.
+    pub fn incidents(&self) -> Vec<Incident> {
+        self.board.past.incidents()
+    }
+
+    /// The last rounds of all registries, newest first.
+    pub fn last_rounds(&self) -> Vec<RoundLine> {
+        self.board.past.last_rounds()
+    }
+
+    /// A round by its id, as it was shown then; none if it is not kept.
+    ///
+    /// # Errors
+    /// It is kept and cannot be read.
+    pub async fn round(&self, id: &str) -> Option<Result<ShownRound, KeptRoundError>> {
+        match self.board.past.round(id)? {
+            Found::Recent(judged, interval) => Some(Ok(self.board.past.show(&judged, interval))),
+            Found::Kept(place) => spawn_blocking(move || place.read()).await.ok(),
+        }
     }
 
     /// Reads the configuration file again and takes it if it is good. Otherwise the old one goes

@@ -16,5 +16,6 @@ mod timer;
 mod turn;
 
 pub use daemon::{ConfigurationError, Daemon};
+pub use past::ShowRound;
 pub use signals::{Hangups, told_to_stop};
 pub use turn::{Turned, Wheel, beside};

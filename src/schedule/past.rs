@@ -1,47 +1,100 @@
-//! What outlives a round: the memory of every registry, and the journal that keeps it over a
-//! restart.
+//! What outlives a round: the memory of every registry, its incidents with the rounds that are kept
+//! of them, and the journal that keeps all of it over a restart.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracing::{info, warn};
 
-use crate::history::{Journal, apply, events};
-use crate::model::{Earlier, Judged, RegistryName};
+use crate::history::{
+    Incidents, Journal, JournalError, KeptPlace, KeptRoundError, Ring, Rounds, apply, events,
+};
+use crate::model::{Earlier, Incident, Judged, RegistryName, RoundLine, ShownRound, round_id};
+
+/// Shows a round as it is now, with the seconds between two of its registry's.
+pub type ShowRound = dyn Fn(&Arc<Judged>, f64) -> ShownRound + Send + Sync;
 
 /// The past of all registries.
-#[derive(Debug, Default)]
-pub(super) struct Past(Mutex<Kept>);
+pub(super) struct Past {
+    kept: Mutex<Kept>,
+    show: Box<ShowRound>,
+}
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Kept {
     memory: BTreeMap<RegistryName, Earlier>,
+    incidents: Incidents,
+    rounds: Rounds,
+    ring: Ring,
     journal: Option<Journal>,
     /// A full disk is said once, not at every round.
     failing: bool,
 }
 
+/// A round that is kept.
+pub(super) enum Found {
+    /// One of the last rounds.
+    Recent(Arc<Judged>, f64),
+    /// One of an incident.
+    Kept(KeptPlace),
+}
+
 impl Past {
     /// The past that a journal remembers; without one it begins now.
-    pub(super) fn new(journal: Option<Journal>) -> Self {
-        if let Some(lines) = journal.as_ref().map(Journal::unreadable).filter(|lines| *lines > 0) {
-            warn!(lines, "lines of the journal cannot be read and are skipped");
+    ///
+    /// # Errors
+    /// The folder of kept rounds cannot be used.
+    pub(super) fn new(
+        journal: Option<Journal>,
+        show: Box<ShowRound>,
+    ) -> Result<Self, JournalError> {
+        let mut kept = Kept::default();
+        if let Some(journal) = &journal {
+            if journal.unreadable() > 0 {
+                let lines = journal.unreadable();
+                warn!(lines, "lines of the journal cannot be read and are skipped");
+            }
+            if let Some(error) = journal.unshortened() {
+                warn!(%error, "the journal is large and cannot be shortened; it is used as it is");
+            }
+            kept.incidents = journal.incidents().clone();
+            kept.rounds = journal.rounds()?;
         }
-        if let Some(error) = journal.as_ref().and_then(Journal::unshortened) {
-            warn!(%error, "the journal is large and cannot be shortened; it is used as it is");
-        }
-        Self(Mutex::new(Kept { journal, ..Kept::default() }))
+        kept.journal = journal;
+        Ok(Self { kept: Mutex::new(kept), show })
     }
 
     /// What earlier rounds of a registry left behind.
     pub(super) fn earlier(&self, registry: &RegistryName) -> Earlier {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.earlier(registry)
+        self.kept().earlier(registry)
+    }
+
+    /// Every incident, the latest to open last.
+    pub(super) fn incidents(&self) -> Vec<Incident> {
+        self.kept().incidents.all().to_vec()
+    }
+
+    /// The last rounds, newest first.
+    pub(super) fn last_rounds(&self) -> Vec<RoundLine> {
+        self.kept().ring.lines()
+    }
+
+    /// A round by its id.
+    pub(super) fn round(&self, id: &str) -> Option<Found> {
+        let kept = self.kept();
+        let of_incident = || kept.rounds.place(id).map(Found::Kept);
+        let recent = kept.ring.get(id);
+        recent.map(|(judged, interval)| Found::Recent(judged, interval)).or_else(of_incident)
+    }
+
+    /// Shows one of the last rounds.
+    pub(super) fn show(&self, judged: &Arc<Judged>, interval: f64) -> ShownRound {
+        (self.show)(judged, interval)
     }
 
     /// Takes a round in, and writes down what it changed.
-    pub(super) fn record(&self, judged: &Judged) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn record(&self, judged: &Arc<Judged>, interval: f64) {
+        let mut kept = self.kept();
         let registry = &judged.round.registry;
         let mut earlier = kept.earlier(registry);
         let changes = events(&earlier, judged);
@@ -50,18 +103,22 @@ impl Past {
         }
         earlier.sampled(judged);
         kept.memory.insert(registry.clone(), earlier);
-        let Kept { journal: Some(journal), failing, .. } = &mut *kept else { return };
-        match journal.append(&changes) {
-            Ok(()) if *failing => {
-                *failing = false;
-                info!(lost = journal.dropped(), "the journal is written again");
-            }
-            Err(error) if !*failing => {
-                *failing = true;
-                warn!(%error, "the journal cannot be written; changes wait in memory");
-            }
-            _ => {}
-        }
+        kept.ring.push(judged, interval);
+        let changed = kept.incidents.take(judged);
+        let id = round_id(&judged.round);
+        let wanted = changed.iter().any(|incident| incident.rounds.all().any(|kept| kept == id));
+        let shown = wanted.then(|| (self.show)(judged, interval));
+        let rounds = kept.keep(&id, shown.as_ref());
+        let Kept { journal, incidents, .. } = &mut *kept;
+        let lines = match journal {
+            Some(journal) => journal.record(&changes, &changed, incidents),
+            None => Ok(()),
+        };
+        kept.say(lines.and(rounds.map_err(JournalError::from)));
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -69,5 +126,36 @@ impl Kept {
     fn earlier(&self, registry: &RegistryName) -> Earlier {
         let known = || self.journal.as_ref().map(|journal| journal.earlier(registry));
         self.memory.get(registry).cloned().or_else(known).unwrap_or_default()
+    }
+
+    /// Keeps a round if there is one to keep, tries those again that the disk refused, and lets the
+    /// oldest incidents go where their rounds take too much room.
+    fn keep(&mut self, id: &str, shown: Option<&ShownRound>) -> Result<(), KeptRoundError> {
+        self.rounds.retain(&self.incidents.rounds());
+        let done = match shown {
+            Some(shown) => self.rounds.keep(id, shown),
+            None => self.rounds.flush(),
+        };
+        while self.rounds.are_too_many() && !self.incidents.all().is_empty() {
+            self.incidents.forget_oldest();
+            self.rounds.retain(&self.incidents.rounds());
+        }
+        done
+    }
+
+    /// Says that the disk takes nothing, and that it does again, each once.
+    fn say(&mut self, done: Result<(), JournalError>) {
+        match done {
+            Ok(()) if self.failing => {
+                self.failing = false;
+                let lost = self.journal.as_ref().map_or(0, Journal::dropped);
+                info!(lost, "the journal is written again");
+            }
+            Err(error) if !self.failing => {
+                self.failing = true;
+                warn!(%error, "the journal cannot be written; changes wait in memory");
+            }
+            _ => {}
+        }
     }
 }

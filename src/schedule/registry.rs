@@ -19,7 +19,6 @@ use crate::model::{Judged, Neighbour, RegistryName, Snapshot};
 
 /// Where finished rounds go. Whoever publishes does so inside the channel's own lock, so there is
 /// one writer at a time.
-#[derive(Debug)]
 pub(super) struct Board {
     /// What every output reads.
     pub(super) snapshots: watch::Sender<Arc<Snapshot>>,
@@ -136,7 +135,8 @@ impl RegistryTask {
             change.log(name);
         }
         if !self.stop.is_cancelled() {
-            self.board.past.record(&judged);
+            let interval = self.wheel.registry().interval;
+            self.board.past.record(&judged, interval.as_secs_f64());
         }
         self.board.publish(&judged, &self.stop);
         self.latest = Some(judged);
@@ -150,7 +150,7 @@ mod tests {
     use super::*;
     use crate::config::{self, BackendSource, PublicUrl};
     use crate::model::sample::fresh_snapshot;
-    use crate::model::{DnsRecord, Failure, Reason, Timeline};
+    use crate::model::{DnsRecord, Failure, Reason, ShownRound, Timeline};
     use crate::transport::{BoxFuture, Destination, Exchange, Link, Request, Wire};
 
     /// Refuses every connection, and panics in the first ones.
@@ -190,12 +190,16 @@ mod tests {
         }
     }
 
+    fn shown(_: &Arc<Judged>, _: f64) -> ShownRound {
+        ShownRound { page: String::new(), document: serde_json::Value::Null }
+    }
+
     fn board() -> Arc<Board> {
         let snapshot = fresh_snapshot(&[]);
         Arc::new(Board {
             snapshots: watch::channel(Arc::new(snapshot)).0,
             counters: Arc::default(),
-            past: Past::default(),
+            past: Past::new(None, Box::new(shown)).unwrap(),
         })
     }
 

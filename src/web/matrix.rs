@@ -4,14 +4,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::groups::{Grouped, grouped};
 use super::text::seconds;
 use crate::model::{
     BackendName, Carried, Cell, CellResult, Check, CheckMatrix, CheckPair, Issuer, KeyId, Matrix,
     Round, Route,
 };
 
-/// Above this many verifiers only the pairs that were not accepted are listed.
+/// Above this many verifiers only the pairs that were not accepted are listed, unless there are few
+/// groups of nodes.
 const WIDEST: usize = 16;
+/// Above this many nodes that are treated alike share a row and a column.
+const UNGROUPED: usize = 12;
 /// The most of those that are listed.
 const LISTED_PAIRS: usize = 100;
 /// Above this many backends the checks do not try every pair, and a table would have holes.
@@ -28,7 +32,9 @@ pub(super) struct MatrixPanel<'a> {
     pub(super) issuer: &'static str,
     pub(super) verifiers: Vec<&'a str>,
     pub(super) rows: Vec<MatrixRow<'a>>,
-    /// Instead of the rows, where there would be too many columns.
+    /// Instead of the rows, where nodes are many and alike.
+    pub(super) groups: Option<Grouped<'a>>,
+    /// Instead of the rows, where there would be too many columns and no groups.
     pub(super) exceptions: Vec<(&'a str, &'a str, CellMark)>,
     pub(super) wide: bool,
     /// What the signs of a table that has no words mean, each once; empty where it has words.
@@ -62,11 +68,11 @@ pub(super) struct CellMark {
 }
 
 /// A pair with its place.
-struct Placed<'a> {
-    issuer: &'a str,
-    verifier: &'a str,
-    key: Option<&'a KeyId>,
-    mark: CellMark,
+pub(super) struct Placed<'a> {
+    pub(super) issuer: &'a str,
+    pub(super) verifier: &'a str,
+    pub(super) key: Option<&'a KeyId>,
+    pub(super) mark: CellMark,
 }
 
 /// What the checks of a round carried, as far as they were made.
@@ -106,8 +112,12 @@ impl<'a> MatrixPanel<'a> {
         let panel = Self::of(words, names.clone(), names, &placed.collect::<Vec<_>>(), wide);
         let names = panel.verifiers.len();
         let well = panel.refused + panel.unanswered == 0;
-        let legend = if names > WORDED && !wide { legend(&panel.rows) } else { Vec::new() };
-        Self { folded: names > UNFOLDED && well && !wide, legend, ..panel }
+        let legend = if names > WORDED && !wide && panel.groups.is_none() {
+            legend(&panel.rows)
+        } else {
+            Vec::new()
+        };
+        Self { folded: names > UNFOLDED && well && !panel.wide, legend, ..panel }
     }
 
     fn of(
@@ -125,10 +135,21 @@ impl<'a> MatrixPanel<'a> {
             (*issuer, *verifier, mark.clone())
         };
         let listed = placed.iter().filter(|_| wide).filter(odd);
+        let groups = (verifiers.len() > UNGROUPED)
+            .then(|| grouped(&issuers, &verifiers, placed))
+            .flatten()
+            .filter(|groups| groups.rows.len() < issuers.len());
+        let wide = wide && groups.is_none();
         let left_out = (issuers.len() * verifiers.len()).saturating_sub(placed.len());
         Self {
             title,
             issuer,
+            rows: if wide || groups.is_some() {
+                Vec::new()
+            } else {
+                rows(issuers, &verifiers, placed)
+            },
+            groups,
             exceptions: listed.map(exception).take(LISTED_PAIRS).collect(),
             unlisted: placed.iter().filter(odd).count().saturating_sub(LISTED_PAIRS),
             wide,
@@ -140,7 +161,6 @@ impl<'a> MatrixPanel<'a> {
             unanswered: number(NO_ANSWER),
             untried: number(NOT_TRIED) + left_out,
             keys: keys.len(),
-            rows: if wide { Vec::new() } else { rows(issuers, &verifiers, placed) },
             verifiers,
         }
     }
@@ -179,14 +199,14 @@ fn legend(rows: &[MatrixRow<'_>]) -> Vec<CellMark> {
 const ACCEPTED: &str = "accepted";
 const REFUSED: &str = "refused";
 const NO_ANSWER: &str = "no answer";
-const NOT_TRIED: &str = "not tried";
+pub(super) const NOT_TRIED: &str = "not tried";
 
 impl CellMark {
-    fn accepted(detail: String) -> Self {
+    pub(super) fn accepted(detail: String) -> Self {
         Self { class: "ok", sign: "✓", word: ACCEPTED, detail }
     }
 
-    fn refused(detail: String) -> Self {
+    pub(super) fn refused(detail: String) -> Self {
         Self { class: "critical", sign: "✕", word: REFUSED, detail }
     }
 
@@ -198,7 +218,7 @@ impl CellMark {
         Self { class: "none", sign: "–", word: NOT_TRIED, detail: reason.replace('_', " ") }
     }
 
-    fn none() -> Self {
+    pub(super) fn none() -> Self {
         Self::untried("")
     }
 

@@ -5,7 +5,9 @@
 //! model and the findings alone. [`serve`] runs the router on sockets.
 
 mod checks;
+mod groups;
 mod guard;
+mod history;
 mod matrix;
 mod names;
 mod operate;
@@ -35,7 +37,9 @@ use secrecy::SecretString;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
+pub use history::Past;
 pub use names::Names;
+pub use page::round_page;
 pub use serve::serve;
 
 use crate::model::{Judged, RegistryName, Snapshot};
@@ -72,6 +76,8 @@ pub struct State {
     pub metrics: Box<MetricsPage>,
     /// `/api/v1/status`.
     pub document: Box<StatusDocument>,
+    /// `/history`, `/rounds/` and their API.
+    pub past: Box<dyn Past>,
     /// The measuring half of `/probe`.
     pub probe: Box<ProbeNow>,
     /// The showing half of `/probe`.
@@ -103,6 +109,9 @@ const PATHS: &str = "\
 /metrics        metrics for Prometheus
 /probe?target=  one round of a registry now; &debug=true shows everything measured
 /api/v1/status  the status as JSON
+/history        what was wrong, and the last rounds
+/rounds/ID      the status page as it was in that round
+/api/v1/incidents, /api/v1/rounds, /api/v1/rounds/ID   the same as JSON
 /runbooks/      a page for each finding and alert
 /-/healthy      200 while the program runs
 /-/ready        200 once every registry was probed
@@ -119,6 +128,11 @@ pub fn router(state: State) -> Router {
         .route("/", get(page::status))
         .route("/metrics", get(metrics))
         .route("/api/v1/status", get(api_status))
+        .route("/history", get(history::history))
+        .route("/rounds/{id}", get(history::round))
+        .route("/api/v1/incidents", get(history::api_incidents))
+        .route("/api/v1/rounds", get(history::api_rounds))
+        .route("/api/v1/rounds/{id}", get(history::api_round))
         .route_layer(middleware::from_fn_with_state(shared.clone(), guard::show_one_at_a_time));
     // What makes the daemon work, beside answering.
     let orders = Router::new()

@@ -6,23 +6,24 @@ use askama::Template;
 use axum::extract::State as Extract;
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::checks::{CheckRow, checks};
 use super::matrix::{MatrixPanel, carried};
-use super::panels::{Balancer, Clocks, RouteRow, routes};
+use super::panels::{Balancer, Clocks, Routes};
 use super::text::{Span, ago, count, seconds, spans};
-use super::{PATHS, Shared};
+use super::{PATHS, Shared, history};
 use crate::model::{
-    Assessment, Check, Finding, FindingName, Judged, Observation, Place, RegistryName,
-    RegistryState, Remedy, Route, Severity, Snapshot, Status, Step,
+    Assessment, Check, Finding, FindingName, Incident, Judged, Observation, Phase, Place,
+    RegistryName, RegistryState, Remedy, Round, Route, Severity, Snapshot, Status, Step,
 };
 
 /// A round this many intervals old is shown as out of date.
 const STALE_INTERVALS: f64 = 3.0;
 
 pub(super) async fn status(Extract(shared): Extract<Arc<Shared>>) -> Response {
-    match render(&shared.snapshot(), (shared.state.now)()) {
+    let incidents = shared.state.past.incidents();
+    match render(&shared.snapshot(), &incidents, (shared.state.now)()) {
         Ok(html) => Html(html).into_response(),
         Err(error) => {
             tracing::error!(%error, "the status page cannot be written");
@@ -33,14 +34,16 @@ pub(super) async fn status(Extract(shared): Extract<Arc<Shared>>) -> Response {
 }
 
 /// The whole page of a snapshot at a moment.
-pub(super) fn render(snapshot: &Snapshot, now: DateTime<Utc>) -> askama::Result<String> {
-    let mut registries: Vec<RegistryView<'_>> = snapshot
-        .registries
-        .iter()
-        .map(|(name, state)| RegistryView::new(name, state, now))
-        .collect();
+pub(super) fn render(
+    snapshot: &Snapshot,
+    incidents: &[Incident],
+    now: DateTime<Utc>,
+) -> askama::Result<String> {
+    let view = |(name, state)| RegistryView::new(name, state, incidents, now);
+    let mut registries: Vec<RegistryView<'_>> = snapshot.registries.iter().map(view).collect();
     registries.sort_by_key(|view| std::cmp::Reverse(view.status));
     StatusPage {
+        root: "",
         mark: Mark::of(snapshot.status()),
         headline: headline(&registries),
         reload_error: snapshot.program.reload_error.as_deref(),
@@ -54,12 +57,44 @@ pub(super) fn render(snapshot: &Snapshot, now: DateTime<Utc>) -> askama::Result<
 #[derive(Template)]
 #[template(path = "status.html", config = "src/web/askama.toml")]
 struct StatusPage<'a> {
+    /// The way from the page to the daemon's root.
+    root: &'static str,
     mark: Mark,
     headline: String,
     reload_error: Option<&'a str>,
     version: &'static str,
     time: String,
     registries: Vec<RegistryView<'a>>,
+}
+
+/// The registry's part of the status page, as it is in the round, with the times of its requests.
+pub fn round_page(judged: &Judged, interval: f64) -> String {
+    let round = &judged.round;
+    let ended = round.started + TimeDelta::milliseconds(milliseconds(round.seconds));
+    let page = ShownPage {
+        root: "../",
+        registry: RegistryView::of_round(judged, interval, ended),
+        phases: Phase::ALL.map(Phase::as_str),
+        requests: round.flows.iter().flat_map(history::requests).collect(),
+    };
+    page.render().unwrap_or_else(|error| {
+        tracing::error!(%error, "a round cannot be shown");
+        String::new()
+    })
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a round takes seconds")]
+fn milliseconds(seconds: f64) -> i64 {
+    (seconds * 1000.0) as i64
+}
+
+#[derive(Template)]
+#[template(path = "shown.html", config = "src/web/askama.toml")]
+struct ShownPage<'a> {
+    root: &'static str,
+    registry: RegistryView<'a>,
+    phases: [&'static str; 5],
+    requests: Vec<history::RequestRow<'a>>,
 }
 
 /// A state by word, by sign and by colour, so that none of them is needed alone.
@@ -93,6 +128,8 @@ struct RegistryView<'a> {
     /// None before the first round.
     round: Option<RoundView<'a>>,
     routes: String,
+    /// What was wrong last, where nothing is now.
+    last: Option<String>,
 }
 
 struct RoundView<'a> {
@@ -106,7 +143,7 @@ struct RoundView<'a> {
     unmeasured: Vec<(String, &'a str)>,
     /// Everything unexpected that no known cause explains, one line each.
     unexplained: Vec<String>,
-    routes: Vec<RouteRow<'a>>,
+    routes: Routes<'a>,
     matrix: MatrixPanel<'a>,
     /// What the checks carried from backend to backend.
     carried: Vec<MatrixPanel<'a>>,
@@ -120,24 +157,51 @@ struct FindingView<'a> {
     sign: &'static str,
     /// None in the first round that found it.
     since: Option<String>,
+    /// Whether the verdict above it is its summary.
+    said: bool,
     remedies: Vec<RemedyView<'a>>,
     confirm: Vec<Span<'a>>,
 }
 
 impl<'a> RegistryView<'a> {
-    fn new(name: &'a RegistryName, state: &'a RegistryState, now: DateTime<Utc>) -> Self {
-        let latest = state.latest.as_deref();
-        let status = latest.map_or(Status::Unknown, |judged| judged.assessment.status);
+    fn new(
+        name: &'a RegistryName,
+        state: &'a RegistryState,
+        incidents: &[Incident],
+        now: DateTime<Utc>,
+    ) -> Self {
         let names: Vec<&str> = state.routes.iter().map(Route::as_str).collect();
+        let routes = names.join(", ");
+        let Some(judged) = state.latest.as_deref() else {
+            return Self {
+                name: name.as_str(),
+                url: &state.url,
+                status: Status::Unknown,
+                mark: Mark::of(Status::Unknown),
+                verdict: "The first round has not finished yet.".to_owned(),
+                round: None,
+                routes,
+                last: None,
+            };
+        };
+        let well = judged.assessment.status == Status::Ok;
+        let last = well.then(|| history::last_of(incidents, name.as_str(), now)).flatten();
+        let view = Self::of_round(judged, state.interval_seconds, now);
+        Self { url: &state.url, routes, last, ..view }
+    }
+
+    /// A registry as it is in a round, at a moment.
+    fn of_round(judged: &'a Judged, interval: f64, now: DateTime<Utc>) -> Self {
+        let status = judged.assessment.status;
         Self {
-            name: name.as_str(),
-            url: &state.url,
+            name: judged.round.registry.as_str(),
+            url: &judged.round.url,
             status,
             mark: Mark::of(status),
-            verdict: latest
-                .map_or_else(|| "The first round has not finished yet.".to_owned(), verdict),
-            round: latest.map(|judged| RoundView::new(judged, state.interval_seconds, now)),
-            routes: names.join(", "),
+            verdict: verdict(judged),
+            round: Some(RoundView::new(judged, interval, now)),
+            routes: String::new(),
+            last: None,
         }
     }
 }
@@ -156,13 +220,14 @@ impl<'a> RoundView<'a> {
                 .assessment
                 .findings
                 .iter()
-                .map(|finding| FindingView::new(finding, round.started))
+                .enumerate()
+                .map(|(index, finding)| FindingView::new(finding, index == 0, round, now))
                 .collect(),
             unmeasured: (judged.assessment.unmeasured.iter())
                 .map(|missing| (missing.words(), missing.why.as_str()))
                 .collect(),
             unexplained: unexplained(&judged.assessment),
-            routes: routes(round, now),
+            routes: Routes::new(round, now),
             matrix: MatrixPanel::new(&round.matrix),
             carried: carried(round),
             clocks: Clocks::new(judged),
@@ -175,12 +240,12 @@ impl<'a> RoundView<'a> {
 /// One thing to do: a sentence, and the commands below it.
 struct RemedyView<'a> {
     prose: Vec<Span<'a>>,
-    /// One a line; empty where there is none.
-    commands: String,
+    /// Each to be copied alone; empty where there is none.
+    commands: &'a [String],
 }
 
 impl<'a> FindingView<'a> {
-    fn new(finding: &'a Finding, started: DateTime<Utc>) -> Self {
+    fn new(finding: &'a Finding, said: bool, round: &Round, now: DateTime<Utc>) -> Self {
         let sign = match finding.severity {
             Severity::Critical => "✕",
             Severity::Warning => "▲",
@@ -189,16 +254,23 @@ impl<'a> FindingView<'a> {
         Self {
             finding,
             sign,
-            since: (finding.since < started)
-                .then(|| finding.since.format("%Y-%m-%d %H:%M:%S UTC").to_string()),
+            since: (finding.since < round.started).then(|| since(finding.since, now)),
+            said,
             remedies: finding.remedies.iter().map(remedy).collect(),
             confirm: spans(&finding.confirm),
         }
     }
 }
 
+/// `12 min (02:47 UTC)`, with the day where that is another.
+fn since(since: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    let time = if since.date_naive() == now.date_naive() { "%H:%M" } else { "%Y-%m-%d %H:%M" };
+    let long = seconds((now - since).as_seconds_f64().round());
+    format!("{long} ({} UTC)", since.format(time))
+}
+
 fn remedy(remedy: &Remedy) -> RemedyView<'_> {
-    RemedyView { prose: spans(&remedy.text), commands: remedy.commands.join("\n") }
+    RemedyView { prose: spans(&remedy.text), commands: &remedy.commands }
 }
 
 /// The observations that ended in no known cause.

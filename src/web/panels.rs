@@ -3,12 +3,14 @@
 //! Graphics are rectangles whose places are computed here, since the page may have no inline
 //! style. Every one of them repeats what stands beside it in words.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 
 use super::text::{milliseconds, offset, percent, seconds};
 use crate::model::{
-    BackendFacts, BalancerRun, Certificate, Failure, Flow, Judged, KeyCount, KeyId, Leeway,
-    Outcome, Round, Setting, Step, Told,
+    BackendFacts, BackendName, BalancerRun, Certificate, ClockReading, Failure, Flow, Judged,
+    KeyCount, KeyId, Leeway, Outcome, Round, Setting, Step, Told,
 };
 
 /// A certificate with fewer days left is marked.
@@ -36,15 +38,82 @@ pub(super) struct StepMark {
     pub(super) word: &'static str,
 }
 
-/// The routes of a round, in its order.
-pub(super) fn routes(round: &Round, now: DateTime<Utc>) -> Vec<RouteRow<'_>> {
-    round.flows.iter().map(|flow| RouteRow::new(flow, round, now)).collect()
+/// The routes of a round.
+pub(super) struct Routes<'a> {
+    /// In the order of the round; of many only those with something to say, and the load balancer.
+    pub(super) rows: Vec<RouteRow<'a>>,
+    /// Those of many that are as they should be.
+    pub(super) folded: Vec<RouteRow<'a>>,
+    /// The settings that all backends tell alike.
+    pub(super) common: String,
+}
+
+impl<'a> Routes<'a> {
+    pub(super) fn new(round: &'a Round, now: DateTime<Utc>) -> Self {
+        let common = common(round);
+        let rows = round.flows.iter().map(|flow| RouteRow::new(flow, round, &common, now));
+        let many = round.backends.len() > UNFOLDED;
+        let usual = usual(round);
+        let is_fine = |row: &RouteRow<'_>| {
+            let plain = row.failure.is_none() && row.settings.is_empty();
+            let certified = row.certificate.as_ref().is_none_or(|(class, _)| class.is_empty());
+            many && plain
+                && certified
+                && row.route != "lb"
+                && (&row.software, row.key) == (&usual.0, usual.1)
+        };
+        let (folded, rows) = rows.partition(is_fine);
+        let words = common.iter().map(|(setting, told)| in_words(**setting, told));
+        Self { rows, folded, common: words.collect::<Vec<_>>().join(", ") }
+    }
+}
+
+/// The settings that every backend tells, and tells alike.
+fn common(round: &Round) -> Vec<(&Setting, &Told)> {
+    let Some((first, others)) = round.backends.split_first() else { return Vec::new() };
+    if others.is_empty() {
+        return Vec::new();
+    }
+    let alike = |(setting, told): &(&Setting, &Told)| {
+        let same = |facts: &BackendFacts| {
+            facts.settings.get(*setting).is_some_and(|other| other.value == told.value)
+        };
+        **setting != Setting::HarborVersion && others.iter().all(same)
+    };
+    first.settings.iter().filter(alike).collect()
+}
+
+/// The software and the key that most backends have.
+fn usual(round: &Round) -> (String, Option<&str>) {
+    let mut counts: BTreeMap<(String, Option<&str>), usize> = BTreeMap::new();
+    for facts in &round.backends {
+        let flow = round.backend_flow(&facts.name);
+        *counts.entry((software(facts), flow.and_then(key))).or_default() += 1;
+    }
+    let most = counts.into_iter().max_by_key(|(_, count)| *count);
+    most.map(|(usual, _)| usual).unwrap_or_default()
+}
+
+fn key(flow: &Flow) -> Option<&str> {
+    flow.token.measured().and_then(|token| token.kid.as_ref()).map(KeyId::short)
+}
+
+fn software(facts: &BackendFacts) -> String {
+    match (facts.version.measured(), facts.settings.get(&Setting::HarborVersion)) {
+        (Some(Some(version)), _) => format!("{} {version}", facts.family),
+        (_, Some(told)) => format!("{} {}", facts.family, told.value),
+        _ => facts.family.to_string(),
+    }
 }
 
 impl<'a> RouteRow<'a> {
-    fn new(flow: &'a Flow, round: &'a Round, now: DateTime<Utc>) -> Self {
+    fn new(
+        flow: &'a Flow,
+        round: &'a Round,
+        common: &[(&Setting, &Told)],
+        now: DateTime<Utc>,
+    ) -> Self {
         let facts = flow.route.backend().and_then(|backend| round.backend(backend));
-        let token = flow.token.measured();
         let certificate = round.certificates.iter().find(|c| c.route == flow.route);
         let steps = Step::ALL.into_iter().filter(|step| {
             *step != Step::Repository || round.scope.is_some() || flow.step(*step).is_some()
@@ -52,34 +121,27 @@ impl<'a> RouteRow<'a> {
         Self {
             route: flow.route.as_str(),
             address: facts.map_or(&round.url, |facts| &facts.address),
-            software: facts.map_or_else(
-                || "load balancer".to_owned(),
-                |facts| match (
-                    facts.version.measured(),
-                    facts.settings.get(&Setting::HarborVersion),
-                ) {
-                    (Some(Some(version)), _) => format!("{} {version}", facts.family),
-                    (_, Some(told)) => format!("{} {}", facts.family, told.value),
-                    _ => facts.family.to_string(),
-                },
-            ),
-            settings: facts.map_or_else(String::new, settings),
+            software: facts.map_or_else(|| "load balancer".to_owned(), software),
+            settings: facts.map_or_else(String::new, |facts| settings(facts, common)),
             failure: flow.failure().map(|(step, failure)| (step.as_str(), failure)),
             steps: steps.map(|step| StepMark::new(step, flow)).collect(),
             took: seconds(flow.seconds()),
-            key: token.and_then(|token| token.kid.as_ref()).map(KeyId::short),
+            key: key(flow),
             certificate: certificate.map(|certificate| expiry(certificate, now)),
         }
     }
 }
 
-/// The settings that a backend told; versions stand beside the family.
-fn settings(facts: &BackendFacts) -> String {
-    let told = facts.settings.iter().filter(|(setting, _)| **setting != Setting::HarborVersion);
-    let words = |(setting, told): (&Setting, &Told)| {
-        format!("{} {}", setting.as_str().replace('_', " "), told.value)
-    };
-    told.map(words).collect::<Vec<_>>().join(", ")
+/// The settings that a backend told and not all tell alike; versions stand next to the family.
+fn settings(facts: &BackendFacts, common: &[(&Setting, &Told)]) -> String {
+    let own = facts.settings.iter().filter(|(setting, _)| {
+        **setting != Setting::HarborVersion && !common.iter().any(|(same, _)| same == setting)
+    });
+    own.map(|(setting, told)| in_words(*setting, told)).collect::<Vec<_>>().join(", ")
+}
+
+fn in_words(setting: Setting, told: &Told) -> String {
+    format!("{} {}", setting.as_str().replace('_', " "), told.value)
 }
 
 impl StepMark {
@@ -103,9 +165,18 @@ fn expiry(certificate: &Certificate, now: DateTime<Utc>) -> (&'static str, Strin
     }
 }
 
+/// Above this many nodes, those that are as they should be are folded.
+const UNFOLDED: usize = 8;
+/// A clock that is further off than this is never folded.
+const NOTABLE_OFFSET: f64 = 1.0;
+
 /// The clocks as intervals on one common scale.
 pub(super) struct Clocks<'a> {
+    /// Of each backend the source that knows best, and every source where they disagree.
     pub(super) rows: Vec<ClockRow<'a>>,
+    /// Those of many that are as they should be, and how far off they are at most.
+    pub(super) folded: Vec<ClockRow<'a>>,
+    pub(super) within: String,
     /// The end of the scale to both sides.
     pub(super) scale: String,
     pub(super) margin: Option<(bool, String)>,
@@ -156,7 +227,16 @@ impl<'a> Clocks<'a> {
                 },
             )
         };
-        let row = |clock: &'a crate::model::ClockReading| ClockRow {
+        let shown = best(clocks);
+        let bound =
+            |clock: &ClockReading| clock.interval.lower().abs().max(clock.interval.upper().abs());
+        let many = judged.round.backends.len() > UNFOLDED;
+        let is_fine = |clock: &&'a ClockReading| {
+            let alone = shown.iter().filter(|it| it.backend == clock.backend).count() == 1;
+            many && alone && !clock.contradiction && bound(clock) < NOTABLE_OFFSET
+        };
+        let (fine, notable): (Vec<_>, Vec<_>) = shown.iter().copied().partition(is_fine);
+        let row = |clock: &'a ClockReading| ClockRow {
             backend: clock.backend.as_str(),
             source: clock.source.as_str(),
             offset: milliseconds(clock.interval.middle()),
@@ -166,12 +246,41 @@ impl<'a> Clocks<'a> {
             bar: Bar::new(place(clock.interval.lower()), place(clock.interval.upper())),
         };
         Self {
-            rows: clocks.iter().map(row).collect(),
+            within: milliseconds(fine.iter().copied().map(bound).fold(0.0, f64::max)),
+            rows: notable.into_iter().map(row).collect(),
+            folded: fine.into_iter().map(row).collect(),
             scale: seconds(widest),
             words: &judged.assessment.clock_words,
             margin: judged.assessment.clock_margin.map(|margin| (margin < 0.0, offset(margin))),
         }
     }
+}
+
+/// Of each backend the narrowest reading; all of them where two exclude each other, or one is known
+/// to be wrong.
+fn best(clocks: &[ClockReading]) -> Vec<&ClockReading> {
+    let apart = |one: &ClockReading, other: &ClockReading| {
+        one.interval.lower() > other.interval.upper()
+            || other.interval.lower() > one.interval.upper()
+    };
+    let disagree = |name: &BackendName| {
+        readings(clocks, name)
+            .any(|one| one.contradiction || readings(clocks, name).any(|other| apart(one, other)))
+    };
+    let width = |clock: &&ClockReading| clock.interval.width();
+    let is_best = |clock: &&ClockReading| {
+        let own = readings(clocks, &clock.backend);
+        let narrowest = own.min_by(|a, b| width(a).total_cmp(&width(b)));
+        narrowest.is_some_and(|best| std::ptr::eq(best, *clock)) || disagree(&clock.backend)
+    };
+    clocks.iter().filter(is_best).collect()
+}
+
+fn readings<'c>(
+    clocks: &'c [ClockReading],
+    backend: &BackendName,
+) -> impl Iterator<Item = &'c ClockReading> {
+    clocks.iter().filter(move |clock| clock.backend == *backend)
 }
 
 /// What users meet behind the load balancer.

@@ -12,6 +12,7 @@ use axum::http::{Method, Request, Response, StatusCode};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tower::ServiceExt;
 
+mod history;
 mod pages;
 mod runbooks;
 
@@ -39,6 +40,7 @@ fn bench_with(snapshot: Snapshot, bend: impl FnOnce(&mut State)) -> Bench {
         now: Box::new(|| sample::started() + Duration::from_secs(12)),
         metrics: Box::new(|accept| ("text/plain; version=0.0.4", said("metrics", accept))),
         document: Box::new(|snapshot| serde_json::json!({"status": snapshot.status()})),
+        past: Box::new(history::Remembered::default()),
         probe: Box::new(|_, _| Box::pin(async { Some(healthy()) })),
         probe_page: Box::new(|judged, _, accept| {
             let success = u8::from(judged.is_some());
@@ -99,6 +101,11 @@ async fn every_path_answers_with_its_type_and_the_security_headers() {
         ("/probe?target=main", 200, "text/plain; version=0.0.4"),
         ("/probe?target=main&debug=true", 200, "text/plain; charset=utf-8"),
         ("/api/v1/status", 200, "application/json"),
+        ("/history", 200, "text/html; charset=utf-8"),
+        ("/rounds/main-1", 404, "text/plain; charset=utf-8"),
+        ("/api/v1/incidents", 200, "application/json"),
+        ("/api/v1/rounds", 200, "application/json"),
+        ("/api/v1/rounds/main-1", 404, "text/plain; charset=utf-8"),
         ("/runbooks/", 200, "text/html; charset=utf-8"),
         ("/runbooks/clock-skew-nbf", 200, "text/html; charset=utf-8"),
         ("/runbooks/clock-skew", 404, "text/plain; charset=utf-8"),

@@ -44,17 +44,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "clock",
-            "config",
-            "findings",
-            "history",
-            "lab",
-            "metrics",
-            "model",
-            "probe",
-            "report",
-            "schedule",
-            "web",
+            "clock", "config", "findings", "history", "lab", "metrics", "model", "probe", "report",
+            "schedule", "web",
         ],
     ),
     ("main", &["cli", "transport"]),
@@ -62,7 +53,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// Crates that belong to some rooms only.
 const FOREIGN: &[(&str, &[&str])] = &[
-    ("flate2", &["transport"]),
+    ("flate2", &["history", "transport"]),
     ("reqwest", &["transport"]),
     ("rustls", &["lab", "transport"]),
     ("rustls_platform_verifier", &["transport"]),
@@ -73,6 +64,8 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("axum", &["lab", "web"]),
     ("askama", &["web"]),
     ("clap", &["cli"]),
+    ("clap_complete", &["cli"]),
+    ("clap_mangen", &["cli"]),
     ("pulldown_cmark", &["report", "web"]),
     ("strsim", &["findings"]),
     ("anyhow", &["cli", "main"]),

@@ -134,6 +134,21 @@ fn the_image_runs_without_rights_and_tells_of_its_health() {
     assert!(all.iter().any(|line| line == r#"ENTRYPOINT ["/registry-prober"]"#));
 }
 
+#[test]
+fn image_compose_file_and_unit_keep_the_history_where_they_may_write() {
+    let all = instructions();
+    assert!(all.iter().any(|line| line == "VOLUME /var/lib/registry-prober"), "{all:#?}");
+    let owned = "--chown=65532:65532 /registry-prober-state /var/lib/registry-prober";
+    assert!(all.iter().any(|line| line.ends_with(owned)), "{all:#?}");
+    for file in [DOCKERFILE, "deploy/compose/compose.yml", "deploy/systemd/registry-prober.service"]
+    {
+        let text = fs::read_to_string(repository(file)).unwrap();
+        assert!(text.contains("--history.file=/var/lib/registry-prober/journal.jsonl"), "{file}");
+    }
+    let compose = fs::read_to_string(repository("deploy/compose/compose.yml")).unwrap();
+    assert!(compose.contains("- history:/var/lib/registry-prober\n"), "{compose}");
+}
+
 /// Builds a release, which other tests should not have to share the processor with: `tests/run`
 /// runs it by itself.
 #[test]

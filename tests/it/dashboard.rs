@@ -72,13 +72,17 @@ fn its_variables_are_those_that_the_linter_wants() {
     let board = dashboard();
     let variables = list(&board["templating"]["list"]);
     let names: Vec<_> = variables.iter().map(|v| v["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["datasource", "job", "instance", "registry"]);
+    assert_eq!(names, ["datasource", "job", "instance", "registry", "prober"]);
     assert_eq!(
         (&variables[0]["type"], &variables[0]["query"]),
         (&"datasource".into(), &"prometheus".into())
     );
     assert_eq!(variables[0]["label"], "Data source");
-    for variable in &variables[1..] {
+    assert_eq!(
+        variables[4]["type"], "textbox",
+        "where browsers reach the prober is for people to say"
+    );
+    for variable in &variables[1..4] {
         let name = variable["name"].as_str().unwrap();
         assert_eq!(variable["type"], "query", "{name}");
         assert_eq!(variable["datasource"]["uid"], "${datasource}", "{name}");
@@ -136,6 +140,26 @@ fn panels_stay_inside_the_grid_and_do_not_overlap() {
             assert!(taken.insert(cell), "{} overlaps at {cell:?}", title(&panel));
         }
     }
+}
+
+#[test]
+fn what_is_open_fits_three_screens_and_leads_to_the_prober_s_own_pages() {
+    let board = dashboard();
+    let end = |panel: &Value| {
+        let side = |key: &str| panel["gridPos"][key].as_u64().unwrap();
+        side("y") + side("h")
+    };
+    let open = list(&board["panels"]).iter().map(end).max();
+    assert!(open <= Some(40), "{open:?} rows of the grid are open");
+    let text = board.to_string();
+    for link in ["${prober}/runbooks/${__value.text}", "${prober}/#registry-${__value.text}"] {
+        assert!(text.contains(link), "{link}");
+    }
+    let links: Vec<_> = list(&board["links"]).iter().map(|it| it["url"].clone()).collect();
+    assert_eq!(links, ["${prober}/", "${prober}/history", "${prober}/runbooks/"]);
+    let marks: Vec<_> =
+        list(&board["annotations"]["list"]).iter().map(|it| it["name"].clone()).collect();
+    assert!(marks.contains(&"Finding opened".into()) && marks.contains(&"Finding closed".into()));
 }
 
 #[test]

@@ -27,6 +27,8 @@ mod harmless;
 #[cfg(test)]
 mod healthy;
 #[cfg(test)]
+mod history;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod journal;
@@ -41,6 +43,8 @@ mod modes;
 #[cfg(test)]
 mod names;
 mod neighbours;
+#[cfg(test)]
+mod on_call;
 #[cfg(test)]
 mod on_demand;
 #[cfg(test)]
@@ -61,6 +65,8 @@ mod real;
 mod real_cases;
 #[cfg(test)]
 mod replay;
+#[cfg(test)]
+mod restart;
 #[cfg(test)]
 mod sampling;
 #[cfg(test)]

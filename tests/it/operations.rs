@@ -154,7 +154,12 @@ fn every_alert_says_what_it_means_and_links_to_a_page_and_the_dashboard() {
         let alert = text(rule, "alert");
         let annotations = &rule["annotations"];
         let summary = text(annotations, "summary");
-        assert!(summary.ends_with('.') && !summary.contains("$value"), "{alert}: {summary}");
+        // A finding's own line ends the sentence.
+        let ended = summary.ends_with('.') || summary.ends_with("{{ end }}");
+        assert!(ended && !summary.contains("$value"), "{alert}: {summary}");
+        let shown = text(annotations, "status_url");
+        let known = alert.starts_with("RegistryProber") || !shown.is_empty();
+        assert!(known, "{alert} links to no status page");
         assert!(!text(annotations, "description").is_empty(), "{alert}");
         assert!(text(annotations, "dashboard_url").contains("/d/registry-prober"), "{alert}");
         let url = text(annotations, "runbook_url");

@@ -3,12 +3,13 @@
 //!
 //! Colour only repeats what the words say.
 
+mod brief;
 mod matrix;
 mod measured;
 mod page;
 mod reasoning;
 
-use page::{BOLD, PLAIN, Page, severity_style, status_style};
+pub(super) use page::{BOLD, PLAIN, Page, severity_style, status_style};
 
 use super::checks::sentence;
 use super::form::Form;
@@ -46,6 +47,13 @@ pub(super) fn render(snapshot: &Snapshot, form: Form) -> String {
         }
         if !alone {
             page.heading(&format!("==== {name} ===="), &state.url);
+        }
+        if !form.verbose {
+            brief::registry(&mut page, judged);
+            if trace {
+                reasoning::trace(&mut page, &judged.assessment);
+            }
+            continue;
         }
         for finding in &judged.assessment.findings {
             finding_block(&mut page, finding);

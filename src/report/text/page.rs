@@ -11,9 +11,9 @@ use super::super::wording::clean;
 use crate::model::{Severity, Status};
 
 /// No style.
-pub(super) const PLAIN: Style = Style::new();
+pub(in crate::report) const PLAIN: Style = Style::new();
 /// Headings and labels.
-pub(super) const BOLD: Style = Style::new().bold();
+pub(in crate::report) const BOLD: Style = Style::new().bold();
 /// Right.
 pub(super) const GOOD: Style = AnsiColor::Green.on_default();
 /// Wrong for now, or on failover.
@@ -24,7 +24,7 @@ pub(super) const BAD: Style = AnsiColor::Red.on_default();
 pub(super) const COMMAND: Style = AnsiColor::Cyan.on_default();
 
 /// The style of a status word.
-pub(super) fn status_style(status: Status) -> Style {
+pub(in crate::report) fn status_style(status: Status) -> Style {
     match status {
         Status::Ok => GOOD.bold(),
         Status::Warning => WARN.bold(),
@@ -34,7 +34,7 @@ pub(super) fn status_style(status: Status) -> Style {
 }
 
 /// The style of a severity word.
-pub(super) fn severity_style(severity: Severity) -> Style {
+pub(in crate::report) fn severity_style(severity: Severity) -> Style {
     match severity {
         Severity::Info => BOLD,
         Severity::Warning => WARN.bold(),
@@ -66,7 +66,7 @@ impl Field {
 }
 
 /// A text in the making.
-pub(super) struct Page {
+pub(in crate::report) struct Page {
     text: String,
     width: usize,
 }
@@ -74,7 +74,7 @@ pub(super) struct Page {
 impl Page {
     /// An empty page whose lines have this many columns, where words allow it. Commands, tables and
     /// long words are never broken.
-    pub(super) fn new(width: usize) -> Self {
+    pub(in crate::report) fn new(width: usize) -> Self {
         Self { text: String::new(), width }
     }
 
@@ -84,12 +84,12 @@ impl Page {
     }
 
     /// The finished text.
-    pub(super) fn into_text(self) -> String {
+    pub(in crate::report) fn into_text(self) -> String {
         self.text
     }
 
     /// An empty line, unless the page begins here or there is one already.
-    pub(super) fn gap(&mut self) {
+    pub(in crate::report) fn gap(&mut self) {
         if !self.text.is_empty() && !self.text.ends_with("\n\n") {
             self.text.push('\n');
         }
@@ -102,7 +102,7 @@ impl Page {
     }
 
     /// A paragraph behind a styled lead; further lines hang under the first word after the lead.
-    pub(super) fn paragraph(&mut self, lead: &str, style: Style, text: &str) {
+    pub(in crate::report) fn paragraph(&mut self, lead: &str, style: Style, text: &str) {
         let indent = display_width(lead);
         let mark = clean(lead);
         let word = mark.trim();

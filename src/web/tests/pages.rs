@@ -14,7 +14,7 @@ use crate::web::page::render;
 
 /// The page 12 s after the sample round began.
 fn page(snapshot: &Snapshot) -> String {
-    render(snapshot, sample::started() + Duration::from_secs(12)).unwrap()
+    render(snapshot, &[], sample::started() + Duration::from_secs(12)).unwrap()
 }
 
 /// Text and attributes without the markup's line breaks.
@@ -112,9 +112,9 @@ fn the_verdict_and_the_cure_come_before_the_figures() {
         "<title>critical · registry-prober</title>",
         "harbor-02 signs its tokens with another key than harbor-01. And 1\u{a0}finding more.",
         "token-key-mismatch",
+        "<a class=\"book\" href=\"runbooks/token-key-mismatch\">Runbook</a>",
         "What to do",
         "docker compose restart core registry",
-        "<a href=\"runbooks/token-key-mismatch\">token-key-mismatch</a>",
         "server-errors",
         "Who accepts whose tokens",
         "Routes",
@@ -256,29 +256,52 @@ fn an_old_round_and_a_refused_configuration_are_said() {
     let mut snapshot = sample::snapshot(&[broken()]);
     snapshot.program.reload_error = Some("prober.yml:3:5: unknown key".into());
     let later = sample::started() + Duration::from_secs(300);
-    let page = squeezed(&render(&snapshot, later).unwrap());
+    let page = squeezed(&render(&snapshot, &[], later).unwrap());
     assert!(page.contains("<strong>Out of date:</strong> measured <time>5 min ago</time>"));
     assert!(page.contains("prober.yml:3:5: unknown key"));
 }
 
 #[test]
-fn many_backends_are_a_list_of_what_is_wrong_instead_of_a_wall() {
-    let names: Vec<String> = (0..30).map(|n| format!("n{n}")).collect();
+fn many_backends_are_shown_by_groups_and_what_has_none_as_a_list() {
+    let names: Vec<String> = (0..30).map(|n| format!("n{n:02}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let round = sample::changed(&names, |round| {
-        for verifier in &names {
-            for issuer in &names[..5] {
+    let shown =
+        |round: Round| squeezed(&page(&sample::snapshot(&[sample::judged(round, Vec::new())])));
+    let odd = shown(sample::changed(&names, |round| {
+        for other in names.iter().filter(|name| **name != "n07") {
+            sample::refuse(round, other, "n07");
+            sample::refuse(round, "n07", other);
+        }
+    }));
+    assert!(odd.contains("<th scope=\"row\">n00, n01, n02 and 26 more<small>"), "{odd}");
+    assert!(odd.contains("<th scope=\"row\">n07<small>"), "{odd}");
+    assert!(odd.matches("</span> refused<small>").count() <= 4);
+    let wild = shown(sample::changed(&names, |round| {
+        for (index, verifier) in names.iter().enumerate() {
+            for issuer in &names[index % 13..index % 13 + 5] {
                 sample::refuse(round, issuer, verifier);
             }
         }
-    });
-    let page = squeezed(&page(&sample::snapshot(&[sample::judged(round, Vec::new())])));
-    assert!(!page.contains("class=\"matrix\""));
-    assert_eq!(page.matches("</span> refused").count() + page.matches("✕ refused").count(), 100);
-    assert!(page.contains("And 50 more."));
-    let healthy = sample::judged(sample::round(&names), Vec::new());
-    let page = super::pages::page(&sample::snapshot(&[healthy]));
-    assert!(page.contains("Every pair that was tried was accepted."));
+    }));
+    assert!(!wild.contains("class=\"matrix"));
+    assert_eq!(wild.matches("✕ refused").count(), 100);
+    assert!(wild.contains("And 50 more."));
+    let healthy = shown(sample::round(&names));
+    assert!(healthy.contains("</span> accepted<small>900 tried</small>"), "{healthy}");
+    assert!(healthy.contains("30 clocks are within"), "{healthy}");
+    assert!(healthy.contains("30 more nodes where every step passed"), "{healthy}");
+}
+
+#[test]
+fn a_finding_says_since_when_in_minutes_and_by_the_clock() {
+    let round = sample::round(&["a", "b"]);
+    let mut finding = sample::finding(FindingName::TokenKeyMismatch, Severity::Critical, &["b"]);
+    finding.since = sample::started() - chrono::TimeDelta::minutes(12);
+    finding.remedies = vec![sample::remedy("Copy the key.", &["scp a b", "docker restart core"])];
+    let page = squeezed(&page(&sample::snapshot(&[sample::judged(round, vec![finding])])));
+    let time = (sample::started() - chrono::TimeDelta::minutes(12)).format("%H:%M");
+    assert!(page.contains(&format!("since 12 min ({time} UTC)")), "{page}");
+    assert!(page.contains("<pre tabindex=\"0\">scp a b</pre>"), "each command is copied alone");
 }
 
 fn made<T>(found: T) -> Checked<T> {

@@ -21,7 +21,8 @@ async fn every_page_is_served_and_its_links_lead_to_pages() {
             assert!(!page.contains(forbidden), "{name}: {forbidden}");
         }
         for link in page.split("<a href=\"").skip(1).filter_map(|rest| rest.split('"').next()) {
-            let known = link.ends_with("./") || Runbook::named(link).is_some();
+            let own = link.ends_with("./") || ["../history", "../runbooks/"].contains(&link);
+            let known = own || Runbook::named(link).is_some();
             assert!(known, "{name} links to {link}");
         }
     }

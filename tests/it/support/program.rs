@@ -20,6 +20,8 @@ pub(crate) fn program<S: AsRef<OsStr>>(arguments: &[S]) -> Command {
     command.args(arguments).env_remove("REGISTRY_PROBER_CONFIG").env_remove("NO_COLOR");
     // Texts are as wide as in a pipe, whatever the terminal of the tests.
     command.env_remove("COLUMNS");
+    // Whoever runs the tests may be logged in somewhere.
+    command.env("DOCKER_CONFIG", "/nonexistent");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

@@ -18,8 +18,8 @@ use registry_prober::config::{
 };
 use registry_prober::diagnosis;
 use registry_prober::lab::{
-    CertificateFault, Connection, Entry, Gate, KeyKind, Login, Options, PUBLIC_HOST, Reaction,
-    SECOND_HOST, Scenario, World,
+    CertificateFault, Connection, Entry, FaultOrder, Gate, KeyKind, Login, Options, PUBLIC_HOST,
+    Reaction, SECOND_HOST, Scenario, World,
 };
 use registry_prober::model::{
     Assessment, BackendName, DnsRecord, Earlier, Failure, Neighbour, Phase, Reason, RegistryName,
@@ -165,6 +165,21 @@ impl Simulation {
             }
         });
         join_all(rounds).await
+    }
+
+    /// Another set of faults from now on.
+    pub(crate) fn set_faults(&self, faults: Vec<FaultOrder>) {
+        let elapsed = self.shared.began.elapsed();
+        let mut world = self.shared.world.lock().unwrap();
+        world.set_faults(faults, elapsed).expect("faults of this lab");
+    }
+
+    /// One round, judged with what earlier ones left behind.
+    pub(crate) async fn round_after(&mut self, earlier: &Earlier) -> (Round, Assessment) {
+        let deadline = Instant::now() + Duration::from_secs(13);
+        let round = self.prober.round(&self.backends, self.clock, deadline, &|_| {}).await;
+        let assessment = diagnosis::assess_after(&round, earlier);
+        (round, assessment)
     }
 
     /// One round, judged.

@@ -1,0 +1,69 @@
+//! `check --since`: what a running daemon remembers of the last hours. Nothing is measured.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Deserialize;
+use tokio::time::timeout;
+
+use super::ask::ask;
+use super::{Exit, print};
+use crate::clock::Clock;
+use crate::config::{PublicUrl, Scheme};
+use crate::model::Incident;
+use crate::report;
+
+/// How long the daemon may take.
+const LIMIT: Duration = Duration::from_secs(10);
+/// Far more than all incidents of a daemon take.
+const MAX_ANSWER: u64 = 8 * 1024 * 1024;
+
+#[derive(Deserialize)]
+struct Answer {
+    incidents: Vec<Incident>,
+}
+
+/// Prints the incidents of the last hours, of these registries or of all.
+pub(super) async fn run(
+    daemon: &str,
+    since: Duration,
+    registries: &[String],
+    json: bool,
+) -> anyhow::Result<Exit> {
+    let url = PublicUrl::parse(daemon).context("--daemon")?;
+    if url.authority().scheme != Scheme::Http {
+        bail!("--daemon: only http is supported");
+    }
+    let said = timeout(LIMIT, ask(&url, "/api/v1/incidents", MAX_ANSWER)).await;
+    let said = match said {
+        Ok(Ok(said)) => said,
+        Ok(Err(error)) => bail!(
+            "no daemon answers at {url}: {error}. `registry-prober run` keeps the incidents; \
+             --daemon says where it listens"
+        ),
+        Err(_) => bail!("{url}: no answer within {LIMIT:?}"),
+    };
+    if said.status != Some(200) {
+        bail!("{url} is no daemon that keeps incidents, or one of an older version");
+    }
+    let answer: Answer =
+        serde_json::from_str(&said.body).with_context(|| format!("the answer of {url}"))?;
+    let now = Clock::read().now();
+    let from = now - TimeDelta::from_std(since).context("--since")?;
+    let mut incidents = answer.incidents;
+    incidents.retain(|incident| is_within(incident, from, registries));
+    if json {
+        let text = serde_json::to_string_pretty(&serde_json::json!({ "incidents": incidents }))?;
+        print::result(&(text + "\n"))?;
+    } else {
+        print::result(&report::incidents::render(&incidents, from, now, print::width()))?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// Whether an incident lasted at any time since then, at one of these registries.
+fn is_within(incident: &Incident, from: DateTime<Utc>, registries: &[String]) -> bool {
+    incident.closed.is_none_or(|closed| closed >= from)
+        && (registries.is_empty() || registries.contains(&incident.registry))
+}

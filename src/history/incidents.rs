@@ -1,0 +1,377 @@
+//! Incidents: from findings of single rounds to what an engineer asks for in the morning.
+//!
+//! A finding that lasts, at whichever backends, is one incident of its registry, and so is one that
+//! returns within half an hour. What is only worth knowing (`info`) is none.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+
+use crate::model::{
+    Finding, FindingName, Incident, Judged, KeptRounds, RETURNS_WITHIN_SECONDS, Severity,
+    UserShare, round_id,
+};
+
+/// The most incidents that are kept, over all registries; the oldest that are over go first.
+const MOST: usize = 300;
+/// The most backends that an incident names.
+const MOST_BACKENDS: usize = 100;
+/// The longest sentence that is kept with an incident.
+const LONGEST_TEXT: usize = 600;
+/// How much more of the users has to fail for a round to be worse than the worst before.
+const WORSE: f64 = 0.05;
+/// A node that is gone for no longer than this was restarted.
+const RESTART_SECONDS: i64 = 120;
+
+/// The incidents of all registries, by the time of their opening.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Incidents {
+    all: Vec<Incident>,
+}
+
+impl Incidents {
+    /// Every incident, the latest to open last.
+    pub fn all(&self) -> &[Incident] {
+        &self.all
+    }
+
+    /// Takes in what a journal says of an incident; what it says later holds.
+    pub fn restore(&mut self, incident: &Incident) {
+        let same = |known: &&mut Incident| {
+            (&known.registry, &known.finding, known.opened)
+                == (&incident.registry, &incident.finding, incident.opened)
+        };
+        match self.all.iter_mut().find(same) {
+            Some(known) => known.clone_from(incident),
+            None => self.all.push(incident.clone()),
+        }
+        self.make_room(MOST);
+    }
+
+    /// Takes a round in; the result is every incident that it changed, as it is now.
+    pub fn take(&mut self, judged: &Judged) -> Vec<Incident> {
+        let round = &judged.round;
+        let (id, now, registry) = (round_id(round), round.started, round.registry.as_str());
+        let mut found: BTreeMap<FindingName, Vec<&Finding>> = BTreeMap::new();
+        for finding in &judged.assessment.findings {
+            if finding.severity > Severity::Info {
+                found.entry(finding.finding).or_default().push(finding);
+            }
+        }
+        let users = UserShare::all(round);
+        let mut changed = Vec::new();
+        for incident in &mut self.all {
+            let lasts =
+                FindingName::named(&incident.finding).is_some_and(|name| found.contains_key(&name));
+            if incident.registry == registry && incident.closed.is_none() && !lasts {
+                close(incident, now, &id);
+                changed.push(incident.clone());
+            }
+        }
+        for (name, findings) in found {
+            let Some(worst) = findings.iter().max_by_key(|finding| finding.severity) else {
+                continue;
+            };
+            let backends = names(&findings);
+            let index = self.recent(registry, name, now).unwrap_or_else(|| {
+                self.all.push(open(registry, worst, &users, now, &id));
+                self.all.len() - 1
+            });
+            let incident = &mut self.all[index];
+            let before = incident.clone();
+            reopen(incident);
+            at(incident, &backends, now);
+            if is_worse(incident, worst.severity, &users) {
+                worsen(incident, worst, &users, &id);
+            }
+            if *incident != before || before.lasting.is_empty() {
+                changed.push(incident.clone());
+            }
+        }
+        self.make_room(MOST);
+        changed
+    }
+
+    /// The incident of which a finding is the continuation.
+    fn recent(&self, registry: &str, name: FindingName, now: DateTime<Utc>) -> Option<usize> {
+        self.all.iter().rposition(|known| {
+            known.registry == registry
+                && known.finding == name.as_str()
+                && known.closed.is_none_or(|closed| {
+                    (now - closed).num_seconds().abs() <= RETURNS_WITHIN_SECONDS
+                })
+        })
+    }
+
+    /// Lets the oldest go that are over, else the oldest, until no more than this number is left.
+    pub fn make_room(&mut self, most: usize) {
+        while self.all.len() > most {
+            let over = self.all.iter().position(|incident| incident.closed.is_some());
+            self.all.remove(over.unwrap_or(0));
+        }
+    }
+
+    /// Lets one incident go, the oldest that is over, to make room for rounds.
+    pub fn forget_oldest(&mut self) {
+        self.make_room(self.all.len().saturating_sub(1));
+    }
+
+    /// The ids of all rounds that are kept with incidents.
+    pub fn rounds(&self) -> BTreeSet<&str> {
+        self.all.iter().flat_map(|incident| incident.rounds.all()).collect()
+    }
+}
+
+/// The backends at fault, or the one empty name of a finding without any.
+fn names(findings: &[&Finding]) -> BTreeSet<String> {
+    let mut all = BTreeSet::new();
+    for finding in findings {
+        if finding.backends.is_empty() {
+            all.insert(String::new());
+        }
+        all.extend(finding.backends.iter().take(MOST_BACKENDS).map(ToString::to_string));
+    }
+    all
+}
+
+fn open(
+    registry: &str,
+    finding: &Finding,
+    users: &[UserShare],
+    now: DateTime<Utc>,
+    id: &str,
+) -> Incident {
+    Incident {
+        registry: registry.to_owned(),
+        finding: finding.finding.as_str().to_owned(),
+        backends: Vec::new(),
+        severity: finding.severity,
+        summary: cut(&finding.summary),
+        effect: cut(&finding.effect),
+        users: users.to_vec(),
+        // The journal may know of an earlier beginning than this program does.
+        opened: finding.since.min(now),
+        closed: None,
+        returned: 0,
+        lasting: Vec::new(),
+        longest_seconds: 0,
+        note: None,
+        rounds: KeptRounds { opening: id.to_owned(), worst: id.to_owned(), closing: None },
+    }
+}
+
+fn reopen(incident: &mut Incident) {
+    if incident.closed.take().is_some() {
+        incident.returned += 1;
+        incident.rounds.closing = None;
+        incident.note = None;
+    }
+}
+
+/// Notes where it lasts now.
+fn at(incident: &mut Incident, backends: &BTreeSet<String>, now: DateTime<Utc>) {
+    end(incident, now, |name| backends.contains(name));
+    for name in backends {
+        if !incident.lasting.iter().any(|(known, _)| known == name) {
+            incident.lasting.push((name.clone(), now));
+        }
+        let room = incident.backends.len() < MOST_BACKENDS;
+        if room && !name.is_empty() && !incident.backends.contains(name) {
+            incident.backends.push(name.clone());
+        }
+    }
+}
+
+/// Ends it at all backends but these.
+fn end(incident: &mut Incident, now: DateTime<Utc>, stays: impl Fn(&str) -> bool) {
+    let mut longest = incident.longest_seconds;
+    incident.lasting.retain(|(name, since)| {
+        let stays = stays(name);
+        if !stays {
+            longest = longest.max((now - *since).num_seconds());
+        }
+        stays
+    });
+    incident.longest_seconds = longest;
+}
+
+fn close(incident: &mut Incident, now: DateTime<Utc>, id: &str) {
+    end(incident, now, |_| false);
+    incident.closed = Some(now);
+    incident.rounds.closing = Some(id.to_owned());
+    incident.note = restart(incident);
+}
+
+/// What a node does that is restarted: it is away for a short time, and comes back.
+fn restart(incident: &Incident) -> Option<String> {
+    let away = [
+        FindingName::BackendUnreachable,
+        FindingName::ServerErrors,
+        FindingName::UnexplainedLoss,
+        FindingName::LbHealthCheckWrong,
+    ];
+    let gone = away.iter().any(|name| name.as_str() == incident.finding);
+    let seconds = incident.longest_seconds;
+    if !gone || seconds > RESTART_SECONDS {
+        return None;
+    }
+    Some(match incident.backends.as_slice() {
+        [] => format!("Like a restart: it was over after at most {seconds} s."),
+        [one] => format!("Like a restart: {one} was away for at most {seconds} s."),
+        several => format!(
+            "Like a rolling restart: {} were away, each for at most {seconds} s.",
+            several.join(", ")
+        ),
+    })
+}
+
+fn is_worse(incident: &Incident, severity: Severity, users: &[UserShare]) -> bool {
+    let share = |users: &[UserShare]| users.iter().map(UserShare::ratio).fold(0.0, f64::max);
+    severity > incident.severity
+        || severity == incident.severity && share(users) > share(&incident.users) + WORSE
+}
+
+fn worsen(incident: &mut Incident, finding: &Finding, users: &[UserShare], id: &str) {
+    incident.severity = finding.severity;
+    incident.summary = cut(&finding.summary);
+    incident.effect = cut(&finding.effect);
+    incident.users = users.to_vec();
+    id.clone_into(&mut incident.rounds.worst);
+}
+
+/// A sentence of bounded length, on one line.
+fn cut(text: &str) -> String {
+    let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    plain.take(LONGEST_TEXT).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::model::{Failure, Reason, SampledFlow, Step, sample};
+
+    const MISMATCH: FindingName = FindingName::TokenKeyMismatch;
+    const AWAY: FindingName = FindingName::BackendUnreachable;
+
+    /// A round so many seconds later, with one finding, or none without backends.
+    fn at(seconds: i64, name: FindingName, severity: Severity, backends: &[&str]) -> Judged {
+        let mut round = sample::round(&["a", "b", "c"]);
+        round.started += TimeDelta::seconds(seconds);
+        let mut finding = sample::finding(name, severity, backends);
+        finding.since = round.started;
+        let findings = if backends.is_empty() { Vec::new() } else { vec![finding] };
+        (*sample::judged(round, findings)).clone()
+    }
+
+    fn failing(judged: &Judged, of_twenty: u32) -> Judged {
+        let mut judged = judged.clone();
+        let mut run = judged.round.balancer.measured().cloned().unwrap();
+        run.pairs = crate::model::Ratio { events: of_twenty, trials: 20 };
+        judged.round.balancer = crate::model::Outcome::Measured(run);
+        judged
+    }
+
+    fn minutes(all: &Incidents) -> Vec<(i64, Option<i64>, u32)> {
+        let since = |at: DateTime<Utc>| (at - sample::started()).num_minutes();
+        all.all().iter().map(|i| (since(i.opened), i.closed.map(since), i.returned)).collect()
+    }
+
+    #[test]
+    fn an_incident_lasts_until_a_round_is_free_of_it_and_soon_after_it_is_the_same_again() {
+        let mut all = Incidents::default();
+        let critical = Severity::Critical;
+        let mut rounds = |minute: i64, backends: &[&str]| {
+            all.take(&at(minute * 60, MISMATCH, critical, backends)).len()
+        };
+        assert_eq!([rounds(0, &["b"]), rounds(1, &["b"]), rounds(2, &["b", "c"])], [1, 0, 1]);
+        assert_eq!([rounds(3, &[]), rounds(4, &[])], [1, 0], "the end is said once");
+        assert_eq!(rounds(30, &["a"]), 1);
+        assert_eq!(rounds(40, &[]), 1);
+        assert_eq!(rounds(75, &["a"]), 1);
+        assert_eq!(minutes(&all), [(0, Some(40), 1), (75, None, 0)]);
+        assert_eq!(all.all()[0].backends, ["b", "c", "a"]);
+        assert_eq!(all.all()[0].longest_seconds, 600);
+    }
+
+    #[test]
+    fn opening_worst_and_closing_round_are_named() {
+        let mut all = Incidents::default();
+        let (warning, critical) = (Severity::Warning, Severity::Critical);
+        let rounds = [
+            at(0, MISMATCH, warning, &["b"]),
+            failing(&at(15, MISMATCH, critical, &["b"]), 4),
+            failing(&at(30, MISMATCH, critical, &["b"]), 11),
+            // Not worse than luck of the draw.
+            failing(&at(45, MISMATCH, critical, &["b"]), 12),
+            failing(&at(60, MISMATCH, critical, &["b"]), 3),
+            at(75, MISMATCH, critical, &[]),
+        ];
+        for round in &rounds {
+            all.take(round);
+        }
+        let incident = &all.all()[0];
+        let id = |index: usize| round_id(&rounds[index].round);
+        assert_eq!(incident.rounds.all().collect::<Vec<_>>(), [id(0), id(2), id(5)]);
+        assert_eq!(incident.severity, critical);
+        let users = &incident.users[0];
+        assert_eq!((users.kind.as_str(), users.failed, users.of), ("independent flows", 11, 20));
+    }
+
+    #[test]
+    fn lost_flows_count_as_failed_users() {
+        let mut round = sample::round(&["a"]);
+        let mut run = round.balancer.measured().cloned().unwrap();
+        run.client_flows = crate::model::Ratio { events: 1, trials: 7 };
+        for _ in 0..3 {
+            let lost = Failure::of_answer(Reason::ConnectionReset, "");
+            run.fail(SampledFlow::Client, Step::Token, lost, None);
+        }
+        round.balancer = crate::model::Outcome::Measured(run);
+        let users = UserShare::all(&round);
+        let client = users.iter().find(|share| share.kind == "client-like flows").unwrap();
+        assert_eq!((client.failed, client.of), (4, 10));
+    }
+
+    #[test]
+    fn nodes_that_are_away_in_turn_for_a_minute_are_a_restart_and_one_that_stays_away_is_none() {
+        let warning = Severity::Warning;
+        let course = |rounds: &[(i64, &[&str])]| {
+            let mut all = Incidents::default();
+            for (seconds, backends) in rounds {
+                all.take(&at(*seconds, AWAY, warning, backends));
+            }
+            assert_eq!(all.all().len(), 1, "it is one incident");
+            all.all()[0].note.clone()
+        };
+        let rolling = course(&[(0, &["a"]), (45, &["b"]), (90, &[]), (105, &["c"]), (165, &[])]);
+        let expected = "Like a rolling restart: a, b, c were away, each for at most 60 s.";
+        assert_eq!(rolling.as_deref(), Some(expected));
+        let one = course(&[(0, &["a"]), (30, &[])]);
+        assert_eq!(one.as_deref(), Some("Like a restart: a was away for at most 30 s."));
+        assert_eq!(course(&[(0, &["a"]), (135, &[])]), None);
+        assert_eq!(course(&[(0, &["a"]), (30, &[]), (60, &["a"])]), None, "it lasts");
+    }
+
+    #[test]
+    fn what_is_worth_knowing_is_no_incident_and_the_oldest_that_are_over_go() {
+        let mut all = Incidents::default();
+        all.take(&at(0, MISMATCH, Severity::Info, &["a"]));
+        assert_eq!(all.all().len(), 0);
+        all.take(&at(0, AWAY, Severity::Warning, &["a"]));
+        for hour in 0..i64::try_from(MOST).unwrap() + 5 {
+            let start = hour * 3600 + 60;
+            for (seconds, backends) in [(start, &["a"][..]), (start + 60, &[])] {
+                let mut round = at(seconds, MISMATCH, Severity::Critical, backends);
+                let away = sample::finding(AWAY, Severity::Warning, &["a"]);
+                round.assessment.findings.push(away);
+                all.take(&round);
+            }
+        }
+        assert_eq!(all.all().len(), MOST);
+        assert!(all.all()[0].closed.is_none(), "what lasts stays: {:?}", all.all()[0]);
+        let last = all.all().last().unwrap();
+        assert!((last.opened - sample::started()).num_hours() >= 304);
+    }
+}
