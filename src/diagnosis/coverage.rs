@@ -33,6 +33,7 @@ fn own(failure: &Failure) -> String {
              limit (LimitNOFILE, ulimit -n)",
             failure.detail
         ),
+        Reason::ProberBusy => format!("{}; give the prober more CPU", failure.detail),
         Reason::DnsFailed => format!(
             "this host's resolver does not know the name ({}); check its DNS, or give an address",
             failure.detail
@@ -66,7 +67,7 @@ fn matrix(round: &Round) -> Option<Unmeasured> {
     let late = skipped(|reason| reason == Skipped::DeadlineReached).count();
     if late > 0 {
         let own_limit = cells.iter().find_map(|cell| match &cell.result {
-            CellResult::Failed { failure, .. } if failure.reason == Reason::ProberLimit => {
+            CellResult::Failed { failure, .. } if failure.reason.is_shortage() => {
                 Some(own(failure))
             }
             _ => None,
@@ -202,12 +203,12 @@ fn ran_out(round: &Round) -> Option<&Failure> {
         _ => None,
     };
     let all = of_flows.chain(of_pairs).chain(of_sampling).chain(of_checks.into_iter().flatten());
-    all.into_iter().find(|failure| failure.reason == Reason::ProberLimit)
+    all.into_iter().find(|failure| failure.reason.is_shortage())
 }
 
 /// What failed of a check for want of something here, as a whole or on a route.
 fn failed<T>(found: &Outcome<Vec<OfRoute<T>>>) -> Option<&Failure> {
-    let of = |failure: &&Failure| failure.reason == Reason::ProberLimit;
+    let of = |failure: &&Failure| failure.reason.is_shortage();
     match found {
         Outcome::Failed(failure) => Some(failure).filter(of),
         Outcome::Measured(routes) => routes
@@ -228,7 +229,7 @@ fn failed_pair<T>(found: &Outcome<Vec<OfPair<T>>>) -> Option<&Failure> {
         Outcome::Failed(failure) => Some(failure),
         _ => None,
     });
-    of_pairs.into_iter().find(|failure| failure.reason == Reason::ProberLimit)
+    of_pairs.into_iter().find(|failure| failure.reason.is_shortage())
 }
 
 /// A check that never fits into a round. One that the configuration does not ask for, or that this

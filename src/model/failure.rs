@@ -165,6 +165,8 @@ reasons! {
     DeadlineReached = "deadline_reached",
     /// The prober's own host has no descriptor, port or memory left for a connection.
     ProberLimit = "prober_limit",
+    /// The prober's own host gave it no processor time while it waited.
+    ProberBusy = "prober_busy",
 }
 
 impl fmt::Display for Reason {
@@ -196,13 +198,22 @@ impl Reason {
                 | Self::UnexpectedEncoding
                 | Self::DeadlineReached
                 | Self::ProberLimit
+                | Self::ProberBusy
         )
     }
 
     /// Whether the prober itself could not ask, for reasons of its own host: nothing is learned of
     /// the registry.
     pub fn is_own(self) -> bool {
-        matches!(self, Self::DeadlineReached | Self::ProberLimit | Self::DnsFailed)
+        matches!(
+            self,
+            Self::DeadlineReached | Self::ProberLimit | Self::ProberBusy | Self::DnsFailed
+        )
+    }
+
+    /// Whether this host lacks something that more of it would cure.
+    pub fn is_shortage(self) -> bool {
+        matches!(self, Self::ProberLimit | Self::ProberBusy)
     }
 
     /// Whether a gateway or the server behind it failed: 5xx.

@@ -143,6 +143,9 @@ pub struct Round {
     /// this one, if it was. In the latter case there are no clocks: half of the samples would be
     /// against another time.
     pub clock_step_seconds: Option<f64>,
+    /// The longest time for which the host gave the prober no processor, seconds: a latency may be
+    /// that much too long.
+    pub processor_wait_seconds: f64,
     /// Certificates by route; empty for plain HTTP.
     pub certificates: Vec<Certificate>,
     /// Requests by route, step and status, for the counters.

@@ -159,6 +159,7 @@ pub(crate) fn round(backends: &[&str]) -> Round {
             .flat_map(|name| [clock(name, ClockSource::Date), clock(name, ClockSource::Iat)])
             .collect(),
         clock_step_seconds: None,
+        processor_wait_seconds: 0.0,
         certificates: routes
             .iter()
             .map(|route| Certificate {

@@ -14,6 +14,7 @@ use url::Url;
 use super::clocks::Clocks;
 use super::memory::{Memory, RouteMemory};
 use super::path::path_of;
+use super::processor::Processor;
 use super::records::{Record, Records};
 use super::redact::Redactor;
 use super::request::{Auth, Request, Response, Token};
@@ -55,6 +56,8 @@ pub(super) struct Client<'a> {
     /// What the round's chance follows from; also names its requests.
     pub(super) seed: u64,
     requests: AtomicU32,
+    /// Whether this host let the round run.
+    pub(super) processor: Processor,
     records: Mutex<Records>,
 }
 
@@ -80,6 +83,7 @@ impl<'a> Client<'a> {
             redactor,
             seed,
             requests: AtomicU32::new(0),
+            processor: Processor::default(),
             records: Mutex::default(),
         }
     }
@@ -225,6 +229,9 @@ impl<'a> Client<'a> {
         let mut exchange = connection.link.send(sent).await;
         if deadline == self.deadline {
             own_deadline(&mut exchange);
+        }
+        if let Some(wait) = self.processor.busy() {
+            own_delay(&mut exchange, wait);
         }
         let own = connection.own;
         self.records()
@@ -386,6 +393,20 @@ fn own_deadline(exchange: &mut Exchange) {
     {
         failure.reason = Reason::DeadlineReached;
         "the time of this round was over before an answer came".clone_into(&mut failure.detail);
+    }
+}
+
+/// Nor does one that this host came back to too late.
+fn own_delay(exchange: &mut Exchange, wait: Duration) {
+    if let Err(failure) = &mut exchange.result
+        && failure.reason == Reason::Timeout
+    {
+        failure.reason = Reason::ProberBusy;
+        failure.detail = format!(
+            "this host gave the prober no processor time for {:.1} s, and an answer may have come \
+             meanwhile",
+            wait.as_secs_f64()
+        );
     }
 }
 

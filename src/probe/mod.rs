@@ -18,6 +18,7 @@ mod memory;
 mod pace;
 mod path;
 mod plain;
+mod processor;
 mod records;
 mod redact;
 mod request;

@@ -137,7 +137,8 @@ impl Prober {
 
         let kept = (&mut self.held, &mut self.checks);
         let turn = Turn { number, times: self.extra_samples.times(began) };
-        let mut measured = measure(&client, kept, turn, progress).await;
+        let mut measured = client.processor.watch(measure(&client, kept, turn, progress)).await;
+        let processor_wait_seconds = client.processor.longest_wait().as_secs_f64();
         self.extra_samples.note(began, &measured.balancer);
         progress(Progress::Done);
         let mut records = client.finish();
@@ -178,6 +179,7 @@ impl Prober {
             held_tokens: measured.held_tokens,
             checks: measured.checks,
             clocks,
+            processor_wait_seconds,
             clock_step_seconds: stepped.map(TimeDelta::as_seconds_f64),
             responses: records.response_counts(),
             traffic: records.traffic(),

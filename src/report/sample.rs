@@ -131,6 +131,7 @@ pub(super) fn healthy(backends: usize) -> Judged {
             },
             clocks: clocks.collect(),
             clock_step_seconds: None,
+            processor_wait_seconds: 0.0,
             certificates: Vec::new(),
             responses: Vec::new(),
         },

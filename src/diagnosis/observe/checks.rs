@@ -400,7 +400,7 @@ fn is_mended(uploads: &Uploads, public: &str) -> bool {
 /// Whether the prober could not ask. That its resolver does not know a name which the registry
 /// itself gave to clients is another matter: theirs may not know it either.
 fn is_out_of_means(failure: &Failure) -> bool {
-    matches!(failure.reason, Reason::DeadlineReached | Reason::ProberLimit)
+    matches!(failure.reason, Reason::DeadlineReached | Reason::ProberLimit | Reason::ProberBusy)
 }
 
 /// Whether the check shows that a route drops the `Authorization` header. A route that accepts a

@@ -73,7 +73,10 @@ fn lost<'a>(backend: &'a BackendName, way: &'a BlobWay) -> Option<Lost<'a>> {
             (format!("status {}", fetched.status), true, fetched.about_time)
         }
         Outcome::Failed(failure)
-            if matches!(failure.reason, Reason::DeadlineReached | Reason::ProberLimit) =>
+            if matches!(
+                failure.reason,
+                Reason::DeadlineReached | Reason::ProberLimit | Reason::ProberBusy
+            ) =>
         {
             return None;
         }

@@ -86,7 +86,8 @@ fn lost(facts: &Facts<'_>, late: &[(ObservationId, &Flow)]) -> Vec<ObservationId
 fn slow(facts: &Facts<'_>, hanging: &[(ObservationId, &Flow)]) -> Option<Hypothesis> {
     let late = |flow: &&Flow| {
         let hangs = hanging.iter().any(|(_, other)| other.route == flow.route);
-        let counted = !answers_late(flow) && seconds(flow, Step::Token) > SLOW_TOKEN_SECONDS;
+        let took = seconds(flow, Step::Token) - facts.round.processor_wait_seconds;
+        let counted = !answers_late(flow) && took > SLOW_TOKEN_SECONDS;
         hangs || counted
     };
     let slow: Vec<&Flow> = facts.round.flows.iter().filter(late).collect();

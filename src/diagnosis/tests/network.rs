@@ -93,11 +93,28 @@ fn a_token_server_that_fails_is_named_and_no_node() {
     assert!(findings[0].summary.contains("auth.example.invalid"), "{}", findings[0].summary);
 }
 
+/// A token that took 3 s at a backend, while this host kept the prober waiting.
+fn late(round: &mut Round, name: &str, waited: f64) {
+    round.processor_wait_seconds = waited;
+    let route = crate::model::sample::route(name);
+    let flow = round.flows.iter_mut().find(|flow| flow.route == route).unwrap();
+    let report = flow.steps.iter_mut().find(|report| report.step == Step::Token).unwrap();
+    let wait = std::time::Duration::from_secs(3);
+    report.timeline = crate::model::Timeline::default().then(Phase::Wait, wait);
+}
+
 #[test]
 fn what_the_prober_could_not_ask_names_no_node() {
     let rows: &[super::Row] = &[
         ("no time", |r| fail(r, "b", Step::Challenge, Reason::DeadlineReached), ""),
         ("no descriptor", |r| fail(r, "b", Step::Token, Reason::ProberLimit), ""),
+        ("no processor", |r| fail(r, "b", Step::Token, Reason::ProberBusy), ""),
+        ("a token that came late, as the prober did", |r| late(r, "b", 3.0), ""),
+        (
+            "a token that came later than the prober",
+            |r| late(r, "b", 0.6),
+            "token-endpoint-slow warning proved [b]",
+        ),
         (
             "no name, on every route",
             |r| ALL.iter().for_each(|at| fail(r, at, Step::Challenge, Reason::DnsFailed)),
