@@ -5,13 +5,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::counters::{RouteTally, StepTally, Tallies, Tally, signing_backend};
+use super::counters::{RouteTally, Tallies, Tally, signing_backend};
 use super::exposition::{Page, Sample};
 use super::names;
 use crate::model::{
-    BackendFacts, Certificate, Check, ClockReading, FindingName, Flow, Judged, KeyId, Leeway,
-    Outcome, Route, Severity, Snapshot, Step, TokenFacts,
+    BackendFacts, Certificate, Check, ClockReading, ClockSource, FindingName, Flow, Judged, KeyId,
+    Leeway, Outcome, Route, Severity, Snapshot, TokenFacts,
 };
+
+/// Above this many routes the matrix has more accepted pairs than a page should hold.
+const FULL_MATRIX_ROUTES: usize = 13;
+/// The component that stands for all that are healthy.
+const ALL: &str = "all";
 
 /// Writes every family of registries, backends and routes.
 pub(super) fn registries(page: &mut Page, snapshot: &Snapshot, tallies: &Tallies) {
@@ -54,7 +59,7 @@ fn flows(page: &mut Page, snapshot: &Snapshot, tallies: &Tallies) {
         &names::FLOW_FAILURES,
         by_route(tallies).flat_map(|(name, route, tally)| {
             tally.failures.iter().map(move |((step, reason), count)| {
-                Sample::count([name, route, step.as_str(), reason.as_str()], *count)
+                Sample::count([name, route, step.as_str(), reason.as_str()], count.shown)
             })
         }),
     );
@@ -73,21 +78,22 @@ fn flows(page: &mut Page, snapshot: &Snapshot, tallies: &Tallies) {
         }),
     );
     page.family(
-        &names::FLOW_DURATION,
-        by_route(tallies)
-            .map(|(name, route, tally)| Sample::histogram([name, route], &tally.duration)),
+        &names::FLOW_SECONDS,
+        by_route(tallies).map(|(name, route, tally)| Sample::number([name, route], tally.seconds)),
     );
     page.family(
         &names::STEP_DURATION,
-        by_step(tallies).map(|(name, route, step, tally)| {
-            Sample::histogram([name, route, step.as_str()], &tally.duration)
+        tallies.iter().flat_map(|(name, tally)| {
+            tally.steps.iter().map(move |(step, histogram)| {
+                Sample::histogram([name.as_str(), step.as_str()], histogram)
+            })
         }),
     );
     page.family(
         &names::PHASE_SECONDS,
-        by_route(tallies).flat_map(|(name, route, tally)| {
+        tallies.iter().flat_map(|(name, tally)| {
             tally.phases.iter().map(move |(phase, seconds)| {
-                Sample::number([name, route, phase.as_str()], *seconds)
+                Sample::number([name.as_str(), phase.as_str()], *seconds)
             })
         }),
     );
@@ -121,26 +127,23 @@ fn balancer_and_matrix(page: &mut Page, snapshot: &Snapshot, tallies: &Tallies) 
     page.family(
         &names::TOKEN_CROSS_VALID,
         newest(snapshot).flat_map(|(name, judged)| {
+            let all = judged.round.flows.len() <= FULL_MATRIX_ROUTES;
             judged.round.matrix.cells.iter().filter_map(move |cell| {
+                let accepted = cell.accepted()?;
                 let labels = [name, cell.issuer.as_str(), cell.verifier.as_str()];
-                Some(Sample::flag(labels, cell.accepted()?))
+                (all || !accepted).then(|| Sample::flag(labels, accepted))
             })
         }),
     );
-    let pairs = || {
-        tallies.iter().flat_map(|(name, tally)| {
-            tally.pairs.iter().map(move |((issuer, verifier), pair)| {
-                ([name.as_str(), issuer.as_str(), verifier.as_str()], pair)
-            })
-        })
-    };
     page.family(
         &names::TOKEN_CROSS_CHECKS,
-        pairs().map(|(labels, pair)| Sample::count(labels, pair.checks)),
+        by_route(tallies)
+            .map(|(name, route, tally)| Sample::count([name, route], tally.shown.checks)),
     );
     page.family(
         &names::TOKEN_CROSS_REFUSALS,
-        pairs().map(|(labels, pair)| Sample::count(labels, pair.refusals)),
+        by_route(tallies)
+            .map(|(name, route, tally)| Sample::count([name, route], tally.shown.refusals)),
     );
 }
 
@@ -183,7 +186,7 @@ fn clocks(page: &mut Page, snapshot: &Snapshot, tallies: &Tallies) {
         page.family(
             definition,
             newest(snapshot).flat_map(move |(name, judged)| {
-                judged.round.clocks.iter().map(move |clock| {
+                telling(&judged.round.clocks).map(move |clock| {
                     let labels = [name, clock.backend.as_str(), clock.source.as_str()];
                     Sample::number(labels, value(clock))
                 })
@@ -216,19 +219,34 @@ fn clocks(page: &mut Page, snapshot: &Snapshot, tallies: &Tallies) {
     );
 }
 
+/// The clocks that say something of their own: those by `Date`, and others where there is none of a
+/// backend or the two cannot both be true.
+fn telling(clocks: &[ClockReading]) -> impl Iterator<Item = &ClockReading> {
+    clocks.iter().filter(|clock| {
+        let mut dates = clocks
+            .iter()
+            .filter(|other| other.backend == clock.backend && other.source == ClockSource::Date);
+        let apart = |date: &ClockReading| {
+            let (a, b) = (&date.interval, &clock.interval);
+            a.upper() < b.lower() || b.upper() < a.lower()
+        };
+        clock.source == ClockSource::Date || dates.next().is_none_or(apart)
+    })
+}
+
 /// What the checks beside the flow found last.
 fn checks(page: &mut Page, snapshot: &Snapshot) {
     page.family(
         &names::COMPONENT_HEALTHY,
         newest(snapshot).flat_map(|(name, judged)| {
-            let told: BTreeMap<_, bool> = judged
-                .round
-                .checks
-                .components()
-                .map(|(backend, told)| ((backend, told.component.as_str()), told.healthy))
-                .collect();
+            let mut told: BTreeMap<(&str, &str), bool> = BTreeMap::new();
+            for (backend, told_of) in judged.round.checks.components() {
+                // Ten components that are well are one series.
+                let component = if told_of.healthy { ALL } else { told_of.component.as_str() };
+                told.insert((backend.as_str(), component), told_of.healthy);
+            }
             told.into_iter().map(move |((backend, component), healthy)| {
-                Sample::flag([name, backend.as_str(), component], healthy)
+                Sample::flag([name, backend, component], healthy)
             })
         }),
     );
@@ -254,8 +272,10 @@ fn pairs(snapshot: &Snapshot, check: Check) -> impl Iterator<Item = Sample> {
     newest(snapshot).flat_map(move |(name, judged)| {
         let pairs = judged.round.checks.matrix(check).map_or(Vec::new(), |matrix| matrix.pairs);
         pairs.into_iter().filter_map(move |pair| {
+            let accepted = pair.accepted()?;
             let labels = [name, pair.issuer.as_str(), pair.verifier.as_str()];
-            Some(Sample::flag(labels, pair.accepted()?))
+            let shown = !accepted || pair.issuer == pair.verifier;
+            shown.then(|| Sample::flag(labels, accepted))
         })
     })
 }
@@ -357,20 +377,14 @@ fn by_route(tallies: &Tallies) -> impl Iterator<Item = (&str, &str, &RouteTally)
     })
 }
 
-fn by_step(tallies: &Tallies) -> impl Iterator<Item = (&str, &str, Step, &StepTally)> {
-    by_route(tallies).flat_map(|(name, route, tally)| {
-        tally.steps.iter().map(move |(step, tally)| (name, route, *step, tally))
-    })
-}
-
 fn responses<'a>(
     tallies: &'a Tallies,
-    codes: impl Fn(&'a StepTally) -> &'a BTreeMap<u16, u64> + 'a,
+    codes: impl Fn(&'a RouteTally) -> &'a BTreeMap<u16, u64> + 'a,
 ) -> impl Iterator<Item = Sample> + 'a {
-    by_step(tallies).flat_map(move |(name, route, step, tally)| {
-        codes(tally).iter().map(move |(code, count)| {
-            Sample::count([name, route, step.as_str(), &code.to_string()], *count)
-        })
+    by_route(tallies).flat_map(move |(name, route, tally)| {
+        codes(tally)
+            .iter()
+            .map(move |(code, count)| Sample::count([name, route, &code.to_string()], *count))
     })
 }
 

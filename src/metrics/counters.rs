@@ -3,7 +3,8 @@
 //! Plain numbers in typed maps, so that leaving out a backend is leaving out its entry, and every
 //! series that can be known in advance is there with 0.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
@@ -11,18 +12,15 @@ use chrono::{DateTime, Utc};
 use super::histogram::Histogram;
 use super::names::{self, Kind};
 use crate::model::{
-    BackendName, Flow, Issuer, Judged, KeyId, Outcome, Phase, Reason, RegistryName, RegistryState,
-    Round, Route, Snapshot, Step,
+    BackendName, Flow, Judged, KeyId, Outcome, Phase, Reason, RegistryName, RegistryState, Round,
+    Route, Snapshot, Step,
 };
 
-/// Above this many routes the pairs of the matrix are not all tried each round, and their
-/// counters appear with the first verdict instead of all at once.
-const FULL_MATRIX_ROUTES: usize = 13;
-/// Separate token servers remembered for one registry. Their names come from the wire, so a
-/// registry that invents a new one each round must not grow the page for ever.
-const MAX_TOKEN_SERVERS: usize = 8;
-/// Statuses whose counters exist from the start.
+/// Statuses whose counters exist from the start: alerts divide one by their sum.
 const KNOWN_CODES: [u16; 2] = [200, 401];
+/// The failure whose counter exists from the start, so that what sums over all of them is 0 and not
+/// absent while there is none.
+const USUAL_FAILURE: (Step, Reason) = (Step::Access, Reason::Unauthorized);
 
 /// The counters of every registry.
 #[derive(Debug, Default)]
@@ -39,6 +37,11 @@ impl Counters {
         self.with(|tallies| {
             tallies.entry(judged.round.registry.clone()).or_default().observe(&judged.round);
         });
+    }
+
+    /// Shows failures that are new at once, for a page that is made once.
+    pub(super) fn settle(&self) {
+        self.with(|tallies| tallies.values_mut().for_each(Tally::settle));
     }
 
     /// Adds a round that was left out because the one before was still running.
@@ -79,8 +82,9 @@ impl Counters {
 #[derive(Debug)]
 pub(super) struct Tally {
     pub(super) routes: BTreeMap<Route, RouteTally>,
-    pub(super) pairs: BTreeMap<(Issuer, Route), PairTally>,
     pub(super) keys: BTreeMap<BackendName, KeyMemory>,
+    pub(super) steps: BTreeMap<Step, Histogram>,
+    pub(super) phases: BTreeMap<Phase, f64>,
     pub(super) rounds: u64,
     pub(super) overruns: u64,
     /// Rounds in which the prober's own clock was set.
@@ -92,21 +96,24 @@ pub(super) struct Tally {
 #[derive(Debug)]
 pub(super) struct RouteTally {
     pub(super) flows: u64,
-    pub(super) failures: BTreeMap<(Step, Reason), u64>,
-    pub(super) duration: Histogram,
-    pub(super) phases: BTreeMap<Phase, f64>,
-    pub(super) steps: BTreeMap<Step, StepTally>,
-}
-
-/// The counters of one step on one route.
-#[derive(Debug)]
-pub(super) struct StepTally {
-    pub(super) duration: Histogram,
+    pub(super) seconds: f64,
+    pub(super) failures: BTreeMap<(Step, Reason), Late>,
     pub(super) responses: BTreeMap<u16, u64>,
     pub(super) authenticated: BTreeMap<u16, u64>,
+    /// Tokens shown to this route.
+    pub(super) shown: PairTally,
 }
 
-/// The counters of one pair of the matrix.
+/// A counter that appears with its first event: it is 0 until the next round, so that Prometheus sees
+/// it grow.
+#[derive(Debug, Default)]
+pub(super) struct Late {
+    value: u64,
+    /// What a page has.
+    pub(super) shown: u64,
+}
+
+/// The tokens that one verifier was shown.
 #[derive(Debug, Default)]
 pub(super) struct PairTally {
     pub(super) checks: u64,
@@ -123,14 +130,16 @@ pub(super) struct KeyMemory {
 
 impl Default for Tally {
     fn default() -> Self {
+        let empty = |step: Step| (step, empty(names::STEP_DURATION.kind));
         Self {
             routes: BTreeMap::new(),
-            pairs: BTreeMap::new(),
             keys: BTreeMap::new(),
+            steps: Step::ALL.map(empty).into(),
+            phases: Phase::ALL.map(|phase| (phase, 0.0)).into(),
             rounds: 0,
             overruns: 0,
             clock_steps: 0,
-            duration: empty(names::ROUND_DURATION.kind),
+            duration: self::empty(names::ROUND_DURATION.kind),
         }
     }
 }
@@ -140,61 +149,60 @@ impl Tally {
         let routes = &state.routes;
         self.routes.retain(|route, _| routes.contains(route));
         self.keys.retain(|backend, _| routes.iter().any(|r| r.backend() == Some(backend)));
-        self.pairs.retain(|(issuer, verifier), _| {
-            let known = match issuer {
-                Issuer::Route(route) => routes.contains(route),
-                Issuer::Server(_) => true,
-            };
-            known && routes.contains(verifier)
-        });
-        let scope = state.latest.as_ref().is_none_or(|judged| judged.round.scope.is_some());
         for route in routes {
-            self.routes.entry(route.clone()).or_insert_with(|| RouteTally::new(scope));
-        }
-        if routes.len() > FULL_MATRIX_ROUTES || self.pairs.keys().any(|(i, _)| is_server(i)) {
-            return;
-        }
-        for issuer in routes {
-            for verifier in routes {
-                let pair = (Issuer::Route(issuer.clone()), verifier.clone());
-                self.pairs.entry(pair).or_default();
-            }
+            self.routes.entry(route.clone()).or_default();
         }
     }
 
     fn observe(&mut self, round: &Round) {
+        self.settle();
         self.rounds += 1;
         self.clock_steps += u64::from(round.clock_step_seconds.is_some());
         self.duration.observe(round.seconds);
+        // Without a scope the step cannot occur. That is known with the first round only.
+        if round.scope.is_some() {
+            self.step(Step::Repository);
+        } else {
+            self.steps.remove(&Step::Repository);
+        }
         for flow in &round.flows {
-            self.route(&flow.route, round).observe(flow);
+            self.routes.entry(flow.route.clone()).or_default().observe(flow);
+            self.time(flow);
             self.remember_key(flow, round.started);
         }
         for response in &round.responses {
-            let step = self.route(&response.route, round).step(response.step);
-            *step.responses.entry(response.code).or_default() += response.count;
+            let route = self.routes.entry(response.route.clone()).or_default();
+            *route.responses.entry(response.code).or_default() += response.count;
             if response.authenticated {
-                *step.authenticated.entry(response.code).or_default() += response.count;
+                *route.authenticated.entry(response.code).or_default() += response.count;
             }
         }
         for cell in &round.matrix.cells {
             if let Some(accepted) = cell.accepted() {
-                let pair = (cell.issuer.clone(), cell.verifier.clone());
-                let tally = self.pairs.entry(pair).or_default();
-                tally.checks += 1;
-                tally.refusals += u64::from(!accepted);
+                let shown = &mut self.routes.entry(cell.verifier.clone()).or_default().shown;
+                shown.checks += 1;
+                shown.refusals += u64::from(!accepted);
             }
         }
-        self.settle_issuers(round);
     }
 
-    fn route(&mut self, route: &Route, round: &Round) -> &mut RouteTally {
-        let scope = round.scope.is_some();
-        let tally = self.routes.entry(route.clone()).or_insert_with(|| RouteTally::new(scope));
-        if !scope {
-            tally.forget_repository();
+    fn settle(&mut self) {
+        for late in self.routes.values_mut().flat_map(|route| route.failures.values_mut()) {
+            late.shown = late.value;
         }
-        tally
+    }
+
+    fn step(&mut self, step: Step) -> &mut Histogram {
+        self.steps.entry(step).or_insert_with(|| empty(names::STEP_DURATION.kind))
+    }
+
+    fn time(&mut self, flow: &Flow) {
+        for report in &flow.steps {
+            self.step(report.step).observe(report.timeline.total().as_secs_f64());
+            for (phase, took) in report.timeline.phases() {
+                *self.phases.entry(*phase).or_default() += took.as_secs_f64();
+            }
+        }
     }
 
     fn remember_key(&mut self, flow: &Flow, now: DateTime<Utc>) {
@@ -209,75 +217,38 @@ impl Tally {
             }
         }
     }
+}
 
-    /// Where a separate server issues the tokens, the pairs of routes that were never tried go,
-    /// and the number of servers that are remembered has a limit.
-    fn settle_issuers(&mut self, round: &Round) {
-        let servers: BTreeSet<Issuer> =
-            self.pairs.keys().map(|(issuer, _)| issuer).filter(|i| is_server(i)).cloned().collect();
-        if servers.is_empty() {
-            return;
-        }
-        self.pairs.retain(|(issuer, _), pair| is_server(issuer) || pair.checks > 0);
-        if servers.len() > MAX_TOKEN_SERVERS {
-            let present = round.matrix.issuers();
-            self.pairs.retain(|(issuer, _), _| !is_server(issuer) || present.contains(&issuer));
+impl Default for RouteTally {
+    fn default() -> Self {
+        let zero = BTreeMap::from(KNOWN_CODES.map(|code| (code, 0)));
+        Self {
+            flows: 0,
+            seconds: 0.0,
+            failures: BTreeMap::from([(USUAL_FAILURE, Late::default())]),
+            responses: zero.clone(),
+            authenticated: zero,
+            shown: PairTally::default(),
         }
     }
 }
 
 impl RouteTally {
-    fn new(scope: bool) -> Self {
-        let mut tally = Self {
-            flows: 0,
-            failures: BTreeMap::new(),
-            duration: empty(names::FLOW_DURATION.kind),
-            phases: Phase::ALL.map(|phase| (phase, 0.0)).into(),
-            steps: Step::ALL.map(|step| (step, StepTally::new(step))).into(),
-        };
-        for step in Step::ALL {
-            for &reason in Reason::ALL.iter().filter(|&&reason| names::can_fail(step, reason)) {
-                tally.failures.insert((step, reason), 0);
-            }
-        }
-        if !scope {
-            tally.forget_repository();
-        }
-        tally
-    }
-
-    /// Without a scope the step cannot occur. That is known for certain with the first round only;
-    /// until then its series are there, for a failure must not be born at 1.
-    fn forget_repository(&mut self) {
-        if self.steps.remove(&Step::Repository).is_some() {
-            self.failures.retain(|(step, _), _| *step != Step::Repository);
-        }
-    }
-
-    fn step(&mut self, step: Step) -> &mut StepTally {
-        self.steps.entry(step).or_insert_with(|| StepTally::new(step))
-    }
-
     fn observe(&mut self, flow: &Flow) {
         self.flows += 1;
-        self.duration.observe(flow.seconds());
+        self.seconds += flow.seconds();
         if let Some((step, failure)) = flow.failure() {
-            *self.failures.entry((step, failure.reason)).or_default() += 1;
+            let late = match self.failures.entry((step, failure.reason)) {
+                Entry::Vacant(new) => new.insert(Late::default()),
+                // One that was there before is not late.
+                Entry::Occupied(known) => {
+                    let late = known.into_mut();
+                    late.shown = late.value + 1;
+                    late
+                }
+            };
+            late.value += 1;
         }
-        for report in &flow.steps {
-            self.step(report.step).duration.observe(report.timeline.total().as_secs_f64());
-            for (phase, took) in report.timeline.phases() {
-                *self.phases.entry(*phase).or_default() += took.as_secs_f64();
-            }
-        }
-    }
-}
-
-impl StepTally {
-    fn new(step: Step) -> Self {
-        let zero = BTreeMap::from(KNOWN_CODES.map(|code| (code, 0)));
-        let authenticated = if names::carries_token(step) { zero.clone() } else { BTreeMap::new() };
-        Self { duration: empty(names::STEP_DURATION.kind), responses: zero, authenticated }
     }
 }
 
@@ -287,10 +258,6 @@ pub(super) fn signing_backend(flow: &Flow) -> Option<&BackendName> {
         Some(issuer) => issuer.backend(),
         None => flow.route.backend(),
     }
-}
-
-fn is_server(issuer: &Issuer) -> bool {
-    matches!(issuer, Issuer::Server(_))
 }
 
 fn empty(kind: Kind) -> Histogram {

@@ -103,6 +103,7 @@ fn alone(page: &mut Page, rounds: &[Arc<Judged>]) {
         reload_error: None,
     };
     let snapshot = Snapshot { registries, program };
+    counters.settle();
     counters.synchronised(&snapshot, |tallies| {
         collector::registries(page, &snapshot, tallies);
     });

@@ -17,40 +17,27 @@ fn every_known_series_is_zero_before_the_first_round() {
         "findings{registry=\"main\",severity=\"critical\"}".to_owned(),
     ];
     for route in ["a", "b", "lb"] {
-        zero.push(format!("flows_total{{registry=\"main\",route=\"{route}\"}}"));
-        zero.push(format!("flow_duration_seconds_count{{registry=\"main\",route=\"{route}\"}}"));
-        for (step, reason) in
-            [("challenge", "timeout"), ("access", "unauthorized"), ("repository", "not_found")]
-        {
+        let labels = format!("registry=\"main\",route=\"{route}\"");
+        zero.push(format!("flows_total{{{labels}}}"));
+        zero.push(format!("flow_seconds_total{{{labels}}}"));
+        zero.push(format!(
+            "flow_failures_total{{{labels},step=\"access\",reason=\"unauthorized\"}}"
+        ));
+        for code in [200, 401] {
+            zero.push(format!("responses_total{{{labels},code=\"{code}\"}}"));
+            zero.push(format!("authenticated_responses_total{{{labels},code=\"{code}\"}}"));
+        }
+        for metric in ["checks", "refusals"] {
             zero.push(format!(
-                "flow_failures_total{{registry=\"main\",route=\"{route}\",step=\"{step}\",\
-                 reason=\"{reason}\"}}"
+                "token_cross_{metric}_total{{registry=\"main\",verifier=\"{route}\"}}"
             ));
         }
-        for step in ["challenge", "token", "access", "repository"] {
-            for code in [200, 401] {
-                let labels = format!(
-                    "{{registry=\"main\",route=\"{route}\",step=\"{step}\",code=\"{code}\"}}"
-                );
-                zero.push(format!("responses_total{labels}"));
-                if matches!(step, "access" | "repository") {
-                    zero.push(format!("authenticated_responses_total{labels}"));
-                }
-            }
-        }
-        for phase in ["dns", "connect", "tls", "wait", "transfer"] {
-            zero.push(format!(
-                "phase_seconds_total{{registry=\"main\",route=\"{route}\",phase=\"{phase}\"}}"
-            ));
-        }
-        for verifier in ["a", "b", "lb"] {
-            for metric in ["checks", "refusals"] {
-                zero.push(format!(
-                    "token_cross_{metric}_total{{registry=\"main\",issuer=\"{route}\",\
-                     verifier=\"{verifier}\"}}"
-                ));
-            }
-        }
+    }
+    for phase in ["dns", "connect", "tls", "wait", "transfer"] {
+        zero.push(format!("phase_seconds_total{{registry=\"main\",phase=\"{phase}\"}}"));
+    }
+    for step in ["challenge", "token", "access", "repository"] {
+        zero.push(format!("step_duration_seconds_count{{registry=\"main\",step=\"{step}\"}}"));
     }
     for series in zero {
         assert_eq!(value(&page, &series), Some(0.0), "{series}");
@@ -67,7 +54,9 @@ fn without_a_scope_the_repository_step_is_gone_after_the_first_round() {
     assert!(!bench.text().contains("step=\"repository\""));
     bench.finish(&[rich()]);
     bench.finish(&[rich()]);
-    assert!(bench.text().contains("route=\"c\",step=\"repository\""));
+    assert!(
+        bench.text().contains("step_duration_seconds_count{registry=\"main\",step=\"repository\"}")
+    );
 }
 
 #[test]
@@ -144,8 +133,12 @@ fn a_separate_token_server_is_the_issuer_and_no_backend_owns_its_key() {
     bench.finish(&[of_server("auth.example.com")]);
     let page = bench.text();
     let pair = "{registry=\"main\",issuer=\"auth.example.com\",verifier=\"b\"}";
-    assert_eq!(value(&page, &format!("token_cross_checks_total{pair}")), Some(1.0));
-    assert!(!page.contains("issuer=\"a\""), "pairs that cannot occur are gone");
+    assert_eq!(value(&page, &format!("token_cross_valid{pair}")), Some(1.0));
+    assert_eq!(
+        value(&page, "token_cross_checks_total{registry=\"main\",verifier=\"b\"}"),
+        Some(1.0)
+    );
+    assert!(!page.contains("issuer=\"a\""), "pairs that cannot occur are not there");
     assert!(!page.contains("token_key_info"));
     assert_eq!(value(&page, "token_keys{registry=\"main\"}"), Some(1.0));
 }
@@ -157,15 +150,71 @@ fn a_registry_that_invents_token_servers_does_not_grow_the_page_for_ever() {
         bench.finish(&[of_server(&format!("auth-{n}.example.com"))]);
     }
     let page = bench.text();
-    let checks = page.matches("token_cross_checks_total{").count();
-    assert!(checks <= 3 * 9, "{checks} pairs");
+    let pairs = page.matches("issuer=\"").count();
+    assert_eq!(pairs, 3, "those of the newest round");
 }
 
 #[test]
-fn many_backends_have_no_series_for_pairs_that_were_never_tried() {
+fn a_failure_of_a_new_kind_begins_at_zero_so_that_prometheus_sees_it_grow() {
+    let bench = Bench::new(sample::fresh_snapshot(&["a", "b"]));
+    let series =
+        "flow_failures_total{registry=\"main\",route=\"b\",step=\"token\",reason=\"timeout\"}";
+    let failing = || {
+        let fail = |round: &mut Round| sample::fail(round, "b", Step::Token, Reason::Timeout);
+        sample::judged(sample::bent(&["a", "b"], fail), Vec::new())
+    };
+    let healthy = || sample::judged(sample::round(&["a", "b"]), Vec::new());
+    for (round, expected) in [
+        (healthy(), None),
+        (failing(), Some(0.0)),
+        (healthy(), Some(1.0)),
+        (failing(), Some(2.0)),
+        (failing(), Some(3.0)),
+    ] {
+        bench.finish(&[round]);
+        assert_eq!(value(&bench.text(), series), expected);
+    }
+    let (_, page) = super::page_of(&[failing()], None);
+    let page = String::from_utf8(page).unwrap();
+    assert_eq!(value(&page, series), Some(1.0), "a page that is made once");
+}
+
+/// Series of a registry's own in a healthy round with everything that Harbor has.
+fn series(backends: usize) -> usize {
+    let names: Vec<String> = (0..backends).map(|n| format!("n{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let bench = Bench::new(sample::fresh_snapshot(&names));
+    let mut round = sample::round(&names);
+    round.scope = Some("repository:probe/canary:pull".into());
+    bench.finish(&[sample::judged(round, Vec::new())]);
+    bench.text().lines().filter(|line| line.contains("registry=\"main\"")).count()
+}
+
+#[test]
+fn a_backend_costs_as_many_series_as_the_budget_allows() {
+    let three = series(3);
+    assert!(three <= 180, "{three} series for three backends");
+    for backends in [13, 26, 100] {
+        let more = series(backends) - three;
+        assert!(more <= 30 * (backends - 3), "{more} more series for {backends} backends");
+    }
+}
+
+#[test]
+fn many_backends_have_series_for_refused_pairs_only() {
     let names: Vec<String> = (0..40).map(|n| format!("n{n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let page = Bench::new(sample::fresh_snapshot(&names)).text();
-    assert!(!page.contains("token_cross_checks_total"));
-    assert!(page.contains("registry_prober_flows_total{registry=\"main\",route=\"n39\"} 0\n"));
+    let bench = Bench::new(sample::fresh_snapshot(&names));
+    let refused = sample::bent(&names, |round| sample::refuse(round, "n1", "n2"));
+    bench.finish(&[sample::judged(refused, Vec::new())]);
+    let page = bench.text();
+    let pairs: Vec<&str> =
+        page.lines().filter(|line| line.contains("token_cross_valid{")).collect();
+    let expected =
+        "registry_prober_token_cross_valid{registry=\"main\",issuer=\"n1\",verifier=\"n2\"} 0";
+    assert_eq!(pairs, [expected]);
+    assert_eq!(
+        value(&page, "token_cross_checks_total{registry=\"main\",verifier=\"n39\"}"),
+        Some(41.0)
+    );
 }

@@ -14,7 +14,7 @@ fn openmetrics_obeys_its_own_grammar() {
     let page = String::from_utf8(body).unwrap();
     let kinds = check_openmetrics(&page).unwrap();
     assert_eq!(kinds["registry_prober_flows"], "counter");
-    assert_eq!(kinds["registry_prober_flow_duration_seconds"], "histogram");
+    assert_eq!(kinds["registry_prober_step_duration_seconds"], "histogram");
     assert!(page.contains(",le=\"1.0\"}") && page.contains(",le=\"0.005\"}"));
     assert!(!page.contains("le=\"1\"") && page.contains("le=\"+Inf\""));
     assert!(bench.text().contains("le=\"1\""));
