@@ -42,8 +42,8 @@
 //! What measures does not judge, what judges does not measure, and what shows does neither.
 //! `metrics`, `web` and `report` see `model` and `findings` and nothing else; where the web server needs a probe
 //! or a reload, `cli` hands it a closure. `registry` and `transport` do not know each other, and
-//! the lab shares no parser with `registry`, so that a common mistake cannot hide itself. ARCHITECTURE
-//! lists every arrow. Some
+//! the lab shares no parser with `registry`, so that a common mistake cannot hide itself. `discovery`
+//! asks resolvers and the API server of a cluster through `transport`. ARCHITECTURE lists every arrow. Some
 //! foreign crates belong to one room: reqwest to `transport`, the metrics library to `metrics`,
 //! YAML to `config`. The test `tests/it/arrows.rs` reads the sources and fails on any other arrow.
 //!
@@ -51,7 +51,7 @@
 //!
 //! 1. [`config::load`] reads the file; every problem is said at once, with line and column.
 //! 2. [`schedule::Daemon`] gives each registry a task and a timer. Each turn of a
-//!    [`schedule::Wheel`] asks [`discovery::backends`], lets [`probe::Prober`] measure a
+//!    [`schedule::Wheel`] asks its [`discovery::Finder`], lets [`probe::Prober`] measure a
 //!    [`Round`](model::Round), and lets [`diagnosis::assess_after`] conclude, with what [`history`]
 //!    kept of the rounds before.
 //! 3. The [`Judged`](model::Judged) round replaces the one before in the

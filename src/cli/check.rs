@@ -260,7 +260,7 @@ async fn turn(wheels: Vec<Wheel>, deadline: Instant) -> anyhow::Result<Snapshot>
         .collect();
     let (mut ended, mut rounds) = (Vec::new(), Vec::new());
     for turn in turns {
-        let (wheel, Turned { judged, discovery }) = turn.await?;
+        let (wheel, Turned { judged, discovery, .. }) = turn.await?;
         ended.push((wheel, discovery));
         rounds.push(judged);
     }

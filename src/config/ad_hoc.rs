@@ -65,7 +65,7 @@ pub fn ad_hoc(given: AdHoc) -> Result<Registry, AdHocErrors> {
             at(flag, BackendEntry { name: Some(at(flag, name)), address: Some(at(flag, address)) })
         })
         .collect();
-    let dns = Discovery { dns: Some(at("URL", DnsDiscovery {})) };
+    let dns = Discovery { dns: Some(at("URL", DnsDiscovery::default())), ..Discovery::default() };
     let entry = RegistryEntry {
         name: Some(at("URL", name(&given.url))),
         url: Some(at("URL", given.url)),
@@ -172,7 +172,7 @@ mod tests {
         ] {
             let registry = ad_hoc(AdHoc { url: url.to_owned(), ..AdHoc::default() }).unwrap();
             assert_eq!(registry.name.as_str(), name);
-            assert_eq!(registry.backends, BackendSource::Dns);
+            assert!(matches!(registry.backends, BackendSource::Dns(_)), "{:?}", registry.backends);
         }
     }
 
@@ -191,6 +191,7 @@ mod tests {
             name: BackendName::parse("a").unwrap(),
             scheme: Scheme::Http,
             address: HostPort { host: "10.0.0.1".to_owned(), port: 5000 },
+            ready: true,
         };
         assert_eq!(registry.backends, BackendSource::Static(vec![backend]));
         assert_eq!(registry.credentials.unwrap().username, "robot$prober");

@@ -3,6 +3,7 @@
 //! The comments here are also what editors show (`config schema`).
 
 use super::read::{At, DurationText, mapping};
+use super::source::PortText;
 use crate::model::Check;
 
 mapping! {
@@ -104,17 +105,64 @@ mapping! {
 }
 
 mapping! {
-    /// How backends are found.
+    /// How backends are found: one of the three ways.
+    #[schemars(extend("oneOf" = [
+        {"required": ["dns"]}, {"required": ["file"]}, {"required": ["kubernetes"]},
+    ]))]
     Discovery {
-        /// Every address behind the public name is a backend.
-        #[schemars(required)]
+        /// Every address behind a name is a backend.
         dns: DnsDiscovery,
+        /// A list that another program writes; read before each round.
+        file: FileDiscovery,
+        /// Every pod behind a Service is a backend.
+        kubernetes: KubernetesDiscovery,
     }
 }
 
 mapping! {
-    /// Takes no settings: `dns: {}`.
+    /// `dns: {}` takes the addresses of the public name.
     DnsDiscovery {
+        /// Another name, for instance that of a headless Service. A name that begins with `_` is
+        /// asked for its SRV records, which hold names and ports. Default: the URL's host.
+        name: String,
+        /// The port of every address. Default: the URL's, or that of `scheme`.
+        port: PortText,
+        /// `http` or `https`. Default: the URL's.
+        #[schemars(extend("enum" = ["http", "https"]))]
+        scheme: String,
+    }
+}
+
+mapping! {
+    /// A list as Prometheus' `file_sd_configs` has it, in JSON or YAML.
+    FileDiscovery {
+        /// The file: a list of groups with `targets` (`host:port`, or with a scheme in front) and
+        /// `labels`. The label `backend` names the only target of its group.
+        #[schemars(required)]
+        path: String,
+        /// `http` or `https`, for targets that say neither. Default: the URL's.
+        #[schemars(extend("enum" = ["http", "https"]))]
+        scheme: String,
+    }
+}
+
+mapping! {
+    /// The endpoints of a Service, by its `EndpointSlices`. A backend has the name of its pod.
+    KubernetesDiscovery {
+        /// The namespace of the Service. Default: the prober's own.
+        namespace: String,
+        /// The name of the Service, for instance that of Harbor's core.
+        #[schemars(required)]
+        service: String,
+        /// The name of a port of the Service, or its number at the pods. Needed where the Service
+        /// has several.
+        port: PortText,
+        /// `http` or `https`. Default: the URL's. Pods behind an ingress that ends TLS speak http.
+        #[schemars(extend("enum" = ["http", "https"]))]
+        scheme: String,
+        /// How to reach the API server. Default: the service account inside a cluster, else
+        /// KUBECONFIG or ~/.kube/config.
+        kubeconfig: String,
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! `node` reads YAML into values that know their line and column, `file` has the raw shape,
 //! `resolve` checks it and collects every problem at once, `secret` reads passwords from files and
-//! docker's own configuration. The only room that knows YAML. Nothing here opens a connection.
+//! docker's own configuration, `source` where backends come from, `targets` and `kubeconfig` the files
+//! that discovery reads while it runs. The only room that knows YAML. Nothing here opens a connection.
 //!
 //! A new key: declare and document it in `file`, check it in `resolve`, print it in `show`, and
 //! give each way of being wrong a sentence in `problem` and a file under `tests/data/config`.
@@ -13,11 +14,12 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::model::{BackendName, RegistryName};
+use crate::model::RegistryName;
 
 mod ad_hoc;
 mod checks;
 mod file;
+mod kubeconfig;
 mod load;
 mod node;
 mod pace;
@@ -27,15 +29,20 @@ mod resolve;
 mod schema;
 mod secret;
 mod show;
+mod source;
+mod targets;
 mod url;
 
 pub use ad_hoc::{AdHoc, ad_hoc};
 pub use checks::{CheckSettings, PushSettings};
+pub use kubeconfig::{ClusterAccess, ClusterError, cluster_access};
 pub use load::{Fingerprint, Loaded, fingerprint, load};
 pub use problem::{AdHocErrors, ConfigErrors, Mistake, Place, Problem, ReadError};
 pub use schema::schema_json;
 pub use secret::docker_account;
 pub use show::show;
+pub use source::{Backend, BackendSource, DnsSource, FileSource, KubernetesSource, ServicePort};
+pub use targets::{TargetsError, targets};
 pub use url::{Authority, HostPort, PublicUrl, Scheme, UrlError};
 
 /// Time between rounds, if nothing else is said.
@@ -149,26 +156,6 @@ pub enum PasswordSource {
     Environment(String),
     /// Docker's configuration, which also has the user name.
     DockerConfig(PathBuf),
-}
-
-/// Where backends come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BackendSource {
-    /// Listed in the file or on the command line.
-    Static(Vec<Backend>),
-    /// Every address behind the public name.
-    Dns,
-}
-
-/// One backend: its name and where to connect.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Backend {
-    /// Its name in every output.
-    pub name: BackendName,
-    /// `http` or `https`; the registry's unless the address says otherwise.
-    pub scheme: Scheme,
-    /// Address, or a name to resolve, and port.
-    pub address: HostPort,
 }
 
 /// A user name with its password.

@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::path::Path;
 
-use super::file::{BackendEntry, BalancerEntry, CredentialsEntry, Discovery, File, RegistryEntry};
+use super::file::{BackendEntry, BalancerEntry, CredentialsEntry, File, RegistryEntry};
 use super::pace::Pace;
 use super::problem::{Mistake, Place, Problems, quoted};
 use super::read::{At, good};
 use super::{
-    Authority, Backend, BackendSource, BalancerSettings, Config, Credentials, HostPort, MatrixMode,
-    PublicUrl, Registry, Scheme, Scope, Sources, TlsSettings, TokenMethod, UrlError, checks,
-    secret,
+    Authority, Backend, BackendSource, BalancerSettings, Config, Credentials, FileSource, HostPort,
+    MatrixMode, PublicUrl, Registry, Scheme, Scope, Sources, TlsSettings, TokenMethod, UrlError,
+    checks, secret, source,
 };
 use crate::model::{BackendName, RegistryName};
 
@@ -59,17 +59,14 @@ pub(super) fn registry(
     };
     needs(entry.name.is_none(), "name");
     needs(entry.url.is_none(), "url");
-    needs(
-        entry.backends.is_none() && entry.discovery.is_none(),
-        "backends (or discovery: {dns: {}})",
-    );
+    needs(entry.backends.is_none() && entry.discovery.is_none(), "backends (or discovery)");
 
     let name = good(entry.name.as_ref())
         .and_then(|(name, place)| problems.note(place, RegistryName::parse(name)));
     let url = good(entry.url.as_ref())
         .and_then(|(url, place)| problems.note(place, PublicUrl::parse(url)));
     let scheme = url.as_ref().map_or(Scheme::Https, |url| url.authority().scheme);
-    let backends = backend_source(entry, scheme, problems);
+    let backends = backend_source(entry, url.as_ref(), directory, problems);
     let mut sources = Sources::default();
     let credentials = given.or_else(|| {
         let at = entry.credentials.as_ref()?;
@@ -119,9 +116,14 @@ pub(super) fn registry(
         system_credentials.is_some(),
         directory_credentials.is_some(),
     ];
-    if !allow_plaintext && secrets.contains(&true) {
-        plaintext(entry, url.as_ref(), problems);
+    let confidential = !allow_plaintext && secrets.contains(&true);
+    if confidential {
+        plaintext(entry, url.as_ref(), backends.as_ref(), problems);
     }
+    let backends = backends.map(|found| match found {
+        BackendSource::File(file) => BackendSource::File(FileSource { confidential, ..file }),
+        other => other,
+    });
 
     Some(Registry {
         credentials,
@@ -145,7 +147,12 @@ pub(super) fn registry(
 }
 
 /// Notes every authority to which credentials would travel unencrypted over a network.
-fn plaintext(entry: &RegistryEntry, url: Option<&PublicUrl>, problems: &mut Problems) {
+fn plaintext(
+    entry: &RegistryEntry,
+    url: Option<&PublicUrl>,
+    found: Option<&BackendSource>,
+    problems: &mut Problems,
+) {
     let mut check = |authority: &Authority, place| {
         let plain = authority.scheme == Scheme::Http && !authority.is_loopback();
         if plain {
@@ -165,6 +172,11 @@ fn plaintext(entry: &RegistryEntry, url: Option<&PublicUrl>, problems: &mut Prob
         // The addresses follow the URL, which is the one to correct.
         return;
     }
+    if let (Some(at), Some(found)) = (&entry.discovery, found)
+        && let Some(authority) = found.authority()
+    {
+        check(&authority, at.place);
+    }
     let balancer =
         good(entry.balancer.as_ref()).and_then(|(entry, _)| good(entry.address.as_ref()));
     let backends =
@@ -178,20 +190,18 @@ fn plaintext(entry: &RegistryEntry, url: Option<&PublicUrl>, problems: &mut Prob
 
 fn backend_source(
     entry: &RegistryEntry,
-    scheme: Scheme,
+    url: Option<&PublicUrl>,
+    directory: &Path,
     problems: &mut Problems,
 ) -> Option<BackendSource> {
-    if let Some(at) = &entry.discovery {
+    let scheme = url.map_or(Scheme::Https, |url| url.authority().scheme);
+    let found = entry.discovery.as_ref().map(|at| {
         if entry.backends.is_some() {
             problems.add(at.place, Mistake::Both("discovery", "backends"));
         }
-        if let Some(Discovery { dns: None }) = at.value {
-            problems.add(at.place, Mistake::Missing { thing: "discovery", key: "dns: {}" });
-        }
-    }
-    let Some(list) = &entry.backends else {
-        return entry.discovery.as_ref().map(|_| BackendSource::Dns);
-    };
+        source::discovery(at, url, directory, problems)
+    });
+    let Some(list) = &entry.backends else { return found? };
     let (entries, place) = good(Some(list))?;
     count(entries, place, "backends", MAX_BACKENDS, problems);
     let mut names = Taken::new("backend name");
@@ -228,11 +238,11 @@ fn backend(
         Some(authority)
     });
     let Authority { scheme, host_port: address } = authority?;
-    Some(Backend { name: name?, scheme, address })
+    Some(Backend { name: name?, scheme, address, ready: true })
 }
 
 /// Reads `host:port`, or a URL where the scheme differs from the registry's.
-fn address(text: &str, scheme: Scheme) -> Result<Authority, UrlError> {
+pub(super) fn address(text: &str, scheme: Scheme) -> Result<Authority, UrlError> {
     if text.contains("://") {
         return PublicUrl::parse(text).map(|url| url.authority().clone());
     }

@@ -4,8 +4,8 @@ use std::fmt::{self, Write};
 use std::path::Path;
 
 use super::{
-    BackendSource, CheckSettings, Config, Credentials, MatrixMode, PasswordSource, PushSettings,
-    Registry, TokenMethod,
+    BackendSource, CheckSettings, Config, Credentials, DnsSource, FileSource, MatrixMode,
+    PasswordSource, PushSettings, Registry, ServicePort, TokenMethod,
 };
 use crate::model::{Cadence, Check};
 
@@ -33,7 +33,7 @@ fn registry(out: &mut String, registry: &Registry) -> fmt::Result {
                 writeln!(out, "      - {{name: {name}, address: {}}}", text(&address))?;
             }
         }
-        BackendSource::Dns => writeln!(out, "    discovery: {{dns: {{}}}}")?,
+        found => discovery(out, found)?,
     }
     match &registry.credentials {
         None => writeln!(out, "    # credentials: none, anonymous")?,
@@ -76,6 +76,36 @@ fn registry(out: &mut String, registry: &Registry) -> fmt::Result {
     writeln!(out, "    interval: {}", humantime::format_duration(registry.interval))?;
     writeln!(out, "    timeout: {}", humantime::format_duration(registry.timeout))?;
     writeln!(out, "    max_requests_per_second: {}", registry.max_requests_per_second)
+}
+
+fn discovery(out: &mut String, source: &BackendSource) -> fmt::Result {
+    writeln!(out, "    discovery:")?;
+    match source {
+        BackendSource::Static(_) => Ok(()),
+        BackendSource::Dns(DnsSource { name, port, scheme }) => {
+            writeln!(out, "      dns: {{name: {}, port: {port}, scheme: {scheme}}}", text(name))
+        }
+        BackendSource::File(FileSource { path, scheme, .. }) => {
+            writeln!(out, "      file: {{path: {}, scheme: {scheme}}}", path_text(path))
+        }
+        BackendSource::Kubernetes(source) => {
+            writeln!(out, "      kubernetes:")?;
+            if let Some(namespace) = &source.namespace {
+                writeln!(out, "        namespace: {}", text(namespace))?;
+            }
+            writeln!(out, "        service: {}", text(&source.service))?;
+            match &source.port {
+                None => {}
+                Some(ServicePort::Name(name)) => writeln!(out, "        port: {}", text(name))?,
+                Some(ServicePort::Number(port)) => writeln!(out, "        port: {port}")?,
+            }
+            writeln!(out, "        scheme: {}", source.scheme)?;
+            match &source.kubeconfig {
+                None => Ok(()),
+                Some(path) => writeln!(out, "        kubeconfig: {}", path_text(path)),
+            }
+        }
+    }
 }
 
 fn credentials(

@@ -24,6 +24,11 @@ impl Scheme {
         }
     }
 
+    /// Reads `http` or `https`.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        [Self::Http, Self::Https].into_iter().find(|scheme| scheme.as_str() == text)
+    }
+
     /// The port that is meant when none is given.
     pub fn default_port(self) -> u16 {
         match self {

@@ -18,6 +18,9 @@ pub(super) fn severity(facts: &Facts<'_>, h: &Hypothesis, won: &[ObservationId])
         Hits::Tokens | Hits::Requests | Hits::Some(_) | Hits::Later => {}
     }
     let felt = of_users(facts, won).next().is_some();
+    if !felt && is_out_of_service(facts, h) {
+        return Severity::Info;
+    }
     let certain = matches!(h.hits, Hits::Some(_)) && facts.may_lead_users_to(&h.backends);
     if felt || certain || is_one_of_several(facts, h) {
         Severity::Critical
@@ -36,6 +39,13 @@ fn is_one_of_several(facts: &Facts<'_>, h: &Hypothesis) -> bool {
         && h.claims.iter().any(|(id, _)| facts.observation(*id).kind == Kind::PairRefused)
         && h.backends.iter().any(led)
         && facts.observed(refused).next().is_some()
+}
+
+/// Whether it is only about backends that get no users' requests: a pod that starts is not ready,
+/// and what it cannot do yet fails nobody.
+fn is_out_of_service(facts: &Facts<'_>, h: &Hypothesis) -> bool {
+    let idle = |name| facts.round.backend(name).is_some_and(|backend| !backend.ready);
+    !h.backends.is_empty() && h.backends.iter().all(idle)
 }
 
 fn of_users<'f>(
@@ -64,6 +74,14 @@ pub(super) fn sentence(facts: &Facts<'_>, h: &Hypothesis, won: &[ObservationId])
     if felt.is_empty() && is_one_of_several(facts, h) {
         return "Fresh tokens are refused through the load balancer; this is one of several causes."
             .to_owned();
+    }
+    if felt.is_empty() && is_out_of_service(facts, h) {
+        let is = super::facts::verb(h.backends.len(), "is", "are");
+        let it = super::facts::verb(h.backends.len(), "it", "them");
+        return format!(
+            "{} {is} not ready, so Kubernetes sends {it} no user request.",
+            list(&h.backends)
+        );
     }
     if felt.is_empty() {
         return unfelt(facts, h);

@@ -1,27 +1,39 @@
-//! Which backends a registry has right now: those of the file, or every address behind its name.
+//! Which backends a registry has right now: those of the file, every address behind a name, what
+//! another program wrote into a file, or the pods behind a Service of Kubernetes.
+//!
+//! A [`Finder`] is asked at the begin of each round and once more at its end, so that a node which
+//! left meanwhile is not taken for one that failed. Lists, names and files are looked at when it is
+//! asked; the endpoints of a Service are watched all the time.
 
-use std::collections::BTreeSet;
+mod cluster;
+mod dns;
+mod slices;
+
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use thiserror::Error;
-use tokio::net::lookup_host;
 use tokio::time::timeout;
 
-use crate::config::{Backend, BackendSource, HostPort, PublicUrl, Registry};
-use crate::model::{BackendName, RegistryName};
+use self::cluster::Watch;
+use crate::config::{
+    self, Backend, BackendSource, ClusterError, KubernetesSource, Registry, TargetsError,
+};
+use crate::model::{Failure, RegistryName};
+use crate::transport::ApiError;
 
-/// Most addresses behind one name that are taken for backends.
-const MAX_ADDRESSES: usize = 100;
+/// Most backends that are taken from one source.
+const MAX_BACKENDS: usize = 1000;
 
 /// Why the backends of a registry could not be found.
 #[derive(Debug, Error)]
-#[error("registry {registry}: {host}: {cause}")]
+#[error("registry {registry}: {place}: {cause}")]
 pub struct DiscoveryError {
     /// The registry.
     pub registry: RegistryName,
-    /// The host that was looked up.
-    pub host: String,
+    /// Where they were looked for: a name, a file or a Service.
+    pub place: String,
     /// What went wrong.
     pub cause: DiscoveryCause,
 }
@@ -32,103 +44,154 @@ pub enum DiscoveryCause {
     /// The resolver's answer is an error.
     #[error("cannot be looked up: {0}")]
     Lookup(#[source] io::Error),
-    /// The resolver did not answer within the registry's timeout.
+    /// The resolver does not answer with servers.
+    #[error("cannot be looked up: {}", .0.detail)]
+    Resolver(Failure),
+    /// There was no answer within the registry's timeout.
     #[error("the lookup did not end within the timeout")]
     Timeout,
     /// The name exists without an address.
     #[error("has no address")]
     NoAddress,
-    /// More addresses than one registry can have nodes.
-    #[error("{0} addresses are too many for one registry; at most {MAX_ADDRESSES} are allowed")]
+    /// More than one registry can have nodes.
+    #[error("{0} backends are too many for one registry; at most {MAX_BACKENDS} are allowed")]
     TooMany(usize),
+    /// The file is not usable.
+    #[error(transparent)]
+    File(#[from] TargetsError),
+    /// Why the cluster does not say.
+    #[error("{0}")]
+    Cluster(String),
+    /// A fault of this program.
+    #[error("the file could not be read: a bug in registry-prober")]
+    Internal,
 }
 
-/// The backends of a registry: as listed, or by DNS, sorted by address.
+/// Finds the backends of one registry, again and again.
+#[derive(Debug)]
+pub struct Finder {
+    registry: RegistryName,
+    timeout: Duration,
+    source: Mutex<BackendSource>,
+    /// Begins with the first question.
+    watch: Mutex<Option<(KubernetesSource, Watch)>>,
+}
+
+impl Finder {
+    /// A finder for a registry.
+    pub fn new(registry: &Registry) -> Self {
+        Self {
+            registry: registry.name.clone(),
+            timeout: registry.timeout,
+            source: Mutex::new(registry.backends.clone()),
+            watch: Mutex::default(),
+        }
+    }
+
+    /// Where it looks.
+    pub fn source(&self) -> BackendSource {
+        self.source.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Looks elsewhere from now on.
+    pub fn look_at(&self, source: BackendSource) {
+        *self.source.lock().unwrap_or_else(PoisonError::into_inner) = source;
+    }
+
+    /// The backends now, in the order of a list or else by name or address.
+    ///
+    /// # Errors
+    /// [`DiscoveryError`]; asking again later may help.
+    pub async fn find(&self) -> Result<Vec<Backend>, DiscoveryError> {
+        let source = self.source();
+        let place = place(&source);
+        let found = match source {
+            BackendSource::Static(backends) => return Ok(backends),
+            BackendSource::Dns(source) => dns::backends(&source, self.timeout).await,
+            BackendSource::File(source) => {
+                let read = tokio::task::spawn_blocking(move || config::targets(&source)).await;
+                read.map_err(|_| DiscoveryCause::Internal).and_then(|found| Ok(found?))
+            }
+            BackendSource::Kubernetes(source) => self.watched(source).await,
+        };
+        let few = |found: Vec<Backend>| match found.len() {
+            count if count > MAX_BACKENDS => Err(DiscoveryCause::TooMany(count)),
+            _ => Ok(found),
+        };
+        let registry = self.registry.clone();
+        found.and_then(few).map_err(|cause| DiscoveryError { registry, place, cause })
+    }
+
+    /// That the backends could not be found in time.
+    pub fn too_late(&self) -> DiscoveryError {
+        let (registry, place) = (self.registry.clone(), place(&self.source()));
+        DiscoveryError { registry, place, cause: DiscoveryCause::Timeout }
+    }
+
+    async fn watched(&self, source: KubernetesSource) -> Result<Vec<Backend>, DiscoveryCause> {
+        let state = {
+            let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+            match &*watch {
+                Some((watched, running)) if *watched == source => running.state(),
+                _ => {
+                    let begun = Watch::begin(source.clone());
+                    let state = begun.state();
+                    *watch = Some((source, begun));
+                    state
+                }
+            }
+        };
+        timeout(self.timeout, cluster::backends(state))
+            .await
+            .map_err(|_| DiscoveryCause::Timeout)?
+    }
+}
+
+fn place(source: &BackendSource) -> String {
+    match source {
+        BackendSource::Static(_) => "the list".to_owned(),
+        BackendSource::Dns(source) => source.name.clone(),
+        BackendSource::File(source) => source.path.display().to_string(),
+        BackendSource::Kubernetes(source) => match &source.namespace {
+            Some(namespace) => format!("Service {namespace}/{}", source.service),
+            None => format!("Service {}", source.service),
+        },
+    }
+}
+
+impl From<ClusterError> for DiscoveryCause {
+    fn from(error: ClusterError) -> Self {
+        Self::Cluster(error.to_string())
+    }
+}
+
+impl From<ApiError> for DiscoveryCause {
+    fn from(error: ApiError) -> Self {
+        Self::Cluster(cluster::said(&error))
+    }
+}
+
+/// The backends of a registry, asked for once.
 ///
 /// # Errors
-/// [`DiscoveryError`], with DNS only; asking again later may help.
+/// As [`Finder::find`].
 pub async fn backends(registry: &Registry) -> Result<Vec<Backend>, DiscoveryError> {
-    if let BackendSource::Static(backends) = &registry.backends {
-        return Ok(backends.clone());
-    }
-    let HostPort { host, port } = &registry.url.authority().host_port;
-    let fail =
-        |cause| DiscoveryError { registry: registry.name.clone(), host: host.clone(), cause };
-    let found = timeout(registry.timeout, lookup_host((host.as_str(), *port)))
-        .await
-        .map_err(|_| fail(DiscoveryCause::Timeout))?
-        .map_err(|error| fail(DiscoveryCause::Lookup(error)))?;
-    named(&registry.url, found.map(|address: SocketAddr| address.ip())).map_err(fail)
-}
-
-/// Gives each distinct address its name and the URL's scheme and port.
-fn named(
-    url: &PublicUrl,
-    addresses: impl Iterator<Item = IpAddr>,
-) -> Result<Vec<Backend>, DiscoveryCause> {
-    // An IPv4 address that a resolver wrapped into IPv6 is the same node.
-    let addresses: BTreeSet<IpAddr> = addresses.map(|address| address.to_canonical()).collect();
-    match addresses.len() {
-        0 => return Err(DiscoveryCause::NoAddress),
-        count if count > MAX_ADDRESSES => return Err(DiscoveryCause::TooMany(count)),
-        _ => {}
-    }
-    let authority = url.authority();
-    let backend = |address: IpAddr| Backend {
-        name: BackendName::of_address(address),
-        scheme: authority.scheme,
-        address: HostPort { host: address.to_string(), port: authority.host_port.port },
-    };
-    Ok(addresses.into_iter().map(backend).collect())
+    Finder::new(registry).find().await
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, Ipv6Addr};
-
     use super::*;
+    use crate::config::{DnsSource, FileSource, HostPort, PublicUrl, Scheme};
+    use crate::model::BackendName;
 
-    fn url(text: &str) -> PublicUrl {
-        PublicUrl::parse(text).unwrap()
+    fn registry(source: BackendSource) -> Registry {
+        let url = PublicUrl::parse("https://hub.example.com").unwrap();
+        Registry::new(RegistryName::parse("main").unwrap(), url, source)
     }
 
-    fn by_dns(text: &str) -> Registry {
-        Registry::new(RegistryName::parse("main").unwrap(), url(text), BackendSource::Dns)
-    }
-
-    #[test]
-    fn addresses_are_named_sorted_and_never_twice() {
-        let addresses = ["fd00::1", "10.0.0.2", "10.0.0.1", "::ffff:10.0.0.2", "10.0.0.1"];
-        let addresses = addresses.iter().map(|text| text.parse().unwrap());
-        let found = named(&url("https://hub.example.com:8443"), addresses).unwrap();
-        let found: Vec<_> =
-            found.iter().map(|b| format!("{} {}://{}", b.name, b.scheme, b.address)).collect();
-        assert_eq!(
-            found,
-            [
-                "10.0.0.1 https://10.0.0.1:8443",
-                "10.0.0.2 https://10.0.0.2:8443",
-                "[fd00::1] https://[fd00::1]:8443",
-            ]
-        );
-    }
-
-    #[test]
-    fn a_hundred_addresses_are_backends_and_one_more_is_an_error() {
-        let addresses = |count: u32| (1..=count).map(|n| IpAddr::from(Ipv4Addr::from_bits(n)));
-        assert_eq!(named(&url("https://h"), addresses(100)).unwrap().len(), 100);
-        let error = named(&url("https://h"), addresses(101)).unwrap_err();
-        assert!(matches!(error, DiscoveryCause::TooMany(101)), "{error}");
-        let error = named(&url("https://h"), std::iter::empty()).unwrap_err();
-        assert!(matches!(error, DiscoveryCause::NoAddress), "{error}");
-    }
-
-    #[test]
-    fn every_address_makes_a_valid_name() {
-        let longest = IpAddr::from(Ipv6Addr::from_bits(u128::MAX));
-        for address in [longest, Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::LOCALHOST.into()] {
-            assert!(named(&url("https://h"), [address].into_iter()).is_ok(), "{address}");
-        }
+    fn by_dns(url: &str) -> Registry {
+        registry(BackendSource::Dns(DnsSource::of_url(&PublicUrl::parse(url).unwrap())))
     }
 
     #[tokio::test]
@@ -141,17 +204,42 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn listed_backends_are_taken_as_they_are() {
-        let listed = vec![Backend {
-            name: BackendName::parse("a").unwrap(),
-            scheme: url("http://h").authority().scheme,
-            address: HostPort { host: "node-a".to_owned(), port: 5000 },
-        }];
-        let registry = Registry {
-            backends: BackendSource::Static(listed.clone()),
-            ..by_dns("https://hub.example.com")
+    async fn listed_backends_are_taken_as_they_are_until_there_is_another_list() {
+        let listed = |name: &str| {
+            vec![Backend {
+                name: BackendName::parse(name).unwrap(),
+                scheme: Scheme::Http,
+                address: HostPort { host: format!("node-{name}"), port: 5000 },
+                ready: true,
+            }]
         };
-        assert_eq!(backends(&registry).await.unwrap(), listed);
+        let finder = Finder::new(&registry(BackendSource::Static(listed("a"))));
+        assert_eq!(finder.find().await.unwrap(), listed("a"));
+        finder.look_at(BackendSource::Static(listed("b")));
+        assert_eq!(finder.find().await.unwrap(), listed("b"));
+    }
+
+    #[tokio::test]
+    async fn a_file_is_read_each_time_and_a_bad_one_is_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_owned();
+        let source = FileSource { path: path.clone(), scheme: Scheme::Https, confidential: false };
+        let finder = Finder::new(&registry(BackendSource::File(source)));
+        std::fs::write(&path, r#"[{"targets": ["a", "b"]}]"#).unwrap();
+        assert_eq!(finder.find().await.unwrap().len(), 2);
+        std::fs::write(&path, r#"[{"targets": ["a"]}]"#).unwrap();
+        assert_eq!(finder.find().await.unwrap().len(), 1);
+        let many: Vec<String> = (0..=MAX_BACKENDS).map(|n| format!("\"node-{n}\"")).collect();
+        std::fs::write(&path, format!("[{{\"targets\": [{}]}}]", many.join(","))).unwrap();
+        let error = finder.find().await.unwrap_err().to_string();
+        let expected = format!(
+            "registry main: {}: 1001 backends are too many for one registry; at most 1000 are allowed",
+            path.display()
+        );
+        assert_eq!(error, expected);
+        std::fs::write(&path, "nothing").unwrap();
+        let error = finder.find().await.unwrap_err().to_string();
+        assert!(error.contains("expected a list of groups"), "{error}");
     }
 
     #[tokio::test]

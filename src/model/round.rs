@@ -15,6 +15,9 @@ pub struct BackendFacts {
     pub name: BackendName,
     /// The address as configured or resolved.
     pub address: String,
+    /// Not so only where discovery says that no user's request is sent there, as of a pod that
+    /// starts.
+    pub ready: bool,
     /// Its family, told from its answers.
     pub family: Family,
     /// The version it tells without credentials. Harbor 2.13 and later tell none; then this is

@@ -136,6 +136,7 @@ pub(crate) fn round(backends: &[&str]) -> Round {
             .map(|(name, n)| BackendFacts {
                 name: name.clone(),
                 address: format!("10.0.0.{n}:443"),
+                ready: true,
                 family: Family::Harbor2,
                 version: Outcome::Measured(Some(Version { major: 2, minor: 10, patch: 3 })),
                 settings: super::Settings::new(),

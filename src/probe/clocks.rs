@@ -31,9 +31,14 @@ impl Clocks {
         }
         self.scale.get_or_insert(clock);
         self.last = Some(clock);
+        self.keep(backends);
+        stepped
+    }
+
+    /// Forgets all other backends.
+    pub(super) fn keep(&mut self, backends: &[BackendName]) {
         let trackers = self.trackers.get_mut().unwrap_or_else(PoisonError::into_inner);
         trackers.retain(|(backend, _), _| backends.contains(backend));
-        stepped
     }
 
     /// Ends a round: what its samples say, or by how much the prober's own clock was set

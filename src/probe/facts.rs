@@ -24,9 +24,9 @@ pub(super) async fn facts(
         }
         Family::Unknown => Outcome::Skipped(Skipped::EarlierStepFailed),
     };
-    let (name, address) = (backend.name.clone(), backend.address.to_string());
+    let (name, address, ready) = (backend.name.clone(), backend.address.to_string(), backend.ready);
     // What it tells of its settings is noted with the answers, and put here when all are in.
-    BackendFacts { name, address, family, version, settings: Settings::new() }
+    BackendFacts { name, address, ready, family, version, settings: Settings::new() }
 }
 
 async fn harbor(client: &Client<'_>, route: &Route) -> Outcome<Option<Version>> {

@@ -105,6 +105,22 @@ impl Prober {
         Self { checks: self.checks.on_demand(), side: Side::Guest, ..self.twin() }
     }
 
+    /// Forgets what was learned of backends that have another address than before: they are other
+    /// machines under an old name.
+    pub fn forget_moved(&mut self, before: &[Backend], now: &[Backend]) {
+        let stays = |backend: &&Backend| {
+            before.iter().all(|old| old.name != backend.name || old.address == backend.address)
+        };
+        let names: Vec<BackendName> =
+            now.iter().filter(stays).map(|backend| backend.name.clone()).collect();
+        if names.len() == now.len() {
+            return;
+        }
+        self.clocks.keep(&names);
+        self.held.retain(|name, _| names.contains(name));
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner).keep(&names);
+    }
+
     /// Measures everything once and always ends by `deadline`: what was not reached by then is
     /// said to be skipped.
     pub async fn round(

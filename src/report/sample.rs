@@ -162,6 +162,7 @@ pub(super) fn tell(judged: &mut Judged, settings: &[(Setting, &str)], realm: &st
         .map(|name| BackendFacts {
             name: name.clone(),
             address: "10.0.0.1:443".to_owned(),
+            ready: true,
             family: Family::Harbor2,
             version: Outcome::Measured(None),
             settings: settings.iter().map(told).collect(),

@@ -244,6 +244,11 @@ impl Daemon {
                 .map_err(|source| ConfigurationError::Tls { registry: name, source })?;
             wheels.push(wheel);
         }
+        for (name, source) in plan.moved {
+            if let Some(member) = fleet.members.get(&name) {
+                member.wheel.finder().look_at(source);
+            }
+        }
         for name in &plan.stop {
             if let Some(member) = fleet.members.remove(name) {
                 member.stop.cancel();
@@ -294,6 +299,9 @@ impl Daemon {
 /// What a new configuration does to the registries that run.
 struct Plan {
     start: Vec<Registry>,
+    /// Those that have other backends, or find them elsewhere, and are the same else: the next round
+    /// asks those, and what is known of the backends that stay remains.
+    moved: Vec<(RegistryName, BackendSource)>,
     /// Those that are gone, and those that are different and start again.
     stop: Vec<RegistryName>,
     kept: usize,
@@ -301,12 +309,22 @@ struct Plan {
 
 fn plan(running: &BTreeMap<RegistryName, Member>, wanted: Vec<Registry>) -> Plan {
     let same = |registry: &Registry| {
-        running.get(&registry.name).is_some_and(|member| **member.wheel.registry() == *registry)
+        running.get(&registry.name).is_some_and(|member| {
+            let backends = registry.backends.clone();
+            Registry { backends, ..(**member.wheel.registry()).clone() } == *registry
+        })
     };
     let (kept, start): (Vec<_>, Vec<_>) = wanted.into_iter().partition(same);
     let stays = |name: &RegistryName| kept.iter().any(|registry| registry.name == *name);
     let stop = running.keys().filter(|name| !stays(name)).cloned().collect();
-    Plan { start, stop, kept: kept.len() }
+    let count = kept.len();
+    let elsewhere = |registry: &Registry| {
+        let member = running.get(&registry.name);
+        member.is_some_and(|member| member.wheel.finder().source() != registry.backends)
+    };
+    let moved = kept.into_iter().filter(elsewhere);
+    let moved = moved.map(|registry| (registry.name, registry.backends)).collect();
+    Plan { start, moved, stop, kept: count }
 }
 
 /// How outputs know a registry that is about to start. What was measured before is still shown if
@@ -319,7 +337,7 @@ fn state(registry: &Registry, old: Option<RegistryState>) -> RegistryState {
             let backends = backends.iter().map(|backend| Route::Backend(backend.name.clone()));
             backends.chain([Route::Balancer]).collect()
         }
-        BackendSource::Dns => match &old {
+        _ => match &old {
             Some(old) if old.url == url => old.routes.clone(),
             _ => vec![Route::Balancer],
         },
@@ -340,6 +358,7 @@ mod tests {
             name: BackendName::parse(name).unwrap(),
             scheme: Scheme::Https,
             address: HostPort { host: format!("{name}.internal"), port: 443 },
+            ready: true,
         };
         Registry::new(
             RegistryName::parse(name).unwrap(),
@@ -366,7 +385,6 @@ mod tests {
             (vec![registry("a", &["x"])], vec![], vec!["b"], 1),
             (vec![registry("a", &["x"]), slow], vec!["b"], vec!["b"], 1),
             (vec![registry("c", &["x"])], vec!["c"], vec!["a", "b"], 0),
-            (vec![registry("a", &["x", "y"]), registry("b", &["x"])], vec!["a"], vec!["a"], 1),
         ] {
             let now = running(vec![registry("a", &["x"]), registry("b", &["x"])]);
             let plan = plan(&now, wanted);
@@ -374,6 +392,15 @@ mod tests {
             let stopped: Vec<_> = plan.stop.iter().map(RegistryName::as_str).collect();
             assert_eq!((started, stopped, plan.kept), (start, stop, kept));
         }
+    }
+
+    #[test]
+    fn other_backends_are_taken_by_the_registry_that_runs() {
+        let now = running(vec![registry("a", &["x"]), registry("b", &["x"])]);
+        let plan = plan(&now, vec![registry("a", &["x", "y"]), registry("b", &["x"])]);
+        assert_eq!((plan.start.len(), plan.stop.len(), plan.kept), (0, 0, 2));
+        let [(name, source)] = plan.moved.as_slice() else { panic!("{:?}", plan.moved) };
+        assert_eq!((name.as_str(), source), ("a", &registry("a", &["x", "y"]).backends));
     }
 
     #[test]

@@ -62,6 +62,10 @@ impl Board {
     }
 }
 
+/// How many rounds in a row may not count because backends came and went. A name that has other
+/// addresses each time it is asked must not hide what is wrong for ever.
+const MAX_UNSETTLED: u32 = 3;
+
 /// The task of one registry.
 pub(super) struct RegistryTask {
     wheel: Wheel,
@@ -71,6 +75,8 @@ pub(super) struct RegistryTask {
     latest: Option<Arc<Judged>>,
     /// Whether the backends could not be found at the last turn.
     lost: bool,
+    /// How many rounds in a row were not kept because the backends changed in them.
+    unsettled: u32,
 }
 
 impl RegistryTask {
@@ -84,7 +90,7 @@ impl RegistryTask {
         latest: Option<Arc<Judged>>,
     ) -> Self {
         let timer = Timer::new(Instant::now() + delay, wheel.registry().interval);
-        Self { wheel, timer, board, stop, latest, lost: false }
+        Self { wheel, timer, board, stop, latest, lost: false, unsettled: 0 }
     }
 
     /// Probes until it is stopped. A panic costs the round it happens in and no other.
@@ -115,7 +121,15 @@ impl RegistryTask {
     async fn round(&mut self, deadline: Instant) {
         let mut earlier = self.board.past.earlier(&self.wheel.registry().name);
         earlier.neighbours = self.board.neighbours(&self.wheel.registry().name);
-        let Turned { judged, discovery } = self.wheel.turn(deadline, &earlier, &|_| ()).await;
+        let Turned { judged, discovery, unsettled } =
+            self.wheel.turn(deadline, &earlier, &|_| ()).await;
+        if unsettled && self.unsettled < MAX_UNSETTLED {
+            self.unsettled += 1;
+            let registry = &judged.round.registry;
+            info!(%registry, "backends changed during a round; it does not count");
+            return;
+        }
+        self.unsettled = 0;
         let name = &judged.round.registry;
         debug!(
             registry = %name,

@@ -1,24 +1,31 @@
 //! One turn of the wheel: which backends there are, what they answer, what it means.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::config::{Backend, Registry};
 use crate::diagnosis;
-use crate::discovery::{self, DiscoveryCause, DiscoveryError};
-use crate::model::{Earlier, Judged, Neighbour, Round};
+use crate::discovery::{DiscoveryError, Finder};
+use crate::model::{Earlier, Judged, Neighbour, Round, Status};
 use crate::probe::{Prober, Progress};
 use crate::transport::{ClientPem, HttpClient, Tls, TlsError, Wire};
 
 /// How servers see the prober in their logs, unless the configuration says otherwise.
 const USER_AGENT: &str = concat!("registry-prober/", env!("CARGO_PKG_VERSION"));
 
+/// How long it may take to see whether the backends have changed.
+const RECHECK: Duration = Duration::from_secs(1);
+
 /// Turns again and again for one registry, and remembers what is needed in between.
 pub struct Wheel {
     registry: Arc<Registry>,
     prober: Prober,
+    /// Shared with twins and those on demand.
+    finder: Arc<Finder>,
     /// As last found; kept while they cannot be found.
     backends: Vec<Backend>,
 }
@@ -31,6 +38,9 @@ pub struct Turned {
     /// Why backends could not be found this time. The round was made with those last found, and
     /// through the load balancer.
     pub discovery: Option<DiscoveryError>,
+    /// Whether the backends were others when the round ended: what it met may be their coming and
+    /// going.
+    pub unsettled: bool,
 }
 
 impl Wheel {
@@ -54,7 +64,8 @@ impl Wheel {
     /// A wheel over another wire.
     pub fn over(registry: Arc<Registry>, wire: Arc<dyn Wire>) -> Self {
         let prober = Prober::new(Arc::clone(&registry), wire);
-        Self { registry, prober, backends: Vec::new() }
+        let finder = Arc::new(Finder::new(&registry));
+        Self { registry, prober, finder, backends: Vec::new() }
     }
 
     /// A second wheel for the same registry, to turn in the place of this one: of what a round
@@ -74,7 +85,12 @@ impl Wheel {
 
     fn with(&self, prober: Prober) -> Self {
         let (registry, backends) = (Arc::clone(&self.registry), self.backends.clone());
-        Self { registry, prober, backends }
+        Self { registry, prober, finder: Arc::clone(&self.finder), backends }
+    }
+
+    /// What finds the backends.
+    pub fn finder(&self) -> &Finder {
+        &self.finder
     }
 
     /// The registry.
@@ -84,28 +100,62 @@ impl Wheel {
 
     /// Finds the backends, probes them and judges the round with what earlier rounds left behind.
     /// Ends by `deadline`.
+    ///
+    /// A round in which something is wrong is no answer if the backends were others at its end: it is
+    /// taken again, once, where there is time for that.
     pub async fn turn(
         &mut self,
         deadline: Instant,
         earlier: &Earlier,
         progress: &(dyn Fn(Progress) + Sync),
     ) -> Turned {
+        let began = Instant::now();
+        let first = self.turn_once(deadline, earlier, progress).await;
+        let took = began.elapsed();
+        if !first.unsettled || deadline.saturating_duration_since(Instant::now()) < took * 2 {
+            return first;
+        }
+        self.turn_once(deadline, earlier, progress).await
+    }
+
+    async fn turn_once(
+        &mut self,
+        deadline: Instant,
+        earlier: &Earlier,
+        progress: &(dyn Fn(Progress) + Sync),
+    ) -> Turned {
         let clock = Clock::read();
-        let found = tokio::time::timeout_at(deadline, discovery::backends(&self.registry)).await;
-        let discovery = match found {
-            Ok(Ok(backends)) => {
+        let discovery = match self.find(deadline).await {
+            Ok(backends) => {
+                self.prober.forget_moved(&self.backends, &backends);
                 self.backends = backends;
                 None
             }
-            Ok(Err(error)) => Some(error),
-            Err(_) => Some(DiscoveryError {
-                registry: self.registry.name.clone(),
-                host: self.registry.url.authority().host_port.host.clone(),
-                cause: DiscoveryCause::Timeout,
-            }),
+            Err(error) => Some(error),
         };
         let round = self.prober.round(&self.backends, clock, deadline, progress).await;
-        Turned { judged: Arc::new(judge(round, earlier)), discovery }
+        let judged = Arc::new(judge(round, earlier));
+        // Where nothing is wrong nobody has to know who came and went.
+        let sound = judged.assessment.status == Status::Ok && judged.assessment.findings.is_empty();
+        let unsettled = !sound && discovery.is_none() && self.has_changed().await;
+        Turned { judged, discovery, unsettled }
+    }
+
+    async fn find(&self, deadline: Instant) -> Result<Vec<Backend>, DiscoveryError> {
+        let found = tokio::time::timeout_at(deadline, self.finder.find()).await;
+        found.unwrap_or_else(|_| Err(self.finder.too_late()))
+    }
+
+    /// Whether the backends are others than those of the round. That one becomes ready is no
+    /// reason to ask all again.
+    async fn has_changed(&self) -> bool {
+        let now = tokio::time::timeout(RECHECK, self.finder.find()).await;
+        let Ok(Ok(now)) = now else { return false };
+        let places = |backends: &[Backend]| -> BTreeMap<_, _> {
+            let place = |b: &Backend| (b.name.clone(), (b.scheme, b.address.clone()));
+            backends.iter().map(place).collect()
+        };
+        places(&now) != places(&self.backends)
     }
 }
 
@@ -125,4 +175,92 @@ pub fn beside(judged: Vec<Arc<Judged>>) -> Vec<Arc<Judged>> {
 fn judge(round: Round, earlier: &Earlier) -> Judged {
     let assessment = diagnosis::assess_after(&round, earlier);
     Judged { round, assessment }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, OnceLock};
+
+    use super::*;
+    use crate::config::{BackendSource, HostPort, PublicUrl, Scheme};
+    use crate::model::{BackendName, DnsRecord, Failure, Reason, RegistryName, Timeline};
+    use crate::transport::{BoxFuture, Destination, Exchange, Link, Request};
+
+    fn listed(names: &[&str]) -> BackendSource {
+        let backend = |name: &&str| Backend {
+            name: BackendName::parse(name).unwrap(),
+            scheme: Scheme::Http,
+            address: HostPort { host: "10.0.0.1".to_owned(), port: 80 },
+            ready: true,
+        };
+        BackendSource::Static(names.iter().map(backend).collect())
+    }
+
+    /// Refuses every connection. Each that is opened may find other backends in the list.
+    #[derive(Default)]
+    struct Changing {
+        finder: OnceLock<Arc<Finder>>,
+        lists: Mutex<Vec<BackendSource>>,
+    }
+
+    impl Wire for Changing {
+        fn lookup<'a>(
+            &'a self,
+            _: &'a str,
+            _: Option<std::net::SocketAddr>,
+            _: Instant,
+        ) -> BoxFuture<'a, Result<Vec<DnsRecord>, Failure>> {
+            Box::pin(std::future::ready(Ok(Vec::new())))
+        }
+
+        fn open(&self, _: &Destination) -> Box<dyn Link> {
+            if let Some(list) = self.lists.lock().unwrap().pop() {
+                self.finder.get().unwrap().look_at(list);
+            }
+            Box::new(Refused)
+        }
+    }
+
+    struct Refused;
+
+    impl Link for Refused {
+        fn send(&mut self, _: Request) -> BoxFuture<'_, Exchange> {
+            let now = Instant::now();
+            let failure = Failure::of_answer(Reason::ConnectionRefused, "as ordered");
+            Box::pin(std::future::ready(Exchange {
+                result: Err(failure),
+                timeline: Timeline::default(),
+                sent: now,
+                answered: now,
+                certificate: None,
+            }))
+        }
+    }
+
+    async fn turned(lists: Vec<BackendSource>) -> (Vec<String>, bool) {
+        let registry = Registry::new(
+            RegistryName::parse("main").unwrap(),
+            PublicUrl::parse("http://127.0.0.1:1").unwrap(),
+            listed(&["a", "b"]),
+        );
+        let wire = Arc::new(Changing { lists: Mutex::new(lists), ..Changing::default() });
+        let mut wheel = Wheel::over(Arc::new(registry), Arc::clone(&wire) as Arc<dyn Wire>);
+        wire.finder.set(Arc::clone(&wheel.finder)).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let turned = wheel.turn(deadline, &Earlier::default(), &|_| ()).await;
+        let names = turned.judged.round.backends.iter().map(|b| b.name.to_string()).collect();
+        (names, turned.unsettled)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_leaves_in_mid_round_is_not_taken_for_one_that_failed() {
+        assert_eq!(turned(Vec::new()).await, (vec!["a".to_owned(), "b".to_owned()], false));
+        assert_eq!(turned(vec![listed(&["a"])]).await, (vec!["a".to_owned()], false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_list_that_never_rests_is_said_to_be_unsettled() {
+        let lists = (0..1000).map(|n| listed(&[&format!("n{n}")])).collect();
+        assert!(turned(lists).await.1);
+    }
 }

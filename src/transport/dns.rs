@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use futures_util::future::join;
 use simple_dns::rdata::RData;
-use simple_dns::{CLASS, Name, Packet, PacketFlag, Question, RCODE, TYPE};
+use simple_dns::{CLASS, Name, Packet, PacketFlag, Question, RCODE, ResourceRecord, TYPE};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::{Instant, timeout_at};
@@ -14,6 +14,9 @@ use crate::model::{DnsRecord, Failure, Phase, Reason};
 
 /// More addresses of one name are not kept.
 const MAX_RECORDS: usize = 32;
+
+/// More records of one answer are not read.
+const MAX_ANSWERS: usize = 1000;
 
 /// What fits into an answer over UDP without extensions, and more than any resolver sends so.
 const MAX_DATAGRAM: usize = 4096;
@@ -36,7 +39,7 @@ pub(super) async fn at(
     host: &str,
     deadline: Instant,
 ) -> Result<Vec<DnsRecord>, Failure> {
-    let both = join(ask(resolver, host, TYPE::A), ask(resolver, host, TYPE::AAAA));
+    let both = join(ask(resolver, host, TYPE::A, record), ask(resolver, host, TYPE::AAAA, record));
     let (v4, v6) = timeout_at(deadline, both).await.map_err(|_| silent())?;
     // A resolver that knows one kind may refuse the other (dnsmasq without an upstream does).
     let mut records = match (v4, v6) {
@@ -51,18 +54,75 @@ pub(super) async fn at(
     Ok(records)
 }
 
-async fn ask(resolver: SocketAddr, host: &str, kind: TYPE) -> Result<Vec<DnsRecord>, Failure> {
+/// A server behind a service (RFC 2782).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Srv {
+    /// Its name, without a dot at the end.
+    pub target: String,
+    /// Its port.
+    pub port: u16,
+}
+
+/// The servers behind a complete service name such as `_https._tcp.hub.example.com`, by the first
+/// resolver of the system that answers.
+///
+/// # Errors
+/// Why no resolver answers, or what it says.
+pub async fn services(name: &str, deadline: Instant) -> Result<Vec<Srv>, Failure> {
+    let conf = tokio::fs::read_to_string("/etc/resolv.conf").await.unwrap_or_default();
+    services_by(&resolvers(&conf), name, deadline).await
+}
+
+async fn services_by(
+    resolvers: &[SocketAddr],
+    name: &str,
+    deadline: Instant,
+) -> Result<Vec<Srv>, Failure> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    let each = left / u32::try_from(resolvers.len()).unwrap_or(u32::MAX).max(1);
+    let mut last = silent();
+    for resolver in resolvers {
+        match timeout_at(Instant::now() + each, ask(*resolver, name, TYPE::SRV, srv)).await {
+            Ok(Ok(servers)) => return Ok(servers),
+            // That a name does not exist is an answer.
+            Ok(Err(failure)) => last = failure,
+            Err(_) => last = silent(),
+        }
+    }
+    Err(last)
+}
+
+/// The resolvers of the system's configuration, or the one on this machine (resolv.conf(5)).
+fn resolvers(conf: &str) -> Vec<SocketAddr> {
+    let address = |line: &str| {
+        let mut words = line.split_whitespace();
+        let address = words.next().filter(|word| *word == "nameserver").and(words.next())?;
+        address.parse::<IpAddr>().ok().map(|ip| SocketAddr::from((ip, 53)))
+    };
+    let mut found: Vec<SocketAddr> = conf.lines().filter_map(address).take(3).collect();
+    if found.is_empty() {
+        found.push(SocketAddr::from((Ipv4Addr::LOCALHOST, 53)));
+    }
+    found
+}
+
+async fn ask<T>(
+    resolver: SocketAddr,
+    host: &str,
+    kind: TYPE,
+    pick: fn(&ResourceRecord<'_>) -> Option<T>,
+) -> Result<Vec<T>, Failure> {
     let id: u16 = rand::random();
     let query = query(id, host, kind)?;
     let lost = |error: std::io::Error| {
         not_resolved(&error, format!("the resolver cannot be asked: {error}"))
     };
     let datagram = over_udp(resolver, &query, id).await.map_err(lost)?;
-    match read(&datagram, id, host)? {
+    match read(&datagram, id, host, pick)? {
         Reading::Whole(records) => Ok(records),
         Reading::Cut => {
             let whole = over_tcp(resolver, &query).await.map_err(lost)?;
-            match read(&whole, id, host)? {
+            match read(&whole, id, host, pick)? {
                 Reading::Whole(records) => Ok(records),
                 Reading::Cut => Err(failed("the resolver cuts its answer short".to_owned())),
             }
@@ -110,13 +170,34 @@ async fn over_tcp(resolver: SocketAddr, query: &[u8]) -> std::io::Result<Vec<u8>
     Ok(answer)
 }
 
-enum Reading {
-    Whole(Vec<DnsRecord>),
+enum Reading<T> {
+    Whole(Vec<T>),
     /// Too long for UDP.
     Cut,
 }
 
-fn read(bytes: &[u8], id: u16, host: &str) -> Result<Reading, Failure> {
+fn record(record: &ResourceRecord<'_>) -> Option<DnsRecord> {
+    let address = match &record.rdata {
+        RData::A(a) => IpAddr::from(Ipv4Addr::from_bits(a.address)),
+        RData::AAAA(aaaa) => IpAddr::from(Ipv6Addr::from_bits(aaaa.address)),
+        _ => return None,
+    };
+    Some(DnsRecord { address, ttl_seconds: Some(record.ttl) })
+}
+
+fn srv(record: &ResourceRecord<'_>) -> Option<Srv> {
+    let RData::SRV(srv) = &record.rdata else { return None };
+    let target = srv.target.to_string();
+    // A target of "." says that there is no such service.
+    (!target.is_empty() && srv.port > 0).then_some(Srv { target, port: srv.port })
+}
+
+fn read<T>(
+    bytes: &[u8],
+    id: u16,
+    host: &str,
+    pick: fn(&ResourceRecord<'_>) -> Option<T>,
+) -> Result<Reading<T>, Failure> {
     let packet = Packet::parse(bytes)
         .ok()
         .filter(|packet| packet.id() == id && packet.has_flags(PacketFlag::RESPONSE))
@@ -129,15 +210,8 @@ fn read(bytes: &[u8], id: u16, host: &str) -> Result<Reading, Failure> {
         RCODE::NameError => return Err(failed(format!("{host:?} does not exist there"))),
         other => return Err(failed(format!("the resolver answers {other:?}"))),
     }
-    let records = packet.answers.iter().filter_map(|record| {
-        let address = match &record.rdata {
-            RData::A(a) => IpAddr::from(Ipv4Addr::from_bits(a.address)),
-            RData::AAAA(aaaa) => IpAddr::from(Ipv6Addr::from_bits(aaaa.address)),
-            _ => return None,
-        };
-        Some(DnsRecord { address, ttl_seconds: Some(record.ttl) })
-    });
-    Ok(Reading::Whole(records.take(MAX_RECORDS).collect()))
+    let records = packet.answers.iter().filter_map(pick);
+    Ok(Reading::Whole(records.take(MAX_ANSWERS).collect()))
 }
 
 /// Why a name was not resolved. The system's resolver does not say that it had no descriptor, only
@@ -164,8 +238,7 @@ fn silent() -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use simple_dns::ResourceRecord;
-    use simple_dns::rdata::{A, AAAA, CNAME};
+    use simple_dns::rdata::{A, AAAA, CNAME, SRV};
 
     use super::*;
 
@@ -183,14 +256,16 @@ mod tests {
 
     #[test]
     fn addresses_of_both_families_keep_order_and_lifetime_and_aliases_are_passed_over() {
-        let Ok(Reading::Whole(records)) = read(&reply(7, |_| {}), 7, "h.test") else { panic!() };
+        let Ok(Reading::Whole(records)) = read(&reply(7, |_| {}), 7, "h.test", record) else {
+            panic!()
+        };
         let told: Vec<_> = records.iter().map(|r| (r.address.to_string(), r.ttl_seconds)).collect();
         assert_eq!(told, [("10.0.0.1".into(), Some(30)), ("::1".into(), Some(20))]);
     }
 
     #[test]
     fn answers_that_cannot_be_used_say_why() {
-        let detail = |bytes: &[u8]| match read(bytes, 7, "h.test") {
+        let detail = |bytes: &[u8]| match read(bytes, 7, "h.test", record) {
             Err(failure) => failure.detail,
             Ok(Reading::Cut) => "cut".to_owned(),
             Ok(Reading::Whole(_)) => "whole".to_owned(),
@@ -204,10 +279,33 @@ mod tests {
         assert_eq!(detail(&reply(7, |packet| packet.set_flags(PacketFlag::TRUNCATION))), "cut");
     }
 
+    #[test]
+    fn servers_of_a_service_are_read_with_their_ports() {
+        let answer = reply(7, |packet| {
+            for (port, target) in [(8080, "core-0.core.test"), (0, "none.test")] {
+                let target = Name::new_unchecked(target);
+                let data = RData::SRV(SRV { priority: 0, weight: 1, port, target });
+                let name = Name::new_unchecked("_http._tcp.core.test");
+                packet.answers.push(ResourceRecord::new(name, CLASS::IN, 9, data));
+            }
+        });
+        let Ok(Reading::Whole(found)) = read(&answer, 7, "x", srv) else { panic!() };
+        assert_eq!(found, [Srv { target: "core-0.core.test".to_owned(), port: 8080 }]);
+    }
+
+    #[test]
+    fn resolvers_are_those_of_the_system_or_the_one_on_this_machine() {
+        let shown = |conf| resolvers(conf).iter().map(ToString::to_string).collect::<Vec<_>>();
+        let conf = "# nameserver 9.9.9.9\nsearch test\nnameserver 10.0.0.2\nnameserver fd00::2\n";
+        assert_eq!(shown(conf), ["10.0.0.2:53", "[fd00::2]:53"]);
+        assert_eq!(shown("search test\n"), ["127.0.0.1:53"]);
+    }
+
     proptest::proptest! {
         #[test]
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(0u8.., 0..600)) {
-            let _ = read(&bytes, 7, "h.test");
+            let _ = read(&bytes, 7, "h.test", record);
+            let _ = read(&bytes, 7, "h.test", srv);
         }
     }
 }

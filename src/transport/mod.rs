@@ -4,8 +4,10 @@
 //! link is pinned: it connects where its [`Destination`] says while `Host` and the TLS server
 //! name stay public. Every request ends within its time in an [`Exchange`]: a bounded reply or a
 //! classified [`Failure`], with the duration of each phase and the peer's certificate. Nothing
-//! here knows what a token is, follows a redirect, retries, or keeps a cookie.
+//! here knows what a token is, follows a redirect, retries, or keeps a cookie. An [`Api`] is for
+//! discovery: the server of a cluster, which is no registry.
 
+mod api;
 mod classify;
 mod client;
 mod declared;
@@ -25,7 +27,9 @@ use tokio::time::Instant;
 
 use crate::model::{DnsRecord, Failure, Timeline};
 
+pub use api::{Api, ApiError, Lines};
 pub use client::HttpClient;
+pub use dns::{Srv, services};
 pub use tls::{ClientPem, PeerCertificate, Tls, TlsError, install_crypto_provider};
 
 /// The largest body that is read, in bytes.

@@ -88,6 +88,18 @@ impl Tls {
         Ok(Self { verifier, given: extra.into(), accept_invalid, client, provider })
     }
 
+    /// Trust in these roots and in no other, as an API server with its own authority needs it.
+    ///
+    /// # Errors
+    /// [`TlsError`] names what cannot be used.
+    pub fn only(roots: &[u8], client: Option<&ClientPem<'_>>) -> Result<Self, TlsError> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let given = certificates(roots).map_err(TlsError::Roots)?;
+        let verifier = verifier_of(&given, &provider)?;
+        let client = client.map(|pem| client_identity(pem, &provider)).transpose()?;
+        Ok(Self { verifier, given: given.into(), accept_invalid: false, client, provider })
+    }
+
     /// A configuration for one link: HTTP/1.1 only, since the `Host` of a pinned backend may name
     /// another port than the connection, which HTTP/2 cannot say; never a resumed session, which
     /// would hide the handshake and the certificate.
@@ -132,15 +144,20 @@ fn platform_verifier(
     match rustls_platform_verifier::Verifier::new_with_extra_roots(roots, Arc::clone(provider)) {
         Ok(verifier) => Ok(Arc::new(verifier)),
         Err(error) if extra.is_empty() => Err(TlsError::Platform(error.to_string())),
-        Err(_) => {
-            let mut store = rustls::RootCertStore::empty();
-            store.add_parsable_certificates(extra.iter().cloned());
-            let builder =
-                WebPkiServerVerifier::builder_with_provider(Arc::new(store), Arc::clone(provider));
-            let verifier = builder.build().map_err(|error| TlsError::Roots(error.to_string()))?;
-            Ok(verifier)
-        }
+        Err(_) => verifier_of(extra, provider),
     }
+}
+
+fn verifier_of(
+    roots: &[CertificateDer<'static>],
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
+    let mut store = rustls::RootCertStore::empty();
+    store.add_parsable_certificates(roots.iter().cloned());
+    let builder =
+        WebPkiServerVerifier::builder_with_provider(Arc::new(store), Arc::clone(provider));
+    let verifier = builder.build().map_err(|error| TlsError::Roots(error.to_string()))?;
+    Ok(verifier)
 }
 
 fn client_identity(

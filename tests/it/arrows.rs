@@ -19,7 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("config", &["model"]),
     ("registry", &["model"]),
     ("transport", &["model"]),
-    ("discovery", &["config", "model"]),
+    ("discovery", &["config", "model", "transport"]),
     ("probe", &["clock", "config", "model", "registry", "transport"]),
     ("diagnosis", &["findings", "model"]),
     ("history", &["model"]),

@@ -33,6 +33,7 @@ fn directory(text: &str) -> TempDir {
         ("prober.password", "word-of-a-test\n"),
         ("ca.pem", &PAIR.0),
         ("client.key", &PAIR.1),
+        ("pools.password", "another-word\n"),
     ] {
         fs::write(directory.path().join(name), content).unwrap();
     }
@@ -98,7 +99,8 @@ fn every_key_is_understood_and_defaults_come_from_global() {
     assert_eq!(main.timeout, Duration::from_millis(1500));
     assert_eq!(main.max_requests_per_second, 9);
 
-    assert_eq!(second.backends, BackendSource::Dns);
+    let BackendSource::Dns(dns) = &second.backends else { panic!("{second:?}") };
+    assert_eq!((dns.name.as_str(), dns.port, dns.scheme), ("localhost", 5000, Scheme::Http));
     assert_eq!(second.url.authority().scheme, Scheme::Http);
     assert!(second.credentials.is_none() && second.scope.is_none());
     assert_eq!(second.interval, Duration::from_secs(30));
@@ -108,11 +110,37 @@ fn every_key_is_understood_and_defaults_come_from_global() {
 }
 
 #[test]
-fn the_example_is_valid() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/examples/prober.yml");
-    let config = load(&fs::read_to_string(path).unwrap()).unwrap();
-    assert_eq!(config.registries.len(), 1);
-    assert_eq!(config.registries[0].interval, Duration::from_secs(15));
+fn every_example_is_valid() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/examples");
+    let mut count = 0;
+    for file in fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let config = load(&fs::read_to_string(&path).unwrap());
+        let config = config.unwrap_or_else(|errors| panic!("{}: {errors}", path.display()));
+        assert_eq!(config.registries[0].interval, Duration::from_secs(15));
+        count += 1;
+    }
+    assert!(count >= 8, "{count} examples");
+}
+
+#[test]
+fn what_show_prints_of_discovery_means_the_same() {
+    let ways = [
+        "dns: {name: core.harbor.svc, port: 8080, scheme: http}",
+        "dns: {name: _http._tcp.core.harbor.svc}",
+        "file: {path: targets.json, scheme: http}",
+        "kubernetes: {namespace: harbor, service: core, port: http-web, scheme: http}",
+        "kubernetes: {service: core, port: 8080, kubeconfig: config}",
+    ];
+    for way in ways {
+        let text = format!(
+            "registries:\n  - {{name: m, url: 'https://hub.example.com', discovery: {{{way}}}}}\n"
+        );
+        let config = load(&text).unwrap_or_else(|errors| panic!("{way}: {errors}"));
+        let shown = config::show(&config);
+        let again = load(&shown).unwrap_or_else(|errors| panic!("{way}: {errors}\n{shown}"));
+        assert_eq!(config.registries[0].backends, again.registries[0].backends, "{shown}");
+    }
 }
 
 /// `expected.txt` has a line for every problem of every `invalid-*.yml`.

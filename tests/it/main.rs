@@ -68,6 +68,8 @@ mod replay;
 #[cfg(test)]
 mod restart;
 #[cfg(test)]
+mod rollout;
+#[cfg(test)]
 mod sampling;
 #[cfg(test)]
 mod scenarios;

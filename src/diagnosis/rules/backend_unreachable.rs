@@ -153,6 +153,24 @@ mod tests {
     }
 
     #[test]
+    fn a_node_that_starts_and_is_not_ready_worries_no_one() {
+        for (ready, severity, status) in
+            [(true, Severity::Warning, Status::Warning), (false, Severity::Info, Status::Ok)]
+        {
+            let round = bent(&["a", "b"], |round| {
+                closed(round, &["b"], Phase::Connect);
+                round.backends[1].ready = ready;
+            });
+            let judged = judge(&round, &Earlier::default());
+            let [finding] = judged.findings.as_slice() else { panic!("{judged:#?}") };
+            assert_eq!((finding.severity, judged.status), (severity, status));
+            let said =
+                finding.effect.contains("b is not ready, so Kubernetes sends it no user request");
+            assert_eq!(said, !ready, "{}", finding.effect);
+        }
+    }
+
+    #[test]
     fn nodes_that_answer_only_through_the_balancer_may_expect_the_proxy_protocol() {
         for (routes, phase, suspected) in [
             (&["a", "b"][..], Phase::Wait, true),

@@ -106,6 +106,7 @@ pub(super) fn registry(url: &str, scheme: Scheme, backends: &[&Server]) -> Regis
         name: BackendName::parse(&name.to_string()).unwrap(),
         scheme,
         address: at(server),
+        ready: true,
     });
     let name = RegistryName::parse("hub").unwrap();
     let url = PublicUrl::parse(url).unwrap();

@@ -126,6 +126,7 @@ impl Site {
             name: BackendName::parse(name).unwrap(),
             scheme: Scheme::Http,
             address: HostPort::parse(&address.to_string(), 80).unwrap(),
+            ready: true,
         };
         let backends: Vec<Backend> = nodes.iter().map(backend).collect();
         let name = RegistryName::parse("clocks").unwrap();

@@ -45,6 +45,7 @@ fn with_nodes(registry: Registry, nodes: &[SocketAddr]) -> Registry {
         name: BackendName::parse(name).unwrap(),
         scheme: Scheme::Https,
         address: HostPort::parse(&at.to_string(), 443).unwrap(),
+        ready: true,
     };
     let backends = NODES.into_iter().zip(nodes).map(backend).collect();
     Registry { backends: BackendSource::Static(backends), ..registry }

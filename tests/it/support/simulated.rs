@@ -107,7 +107,7 @@ impl Simulation {
         let second = next_door.map(|(at, _)| second(&registry, at));
         let backends = match &registry.backends {
             BackendSource::Static(backends) => backends.clone(),
-            BackendSource::Dns => Vec::new(),
+            _ => Vec::new(),
         };
         let began = Instant::now();
         let shared = Shared {
@@ -223,7 +223,8 @@ impl Simulation {
 fn second(registry: &Registry, at: SocketAddr) -> (Vec<Backend>, Registry) {
     let name = BackendName::parse("second").expect("a good name");
     let address = HostPort::parse(&at.to_string(), 443).expect("an address is one");
-    let backends = vec![Backend { name, scheme: Scheme::Https, address: address.clone() }];
+    let backends =
+        vec![Backend { name, scheme: Scheme::Https, address: address.clone(), ready: true }];
     let mut second = registry.clone();
     second.name = RegistryName::parse("second").expect("a good name");
     second.url = PublicUrl::parse(&format!("https://{SECOND_HOST}")).expect("a good URL");
@@ -254,6 +255,7 @@ fn registry(
         name: BackendName::parse(&name).expect("the lab's names are good"),
         scheme: Scheme::Https,
         address: at(address),
+        ready: true,
     };
     let backends = world.node_names().into_iter().zip(nodes).map(backend).collect();
     let url = PublicUrl::parse(&format!("https://{PUBLIC_HOST}")).expect("the lab's URL is good");
