@@ -33,6 +33,8 @@ mod hostile;
 #[cfg(test)]
 mod journal;
 #[cfg(test)]
+mod kubernetes;
+#[cfg(test)]
 mod lab_truth;
 #[cfg(test)]
 mod lab_world;

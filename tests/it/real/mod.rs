@@ -8,7 +8,7 @@ mod fronts;
 mod page;
 mod pki;
 mod plan;
-mod process;
+pub(crate) mod process;
 mod prometheus;
 mod proxies;
 mod pushes;
