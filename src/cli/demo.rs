@@ -7,6 +7,7 @@ use anyhow::{Context as _, bail};
 use super::lab::{Directory, How, description, named};
 use super::service::{Service, Settings, listen, url};
 use super::{Exit, load, print};
+use crate::config::Shard;
 use crate::model::Snapshot;
 use crate::report::{self, Form, Output};
 use crate::schedule::told_to_stop;
@@ -44,6 +45,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         listeners: vec![listener],
         auto_reload: Duration::ZERO,
         journal: None,
+        shard: Shard::default(),
         reload_token: None,
         external: Vec::new(),
     };

@@ -10,7 +10,7 @@ use tracing::info;
 use super::log::LogArguments;
 use super::service::{Service, Settings, listen};
 use super::{ConfigFile, Exit, duration, load};
-use crate::config::PublicUrl;
+use crate::config::{PublicUrl, Shard};
 use crate::history::Journal;
 use crate::schedule::told_to_stop;
 
@@ -32,6 +32,10 @@ pub(super) struct Arguments {
     /// File that keeps findings and signing keys across restarts
     #[arg(long = "history.file", value_name = "FILE")]
     journal: Option<PathBuf>,
+    /// Probe only some of the file's registries, where several probers share them: I/N, or auto/N for
+    /// the number at the end of this host's name, as the pods of a stateful set have it
+    #[arg(long, value_name = "I/N", value_parser = shard)]
+    shard: Option<Shard>,
     /// How often to look for changes of the configuration and the files it names; 0s: never
     #[arg(
         long = "config.auto-reload-interval",
@@ -59,7 +63,8 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         info!(address = %listener.local_addr()?, "listening");
     }
     let (auto_reload, external) = (arguments.auto_reload, arguments.external);
-    let settings = Settings { listeners, auto_reload, journal, reload_token, external };
+    let shard = arguments.shard.unwrap_or_default();
+    let settings = Settings { listeners, auto_reload, journal, shard, reload_token, external };
     let mut service = Service::start(&path, loaded, settings).await?;
     let exit = tokio::select! {
         signal = stop => {
@@ -74,6 +79,12 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
 
 fn external(text: &str) -> Result<PublicUrl, String> {
     PublicUrl::parse(text).map_err(|error| error.to_string())
+}
+
+fn shard(text: &str) -> Result<Shard, String> {
+    let host = std::env::var("HOSTNAME").ok();
+    let host = host.or_else(|| std::fs::read_to_string("/proc/sys/kernel/hostname").ok());
+    Shard::parse(text, host.as_deref().map(str::trim))
 }
 
 fn token(path: &Path) -> anyhow::Result<SecretString> {

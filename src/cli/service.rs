@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use crate::clock::Clock;
-use crate::config::{Loaded, PublicUrl};
+use crate::config::{Loaded, PublicUrl, Shard};
 use crate::history::Journal;
 use crate::metrics::{self, Metrics};
 use crate::model::{Incident, Judged, RoundLine, ShownRound, Snapshot};
@@ -34,6 +34,8 @@ pub(super) struct Settings {
     pub(super) auto_reload: Duration,
     /// Where what is known is kept over a restart.
     pub(super) journal: Option<Journal>,
+    /// Which of the file's registries are probed here.
+    pub(super) shard: Shard,
     /// Who may reload from elsewhere than loopback.
     pub(super) reload_token: Option<SecretString>,
     /// How it is reached from elsewhere.
@@ -59,7 +61,8 @@ impl Service {
     ) -> anyhow::Result<Self> {
         let hangups = Hangups::listen().context("SIGHUP")?;
         let daemon =
-            Arc::new(Daemon::start(path, loaded, settings.journal, Box::new(shown)).await?);
+            Daemon::start(path, loaded, settings.journal, settings.shard, Box::new(shown)).await?;
+        let daemon = Arc::new(daemon);
         let shutdown = CancellationToken::new();
         let addresses: Vec<SocketAddr> =
             settings.listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;

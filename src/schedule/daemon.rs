@@ -21,7 +21,7 @@ use super::signals::Hangups;
 use super::timer::first_delay;
 use super::turn::Wheel;
 use crate::clock::Clock;
-use crate::config::{self, BackendSource, ConfigErrors, Fingerprint, Loaded, Registry};
+use crate::config::{self, BackendSource, ConfigErrors, Fingerprint, Loaded, Registry, Shard};
 use crate::history::{Journal, JournalError, KeptRoundError};
 use crate::metrics::Counters;
 use crate::model::{
@@ -61,6 +61,8 @@ pub struct Daemon {
     board: Arc<Board>,
     tasks: TaskTracker,
     stop: CancellationToken,
+    /// Which of the file's registries are probed here.
+    shard: Shard,
     /// Held while a configuration is taken, so that two reloads cannot mix.
     fleet: Mutex<Fleet>,
 }
@@ -89,6 +91,7 @@ impl Daemon {
         path: &Path,
         loaded: Loaded,
         journal: Option<Journal>,
+        shard: Shard,
         show: Box<ShowRound>,
     ) -> Result<Self, ConfigurationError> {
         let program = ProgramFacts {
@@ -107,6 +110,7 @@ impl Daemon {
             board: Arc::new(board),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
+            shard,
             fleet: Mutex::new(Fleet { fingerprint: loaded.fingerprint, members: BTreeMap::new() }),
         };
         let mut fleet = daemon.fleet.lock().await;
@@ -235,7 +239,9 @@ impl Daemon {
 
     /// Makes a configuration the one that runs. Registries that stay as they are are not touched.
     fn take(&self, fleet: &mut Fleet, loaded: Loaded) -> Result<(), ConfigurationError> {
-        let plan = plan(&fleet.members, loaded.config.registries);
+        let mut wanted = loaded.config.registries;
+        wanted.retain(|registry| self.shard.takes(&registry.name));
+        let plan = plan(&fleet.members, wanted);
         // Everything that can fail comes before anything is stopped.
         let mut wheels = Vec::new();
         for registry in plan.start {

@@ -48,7 +48,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 
 {{- define "registry-prober.kind" -}}
-{{ ternary "StatefulSet" "Deployment" .Values.history.enabled }}
+{{ ternary "StatefulSet" "Deployment" (or .Values.history.enabled .Values.sharded) }}
 {{- end }}
 
 {{- define "registry-prober.config" -}}
