@@ -12,6 +12,7 @@ mod carried;
 mod check;
 mod clock;
 mod content;
+mod departed;
 mod directory;
 mod dns;
 mod earlier;

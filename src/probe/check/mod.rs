@@ -73,7 +73,10 @@ impl LastResults {
 pub(super) async fn run_due(client: &Client<'_>, last: &mut LastResults, flows: &[Flow]) -> Checks {
     let known = last.found();
     let first = known.is_none();
-    let before = &*known.unwrap_or_default();
+    let mut before = Arc::unwrap_or_clone(known.unwrap_or_default());
+    let names: Vec<_> = client.backends.iter().map(|backend| backend.name.clone()).collect();
+    before.keep(&names);
+    let before = &before;
     let history = &History { ran: &last.ran, on_demand: last.on_demand, first };
     // A check by its field and name, with the future that runs it.
     macro_rules! check {

@@ -15,6 +15,9 @@ use super::server::{ADMIN, Server, tools};
 use crate::operations::repository;
 use crate::support::program::run;
 
+/// Helm as Go builds it believes that it has an old cluster before it.
+const KUBERNETES: &str = "1.34.4";
+
 fn chart() -> String {
     repository("deploy/helm/registry-prober").display().to_string()
 }
@@ -67,7 +70,17 @@ fn every_set_of_values_makes_a_chart_that_lint_accepts_and_a_configuration_that_
         let rendered = succeed(
             &tools,
             home.path(),
-            &["template", "prober", &chart(), "--namespace", "monitoring", "--values", &file],
+            &[
+                "template",
+                "prober",
+                &chart(),
+                "--kube-version",
+                KUBERNETES,
+                "--namespace",
+                "monitoring",
+                "--values",
+                &file,
+            ],
         );
         let objects = objects(&rendered);
         let maps = of_kind(&objects, "ConfigMap");
@@ -95,10 +108,18 @@ fn values_that_cannot_work_are_refused() {
         (&format!("{one},monitor.kind=Probe"), "kind"),
         (&format!("{one},monitors.kind=none"), "monitors"),
     ] {
-        let (success, text) = helm(&tools, home.path(), &["template", "p", &chart(), "--set", set]);
+        let (success, text) = helm(
+            &tools,
+            home.path(),
+            &["template", "p", &chart(), "--kube-version", KUBERNETES, "--set", set],
+        );
         assert!(!success && text.contains(said), "{set}: {text}");
     }
-    let (success, text) = helm(&tools, home.path(), &["template", "p", &chart(), "--set", one]);
+    let (success, text) = helm(
+        &tools,
+        home.path(),
+        &["template", "p", &chart(), "--kube-version", KUBERNETES, "--set", one],
+    );
     assert!(success, "{text}");
 }
 

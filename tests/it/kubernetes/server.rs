@@ -47,8 +47,9 @@ impl Server {
     pub(super) async fn start(tools: &Path) -> Self {
         registry_prober::transport::install_crypto_provider();
         let folder = TempDir::new().unwrap();
-        let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
-        fs::write(folder.path().join("key.pem"), key).unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        fs::write(folder.path().join("key.pem"), key.serialize_pem()).unwrap();
+        fs::write(folder.path().join("public.pem"), key.public_key_pem()).unwrap();
         let users = format!("{ADMIN},admin,1,\"system:masters\"\n{PROBER},prober,2,\"probers\"\n");
         fs::write(folder.path().join("users.csv"), users).unwrap();
         let (etcd, etcd_at) = Process::listening(folder.path(), "etcd", |address| {
@@ -82,7 +83,7 @@ impl Server {
         api.arg(format!("--etcd-servers=http://{}", self.etcd_at))
             .arg(format!("--bind-address={}", self.address.ip()))
             .arg(format!("--secure-port={}", self.address.port()))
-            .arg(format!("--service-account-key-file={}", key.display()))
+            .arg(format!("--service-account-key-file={}", folder.join("public.pem").display()))
             .arg(format!("--service-account-signing-key-file={}", key.display()))
             .arg("--service-account-issuer=https://kubernetes.invalid")
             .arg(format!("--token-auth-file={}", folder.join("users.csv").display()))
