@@ -46,6 +46,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         auto_reload: Duration::ZERO,
         journal: None,
         shard: Shard::default(),
+        access: None,
         reload_token: None,
         external: Vec::new(),
     };

@@ -1,6 +1,7 @@
 //! `run`: probes until it is told to stop, and answers to Prometheus and to people.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -10,9 +11,10 @@ use tracing::info;
 use super::log::LogArguments;
 use super::service::{Service, Settings, listen};
 use super::{ConfigFile, Exit, duration, load};
-use crate::config::{PublicUrl, Shard};
+use crate::config::{PublicUrl, Shard, WebTls, web_config};
 use crate::history::Journal;
 use crate::schedule::told_to_stop;
+use crate::web;
 
 /// Probes all registries on a timer and serves metrics, status page and API until SIGTERM
 #[derive(Debug, clap::Args)]
@@ -29,6 +31,9 @@ pub(super) struct Arguments {
     /// File with a token that allows POST /-/reload from other machines (Authorization: Bearer)
     #[arg(long = "web.reload-token-file", value_name = "FILE")]
     reload_token_file: Option<PathBuf>,
+    /// File with TLS and users of the port, in the format of Prometheus' exporters
+    #[arg(long = "web.config.file", value_name = "FILE")]
+    web_config: Option<PathBuf>,
     /// File that keeps findings and signing keys across restarts
     #[arg(long = "history.file", value_name = "FILE")]
     journal: Option<PathBuf>,
@@ -64,7 +69,9 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     }
     let (auto_reload, external) = (arguments.auto_reload, arguments.external);
     let shard = arguments.shard.unwrap_or_default();
-    let settings = Settings { listeners, auto_reload, journal, shard, reload_token, external };
+    let access = arguments.web_config.map(access).transpose()?;
+    let settings =
+        Settings { listeners, auto_reload, journal, shard, access, reload_token, external };
     let mut service = Service::start(&path, loaded, settings).await?;
     let exit = tokio::select! {
         signal = stop => {
@@ -79,6 +86,24 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
 
 fn external(text: &str) -> Result<PublicUrl, String> {
     PublicUrl::parse(text).map_err(|error| error.to_string())
+}
+
+/// The port's TLS and users, read from this file now and again whenever it changes.
+fn access(path: PathBuf) -> anyhow::Result<Arc<web::Access>> {
+    let shown = path.display().to_string();
+    let load = move || {
+        let read = web_config(&path).map_err(|errors| errors.to_string())?;
+        let pem = |tls: WebTls| web::Pem {
+            certificates: tls.certificates,
+            key: tls.key,
+            client_ca: tls.client_ca,
+            client_required: tls.client_required,
+            only_1_3: tls.only_1_3,
+        };
+        Ok(web::Rules { tls: read.tls.map(pem), users: read.users })
+    };
+    let access = web::Access::new(Box::new(load)).map_err(anyhow::Error::msg);
+    access.with_context(|| format!("--web.config.file={shown}")).map(Arc::new)
 }
 
 fn shard(text: &str) -> Result<Shard, String> {

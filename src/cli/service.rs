@@ -36,6 +36,8 @@ pub(super) struct Settings {
     pub(super) journal: Option<Journal>,
     /// Which of the file's registries are probed here.
     pub(super) shard: Shard,
+    /// TLS and users of the port.
+    pub(super) access: Option<Arc<web::Access>>,
     /// Who may reload from elsewhere than loopback.
     pub(super) reload_token: Option<SecretString>,
     /// How it is reached from elsewhere.
@@ -69,7 +71,8 @@ impl Service {
         let hosts = settings.external.iter().map(|url| url.authority().host_port.host.clone());
         let names = web::Names::new(&addresses, hosts);
         let router = web::router(state(&daemon, settings.reload_token, names));
-        let web = tokio::spawn(web::serve(settings.listeners, router, shutdown.clone()));
+        let web =
+            tokio::spawn(web::serve(settings.listeners, router, settings.access, shutdown.clone()));
         let (tended, until) = (Arc::clone(&daemon), shutdown.clone());
         tokio::spawn(async move { tended.tend(hangups, settings.auto_reload, until).await });
         Ok(Self { daemon, web, shutdown })

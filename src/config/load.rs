@@ -124,6 +124,6 @@ pub(super) fn expand(directory: &Path, path: &str) -> PathBuf {
     }
 }
 
-fn directory(path: &Path) -> &Path {
+pub(super) fn directory(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new(""))
 }

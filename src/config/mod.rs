@@ -33,6 +33,7 @@ mod show;
 mod source;
 mod targets;
 mod url;
+mod web;
 
 pub use ad_hoc::{AdHoc, ad_hoc};
 pub use checks::{CheckSettings, PushSettings};
@@ -46,6 +47,7 @@ pub use show::show;
 pub use source::{Backend, BackendSource, DnsSource, FileSource, KubernetesSource, ServicePort};
 pub use targets::{TargetsError, targets};
 pub use url::{Authority, HostPort, PublicUrl, Scheme, UrlError};
+pub use web::{WebConfig, WebTls, web_config};
 
 /// Time between rounds, if nothing else is said.
 const INTERVAL: Duration = Duration::from_secs(15);

@@ -4,6 +4,7 @@
 //! JSON, a probe, a reload) comes in as closures in [`State`], so that this room depends on the
 //! model and the findings alone. [`serve`] runs the router on sockets.
 
+mod access;
 mod checks;
 mod groups;
 mod guard;
@@ -37,6 +38,7 @@ use secrecy::SecretString;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
+pub use access::{Access, LoadRules, Pem, Rules};
 pub use history::Past;
 pub use names::Names;
 pub use page::round_page;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
+use axum::middleware::from_fn_with_state;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use super::access::{Access, Stream, require_users};
 use super::patience::Patience;
 use super::places::{Places, Seat};
 
@@ -52,15 +54,26 @@ const MOMENT: Duration = Duration::from_millis(10);
 /// A header block larger than this is refused with 431.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
 
-/// Serves until the token is cancelled, then lets answers under way finish for a second.
-pub async fn serve(listeners: Vec<TcpListener>, router: Router, shutdown: CancellationToken) {
-    serve_within(LIMITS, listeners, router, shutdown).await;
+/// Serves until the token is cancelled, then lets answers under way finish for a second. With
+/// `access` the port has its TLS and users.
+pub async fn serve(
+    listeners: Vec<TcpListener>,
+    router: Router,
+    access: Option<Arc<Access>>,
+    shutdown: CancellationToken,
+) {
+    let router = match &access {
+        None => router,
+        Some(access) => router.layer(from_fn_with_state(Arc::clone(access), require_users)),
+    };
+    serve_within(LIMITS, listeners, router, access, shutdown).await;
 }
 
 async fn serve_within(
     limits: Limits,
     listeners: Vec<TcpListener>,
     router: Router,
+    access: Option<Arc<Access>>,
     shutdown: CancellationToken,
 ) {
     let places = Arc::new(Places::new(limits.connections, limits.each));
@@ -70,6 +83,7 @@ async fn serve_within(
         let server = Server {
             limits,
             router: router.clone(),
+            access: access.clone(),
             shutdown: shutdown.clone(),
             places: places.clone(),
             connections: connections.clone(),
@@ -87,6 +101,7 @@ async fn serve_within(
 struct Server {
     limits: Limits,
     router: Router,
+    access: Option<Arc<Access>>,
     shutdown: CancellationToken,
     places: Arc<Places>,
     connections: TaskTracker,
@@ -126,9 +141,29 @@ impl Server {
         seat: Seat,
     ) -> impl Future<Output = ()> + use<> {
         let (router, shutdown, limits) = (self.router.clone(), self.shutdown.clone(), self.limits);
+        let access = self.access.clone();
         async move {
             // Without it small answers wait 40 ms for the client's acknowledgement.
             let _ = stream.set_nodelay(true);
+            let opened = async {
+                match access {
+                    None => Ok(Box::new(stream) as Box<dyn Stream>),
+                    Some(access) => access.open(stream).await,
+                }
+            };
+            let opened = tokio::select! {
+                opened = timeout(limits.headers, opened) => opened,
+                () = seat.displaced.cancelled() => return,
+                () = shutdown.cancelled() => return,
+            };
+            let stream = match opened {
+                Ok(Ok(stream)) => stream,
+                Ok(Err(error)) => {
+                    tracing::debug!(%peer, %error, "a handshake failed");
+                    return;
+                }
+                Err(_) => return,
+            };
             let turn = seat.turn.clone();
             let service = service_fn(move |mut request: hyper::Request<Incoming>| {
                 request.extensions_mut().insert(ConnectInfo(peer));
@@ -181,7 +216,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
-        let task = tokio::spawn(serve_within(limits, vec![listener], router, shutdown.clone()));
+        let task =
+            tokio::spawn(serve_within(limits, vec![listener], router, None, shutdown.clone()));
         (address, shutdown, task)
     }
 

@@ -55,9 +55,10 @@ const ARROWS: &[(&str, &[&str])] = &[
 const FOREIGN: &[(&str, &[&str])] = &[
     ("flate2", &["history", "transport"]),
     ("reqwest", &["transport"]),
-    ("rustls", &["lab", "transport"]),
+    ("rustls", &["lab", "transport", "web"]),
     ("rustls_platform_verifier", &["transport"]),
-    ("tokio_rustls", &["lab", "transport"]),
+    ("tokio_rustls", &["lab", "transport", "web"]),
+    ("bcrypt", &["web"]),
     ("prometheus", &["metrics"]),
     ("serde_saphyr", &["config"]),
     ("docker_credential", &["config"]),

@@ -84,6 +84,8 @@ mod support;
 #[cfg(test)]
 mod unknown_faults;
 #[cfg(test)]
+mod web_config;
+#[cfg(test)]
 mod web_state;
 #[cfg(test)]
 mod words;
