@@ -137,7 +137,8 @@ fn state(
     names: web::Names,
 ) -> web::State {
     let metrics = Metrics::new(daemon.snapshots(), daemon.counters());
-    let (prober, reloader) = (Arc::clone(daemon), Arc::clone(daemon));
+    let (prober, reloader, configured) =
+        (Arc::clone(daemon), Arc::clone(daemon), Arc::clone(daemon));
     web::State {
         snapshots: daemon.snapshots(),
         now: Box::new(|| Clock::read().now()),
@@ -146,6 +147,10 @@ fn state(
             serde_json::to_value(report::json::document(snapshot, true)).unwrap_or_default()
         }),
         past: Box::new(Past(Arc::clone(daemon))),
+        configuration: Box::new(move || {
+            let daemon = Arc::clone(&configured);
+            Box::pin(async move { daemon.configuration().await })
+        }),
         probe: Box::new(move |name, within| {
             let daemon = Arc::clone(&prober);
             Box::pin(async move { daemon.probe_now(&name, within).await })

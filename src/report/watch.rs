@@ -45,7 +45,7 @@ fn figures(judged: &Judged) -> String {
         format!("{} refused", count(refused, "pair")),
         format!("{failing} of {} failing", count(judged.round.flows.len(), "route")),
     ];
-    if let Some(run) = judged.round.balancer.measured() {
+    if let Some(run) = judged.round.balancer.measured().filter(|run| run.pairs.trials > 0) {
         parts.push(format!("{} of {} tokens refused", run.pairs.events, run.pairs.trials));
     }
     parts.join(", ")

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use crate::model::{
-    Confidence, Finding, FindingName, Judged, Outcome, RegistryState, Severity, Status, Unmeasured,
+    Confidence, Finding, FindingName, Flow, Judged, Outcome, Reason, RegistryState, Severity,
+    Status, Unmeasured,
 };
 
 /// The status as people read it in capitals.
@@ -95,6 +96,10 @@ pub(super) fn verdict(state: &RegistryState) -> String {
     match (status, names.is_empty()) {
         (Status::Ok, true) => sound(judged),
         (Status::Ok, false) => format!("{} Worth knowing: {names}", sound(judged)),
+        (Status::Unknown, false) if is_other_scheme(findings) => {
+            let summary = findings.first().map_or("", |finding| &finding.summary);
+            clean(&format!("{summary} {}", not_tested.unwrap_or_default()))
+        }
         (Status::Unknown, none) => match (not_tested, none) {
             (Some(missing), true) => clean(&missing),
             (Some(missing), false) => clean(&format!("{missing}. Found anyway: {names}")),
@@ -102,8 +107,25 @@ pub(super) fn verdict(state: &RegistryState) -> String {
             (None, false) => names,
         },
         (_, true) => format!("{} checked", checked(judged)),
+        (_, false) if nothing_listens(judged) => {
+            format!("nothing listens at the port of any route; is the port right? {names}")
+        }
         (_, false) => names,
     }
+}
+
+/// Whether the URL has http for https, or the reverse: then that is all there is to say.
+fn is_other_scheme(findings: &[Finding]) -> bool {
+    findings.first().is_some_and(|first| first.finding == FindingName::HttpHttpsMismatch)
+}
+
+/// Whether every route refuses the connection, as behind a port that nobody serves.
+fn nothing_listens(judged: &Judged) -> bool {
+    let refused = |flow: &Flow| {
+        flow.failure().is_some_and(|(_, failure)| failure.reason == Reason::ConnectionRefused)
+    };
+    let flows = &judged.round.flows;
+    !flows.is_empty() && flows.iter().all(refused)
 }
 
 /// What was seen to be right, and how much could hide in what was looked at. What was not measured

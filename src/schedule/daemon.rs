@@ -68,6 +68,8 @@ pub struct Daemon {
 }
 
 struct Fleet {
+    /// The configuration in use, as people read it: every default filled in, no secrets.
+    shown: String,
     /// The state of the files when they were last read, good or bad.
     fingerprint: Fingerprint,
     members: BTreeMap<RegistryName, Member>,
@@ -111,7 +113,11 @@ impl Daemon {
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             shard,
-            fleet: Mutex::new(Fleet { fingerprint: loaded.fingerprint, members: BTreeMap::new() }),
+            fleet: Mutex::new(Fleet {
+                shown: String::new(),
+                fingerprint: loaded.fingerprint,
+                members: BTreeMap::new(),
+            }),
         };
         let mut fleet = daemon.fleet.lock().await;
         daemon.take(&mut fleet, loaded)?;
@@ -127,6 +133,11 @@ impl Daemon {
     /// What lives on from round to round.
     pub fn counters(&self) -> Arc<Counters> {
         Arc::clone(&self.board.counters)
+    }
+
+    /// The configuration in use, as `config show` prints it.
+    pub async fn configuration(&self) -> String {
+        self.fleet.lock().await.shown.clone()
     }
 
     /// Every incident, the latest to open last.
@@ -239,6 +250,7 @@ impl Daemon {
 
     /// Makes a configuration the one that runs. Registries that stay as they are are not touched.
     fn take(&self, fleet: &mut Fleet, loaded: Loaded) -> Result<(), ConfigurationError> {
+        let shown = config::show(&loaded.config);
         let mut wanted = loaded.config.registries;
         wanted.retain(|registry| self.shard.takes(&registry.name));
         let plan = plan(&fleet.members, wanted);
@@ -255,6 +267,7 @@ impl Daemon {
                 member.wheel.finder().look_at(source);
             }
         }
+        fleet.shown = shown;
         for name in &plan.stop {
             if let Some(member) = fleet.members.remove(name) {
                 member.stop.cancel();

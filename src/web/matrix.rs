@@ -15,7 +15,7 @@ use crate::model::{
 /// groups of nodes.
 const WIDEST: usize = 16;
 /// Above this many nodes that are treated alike share a row and a column.
-const UNGROUPED: usize = 12;
+const UNGROUPED: usize = 13;
 /// The most of those that are listed.
 const LISTED_PAIRS: usize = 100;
 /// Above this many backends the checks do not try every pair, and a table would have holes.

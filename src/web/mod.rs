@@ -80,6 +80,8 @@ pub struct State {
     pub document: Box<StatusDocument>,
     /// `/history`, `/rounds/` and their API.
     pub past: Box<dyn Past>,
+    /// `/config`: the configuration in use, without secrets.
+    pub configuration: Box<dyn Fn() -> Pending<String> + Send + Sync>,
     /// The measuring half of `/probe`.
     pub probe: Box<ProbeNow>,
     /// The showing half of `/probe`.
@@ -114,6 +116,7 @@ const PATHS: &str = "\
 /history        what was wrong, and the last rounds
 /rounds/ID      the status page as it was in that round
 /api/v1/incidents, /api/v1/rounds, /api/v1/rounds/ID   the same as JSON
+/config         the configuration in use, without secrets
 /runbooks/      a page for each finding and alert
 /-/healthy      200 while the program runs
 /-/ready        200 once every registry was probed
@@ -130,6 +133,7 @@ pub fn router(state: State) -> Router {
         .route("/", get(page::status))
         .route("/metrics", get(metrics))
         .route("/api/v1/status", get(api_status))
+        .route("/config", get(configuration))
         .route("/history", get(history::history))
         .route("/rounds/{id}", get(history::round))
         .route("/api/v1/incidents", get(history::api_incidents))
@@ -164,6 +168,10 @@ async fn metrics(Extract(shared): Extract<Arc<Shared>>, headers: HeaderMap) -> R
 
 async fn api_status(Extract(shared): Extract<Arc<Shared>>) -> Json<serde_json::Value> {
     Json((shared.state.document)(&shared.snapshot()))
+}
+
+async fn configuration(Extract(shared): Extract<Arc<Shared>>) -> String {
+    (shared.state.configuration)().await
 }
 
 async fn style() -> impl IntoResponse {

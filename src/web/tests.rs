@@ -41,6 +41,7 @@ fn bench_with(snapshot: Snapshot, bend: impl FnOnce(&mut State)) -> Bench {
         metrics: Box::new(|accept| ("text/plain; version=0.0.4", said("metrics", accept))),
         document: Box::new(|snapshot| serde_json::json!({"status": snapshot.status()})),
         past: Box::new(history::Remembered::default()),
+        configuration: Box::new(|| Box::pin(async { "registries: []\n".to_owned() })),
         probe: Box::new(|_, _| Box::pin(async { Some(healthy()) })),
         probe_page: Box::new(|judged, _, accept| {
             let success = u8::from(judged.is_some());
@@ -101,6 +102,7 @@ async fn every_path_answers_with_its_type_and_the_security_headers() {
         ("/probe?target=main", 200, "text/plain; version=0.0.4"),
         ("/probe?target=main&debug=true", 200, "text/plain; charset=utf-8"),
         ("/api/v1/status", 200, "application/json"),
+        ("/config", 200, "text/plain; charset=utf-8"),
         ("/history", 200, "text/html; charset=utf-8"),
         ("/rounds/main-1", 404, "text/plain; charset=utf-8"),
         ("/api/v1/incidents", 200, "application/json"),

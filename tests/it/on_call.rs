@@ -39,7 +39,9 @@ async fn verdict_users_and_first_step_stand_in_the_first_ten_lines_and_the_rest_
 async fn a_check_until_ok_says_what_changes_and_ends_when_the_registry_is_well() {
     let bench = bench("authorization-header-dropped");
     let file = format!("--config.file={}", bench.path.display());
-    let mut watching = Running::start(&["check", &file, "--until-ok", "--watch=100ms"]);
+    let mut check = program(&["check", &file, "--until-ok", "--watch=100ms"]);
+    check.env("COLUMNS", "300");
+    let mut watching = Running::of(check);
     watching.line(|line| line.contains("  CRITICAL  lab: authorization-header-dropped"));
     bench.cluster.set_faults(Vec::new()).unwrap();
     watching.line(|line| line.contains("gone: authorization-header-dropped"));
@@ -81,6 +83,33 @@ async fn the_account_of_docker_login_is_used_where_none_is_named_and_said_to_be(
     let plain = check(host, &[]);
     assert_eq!(plain.code, Some(0), "{plain:?}");
     assert!(plain.stderr.contains(&format!("{host} is taken as https://{host}")), "{plain:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http_for_https_and_a_wrong_port_are_said_first() {
+    let bench = bench("healthy");
+    let at = bench.cluster.nodes()[0].address.to_string();
+    let check = |url: &str, at: &str| {
+        let arguments = [
+            "check",
+            url,
+            &format!("--backend=a={at}"),
+            &format!("--balancer-address={at}"),
+            "--samples=2",
+            "--anonymous",
+        ];
+        let said = run(&arguments).stdout;
+        let first: String = said.lines().take(3).map(|line| format!("{line} ")).collect();
+        first.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let plain = check("http://hub.lab.invalid", &at);
+    assert!(plain.contains("another protocol than the URL says"), "{plain}");
+    // A port that was free a moment ago.
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let free = socket.local_addr().unwrap().to_string();
+    drop(socket);
+    let wrong = check("https://hub.lab.invalid:444", &free);
+    assert!(wrong.contains("nothing listens at the port of any route"), "{wrong}");
 }
 
 #[test]
