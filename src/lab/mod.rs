@@ -36,6 +36,7 @@ mod family;
 mod fault;
 mod gate;
 mod harbor;
+mod image;
 mod issuer;
 mod jwt;
 mod keys;

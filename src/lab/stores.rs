@@ -6,6 +6,7 @@ use hyper::body::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use super::credentials::{Account, accounts};
+use super::image::{Image, MANIFEST_TYPE};
 use super::settings::REPLICAS;
 
 /// The repository that the prober pulls.
@@ -14,8 +15,6 @@ pub(super) const CANARY: &str = "probe/canary";
 pub(super) const SCRATCH: &str = "probe/scratch";
 /// The canary's project.
 pub(super) const PROJECT: &str = "probe";
-/// The type of the canary's manifest.
-pub(super) const MANIFEST_TYPE: &str = "application/vnd.docker.distribution.manifest.v2+json";
 
 /// All stores of the lab. Number 0 is the shared one, others belong to one replica.
 #[derive(Debug, Default)]
@@ -60,7 +59,7 @@ pub(super) struct Database {
 
 impl Database {
     fn new(number: u32) -> Self {
-        let Some(canary) = Canary::in_store(number) else {
+        let Some(canary) = canary(number) else {
             let accounts = accounts().into_iter().filter(|account| account.admin).collect();
             return Self {
                 accounts,
@@ -71,13 +70,13 @@ impl Database {
         };
         let tags = BTreeMap::from([(
             CANARY.to_owned(),
-            BTreeMap::from([("v1".to_owned(), canary.manifest_digest.clone())]),
+            BTreeMap::from([("v1".to_owned(), canary.manifest.0)]),
         )]);
         Self {
             accounts: accounts(),
             projects: vec![(PROJECT, false), ("open", true)],
             tags,
-            blobs: HashSet::from([canary.blob_digest]),
+            blobs: HashSet::from([canary.config.0, canary.layer.0]),
         }
     }
 
@@ -132,15 +131,12 @@ impl Storage {
             uploads: HashMap::new(),
             written: HashMap::new(),
         };
-        if let Some(canary) = Canary::in_store(number) {
-            storage.blobs.insert(canary.blob_digest, canary.blob);
-            storage.tags.insert(
-                CANARY.to_owned(),
-                BTreeMap::from([("v1".to_owned(), canary.manifest_digest.clone())]),
-            );
-            storage
-                .manifests
-                .insert(canary.manifest_digest, (MANIFEST_TYPE.to_owned(), canary.manifest));
+        if let Some(canary) = canary(number) {
+            storage.blobs.extend([canary.config, canary.layer]);
+            let (digest, manifest) = canary.manifest;
+            let tags = BTreeMap::from([("v1".to_owned(), digest.clone())]);
+            storage.tags.insert(CANARY.to_owned(), tags);
+            storage.manifests.insert(digest, (MANIFEST_TYPE.to_owned(), manifest));
         }
         storage
     }
@@ -154,38 +150,13 @@ pub(super) struct Redis {
     pub(super) people: HashMap<String, String>,
 }
 
-struct Canary {
-    blob: Bytes,
-    blob_digest: String,
-    manifest: Bytes,
-    manifest_digest: String,
-}
-
-impl Canary {
-    /// The canary that a store holds at the beginning.
-    fn in_store(number: u32) -> Option<Self> {
-        match number {
-            0 => Some(canary(b"the canary of the lab\n")),
-            REPLICAS.. => Some(canary(b"an older canary of the lab\n")),
-            _ => None,
-        }
+/// The canary that a store holds at the beginning.
+fn canary(number: u32) -> Option<Image> {
+    match number {
+        0 => Some(Image::of("the canary of the lab\n")),
+        REPLICAS.. => Some(Image::of("an older canary of the lab\n")),
+        _ => None,
     }
-}
-
-/// A canary image: one blob that is configuration and layer at once, and its manifest.
-fn canary(blob: &'static [u8]) -> Canary {
-    let blob = Bytes::from_static(blob);
-    let blob_digest = digest(&blob);
-    let size = blob.len();
-    let manifest = Bytes::from(format!(
-        "{{\"schemaVersion\": 2, \"mediaType\": \"{MANIFEST_TYPE}\", \"config\": {{\"mediaType\": \
-         \"application/vnd.docker.container.image.v1+json\", \"size\": {size}, \"digest\": \
-         \"{blob_digest}\"}}, \"layers\": [{{\"mediaType\": \
-         \"application/vnd.docker.image.rootfs.diff.tar.gzip\", \"size\": {size}, \"digest\": \
-         \"{blob_digest}\"}}]}}"
-    ));
-    let manifest_digest = digest(&manifest);
-    Canary { blob, blob_digest, manifest, manifest_digest }
 }
 
 /// The digest of content as registries write it.

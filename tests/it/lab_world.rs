@@ -15,7 +15,7 @@ use serde_json::Value;
 
 const CLIENT: Connection = Connection { number: 1, source: 1 };
 const TAGS: &str = "/v2/probe/canary/tags/list";
-const CANARY_BLOB: &str = "sha256:b11a4322217c65a3beb138a051cd7fc810bd1ba8816170424532f0062864e489";
+const CANARY_BLOB: &str = "sha256:ba8cff4c6eb308e2299450e2d2a54f1b44cf8c46dbb0ef60c3cabd526a31ef2c";
 
 fn options() -> Options {
     Options { keys: KeyKind::Fast, ..Options::default() }

@@ -1,0 +1,117 @@
+//! A small image that clients really pull: one layer, its configuration and the manifest.
+
+use hyper::body::Bytes;
+use serde_json::json;
+
+use super::stores::digest;
+
+/// The type of the manifest.
+pub(super) const MANIFEST_TYPE: &str = "application/vnd.docker.distribution.manifest.v2+json";
+
+/// Tar works in blocks of this size, and ends with two that are empty.
+const BLOCK: usize = 512;
+
+/// An image, each part under its digest.
+pub(super) struct Image {
+    pub(super) config: (String, Bytes),
+    pub(super) layer: (String, Bytes),
+    pub(super) manifest: (String, Bytes),
+}
+
+impl Image {
+    /// An image whose only file holds this text.
+    pub(super) fn of(text: &str) -> Self {
+        let layer = named(layer(text));
+        let created = "2026-01-01T00:00:00Z";
+        let config = named(Bytes::from(
+            json!({
+                "architecture": "amd64",
+                "config": {},
+                "created": created,
+                "history": [{"created": created, "created_by": "registry-prober lab"}],
+                "os": "linux",
+                // The layer is not compressed, so its digest is that of its content.
+                "rootfs": {"diff_ids": [&layer.0], "type": "layers"},
+            })
+            .to_string(),
+        ));
+        let manifest = named(Bytes::from(format!(
+            "{{\"schemaVersion\": 2, \"mediaType\": \"{MANIFEST_TYPE}\", \"config\": \
+             {{\"mediaType\": \"application/vnd.docker.container.image.v1+json\", \"size\": {}, \
+             \"digest\": \"{}\"}}, \"layers\": [{{\"mediaType\": \
+             \"application/vnd.docker.image.rootfs.diff.tar\", \"size\": {}, \"digest\": \
+             \"{}\"}}]}}",
+            config.1.len(),
+            config.0,
+            layer.1.len(),
+            layer.0
+        )));
+        Self { config, layer, manifest }
+    }
+}
+
+fn named(content: Bytes) -> (String, Bytes) {
+    (digest(&content), content)
+}
+
+/// A tar archive with the file `canary`.
+fn layer(text: &str) -> Bytes {
+    let mut header = [0u8; BLOCK];
+    let mut put = |at: usize, field: &str| {
+        for (place, byte) in header.iter_mut().skip(at).zip(field.bytes()) {
+            *place = byte;
+        }
+    };
+    put(0, "canary");
+    put(100, "0000644");
+    put(108, "0000000");
+    put(116, "0000000");
+    put(124, &format!("{:011o}", text.len()));
+    put(136, "00000000000");
+    // The sum is taken over a header whose own field is blank.
+    put(148, "        ");
+    put(156, "0");
+    put(257, "ustar\u{0}00");
+    let sum: u32 = header.iter().copied().map(u32::from).sum();
+    let sum = format!("{sum:06o}\u{0} ");
+    header.iter_mut().skip(148).zip(sum.bytes()).for_each(|(place, byte)| *place = byte);
+    let mut archive = header.to_vec();
+    archive.extend_from_slice(text.as_bytes());
+    archive.resize(archive.len().next_multiple_of(BLOCK) + 2 * BLOCK, 0);
+    Bytes::from(archive)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn the_layer_is_an_archive_that_tar_reads() {
+        let mut tar = Command::new("tar")
+            .args(["-xOf", "-", "canary"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        tar.stdin.take().unwrap().write_all(&layer("a text\n")).unwrap();
+        let output = tar.wait_with_output().unwrap();
+        assert!(output.status.success());
+        assert_eq!(output.stdout, b"a text\n");
+    }
+
+    #[test]
+    fn the_manifest_names_the_configuration_and_that_names_the_layer() {
+        let image = Image::of("x");
+        let manifest: Value = serde_json::from_slice(&image.manifest.1).unwrap();
+        let config: Value = serde_json::from_slice(&image.config.1).unwrap();
+        assert_eq!(manifest["config"]["digest"], image.config.0.as_str());
+        assert_eq!(manifest["layers"][0]["digest"], image.layer.0.as_str());
+        assert_eq!(config["rootfs"]["diff_ids"][0], image.layer.0.as_str());
+        assert_eq!(manifest["layers"][0]["size"], image.layer.1.len());
+    }
+}
