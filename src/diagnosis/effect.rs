@@ -6,7 +6,8 @@ use super::hypothesis::{Hits, Hypothesis};
 use super::statistics::wilson;
 use super::wording::list;
 use crate::model::{
-    MetBy, Observation, ObservationKind as Kind, Ratio, Route, SampledFlow, Severity, Step,
+    ClientKind, MetBy, Observation, ObservationKind as Kind, Ratio, Route, SampledFlow, Severity,
+    Step,
 };
 
 /// How bad it is.
@@ -76,8 +77,8 @@ pub(super) fn sentence(facts: &Facts<'_>, h: &Hypothesis, won: &[ObservationId])
             .to_owned();
     }
     if felt.is_empty() && is_out_of_service(facts, h) {
-        let is = super::facts::verb(h.backends.len(), "is", "are");
-        let it = super::facts::verb(h.backends.len(), "it", "them");
+        let is = super::wording::verb(h.backends.len(), "is", "are");
+        let it = super::wording::verb(h.backends.len(), "it", "them");
         return format!(
             "{} {is} not ready, so Kubernetes sends {it} no user request.",
             list(&h.backends)
@@ -91,7 +92,41 @@ pub(super) fn sentence(facts: &Facts<'_>, h: &Hypothesis, won: &[ObservationId])
     parts.extend(own_flow(&felt));
     parts.extend(pairs(&felt));
     parts.extend(checks(&felt));
-    format!("Through the load balancer {}.", join(&parts))
+    let lead = if felt.iter().any(|seen| is_of_clients(seen)) { clients(facts) } else { None };
+    let lead = lead.map_or(String::new(), |lead| format!("{lead}. "));
+    format!("{lead}Through the load balancer {}.", join(&parts))
+}
+
+/// Whether it is what every client meets, and not what a check did.
+fn is_of_clients(seen: &Observation) -> bool {
+    matches!(
+        seen.kind,
+        Kind::SampleRefused | Kind::ClientRefused | Kind::ClientFailed | Kind::FlowFailed
+    )
+}
+
+/// What each kind of client feels: `docker logins: 53 % fail; a docker pull of ten layers: 97 %`.
+fn clients(facts: &Facts<'_>) -> Option<String> {
+    let views = super::clients::views(facts.round, &facts.shares);
+    let share = |part: f64| if part > 0.0 { percent(part) } else { "none".to_owned() };
+    let words = views.iter().map(|view| {
+        let (who, login) = (view.run.client.who(), view.login.value);
+        let fail = if login > 0.0 { " fail" } else { "" };
+        match (view.run.client, view.pull) {
+            (ClientKind::Docker, Some(pull)) => format!(
+                "{who} logins: {}{fail}; a {who} pull of ten layers: {}",
+                share(login),
+                share(pull.value)
+            ),
+            (ClientKind::Docker, None) => format!("{who} logins: {}{fail}", share(login)),
+            (_, Some(pull)) if pull.value > 0.0 => {
+                format!("{who}: {} of pulls fail", percent(pull.value))
+            }
+            _ => format!("{who}: {}{fail}", share(login)),
+        }
+    });
+    let words: Vec<String> = words.collect();
+    (!words.is_empty()).then(|| words.join("; "))
 }
 
 fn join(parts: &[String]) -> String {

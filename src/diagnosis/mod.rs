@@ -15,6 +15,7 @@
 //! To add a cause: its page in `deploy/runbooks`, a file in `rules` and a line in its table, and its
 //! place in `precedence::ORDER`.
 
+mod clients;
 mod clocks;
 mod consequence;
 mod coverage;
@@ -27,6 +28,7 @@ mod leeway;
 mod observe;
 mod partition;
 mod precedence;
+mod reproduce;
 mod resolve;
 mod rules;
 mod statistics;

@@ -163,7 +163,7 @@ fn share_of(shares: &[Share], name: &BackendName) -> Option<f64> {
 
 /// The part of an issuer's fresh tokens that a verifier refuses. A pair that was not tried is as
 /// one whose token has the same key; one token says little where the clocks refuse a part of them.
-fn refused(round: &Round, issuer: &BackendName, verifier: &BackendName) -> Option<f64> {
+pub(super) fn refused(round: &Round, issuer: &BackendName, verifier: &BackendName) -> Option<f64> {
     let by_clock = super::clocks::refused_part(round, issuer, verifier).unwrap_or(0.0);
     let at_verifier = || {
         let cells = round.matrix.cells.iter();

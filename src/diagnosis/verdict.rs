@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 
 use super::facts::{Facts, ObservationId};
 use super::hypothesis::{Hits, Hypothesis};
-use super::{clocks, coverage, drain, effect, leeway, resolve, rules, statistics, unexplained};
+use super::{
+    clients, clocks, coverage, drain, effect, leeway, reproduce, resolve, rules, statistics,
+    unexplained,
+};
 use crate::findings::Product;
 use crate::model::{
     Assessment, BackendName, Confidence, Earlier, Family, Finding, FindingName, Remedy, Round,
@@ -46,6 +49,7 @@ pub(super) fn judge(round: &Round, earlier: &Earlier) -> Assessment {
         expected_interval: statistics::expected_interval(round, &facts.shares),
         unauthorized_interval: measured.and_then(|run| statistics::wilson(run.pairs)),
         leeways: round.backends.iter().map(|b| (b.name.clone(), leeway::leeway(b))).collect(),
+        clients: clients::views(round, &facts.shares),
         clock_margin: leeway::margin(round),
         clock_words: clocks::words(round),
         shares: facts.shares,
@@ -80,6 +84,7 @@ fn finding(facts: &Facts<'_>, h: &Hypothesis, won: &[ObservationId]) -> Finding 
         alternatives: h.alternatives,
         confirm: h.name.definition().confirm.to_owned(),
         explains: u32::try_from(won.len()).unwrap_or(u32::MAX),
+        reproduce: reproduce::reproduce(facts, won),
         backends: h.backends,
     }
 }

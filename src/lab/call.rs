@@ -11,11 +11,12 @@ use hyper::body::Bytes;
 use rand::rngs::SmallRng;
 use rand::{Rng as _, RngCore as _};
 
+use super::digest::hex;
 use super::error::LabError;
 use super::keys::KeyKind;
 use super::keys::SigningKey;
 use super::settings::{ROTATED_KEY, Settings};
-use super::stores::{Stores, hex};
+use super::stores::Stores;
 
 /// What a replica keeps in its own memory.
 #[derive(Debug, Default)]

@@ -13,7 +13,7 @@ use super::credentials::Login;
 use super::error::LabError;
 use super::fault::FaultOrder;
 use super::gate::{Connection, Entry};
-use super::options::{Options, PUBLIC_HOST};
+use super::options::Options;
 use super::pki::Pki;
 use super::running::{NodeAddress, Running};
 use super::scenario::Scenario;
@@ -43,7 +43,7 @@ impl Cluster {
         // Before keys are made, which may take a second: the lab's wall clock runs from here.
         let began = Instant::now();
         let world = World::new(scenario, options)?;
-        let names = world.node_names();
+        let (names, public_host) = (world.node_names(), world.public_host().to_owned());
         let mut sockets = Vec::new();
         for index in 0..names.len() {
             sockets.push((Entry::Node(index), bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?));
@@ -59,7 +59,7 @@ impl Cluster {
         }
         let shared = Arc::new(Running {
             world: Mutex::new(world),
-            pki: Pki::new(PUBLIC_HOST, options.began)?,
+            pki: Pki::new(&public_host, options.began)?,
             harbor: options.family.unwrap_or(scenario.family).is_harbor(),
             began,
             connections: AtomicU64::new(0),
@@ -105,7 +105,7 @@ impl Cluster {
 
     /// The public URL, which no resolver knows: connect to the addresses instead.
     pub fn public_url(&self) -> String {
-        format!("https://{PUBLIC_HOST}")
+        format!("https://{}", self.shared.world().public_host())
     }
 
     /// The nodes, in their order.
@@ -277,7 +277,7 @@ mod tests {
     use tokio_rustls::TlsConnector;
 
     use super::*;
-    use crate::lab::{Family, Fault, KeyKind};
+    use crate::lab::{Family, Fault, KeyKind, PUBLIC_HOST};
 
     fn options() -> Options {
         Options { keys: KeyKind::Fast, ..Options::default() }

@@ -8,8 +8,8 @@ use serde_json::json;
 use super::answer::{set, with_body};
 use super::answers::{error, error_type, length_zero, location};
 use super::call::Call;
+use super::digest::digest;
 use super::resource::Resource;
-use super::stores::digest;
 use super::upload;
 
 /// Answers a request for content.

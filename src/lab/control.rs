@@ -124,7 +124,7 @@ fn state(shared: &Running, places: &Places) -> Value {
         .collect();
     json!({
         "scenario": places.scenario,
-        "public_url": format!("https://{}", super::options::PUBLIC_HOST),
+        "public_url": format!("https://{}", shared.world().public_host()),
         "nodes": nodes,
         "balancer": places.balancer.to_string(),
         "token_server": places.token_server.map(|address| address.to_string()),

@@ -3,7 +3,7 @@
 use hyper::body::Bytes;
 use serde_json::json;
 
-use super::stores::digest;
+use super::digest::digest;
 
 /// The type of the manifest.
 pub(super) const MANIFEST_TYPE: &str = "application/vnd.docker.distribution.manifest.v2+json";

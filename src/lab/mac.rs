@@ -22,7 +22,7 @@ pub(super) fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::stores::hex;
+    use crate::lab::digest::hex;
 
     #[test]
     fn the_second_case_of_rfc_4231_comes_out() {

@@ -30,6 +30,7 @@ mod config_text;
 mod content;
 mod control;
 mod credentials;
+mod digest;
 mod distribution;
 mod error;
 mod family;

@@ -24,6 +24,8 @@ pub struct Options {
     pub balancer: Option<BalancerKind>,
     /// Another layer of the balancer.
     pub layer: Option<Layer>,
+    /// Another public host, with its port unless that is 443: where the balancer is a real one.
+    pub public_host: Option<String>,
     /// More faults than the scenario's.
     pub faults: Vec<FaultOrder>,
     /// What chance follows from.
@@ -42,6 +44,7 @@ impl Default for Options {
             nodes: None,
             balancer: None,
             layer: None,
+            public_host: None,
             faults: Vec::new(),
             seed: 1,
             keys: KeyKind::Rsa,

@@ -39,8 +39,10 @@ struct Leaf {
 }
 
 impl Pki {
-    /// A new authority for a lab that began at `began`, in nanoseconds since 1970.
+    /// A new authority for a lab that began at `began`, in nanoseconds since 1970. A port of the
+    /// public host is in no certificate.
     pub(super) fn new(public_host: &str, began: i64) -> Result<Self, LabError> {
+        let public_host = public_host.rsplit_once(':').map_or(public_host, |(host, _)| host);
         let mut params = CertificateParams::new(Vec::new()).map_err(failed)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, "registry-prober lab");
@@ -90,6 +92,7 @@ impl Pki {
         if fault != Some(CertificateFault::WrongName) {
             names.push("127.0.0.1".to_owned());
         }
+        names.dedup();
         let mut params = CertificateParams::new(names).map_err(failed)?;
         params.distinguished_name.push(DnType::CommonName, host);
         let (year, month, day) = self.today;

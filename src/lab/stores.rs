@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use hyper::body::Bytes;
-use sha2::{Digest as _, Sha256};
 
 use super::credentials::{Account, accounts};
 use super::image::{Image, MANIFEST_TYPE};
@@ -157,18 +156,4 @@ fn canary(number: u32) -> Option<Image> {
         REPLICAS.. => Some(Image::of("an older canary of the lab\n")),
         _ => None,
     }
-}
-
-/// The digest of content as registries write it.
-pub(super) fn digest(content: &[u8]) -> String {
-    format!("sha256:{}", hex(&Sha256::digest(content)))
-}
-
-/// Lower-case hexadecimal.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -10,8 +10,8 @@ use super::Family;
 use super::answer::{rfc3339, rfc3339_nanos, set};
 use super::answers::{error, length_zero, location};
 use super::call::Call;
+use super::digest::digest;
 use super::mac::hmac_sha256;
-use super::stores::digest;
 
 /// Begins an upload.
 pub(super) fn start(call: &mut Call<'_>, repository: &str) -> Response<Bytes> {

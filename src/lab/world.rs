@@ -84,10 +84,11 @@ impl World {
         scenario.balancer.layer = options.layer.unwrap_or(scenario.balancer.layer);
         scenario.faults.extend(options.faults.iter().cloned());
         let orders = std::mem::take(&mut scenario.faults);
+        let public_host = options.public_host.clone().unwrap_or_else(|| PUBLIC_HOST.to_owned());
         let mut world = Self {
             began: options.began,
-            public_host: PUBLIC_HOST.to_owned(),
-            token_realm: format!("https://{}/auth", PUBLIC_HOST),
+            token_realm: format!("https://{public_host}/auth"),
+            public_host,
             nodes: Vec::new(),
             token_server: None,
             balancer: Balancer::new(scenario.balancer.clone()),
@@ -104,6 +105,11 @@ impl World {
         };
         world.rebuild()?;
         Ok(world)
+    }
+
+    /// The public host, with its port unless that is 443.
+    pub fn public_host(&self) -> &str {
+        &self.public_host
     }
 
     /// The names of the nodes that a configuration would list, in their order.

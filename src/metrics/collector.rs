@@ -63,6 +63,18 @@ fn flows(page: &mut Page, snapshot: &Snapshot, tallies: &Tallies) {
             })
         }),
     );
+    let clients =
+        || tallies.iter().flat_map(|(name, tally)| tally.clients.iter().map(move |it| (name, it)));
+    page.family(
+        &names::CLIENT_FLOWS,
+        clients()
+            .map(|(name, (kind, count))| Sample::count([name.as_str(), kind.as_str()], count.0)),
+    );
+    page.family(
+        &names::CLIENT_FLOW_FAILURES,
+        clients()
+            .map(|(name, (kind, count))| Sample::count([name.as_str(), kind.as_str()], count.1)),
+    );
     page.family(
         &names::FLOW_SUCCESS,
         newest_flows(snapshot)

@@ -12,8 +12,8 @@ use chrono::{DateTime, Utc};
 use super::histogram::Histogram;
 use super::names::{self, Kind};
 use crate::model::{
-    BackendName, Flow, Judged, KeyId, Outcome, Phase, Reason, RegistryName, RegistryState, Round,
-    Route, Snapshot, Step,
+    BackendName, ClientKind, Flow, Judged, KeyId, Outcome, Phase, Reason, RegistryName,
+    RegistryState, Round, Route, Snapshot, Step,
 };
 
 /// Statuses whose counters exist from the start: alerts divide one by their sum.
@@ -83,6 +83,8 @@ impl Counters {
 pub(super) struct Tally {
     pub(super) routes: BTreeMap<Route, RouteTally>,
     pub(super) keys: BTreeMap<BackendName, KeyMemory>,
+    /// Logins as each kind of client makes them: all, and those that failed.
+    pub(super) clients: BTreeMap<ClientKind, (u64, u64)>,
     pub(super) steps: BTreeMap<Step, Histogram>,
     pub(super) phases: BTreeMap<Phase, f64>,
     pub(super) rounds: u64,
@@ -134,6 +136,7 @@ impl Default for Tally {
         Self {
             routes: BTreeMap::new(),
             keys: BTreeMap::new(),
+            clients: ClientKind::ALL.map(|kind| (kind, (0, 0))).into(),
             steps: Step::ALL.map(empty).into(),
             phases: Phase::ALL.map(|phase| (phase, 0.0)).into(),
             rounds: 0,
@@ -176,6 +179,11 @@ impl Tally {
             if response.authenticated {
                 *route.authenticated.entry(response.code).or_default() += response.count;
             }
+        }
+        for client in round.balancer.measured().into_iter().flat_map(|run| &run.clients) {
+            let (flows, failures) = self.clients.entry(client.client).or_default();
+            *flows += u64::from(client.logins.trials);
+            *failures += u64::from(client.logins.events);
         }
         for cell in &round.matrix.cells {
             if let Some(accepted) = cell.accepted() {

@@ -67,6 +67,10 @@ metrics! {
         "Token flows tried, by route.";
     FLOW_FAILURES = "flow_failures_total", Kind::Counter, ["registry", "route", "step", "reason"],
         "Token flows that failed, by route, by the step that failed and by the reason.";
+    CLIENT_FLOWS = "client_flows_total", Kind::Counter, ["registry", "client"],
+        "Logins through the load balancer as a kind of client makes them: docker, podman, containerd.";
+    CLIENT_FLOW_FAILURES = "client_flow_failures_total", Kind::Counter, ["registry", "client"],
+        "Those logins that failed, after all that this kind of client does about a 401.";
     FLOW_SUCCESS = "flow_success", Kind::Gauge, ["registry", "route"],
         "Whether the newest token flow over this route passed every step.";
     STEP_SUCCESS = "step_success", Kind::Gauge, ["registry", "route", "step"],

@@ -29,6 +29,8 @@ backend_info gauge registry backend address family version
 balancer_share gauge registry backend
 build_info gauge version revision rustversion
 certificate_not_after_timestamp_seconds gauge registry route
+client_flow_failures_total counter registry client
+client_flows_total counter registry client
 clock_leeway_seconds gauge registry backend
 clock_margin_seconds gauge registry
 clock_offset_lower_bound_seconds gauge registry backend source

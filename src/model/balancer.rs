@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Answer, BackendName, Failure, KeyId, Reason, Step};
+use super::{Answer, BackendName, ClientRun, Failure, KeyId, Reason, Step};
 
 /// Events among trials.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -96,9 +96,11 @@ pub struct BalancerRun {
     /// Independent pairs: token and access each on a fresh connection with a random number of
     /// challenges between. Events are tokens refused with 401.
     pub pairs: Ratio,
-    /// Client-like flows: challenge, token and access in a row on one connection, as a docker
-    /// client does. Events are flows that failed with 401.
+    /// Flows as clients of all kinds make them. Events are flows in which a token was refused with
+    /// 401 at the first try.
     pub client_flows: Ratio,
+    /// The same flows by kind of client, with what that kind does after a refusal.
+    pub clients: Vec<ClientRun>,
     /// Challenges that name a token endpoint elsewhere than the registry and `allowed_realms`.
     pub foreign_realms: Ratio,
     /// How often each step was tried, in each kind of flow.

@@ -151,6 +151,17 @@ pub struct Remedy {
     pub commands: Vec<String>,
 }
 
+/// A command that shows one thing of what a finding explains.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Reproduction {
+    /// What it does, and what the prober saw.
+    pub text: String,
+    /// The status that the prober saw, which the command prints last; null if no answer came.
+    pub status: Option<u16>,
+    /// One line of bash with curl. It asks for the password and prints no secret.
+    pub command: String,
+}
+
 /// One named cause.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Finding {
@@ -179,4 +190,6 @@ pub struct Finding {
     pub confirm: String,
     /// How many refused pairs and failed flows of this round it explains.
     pub explains: u32,
+    /// Commands that show them, one for every failed pair and every failed step.
+    pub reproduce: Vec<Reproduction>,
 }

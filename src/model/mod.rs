@@ -8,8 +8,10 @@
 mod answer;
 mod balancer;
 mod body_limit;
+mod caller;
 mod carried;
 mod check;
+mod client;
 mod clock;
 mod content;
 mod departed;
@@ -44,18 +46,22 @@ pub use balancer::{
     BalancerRun, KeyCount, Ratio, SampleFailure, SampledFlow, Share, StepCount, more_samples,
 };
 pub use body_limit::{BodyLimit, Bytes};
+pub use caller::Caller;
 pub use carried::{Carried, CheckMatrix, CheckPair};
 pub use check::{
     Cadence, Check, CheckRun, Checked, Checks, CsrfVerdict, HeaderFate, OfPair, OfRoute, Privilege,
     Reach, Rung, SessionVerdict,
 };
+pub use client::{ClientKind, ClientRun, ClientView, Estimate};
 pub use clock::{ClockDrift, ClockInterval, ClockReading, ClockSource, ClockStatus};
 pub use content::{Content, ContentAt, ContentFound};
 pub use directory::{DirectoryLogin, LoginVerdict};
 pub use dns::{DnsAddress, DnsAnswer, DnsRecord, DnsReport, DnsSeen};
 pub use earlier::{Earlier, KeySeen, OpenFinding, Sampled, Subject, WINDOW_SECONDS};
 pub use failure::{Failure, Phase, Reason, Step};
-pub use finding::{Confidence, Evidence, Finding, FindingName, Remedy, Severity, Status};
+pub use finding::{
+    Confidence, Evidence, Finding, FindingName, Remedy, Reproduction, Severity, Status,
+};
 pub use flow::{AccessScheme, Flow, FlowResult, OtherMethod, StepReport};
 pub use incident::{Incident, KeptRounds, RETURNS_WITHIN_SECONDS, UserShare};
 pub use kept::{RoundLine, ShownRound, round_id};

@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::{
-    BackendName, BalancerRun, ClockReading, Family, Flow, Matrix, Outcome, RegistryName, Route,
-    Version,
+    BackendName, BalancerRun, Caller, ClockReading, Family, Flow, Matrix, Outcome, RegistryName,
+    Route, Version,
 };
 
 /// What is known of one backend beside its flow.
@@ -115,6 +115,8 @@ pub struct Round {
     pub scope: Option<String>,
     /// Who the prober is to the registry.
     pub account: Account,
+    /// How it asks.
+    pub caller: Caller,
     /// When it began, by the prober's clock.
     pub started: DateTime<Utc>,
     /// How long it took, in seconds.

@@ -8,11 +8,11 @@ use chrono::{DateTime, Utc};
 
 use super::{
     AccessScheme, Account, Answer, Assessment, AuthScheme, BackendFacts, BackendName, BalancerRun,
-    Cell, CellResult, Certificate, Challenge, ClockInterval, ClockReading, ClockSource, Confidence,
-    Failure, Family, Finding, FindingName, Flow, FlowResult, Issuer, Judged, KeyCount, KeyId,
-    Leeway, Matrix, Outcome, Phase, ProgramFacts, Ratio, Reason, Refusal, RegistryName,
-    RegistryState, Remedy, ResponseCount, Round, Route, SampledFlow, Severity, Share, Snapshot,
-    Status, Step, StepReport, Timeline, TokenFacts, Version,
+    Caller, Cell, CellResult, Certificate, Challenge, ClockInterval, ClockReading, ClockSource,
+    Confidence, Failure, Family, Finding, FindingName, Flow, FlowResult, Issuer, Judged, KeyCount,
+    KeyId, Leeway, Matrix, Outcome, Phase, ProgramFacts, Ratio, Reason, Refusal, RegistryName,
+    RegistryState, Remedy, Reproduction, ResponseCount, Round, Route, SampledFlow, Severity, Share,
+    Snapshot, Status, Step, StepReport, Timeline, TokenFacts, Version,
 };
 
 /// A key id in libtrust's form.
@@ -127,6 +127,7 @@ pub(crate) fn round(backends: &[&str]) -> Round {
         url: "https://hub.example.com".into(),
         scope: None,
         account: Account::Robot,
+        caller: Caller { username: Some("robot$prober".into()), ..Caller::default() },
         started: started(),
         seconds: 1.5,
         request_ids: "registry-prober-00000000000000ff-".into(),
@@ -263,6 +264,11 @@ pub(crate) fn finding(name: FindingName, severity: Severity, backends: &[&str]) 
         alternatives: Vec::new(),
         confirm: "sha256sum private_key.pem on both nodes".into(),
         explains: 1,
+        reproduce: vec![Reproduction {
+            text: "show a token of b to a: status 401".into(),
+            status: Some(401),
+            command: "curl -u 'robot$prober' https://hub.example.com/v2/".into(),
+        }],
     }
 }
 

@@ -7,8 +7,8 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::{
-    BackendName, Finding, Observation, RegistryName, Round, Route, Share, Status, TraceEntry,
-    Unmeasured,
+    BackendName, ClientView, Finding, Observation, RegistryName, Round, Route, Share, Status,
+    TraceEntry, Unmeasured,
 };
 
 /// What a verifier forgives of a clock that is off, in seconds.
@@ -42,6 +42,8 @@ pub struct Assessment {
     pub expected_interval: Option<(f64, f64)>,
     /// The 95 % Wilson interval of the measured ratio.
     pub unauthorized_interval: Option<(f64, f64)>,
+    /// What each kind of client feels; empty if no such flows were made.
+    pub clients: Vec<ClientView>,
     /// What each backend forgives.
     pub leeways: Vec<(BackendName, Leeway)>,
     /// The smallest leeway left over all pairs, in seconds; negative means refusals.

@@ -1,4 +1,4 @@
-//! Sampling through the load balancer: independent pairs, and flows as a docker client makes
+//! Sampling through the load balancer: independent pairs, and flows as each kind of client makes
 //! them. The two are never mixed in one figure.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -11,13 +11,15 @@ use rand::rngs::SmallRng;
 use rand::seq::SliceRandom as _;
 
 use super::client::Client;
+use super::client_flow::{self, Known, Manner};
 use super::flow;
 use super::matrix;
 use super::request::Response;
+use super::sample::{End, Felt, Sample};
 use super::token::{self, Endpoint};
 use crate::model::{
-    Answer, BalancerRun, Challenge, Failure, Family, Flow, KeyCount, KeyId, Outcome, Phase, Ratio,
-    Reason, Route, SampledFlow, Skipped, Step,
+    Answer, BalancerRun, Challenge, ClientKind, ClientRun, Failure, Family, Flow, KeyCount, KeyId,
+    Outcome, Ratio, Reason, Route, SampledFlow, Skipped, Step,
 };
 
 /// Pairs for each client-like flow.
@@ -43,88 +45,16 @@ const MAX_LOSSES: u32 = 3;
 /// chance, and twice as many requests tell.
 const WORTH_A_SECOND_LOOK: u32 = 2;
 
-/// One sample's result, with what its requests met on the way.
-struct Sample {
-    flow: SampledFlow,
-    /// The steps that were tried, each with how often.
-    tried: Vec<(Step, u32)>,
-    failures: Vec<Unexpected>,
-    /// The token came from a cache.
-    kept_token: bool,
-    end: End,
-}
-
-/// A request of a sample that failed.
-struct Unexpected {
-    step: Step,
-    failure: Failure,
-    answer: Option<Answer>,
-}
-
-/// How a sample ended.
-enum End {
-    /// The token was shown, and accepted or refused.
-    Answered {
-        refusal: Option<Box<Answer>>,
-        key: Option<KeyId>,
-        certificate: Option<String>,
-        realms: Ratio,
-    },
-    /// A client-like flow whose connection changed without a word of the server: perhaps no
-    /// client's flow, and through a balancer another node's.
-    Torn { refused: bool },
-    /// A step failed otherwise.
-    Lost,
-}
-
-impl Sample {
-    fn new(flow: SampledFlow) -> Self {
-        let (tried, failures) = (Vec::new(), Vec::new());
-        Self { flow, tried, failures, kept_token: false, end: End::Lost }
-    }
-
-    fn step(&mut self, step: Step) {
-        self.tried.push((step, 1));
-    }
-
-    fn fail(&mut self, step: Step, failure: Failure, answer: Option<Answer>) {
-        self.failures.push(Unexpected { step, failure, answer });
-    }
-
-    fn ended(mut self, end: End) -> Self {
-        self.end = end;
-        self
-    }
-
-    fn is_lost(&self) -> bool {
-        matches!(self.end, End::Lost)
-    }
-
-    /// Whether something failed for reasons of the prober's own.
-    fn is_own(&self) -> bool {
-        self.failures.iter().any(|failed| failed.failure.reason.is_own())
-    }
-
-    /// Whether it was over before it ended.
-    fn is_late(&self) -> bool {
-        self.failures.iter().any(|failed| failed.failure.reason == Reason::DeadlineReached)
-    }
-
-    /// Whether a request got no answer in time.
-    fn hung(&self) -> bool {
-        self.failures.iter().any(|failed| failed.failure.reason == Reason::Timeout)
-    }
-}
-
 /// What is still to be sampled, for all lanes, and how many samples the end of the round cut off.
 struct Queue {
     next: Mutex<VecDeque<Next>>,
     cut: Mutex<u32>,
+    known: Known,
 }
 
 impl Queue {
     fn new(plan: Vec<Next>) -> Self {
-        Self { next: Mutex::new(plan.into()), cut: Mutex::new(0) }
+        Self { next: Mutex::new(plan.into()), cut: Mutex::new(0), known: Known::default() }
     }
 
     fn left(&self) -> MutexGuard<'_, VecDeque<Next>> {
@@ -219,10 +149,16 @@ async fn batch(
 #[derive(Clone, Copy)]
 enum Next {
     Pair { dummies: usize },
-    Client,
+    Client(Manner),
 }
 
-/// Pairs with their dummies, client-like flows spread between.
+/// Requests of a client-like flow: challenge, token and access; with a pull, two more.
+fn requests(manner: Manner) -> usize {
+    if manner.pulls { 5 } else { 3 }
+}
+
+/// Pairs with their dummies, client-like flows spread between: one of each manner after every
+/// fourth pair, and every second of them with a pull.
 ///
 /// Strict round robin over n backends turns a fixed distance between token and access into all or
 /// nothing. So the plan keeps count of where such a balancer would stand, and at each of its n
@@ -243,9 +179,13 @@ fn plan(backends: usize, pairs: u32, seed: u64) -> Vec<Next> {
         let dummies = deck.pop().unwrap_or(0);
         plan.push(Next::Pair { dummies });
         position = (position + dummies + 2) % positions;
-        if pair % PAIRS_PER_CLIENT_FLOW == 0 {
-            plan.push(Next::Client);
-            position = (position + 3) % positions;
+        if pair % PAIRS_PER_CLIENT_FLOW != 0 {
+            continue;
+        }
+        let pulls = (pair / PAIRS_PER_CLIENT_FLOW).is_multiple_of(2);
+        for manner in [false, true].map(|keeps| Manner { keeps, pulls }) {
+            plan.push(Next::Client(manner));
+            position = (position + requests(manner)) % positions;
         }
     }
     plan
@@ -263,7 +203,10 @@ async fn lane(
         let Some(next) = queue.left().pop_front() else { break };
         let sample = match next {
             Next::Pair { dummies } => pair(client, endpoint, family, dummies).await,
-            Next::Client => client_flow(client, family).await,
+            Next::Client(manner) => {
+                let flow = client_flow::client_flow(client, family, &queue.known, manner);
+                flow::boxed(flow).await
+            }
         };
         losses = if sample.is_lost() { losses + 1 } else { 0 };
         // Time's end, or a limit of this host, is nobody's failure.
@@ -322,65 +265,6 @@ async fn pair(client: &Client<'_>, endpoint: &Endpoint, family: Family, dummies:
     }
 }
 
-async fn client_flow(client: &Client<'_>, family: Family) -> Sample {
-    let route = &Route::Balancer;
-    let mut sample = Sample::new(SampledFlow::Client);
-    let mut link = client.link(route);
-    sample.step(Step::Challenge);
-    let (first, challenge) = flow::challenge(client, link.as_mut(), route).await;
-    // A client goes where this very challenge sends it, not where the first one did.
-    let endpoint = match challenge.and_then(|c| token::endpoint(client, route, &c)) {
-        Ok(endpoint) => endpoint,
-        Err(failure) => {
-            sample.fail(Step::Challenge, failure, first.answer);
-            return sample;
-        }
-    };
-    let endpoint = &endpoint;
-    sample.step(Step::Token);
-    let on_route = matches!(endpoint.issuer, crate::model::Issuer::Route(_));
-    let (second, token) = if on_route {
-        token::token(client, link.as_mut(), endpoint, family).await
-    } else {
-        let mut server = endpoint.link(client);
-        token::token(client, server.as_mut(), endpoint, family).await
-    };
-    let token = match token {
-        Ok(token) => token,
-        Err(unusable) => {
-            sample.fail(Step::Token, unusable.failure, second.answer);
-            return sample;
-        }
-    };
-    sample.step(Step::Access);
-    let (last, failure) =
-        flow::access(client, link.as_mut(), route, Step::Access, "/v2/", &token).await;
-    let torn =
-        if on_route { is_torn(&[&first, &second, &last]) } else { is_torn(&[&first, &last]) };
-    let (key, certificate, realms) = (None, None, Ratio::default());
-    match refusal(last, failure) {
-        Ok(refusal) if torn => sample.ended(End::Torn { refused: refusal.is_some() }),
-        Ok(refusal) => sample.ended(End::Answered { refusal, key, certificate, realms }),
-        Err(met) => {
-            let Met { failure, answer } = *met;
-            sample.fail(Step::Access, failure, answer);
-            sample
-        }
-    }
-}
-
-/// Whether a later request of a link went over a connection of its own, which the answer before had
-/// not announced: the pool had not yet taken the first one back.
-fn is_torn(on_link: &[&Response]) -> bool {
-    let closes = |response: &&Response| {
-        let header = response.reply().and_then(|reply| reply.headers.get(http::header::CONNECTION));
-        let said = header.and_then(|value| value.to_str().ok()).unwrap_or_default();
-        said.split(',').any(|option| option.trim().eq_ignore_ascii_case("close"))
-    };
-    let anew = |response: &&Response| response.timeline().phase(Phase::Connect).is_some();
-    on_link.windows(2).any(|two| matches!(two, [before, after] if anew(after) && !closes(before)))
-}
-
 /// Whether a challenge sends clients where no credentials may go.
 fn is_foreign(client: &Client<'_>, challenge: &Challenge) -> bool {
     let endpoint = token::endpoint(client, &Route::Balancer, challenge);
@@ -404,8 +288,13 @@ fn refusal(response: Response, failure: Option<Failure>) -> Result<Option<Box<An
     }
 }
 
+fn add(felt: &[Felt], runs: &mut Vec<ClientRun>) {
+    felt.iter().for_each(|felt| felt.add_to(runs));
+}
+
 fn sum(samples: &[Sample]) -> BalancerRun {
     let (mut run, mut torn) = (BalancerRun::default(), Ratio::default());
+    let mut torn_clients: Vec<ClientRun> = Vec::new();
     let mut keys: BTreeMap<KeyId, u32> = BTreeMap::new();
     let mut certificates: BTreeMap<String, u32> = BTreeMap::new();
     for sample in samples {
@@ -435,18 +324,24 @@ fn sum(samples: &[Sample]) -> BalancerRun {
                 if let Some(certificate) = certificate {
                     *certificates.entry(certificate.clone()).or_default() += 1;
                 }
+                add(&sample.felt, &mut run.clients);
             }
             End::Torn { refused } => {
                 torn.trials += 1;
                 torn.events += u32::from(*refused);
+                add(&sample.felt, &mut torn_clients);
             }
-            End::Lost => {}
+            End::Lost => add(&sample.felt, &mut run.clients),
         }
     }
     // Where no flow keeps its connection, the balancer ends them, and a client's as well.
-    if run.client_flows.trials == 0 {
-        run.client_flows = torn;
+    let kept = |run: &ClientRun| run.client != ClientKind::Docker && run.logins.trials > run.lost;
+    if !run.clients.iter().any(kept) {
+        run.client_flows.trials += torn.trials;
+        run.client_flows.events += torn.events;
+        run.clients.extend(torn_clients);
     }
+    run.clients.sort_by_key(|run| run.client);
     run.keys = keys.into_iter().map(|(key, tokens)| KeyCount { key, tokens }).collect();
     run.keys.sort_by_key(|count| std::cmp::Reverse(count.tokens));
     run.certificates = certificates.into_iter().collect();
@@ -458,21 +353,35 @@ fn sum(samples: &[Sample]) -> BalancerRun {
 mod tests {
     use super::*;
 
+    /// A flow of clients that keep their connection.
+    fn of(end: End, refused: bool) -> Sample {
+        let felt = [ClientKind::Podman, ClientKind::Containerd]
+            .map(|kind| Felt { logged_in: !refused, ..Felt::of(kind) })
+            .into();
+        Sample { end, felt, ..Sample::new(SampledFlow::Client) }
+    }
+
     #[test]
     fn torn_flows_count_only_where_no_flow_keeps_its_connection() {
-        let of = |end| Sample { end, ..Sample::new(SampledFlow::Client) };
         let kept = |refused: bool| {
             let refusal = refused.then(Box::default);
             let (key, certificate, realms) = (None, None, Ratio::default());
-            of(End::Answered { refusal, key, certificate, realms })
+            of(End::Answered { refusal, key, certificate, realms }, refused)
         };
-        let torn = |refused| of(End::Torn { refused });
+        let torn = |refused| of(End::Torn { refused }, refused);
         for (samples, trials, events) in [
             (vec![kept(false), torn(true), kept(true)], 2, 1),
             (vec![torn(true), torn(false), torn(true)], 3, 2),
             (vec![], 0, 0),
         ] {
-            assert_eq!(sum(&samples).client_flows, Ratio { events, trials });
+            let run = sum(&samples);
+            assert_eq!(run.client_flows, Ratio { events, trials });
+            let kinds: Vec<_> = run.clients.iter().map(|run| run.client).collect();
+            let all = [ClientKind::Podman, ClientKind::Containerd];
+            assert_eq!(kinds, if trials > 0 { &all[..] } else { &[] });
+            for client in run.clients {
+                assert_eq!(client.logins, Ratio { events, trials });
+            }
         }
     }
 
@@ -486,7 +395,7 @@ mod tests {
                     *met.entry(pair).or_default() += 1;
                     at += dummies + 2;
                 }
-                Next::Client => at += 3,
+                Next::Client(manner) => at += requests(*manner),
             }
         }
         met

@@ -6,8 +6,10 @@
 
 mod answer;
 mod balancer;
+mod caller;
 mod check;
 mod client;
+mod client_flow;
 mod clock;
 mod clocks;
 mod extra_samples;
@@ -23,6 +25,7 @@ mod records;
 mod redact;
 mod request;
 mod round;
+mod sample;
 mod settings;
 mod suspicion;
 mod token;

@@ -18,7 +18,7 @@ use super::redact::Redactor;
 use super::request::Token;
 use super::settings::KnownSettings;
 use super::suspicion::HeldTokens;
-use super::{balancer, check, clock, facts, flow, matrix, plain, suspicion};
+use super::{balancer, caller, check, clock, facts, flow, matrix, plain, suspicion};
 use crate::clock::Clock;
 use crate::config::{self, Backend};
 use crate::model::{
@@ -183,6 +183,7 @@ impl Prober {
             url: registry.url.to_string(),
             scope: registry.scope.as_ref().map(config::Scope::text),
             account: account(&registry),
+            caller: caller::caller(&registry, backends),
             started: clock.at(began),
             seconds: began.elapsed().as_secs_f64(),
             request_ids: request_ids(seed),

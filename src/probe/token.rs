@@ -165,12 +165,12 @@ pub(super) async fn token_for(
     purpose: Purpose<'_>,
 ) -> (Response, Result<Token, Unusable>) {
     let method = client.registry.token_method;
-    let first = token_by(client, link, (endpoint, family), purpose, method).await;
+    let first = by_method(client, link, (endpoint, family), purpose, method).await;
     let unknown = |answer: &Answer| matches!(answer.status, 400 | 401 | 404 | 405);
     if method == TokenMethod::Get || !first.0.answer.as_ref().is_some_and(unknown) {
         return first;
     }
-    let second = token_by(client, link, (endpoint, family), purpose, TokenMethod::Get).await;
+    let second = by_method(client, link, (endpoint, family), purpose, TokenMethod::Get).await;
     if second.1.is_ok() { second } else { first }
 }
 
@@ -198,11 +198,22 @@ pub(super) async fn by_other_method(
         TokenMethod::Post => (TokenMethod::Get, false),
     };
     let purpose = Purpose { scope: client.registry.scope.as_ref(), check: None };
-    let (_, got) = token_by(client, link, (endpoint, family), purpose, method).await;
+    let (_, got) = by_method(client, link, (endpoint, family), purpose, method).await;
     Some(OtherMethod { by_post, works: got.is_ok() })
 }
 
-async fn token_by(
+/// Asks for a token of the configured scope by this method alone.
+pub(super) async fn token_by(
+    client: &Client<'_>,
+    link: &mut Connection,
+    at: (&Endpoint, Family),
+    method: TokenMethod,
+) -> (Response, Result<Token, Unusable>) {
+    let purpose = Purpose { scope: client.registry.scope.as_ref(), check: None };
+    by_method(client, link, at, purpose, method).await
+}
+
+async fn by_method(
     client: &Client<'_>,
     link: &mut Connection,
     (endpoint, family): (&Endpoint, Family),

@@ -12,14 +12,15 @@ use serde_json::Value;
 
 use super::backends::{BackendReport, UrlReport, backends, public_urls};
 use super::checks::{CheckMatrices, CheckReport, CheckValues, checks, matrices, values};
+use super::clients::{ClientReport, client};
 use super::observed::{
     Missing, Observed, SampleLoss, Traced, failures, missing, observations, trace,
 };
 use super::pair::PairResult;
-use super::wording::clean;
+use super::wording::{clean, micros};
 use crate::model::{
     self, CellResult, ClockSource, Confidence, Evidence, FindingName, Judged, Reason, RegistryName,
-    RegistryState, Remedy, Severity, Snapshot, Status, Step,
+    RegistryState, Remedy, Reproduction, Severity, Snapshot, Status, Step,
 };
 
 /// The diagnosis of one or more container registries.
@@ -107,6 +108,8 @@ pub struct Finding {
     pub confirm: String,
     /// How many refused pairs and failed flows of the round it explains.
     pub explains: u32,
+    /// Commands that show them, one for every failed pair and every failed step.
+    pub reproduce: Vec<Reproduction>,
     /// The path of its runbook page at a running daemon.
     pub runbook: String,
 }
@@ -185,7 +188,8 @@ pub struct Key {
     pub alg: String,
 }
 
-/// Flows through the load balancer. The two kinds are never mixed in one figure.
+/// Flows through the load balancer. Independent flows and those of clients are never mixed in one
+/// figure.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Balancer {
     /// Independent flows: token and access each on a connection of their own.
@@ -200,10 +204,8 @@ pub struct Balancer {
     pub expected_unauthorized_ratio: Option<f64>,
     /// The 95 % interval of that prediction: lower bound, upper bound; null without one.
     pub expected_unauthorized_ratio_interval: Option<(f64, f64)>,
-    /// Flows as a docker client makes them, on one kept-alive connection.
-    pub client_flows: u32,
-    /// How many of those failed with 401.
-    pub client_unauthorized: u32,
+    /// What each kind of client feels.
+    pub clients: Vec<ClientReport>,
     /// Requests that were lost or failed otherwise than by a refused token; they are in none of the
     /// figures above.
     pub lost: u32,
@@ -313,6 +315,7 @@ fn finding(finding: &model::Finding) -> Finding {
         alternatives: finding.alternatives.clone(),
         confirm: clean(&finding.confirm),
         explains: finding.explains,
+        reproduce: finding.reproduce.iter().map(reproduction).collect(),
         runbook: format!("/runbooks/{}", finding.finding),
     }
 }
@@ -327,6 +330,11 @@ fn remedy(remedy: &Remedy) -> Remedy {
         text: clean(&remedy.text),
         commands: remedy.commands.iter().map(|command| clean(command)).collect(),
     }
+}
+
+fn reproduction(shown: &Reproduction) -> Reproduction {
+    let (text, command) = (clean(&shown.text), clean(&shown.command));
+    Reproduction { text, command, ..shown.clone() }
 }
 
 fn route(flow: &model::Flow) -> Route {
@@ -389,8 +397,7 @@ fn balancer(judged: &Judged) -> Option<Balancer> {
         unauthorized_ratio_interval: assessment.unauthorized_interval.map(both),
         expected_unauthorized_ratio: assessment.expected_unauthorized.map(micros),
         expected_unauthorized_ratio_interval: assessment.expected_interval.map(both),
-        client_flows: run.client_flows.trials,
-        client_unauthorized: run.client_flows.events,
+        clients: assessment.clients.iter().map(client).collect(),
         lost: run.lost(),
         failures: failures(run),
         shares: assessment.shares.iter().map(share).collect(),
@@ -407,11 +414,6 @@ fn share(share: &model::Share) -> Share {
 
 fn both((lower, upper): (f64, f64)) -> (f64, f64) {
     (micros(lower), micros(upper))
-}
-
-/// Six decimals: finer than anything measured here, and free of the tails of binary fractions.
-fn micros(value: f64) -> f64 {
-    (value * 1e6).round() / 1e6
 }
 
 fn step_word(_: &mut SchemaGenerator) -> Schema {

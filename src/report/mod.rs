@@ -9,6 +9,7 @@
 
 mod backends;
 mod checks;
+mod clients;
 mod form;
 pub mod incidents;
 pub mod json;

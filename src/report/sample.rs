@@ -9,12 +9,13 @@ use chrono::DateTime;
 use crate::model::sample::remedy;
 use crate::model::{
     AccessScheme, Account, Answer, Assessment, BackendFacts, BackendName, BalancerRun, BodyLimit,
-    Cell, CellResult, Checked, Checks, ClockInterval, ClockReading, ClockSource, ComponentHealth,
-    Confidence, Content, ContentAt, ContentFound, CsrfVerdict, Failure, Family, Finding,
-    FindingName, Flow, FlowResult, Issuer, Judged, KeyId, Matrix, Named, OfPair, OfRoute, Outcome,
-    Phase, ProgramFacts, Ratio, Reason, Refusal, RegistryName, RegistryState, Round, Route,
-    SampleFailure, SampledFlow, Setting, Severity, Share, Skipped, Snapshot, Status, Step,
-    StepReport, Timeline, TokenFacts, Told, UploadVerdict, Uploads, UrlSaid,
+    Caller, Cell, CellResult, Checked, Checks, ClientKind, ClientRun, ClientView, ClockInterval,
+    ClockReading, ClockSource, ComponentHealth, Confidence, Content, ContentAt, ContentFound,
+    CsrfVerdict, Estimate, Failure, Family, Finding, FindingName, Flow, FlowResult, Issuer, Judged,
+    KeyId, Matrix, Named, OfPair, OfRoute, Outcome, Phase, ProgramFacts, Ratio, Reason, Refusal,
+    RegistryName, RegistryState, Reproduction, Round, Route, SampleFailure, SampledFlow, Setting,
+    Severity, Share, Skipped, Snapshot, Status, Step, StepReport, Timeline, TokenFacts, Told,
+    UploadVerdict, Uploads, UrlSaid,
 };
 
 const GOOD_KEY: &str = "ROZD:ZLAK:BIJH:7DHL:6KGU:MRHU:CSG3:JQUX:P4QU:EQIE:ABJS:MSDK";
@@ -106,6 +107,7 @@ pub(super) fn healthy(backends: usize) -> Judged {
             url: "https://hub.example.com".to_owned(),
             scope: None,
             account: Account::Robot,
+            caller: Caller::default(),
             started: DateTime::from_timestamp(1_790_000_000, 0).unwrap(),
             seconds: 1.234_567_8,
             request_ids: "registry-prober-00000000000000ff-".to_owned(),
@@ -141,9 +143,19 @@ pub(super) fn healthy(backends: usize) -> Judged {
             shares: shares.collect(),
             expected_unauthorized: Some(0.0),
             unauthorized_interval: Some((0.0, 0.161_125)),
+            clients: ClientKind::ALL.map(|kind| client(kind, 0, 0.0)).into(),
             ..Assessment::default()
         },
     }
+}
+
+/// What a kind of client feels of a round: this number of its ten logins failed.
+fn client(client: ClientKind, failed: u32, images: f64) -> ClientView {
+    let run = ClientRun { logins: Ratio { events: failed, trials: 10 }, ..ClientRun::of(client) };
+    let value = f64::from(failed) / 10.0;
+    let login = Estimate { value, lower: value / 2.0, upper: value + (1.0 - value) / 2.0 };
+    let image = Some(Estimate { value: images, lower: images / 2.0, upper: images });
+    ClientView { run, login, pull: image, push: image }
 }
 
 /// Lets the backends tell these settings, and every route these realms.
@@ -200,6 +212,7 @@ pub(super) fn finding(
         alternatives: Vec::new(),
         confirm: String::new(),
         explains: 0,
+        reproduce: Vec::new(),
     }
 }
 
@@ -239,6 +252,16 @@ pub(super) fn fail(judged: &mut Judged, route: &Route, at: Step, failure: Failur
     flow.result = FlowResult::Failed { step: at, failure };
 }
 
+/// A command that shows a token of the first backend to another.
+fn shown(number: usize) -> Reproduction {
+    let (text, url) = (backend(number), "https://hub.example.com/v2/");
+    Reproduction {
+        text: format!("show a token of harbor-01 to {text}: status 401"),
+        status: Some(401),
+        command: format!("curl -sS --resolve hub.example.com:443:10.0.0.{number} {url}"),
+    }
+}
+
 /// One backend of several signs and checks with another key.
 pub(super) fn key_mismatch(backends: usize, guilty: usize) -> Judged {
     let mut judged = healthy(backends);
@@ -271,6 +294,11 @@ pub(super) fn key_mismatch(backends: usize, guilty: usize) -> Judged {
     });
     judged.assessment.expected_unauthorized = Some(0.444_444_4);
     judged.assessment.unauthorized_interval = Some((0.258_2, 0.657_9));
+    judged.assessment.clients = vec![
+        client(ClientKind::Docker, 5, 0.97),
+        client(ClientKind::Podman, 6, 0.97),
+        client(ClientKind::Containerd, 0, 0.0),
+    ];
     let cause = Finding {
         summary: format!("{odd} signs and checks tokens with another key than the other backends"),
         effect: "4 of 9 requests with a fresh token are answered 401: a third of pulls fail, and \
@@ -280,6 +308,7 @@ pub(super) fn key_mismatch(backends: usize, guilty: usize) -> Judged {
             format!("key id {} at {odd}, {} at the others", &OTHER_KEY[..9], &GOOD_KEY[..9]).into(),
             "the same token is still refused after 5 s, so waiting does not help".into(),
         ],
+        reproduce: (1..=backends).filter(|number| *number != guilty).map(shown).collect(),
         remedies: vec![
             remedy(
                 &format!("Copy the key file of a good backend to {odd} and restart core there:"),

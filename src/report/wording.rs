@@ -185,6 +185,11 @@ pub(super) fn percent(ratio: f64) -> String {
     format!("{:.1} %", ratio * 100.0)
 }
 
+/// Six decimals: finer than anything measured here, and free of the tails of binary fractions.
+pub(super) fn micros(value: f64) -> f64 {
+    (value * 1e6).round() / 1e6
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,8 +9,8 @@ use chrono::{DateTime, Utc};
 
 use super::text::{milliseconds, offset, percent, seconds};
 use crate::model::{
-    BackendFacts, BackendName, BalancerRun, Certificate, ClockReading, Failure, Flow, Judged,
-    KeyCount, KeyId, Leeway, Outcome, Round, Setting, Step, Told,
+    BackendFacts, BackendName, BalancerRun, Certificate, ClientView, ClockReading, Estimate,
+    Failure, Flow, Judged, KeyCount, KeyId, Leeway, Outcome, Round, Setting, Step, Told,
 };
 
 /// A certificate with fewer days left is marked.
@@ -296,12 +296,34 @@ pub(super) struct BalancerFigures<'a> {
     pub(super) measured: Option<String>,
     pub(super) interval: Option<(String, String)>,
     pub(super) expected: Option<String>,
-    pub(super) clients: Option<String>,
+    pub(super) clients: Vec<ClientRow>,
     pub(super) measured_bar: Option<Bar>,
     pub(super) interval_bar: Option<Bar>,
     pub(super) expected_bar: Option<Bar>,
     pub(super) shares: Vec<ShareRow<'a>>,
     pub(super) keys: &'a [KeyCount],
+}
+
+/// What one kind of client feels.
+pub(super) struct ClientRow {
+    pub(super) who: &'static str,
+    pub(super) flows: String,
+    /// Logins, pulls and pushes: the share that fails, and its interval.
+    pub(super) cells: [Option<(String, String)>; 3],
+}
+
+impl ClientRow {
+    fn new(view: &ClientView) -> Self {
+        let share = |it: Estimate| {
+            (percent(it.value), format!("{} to {}", percent(it.lower), percent(it.upper)))
+        };
+        let logins = view.run.logins;
+        Self {
+            who: view.run.client.who(),
+            flows: format!("{} of {} logins failed", logins.events, logins.trials),
+            cells: [Some(view.login), view.pull, view.push].map(|it| it.map(share)),
+        }
+    }
 }
 
 /// One backend's part of the answers.
@@ -346,7 +368,7 @@ impl<'a> BalancerFigures<'a> {
             measured: run.pairs.value().map(percent),
             interval: interval.map(|(lower, upper)| (percent(lower), percent(upper))),
             expected: assessment.expected_unauthorized.map(percent),
-            clients: run.client_flows.value().map(percent),
+            clients: assessment.clients.iter().map(ClientRow::new).collect(),
             measured_bar: run.pairs.value().map(tick),
             interval_bar: interval.map(|(lower, upper)| Bar::new(place(lower), place(upper))),
             expected_bar: assessment.expected_unauthorized.map(tick),

@@ -68,6 +68,8 @@ mod real_cases;
 #[cfg(test)]
 mod replay;
 #[cfg(test)]
+mod reproduce;
+#[cfg(test)]
 mod restart;
 #[cfg(test)]
 mod rollout;

@@ -144,6 +144,8 @@ const METRICS: &[(&str, Kind, &[&str])] = {
     &[
         ("flows_total", Counter, &["registry", "route"]),
         ("flow_failures_total", Counter, &["registry", "route", "step", "reason"]),
+        ("client_flows_total", Counter, &["registry", "client"]),
+        ("client_flow_failures_total", Counter, &["registry", "client"]),
         ("flow_success", Gauge, &["registry", "route"]),
         ("step_success", Gauge, &["registry", "route", "step"]),
         ("flow_seconds_total", Counter, &["registry", "route"]),

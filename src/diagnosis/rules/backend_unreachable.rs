@@ -157,7 +157,7 @@ mod tests {
         for (ready, severity, status) in
             [(true, Severity::Warning, Status::Warning), (false, Severity::Info, Status::Ok)]
         {
-            let round = bent(&["a", "b"], |round| {
+            let round = changed(&["a", "b"], |round| {
                 closed(round, &["b"], Phase::Connect);
                 round.backends[1].ready = ready;
             });

@@ -69,7 +69,7 @@ type Bend = fn(&mut Round);
 /// What is special, how, and every finding, separated by `; `.
 type Row = (&'static str, Bend, &'static str);
 
-/// Judges healthy rounds of three backends after they were bent.
+/// Judges healthy rounds of three backends after a change.
 fn expect(rows: &[Row]) {
     expect_as(rows, lines);
 }

@@ -27,7 +27,7 @@ pub(super) fn lines(assessment: &Assessment) -> Vec<String> {
     lines
 }
 
-/// Judges healthy rounds of three backends after they were bent.
+/// Judges healthy rounds of three backends after a change.
 pub(super) fn expect(rows: &[Row]) {
     let mut wrong = Vec::new();
     for (what, change, expected) in rows {

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::super::answer::{rfc3339, with_body};
 use super::super::call::Call;
+use super::super::digest::hex;
 use super::super::mac::hmac_sha256;
-use super::super::stores::hex;
 use super::super::world::BESIDE;
 use super::{json_answer, json_error, not_found};
 

@@ -9,7 +9,7 @@ use rand::Rng as _;
 
 use super::super::call::{Call, form_values};
 use super::super::credentials::Account;
-use super::super::stores::hex;
+use super::super::digest::hex;
 use super::auth::{Principal, login};
 use super::{bare, json_error};
 

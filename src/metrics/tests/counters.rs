@@ -16,6 +16,10 @@ fn every_known_series_is_zero_before_the_first_round() {
         "round_duration_seconds_count{registry=\"main\"}".to_owned(),
         "findings{registry=\"main\",severity=\"critical\"}".to_owned(),
     ];
+    for client in ["docker", "podman", "containerd"] {
+        zero.push(format!("client_flows_total{{registry=\"main\",client=\"{client}\"}}"));
+        zero.push(format!("client_flow_failures_total{{registry=\"main\",client=\"{client}\"}}"));
+    }
     for route in ["a", "b", "lb"] {
         let labels = format!("registry=\"main\",route=\"{route}\"");
         zero.push(format!("flows_total{{{labels}}}"));
@@ -161,7 +165,7 @@ fn a_failure_of_a_new_kind_begins_at_zero_so_that_prometheus_sees_it_grow() {
         "flow_failures_total{registry=\"main\",route=\"b\",step=\"token\",reason=\"timeout\"}";
     let failing = || {
         let fail = |round: &mut Round| sample::fail(round, "b", Step::Token, Reason::Timeout);
-        sample::judged(sample::bent(&["a", "b"], fail), Vec::new())
+        sample::judged(sample::changed(&["a", "b"], fail), Vec::new())
     };
     let healthy = || sample::judged(sample::round(&["a", "b"]), Vec::new());
     for (round, expected) in [
@@ -205,7 +209,7 @@ fn many_backends_have_series_for_refused_pairs_only() {
     let names: Vec<String> = (0..40).map(|n| format!("n{n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let bench = Bench::new(sample::fresh_snapshot(&names));
-    let refused = sample::bent(&names, |round| sample::refuse(round, "n1", "n2"));
+    let refused = sample::changed(&names, |round| sample::refuse(round, "n1", "n2"));
     bench.finish(&[sample::judged(refused, Vec::new())]);
     let page = bench.text();
     let pairs: Vec<&str> =

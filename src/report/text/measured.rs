@@ -1,5 +1,6 @@
 //! Routes, clocks, keys, the load balancer and single values of checks, as they were measured.
 
+use super::super::clients::words;
 use super::super::wording::{count, list, percent};
 use super::page::{BAD, BOLD, Field, GOOD, PLAIN, Page};
 use crate::model::{
@@ -187,6 +188,9 @@ pub(super) fn checks(page: &mut Page, checks: &Checks) {
     }
 }
 
+/// The lead of every client but the first.
+const CLIENTS: &str = "            ";
+
 /// What the flows through the load balancer met.
 pub(super) fn balancer(page: &mut Page, judged: &Judged) {
     let run = match &judged.round.balancer {
@@ -206,9 +210,9 @@ pub(super) fn balancer(page: &mut Page, judged: &Judged) {
         let text = format!("{} by the matrix and the shares", percent(expected));
         page.paragraph("  Expected  ", PLAIN, &text);
     }
-    if run.client_flows.trials > 0 {
-        let text = format!("{} of client-like flows, as docker makes them", of(run.client_flows));
-        page.paragraph("  Clients   ", PLAIN, &text);
+    let views = judged.assessment.clients.iter();
+    for (lead, view) in ["  Clients   "].into_iter().chain(std::iter::repeat(CLIENTS)).zip(views) {
+        page.paragraph(lead, PLAIN, &words(view));
     }
     if run.lost() > 0 {
         let first = run.first_loss().map_or(String::new(), |loss| format!("; first: {loss}"));

@@ -25,6 +25,8 @@ use crate::model::{
 const LABEL: usize = 12;
 /// Facts of evidence that are printed; the JSON has all.
 const MOST_EVIDENCE: usize = 12;
+/// Commands that are printed to show a finding; the JSON has all.
+const MOST_COMMANDS: usize = 4;
 
 pub(super) fn render(snapshot: &Snapshot, form: Form) -> String {
     let (mut page, trace) = (Page::new(form.width), form.trace);
@@ -125,7 +127,7 @@ fn healthy(page: &mut Page, judged: &Judged) {
     }
     if let Outcome::Measured(run) = &round.balancer {
         let text = format!(
-            "{} of {} independent flows and {} of {} client-like flows were answered 401",
+            "{} of {} independent flows and {} of {} flows of clients were answered 401",
             run.pairs.events, run.pairs.trials, run.client_flows.events, run.client_flows.trials
         );
         page.paragraph("  Balancer  ", BOLD, &text);
@@ -184,7 +186,21 @@ fn finding_block(page: &mut Page, finding: &Finding) {
         };
         entry(page, "Explains", &explained);
     }
+    reproduce(page, finding);
     entry(page, "Runbook", &runbook(finding.finding));
+}
+
+/// The commands that show it, each with what the prober saw.
+fn reproduce(page: &mut Page, finding: &Finding) {
+    let shown = finding.reproduce.iter().take(MOST_COMMANDS);
+    for (label, shown) in ["To see it"].into_iter().chain(std::iter::repeat(" ")).zip(shown) {
+        entry(page, label, &format!("- {}", shown.text));
+        page.command(LABEL + 4, &shown.command);
+    }
+    if finding.reproduce.len() > MOST_COMMANDS {
+        let more = finding.reproduce.len() - MOST_COMMANDS;
+        entry(page, " ", &format!("and {more} more, all in --output=json"));
+    }
 }
 
 /// A labelled text, or one without a label; nothing if there is no text.

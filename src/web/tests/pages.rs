@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use crate::model::sample;
 use crate::model::{
-    BodyLimit, CellResult, Checked, ClockInterval, ComponentHealth, Confidence, Content, ContentAt,
-    ContentFound, CsrfVerdict, Failure, FindingName, Judged, OfPair, OfRoute, Outcome, Ratio,
-    Reason, Round, SessionVerdict, Setting, Severity, Share, Skipped, Snapshot, Step, Told,
-    UploadVerdict, Uploads,
+    BodyLimit, CellResult, Checked, ClientKind, ClientRun, ClientView, ClockInterval,
+    ComponentHealth, Confidence, Content, ContentAt, ContentFound, CsrfVerdict, Estimate, Failure,
+    FindingName, Judged, OfPair, OfRoute, Outcome, Ratio, Reason, Round, SessionVerdict, Setting,
+    Severity, Share, Skipped, Snapshot, Step, Told, UploadVerdict, Uploads,
 };
 use crate::web::page::render;
 
@@ -96,6 +96,11 @@ fn broken() -> Arc<Judged> {
     });
     judged.assessment.shares[1].distinct = false;
     judged.assessment.clock_margin = Some(-3.1);
+    let estimate = |value| Estimate { value, lower: value / 2.0, upper: 1.0 };
+    let run =
+        ClientRun { logins: Ratio { events: 3, trials: 5 }, ..ClientRun::of(ClientKind::Docker) };
+    judged.assessment.clients =
+        vec![ClientView { run, login: estimate(0.6), pull: Some(estimate(0.97)), push: None }];
     Arc::new(judged)
 }
 
@@ -145,7 +150,6 @@ fn every_state_is_told_in_words_as_well_as_in_colour() {
         "fits <a href=\"runbooks/database-unavailable\"><code>database-unavailable</code></a> as well",
         "<strong>45 %</strong> <small>9 of 20; true value between 26 % and 66 %</small>",
         "<strong>44 %</strong>",
-        "<strong>35 %</strong> <small>7 of 20</small>",
         "<small>first: gateway_timeout</small>",
         "unknown",
         "not distinguishable, equal share",
@@ -474,6 +478,29 @@ fn what_checks_found_at_single_backends_stands_beside_them() {
     ] {
         assert!(shown(well).contains(words), "{words}");
     }
+}
+
+#[test]
+fn what_each_kind_of_client_feels_stands_with_its_interval() {
+    let page = squeezed(&page(&sample::snapshot(&[broken()])));
+    for words in [
+        "docker <small>3 of 5 logins failed</small>",
+        "<td><strong>60 %</strong> <small>30 % to 100 %</small></td>",
+        "<td><strong>97 %</strong> <small>48 % to 100 %</small></td>",
+        "<td>not known</td>",
+    ] {
+        assert!(page.contains(words), "{words}");
+    }
+}
+
+#[test]
+fn the_commands_that_show_a_finding_wait_for_a_click() {
+    let page = squeezed(&page(&sample::snapshot(&[broken()])));
+    let shown = "<summary>Commands that show it</summary>";
+    let (_, after) = page.split_once(shown).expect("a finding has commands");
+    let (commands, _) = after.split_once("</details>").expect("they end");
+    assert!(commands.contains("show a token of b to a: status 401"), "{commands}");
+    assert!(commands.contains("<pre>curl -u &#39;robot$prober&#39; https://"), "{commands}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Against real servers on loopback: Debian's registry, nginx, `HAProxy`, Prometheus, Chromium.
 //! The tests start what they need on free ports and end it by process id.
 
+mod clients;
 mod clock;
 mod dns;
 mod faults;

@@ -1,0 +1,392 @@
+//! Flows through the load balancer as each kind of client makes them.
+//!
+//! docker opens a connection for each request and gives up at the first 401. The other kinds keep
+//! one connection; the same flow tells of both: podman gives up where containerd asks again.
+
+use std::sync::{Mutex, PoisonError};
+
+use http::HeaderValue;
+use http::header::ACCEPT;
+
+use super::answer::{outcome, unexpected};
+use super::client::{Client, Connection};
+use super::flow;
+use super::path::Path;
+use super::request::{Auth, Request, Response, Token};
+use super::sample::{End, Felt, Sample};
+use super::token::{self, Endpoint};
+use crate::config::TokenMethod;
+use crate::model::{
+    Answer, AuthScheme, ClientKind, Failure, Family, Phase, Reason, Route, SampledFlow, Step,
+};
+use crate::registry;
+
+/// The types of manifests that clients take.
+const MANIFESTS: &str = "application/vnd.docker.distribution.manifest.v2+json, \
+    application/vnd.docker.distribution.manifest.list.v2+json, \
+    application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json";
+
+/// Tags that are pulled if the repository has them; else the first one is.
+const PREFERRED: [&str; 2] = ["canary", "latest"];
+
+/// How often a round looks for a tag.
+const LOOKS: u32 = 3;
+
+/// Answers to one request after which containerd gives up.
+const ANSWERS: u32 = 5;
+
+/// What the client flows of a round know together.
+#[derive(Debug, Default)]
+pub(super) struct Known(Mutex<Found>);
+
+#[derive(Debug, Default)]
+struct Found {
+    tag: Option<String>,
+    looks: u32,
+    /// The token endpoint answered POST as one that does not know it.
+    by_get: bool,
+}
+
+impl Known {
+    fn with<T>(&self, look: impl FnOnce(&mut Found) -> T) -> T {
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// What a client does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Manner {
+    /// Whether it keeps its connection.
+    pub(super) keeps: bool,
+    /// Whether it pulls the canary after the login.
+    pub(super) pulls: bool,
+}
+
+/// What a client shows with its requests.
+enum Held {
+    Token(Box<Token>),
+    Password,
+}
+
+/// What came of a request.
+struct Shown {
+    /// The answer that refused the token at the first try.
+    refusal: Option<Box<Answer>>,
+    /// Whether it got through at last.
+    passed: bool,
+    /// The configuration that a manifest names.
+    config: Option<String>,
+}
+
+/// A client that has its token.
+struct Login<'a> {
+    client: &'a Client<'a>,
+    family: Family,
+    known: &'a Known,
+    manner: Manner,
+    line: Connection,
+    endpoint: Endpoint,
+    held: Held,
+    /// Whether the last answer said that its connection ends; none before the first.
+    closes: Option<bool>,
+    torn: bool,
+    sample: Sample,
+}
+
+/// Makes one flow.
+pub(super) async fn client_flow(
+    client: &Client<'_>,
+    family: Family,
+    known: &Known,
+    manner: Manner,
+) -> Sample {
+    let kinds: &[ClientKind] = match manner.keeps {
+        false => &[ClientKind::Docker],
+        true => &[ClientKind::Podman, ClientKind::Containerd],
+    };
+    let mut login = match begin(client, family, known, manner).await {
+        Ok(login) => login,
+        Err(mut sample) => {
+            let lost = |kind: &ClientKind| Felt { lost: true, ..Felt::of(*kind) };
+            sample.felt = kinds.iter().map(lost).collect();
+            return *sample;
+        }
+    };
+    let shown = login.show(Step::Access, "/v2/".into(), true).await;
+    let mut refusal = shown.refusal.clone();
+    let lost = !shown.passed && refusal.is_none();
+    let mut felt: Vec<Felt> = kinds.iter().map(|kind| Felt { lost, ..Felt::of(*kind) }).collect();
+    for felt in &mut felt {
+        felt.logged_in = shown.passed && (asks_again(felt.client) || refusal.is_none());
+    }
+    if manner.pulls && shown.passed && !client.is_over() {
+        login.pull(&mut felt, &mut refusal).await;
+    }
+    let torn = login.torn;
+    let key = match (&login.held, manner.keeps) {
+        (Held::Token(token), false) => token.facts.kid.clone(),
+        _ => None,
+    };
+    let mut sample = login.sample;
+    sample.felt = felt;
+    if refusal.is_none() && sample.has_failed() {
+        return sample;
+    }
+    if manner.keeps && torn {
+        return sample.ended(End::Torn { refused: refusal.is_some() });
+    }
+    let (certificate, realms) = (None, crate::model::Ratio::default());
+    sample.ended(End::Answered { refusal, key, certificate, realms })
+}
+
+fn asks_again(client: ClientKind) -> bool {
+    client == ClientKind::Containerd
+}
+
+/// Challenge and token. A client goes where this very challenge sends it.
+async fn begin<'a>(
+    client: &'a Client<'a>,
+    family: Family,
+    known: &'a Known,
+    manner: Manner,
+) -> Result<Login<'a>, Box<Sample>> {
+    let route = &Route::Balancer;
+    let mut sample = Sample::new(SampledFlow::Client);
+    let mut line = client.link(route);
+    sample.step(Step::Challenge);
+    let (first, challenge) = flow::challenge(client, line.as_mut(), route).await;
+    let endpoint = match challenge.and_then(|c| token::endpoint(client, route, &c)) {
+        Ok(endpoint) => endpoint,
+        Err(failure) => {
+            sample.fail(Step::Challenge, failure, first.answer);
+            return Err(Box::new(sample));
+        }
+    };
+    let mut other;
+    let kept = manner.keeps && matches!(endpoint.issuer, crate::model::Issuer::Route(_));
+    let to_issuer = if kept {
+        line.as_mut()
+    } else {
+        other = endpoint.link(client);
+        other.as_mut()
+    };
+    let (second, got) =
+        fetch(client, to_issuer, (&endpoint, family), known, manner, &mut sample).await;
+    let token = match got {
+        Ok(token) => token,
+        Err(unusable) => {
+            sample.fail(Step::Token, unusable.failure, second.answer);
+            return Err(Box::new(sample));
+        }
+    };
+    let (mut closes, mut torn) = (Some(is_closing(&first)), false);
+    if kept {
+        torn = is_torn(closes, &second);
+        closes = Some(is_closing(&second));
+    }
+    let held = Held::Token(Box::new(token));
+    Ok(Login { client, family, known, manner, line, endpoint, held, closes, torn, sample })
+}
+
+/// Asks for a token: docker by GET; the others by POST first, which containerd does when it has a
+/// password. An endpoint that does not know POST is not asked so again in this round.
+async fn fetch(
+    client: &Client<'_>,
+    line: &mut Connection,
+    (endpoint, family): (&Endpoint, Family),
+    known: &Known,
+    manner: Manner,
+    sample: &mut Sample,
+) -> (Response, Result<Token, token::Unusable>) {
+    let configured = client.registry.token_method;
+    let posts =
+        manner.keeps && client.registry.credentials.is_some() && !known.with(|it| it.by_get);
+    let method = if posts { TokenMethod::Post } else { configured };
+    sample.step(Step::Token);
+    let got = token::token_by(client, line, (endpoint, family), method).await;
+    let unknown = |answer: &Answer| matches!(answer.status, 400 | 401 | 404 | 405);
+    if method == configured || !got.0.answer.as_ref().is_some_and(unknown) {
+        return got;
+    }
+    sample.step(Step::Token);
+    let second = token::token_by(client, line, (endpoint, family), configured).await;
+    known.with(|it| it.by_get |= second.1.is_ok());
+    second
+}
+
+impl Login<'_> {
+    /// Manifest by tag and configuration, with what the login left.
+    async fn pull(&mut self, felt: &mut [Felt], refusal: &mut Option<Box<Answer>>) {
+        let Some(scope) = &self.client.registry.scope else { return };
+        if !scope.actions.iter().any(|action| action == "pull") {
+            return;
+        }
+        let repository = scope.repository.clone();
+        let Some(tag) = self.tag(&repository).await else { return };
+        let path = Path::of(&repository).then("/manifests/").reference(&tag);
+        let manifest = self.show(Step::Repository, path, false).await;
+        let (mut passed, mut refused) = (manifest.passed, manifest.refusal);
+        if let Some(config) = manifest.config.filter(|_| passed) {
+            let path = Path::of(&repository).then("/blobs/").reference(&config);
+            let blob = self.show(Step::Repository, path, false).await;
+            passed = blob.passed;
+            refused = refused.or(blob.refusal);
+        }
+        // Who gave up at the login pulls nothing.
+        for felt in felt.iter_mut().filter(|felt| felt.logged_in) {
+            felt.pulled = Some(passed && (asks_again(felt.client) || refused.is_none()));
+        }
+        *refusal = refusal.take().or(refused);
+    }
+
+    /// A tag of the repository, looked for once in a round, over a connection of its own.
+    async fn tag(&mut self, repository: &str) -> Option<String> {
+        let (known, looks) = self.known.with(|it| {
+            it.looks += 1;
+            (it.tag.clone(), it.looks)
+        });
+        if known.is_some() || looks > LOOKS {
+            return known;
+        }
+        let Held::Token(token) = &self.held else { return None };
+        let route = &Route::Balancer;
+        let path = Path::of(repository).then("/tags/list");
+        let mut line = self.client.link(route);
+        let asked = flow::access(self.client, line.as_mut(), route, Step::Repository, path, token);
+        let (asked, failure) = flow::boxed(asked).await;
+        let reply = asked.reply().filter(|_| failure.is_none())?;
+        let tags = registry::tags_of(&reply.body)?;
+        let preferred = PREFERRED.iter().find(|tag| tags.iter().any(|known| known == *tag));
+        let tag = preferred.map_or_else(|| tags.first().cloned(), |tag| Some((*tag).to_owned()));
+        self.known.with(|it| it.tag.clone_from(&tag));
+        tag
+    }
+
+    /// A request as this client makes it. Whoever keeps its connection asks again, as containerd
+    /// does, where a token is refused.
+    async fn show(&mut self, step: Step, path: Path, first: bool) -> Shown {
+        let (asked, failure) = self.ask(step, path.clone()).await;
+        let Some(failure) = failure else {
+            let config = asked.reply().and_then(|reply| registry::config_of(&reply.body));
+            return Shown { refusal: None, passed: true, config };
+        };
+        if failure.reason != Reason::Unauthorized {
+            // What content is there is a question of the checks.
+            if step != Step::Repository || is_loss(&failure) {
+                self.sample.fail(step, failure, asked.answer);
+            }
+            return Shown { refusal: None, passed: false, config: None };
+        }
+        let answer = asked.answer.unwrap_or_default();
+        let again =
+            if self.manner.keeps { self.again(step, path, first, &answer).await } else { None };
+        let config = again
+            .as_ref()
+            .and_then(|asked| asked.reply().and_then(|reply| registry::config_of(&reply.body)));
+        Shown { refusal: Some(Box::new(answer)), passed: again.is_some(), config }
+    }
+
+    /// What containerd does after a refusal: it follows the challenge that came with it. Returns
+    /// the answer that let it through.
+    async fn again(
+        &mut self,
+        step: Step,
+        path: Path,
+        first: bool,
+        refused: &Answer,
+    ) -> Option<Response> {
+        let challenge = refused.challenge.as_ref()?;
+        match (challenge.scheme, &challenge.error) {
+            (AuthScheme::Basic, _) if self.client.registry.credentials.is_some() => {
+                self.held = Held::Password;
+                self.once_more(step, path).await.ok().flatten()
+            }
+            // The request for which the token was fetched has had its second answer.
+            (AuthScheme::Bearer, Some(_)) if first => None,
+            (AuthScheme::Bearer, Some(_)) => {
+                let at = (&self.endpoint, self.family);
+                let mut link = self.endpoint.link(self.client);
+                let got = fetch(
+                    self.client,
+                    link.as_mut(),
+                    at,
+                    self.known,
+                    self.manner,
+                    &mut self.sample,
+                );
+                self.held = Held::Token(Box::new(flow::boxed(got).await.1.ok()?));
+                self.once_more(step, path).await.ok().flatten()
+            }
+            (AuthScheme::Bearer, None) => {
+                for _ in if first { 2 } else { 1 }..ANSWERS {
+                    match self.once_more(step, path.clone()).await {
+                        Ok(None) => {}
+                        Ok(passed) => return passed,
+                        Err(()) => return None,
+                    }
+                }
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// One more try: the answer if it got through, none if it was refused again.
+    async fn once_more(&mut self, step: Step, path: Path) -> Result<Option<Response>, ()> {
+        match self.ask(step, path).await {
+            (asked, None) => Ok(Some(asked)),
+            (_, Some(failure)) if failure.reason == Reason::Unauthorized => Ok(None),
+            (asked, Some(failure)) => {
+                if is_loss(&failure) {
+                    self.sample.fail(step, failure, asked.answer);
+                }
+                Err(())
+            }
+        }
+    }
+
+    async fn ask(&mut self, step: Step, path: Path) -> (Response, Option<Failure>) {
+        let route = &Route::Balancer;
+        if !self.manner.keeps {
+            self.line = self.client.link(route);
+        }
+        self.sample.step(step);
+        let auth = match (&self.held, &self.client.registry.credentials) {
+            (Held::Token(token), _) => Auth::Bearer(token),
+            (Held::Password, Some(credentials)) => Auth::Basic(credentials),
+            (Held::Password, None) => Auth::None,
+        };
+        let mut request = Request::get(step, path, auth);
+        if step == Step::Repository {
+            request = request.with(ACCEPT, HeaderValue::from_static(MANIFESTS));
+        }
+        let asked = flow::boxed(self.client.send(self.line.as_mut(), route, request)).await;
+        self.torn |= is_torn(self.closes, &asked);
+        self.closes = Some(is_closing(&asked));
+        let failure = match outcome(&asked) {
+            Err(failure) => Some(failure),
+            Ok(answer) if answer.status == 200 && !answer.html => None,
+            // A blob may lie elsewhere.
+            Ok(answer) if step == Step::Repository && (300..400).contains(&answer.status) => None,
+            Ok(answer) => Some(unexpected(answer, "200")),
+        };
+        (asked, failure)
+    }
+}
+
+fn is_loss(failure: &Failure) -> bool {
+    failure.reason.is_network() || failure.reason.is_server_error() || failure.reason.is_own()
+}
+
+/// Whether a request went over a connection of its own, which the answer before had not announced:
+/// the pool had not yet taken the first one back.
+fn is_torn(before_closes: Option<bool>, asked: &Response) -> bool {
+    before_closes == Some(false) && asked.timeline().phase(Phase::Connect).is_some()
+}
+
+/// Whether an answer says that its connection ends.
+fn is_closing(asked: &Response) -> bool {
+    let header = asked.reply().and_then(|reply| reply.headers.get(http::header::CONNECTION));
+    let said = header.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    said.split(',').any(|option| option.trim().eq_ignore_ascii_case("close"))
+}
