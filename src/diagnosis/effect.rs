@@ -4,7 +4,7 @@
 use super::facts::{Facts, ObservationId};
 use super::hypothesis::{Hits, Hypothesis};
 use super::statistics::wilson;
-use super::wording::list;
+use super::wording::{list, verb};
 use crate::model::{
     ClientKind, MetBy, Observation, ObservationKind as Kind, Ratio, Route, SampledFlow, Severity,
     Step,
@@ -77,8 +77,8 @@ pub(super) fn sentence(facts: &Facts<'_>, h: &Hypothesis, won: &[ObservationId])
             .to_owned();
     }
     if felt.is_empty() && is_out_of_service(facts, h) {
-        let is = super::wording::verb(h.backends.len(), "is", "are");
-        let it = super::wording::verb(h.backends.len(), "it", "them");
+        let is = verb(h.backends.len(), "is", "are");
+        let it = verb(h.backends.len(), "it", "them");
         return format!(
             "{} {is} not ready, so Kubernetes sends {it} no user request.",
             list(&h.backends)

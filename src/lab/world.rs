@@ -240,7 +240,7 @@ impl World {
             }
         }
         if let Some(faults) = &self.scenario.second {
-            let url = format!("https://{}", SECOND_HOST);
+            let url = format!("https://{SECOND_HOST}");
             let own = [
                 Fault::ExternalUrl(url),
                 Fault::OtherKey,

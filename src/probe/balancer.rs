@@ -289,7 +289,9 @@ fn refusal(response: Response, failure: Option<Failure>) -> Result<Option<Box<An
 }
 
 fn add(felt: &[Felt], runs: &mut Vec<ClientRun>) {
-    felt.iter().for_each(|felt| felt.add_to(runs));
+    for felt in felt {
+        felt.add_to(runs);
+    }
 }
 
 fn sum(samples: &[Sample]) -> BalancerRun {
@@ -358,7 +360,7 @@ mod tests {
         let felt = [ClientKind::Podman, ClientKind::Containerd]
             .map(|kind| Felt { logged_in: !refused, ..Felt::of(kind) })
             .into();
-        Sample { end, felt, ..Sample::new(SampledFlow::Client) }
+        Sample { felt, end, ..Sample::new(SampledFlow::Client) }
     }
 
     #[test]

@@ -100,9 +100,10 @@ pub(super) async fn client_flow(
     known: &Known,
     manner: Manner,
 ) -> Sample {
-    let kinds: &[ClientKind] = match manner.keeps {
-        false => &[ClientKind::Docker],
-        true => &[ClientKind::Podman, ClientKind::Containerd],
+    let kinds: &[ClientKind] = if manner.keeps {
+        &[ClientKind::Podman, ClientKind::Containerd]
+    } else {
+        &[ClientKind::Docker]
     };
     let mut login = match begin(client, family, known, manner).await {
         Ok(login) => login,
