@@ -43,7 +43,7 @@ pub(super) fn first(
         ));
     }
     if facts.common_family() != Family::Distribution2 {
-        commands.push("kubectl -n NAMESPACE label pod POD component-".to_owned());
+        commands.push("kubectl -n harbor label pod POD component-".to_owned());
     }
     rest.insert(0, Remedy { text, commands });
     rest
