@@ -99,7 +99,7 @@ async fn http_for_https_and_a_wrong_port_are_said_first() {
             "--anonymous",
         ];
         let said = run(&arguments).stdout;
-        let first: String = said.lines().take(3).map(|line| format!("{line} ")).collect();
+        let first = said.lines().take(3).collect::<Vec<_>>().join(" ");
         first.split_whitespace().collect::<Vec<_>>().join(" ")
     };
     let plain = check("http://hub.lab.invalid", &at);
