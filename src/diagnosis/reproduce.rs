@@ -18,13 +18,12 @@ const MOST: usize = 144;
 const NO_SCOPE: &str = "registry-prober:none:none";
 
 /// The commands for what a finding explains: one for every failed flow and every failed pair. What
-/// goes through the load balancer may meet another node the next time, so of pairs those between
-/// nodes are shown where there are any.
+/// goes through the load balancer may meet another node the next time, so it is shown only where
+/// nothing failed at a node itself.
 pub(super) fn reproduce(facts: &Facts<'_>, won: &[ObservationId]) -> Vec<Reproduction> {
     let seen: Vec<&Observation> = won.iter().map(|id| facts.observation(*id)).collect();
-    let by_chance = |seen: &Observation| is_pair(seen) && seen.place.involves_balancer();
-    let sure = seen.iter().any(|seen| is_pair(seen) && !by_chance(seen));
-    let chosen = seen.into_iter().filter(|seen| !(sure && by_chance(seen)));
+    let sure = seen.iter().any(|seen| has_command(seen) && !seen.place.involves_balancer());
+    let chosen = seen.into_iter().filter(|seen| !(sure && seen.place.involves_balancer()));
     let shown = chosen.filter_map(|seen| shown(facts.round, seen));
     let numbered = shown.take(MOST).zip(1..).map(|(shown, number)| {
         let id = format!("{}curl-{number}", facts.round.request_ids);
@@ -33,8 +32,12 @@ pub(super) fn reproduce(facts: &Facts<'_>, won: &[ObservationId]) -> Vec<Reprodu
     numbered.collect()
 }
 
-fn is_pair(seen: &Observation) -> bool {
-    matches!(seen.kind, ObservationKind::PairRefused | ObservationKind::PairFailed)
+/// Whether a single request, or a token and its use, shows it.
+fn has_command(seen: &Observation) -> bool {
+    matches!(
+        seen.kind,
+        ObservationKind::PairRefused | ObservationKind::PairFailed | ObservationKind::FlowFailed
+    )
 }
 
 /// Stands in a command where the id of its request goes.

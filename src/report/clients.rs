@@ -13,7 +13,7 @@ pub struct ClientReport {
     /// (docker engines until early 2026); `podman` keeps one (podman and skopeo since 2023, docker
     /// since 2026); `containerd` keeps one and asks again (Kubernetes nodes, nerdctl, buildkit).
     pub client: ClientKind,
-    /// Logins that were made: challenge, token and `/v2/`.
+    /// Logins that ran: challenge, token and `/v2/`.
     pub flows: u32,
     /// How many of them failed, for whatever reason.
     pub failed: u32,
