@@ -323,15 +323,17 @@ mod tests {
     fn lost_flows_count_as_failed_users() {
         let mut round = sample::round(&["a"]);
         let mut run = round.balancer.measured().cloned().unwrap();
-        run.client_flows = crate::model::Ratio { events: 1, trials: 7 };
+        run.pairs = crate::model::Ratio { events: 1, trials: 7 };
         for _ in 0..3 {
             let lost = Failure::of_answer(Reason::ConnectionReset, "");
-            run.fail(SampledFlow::Client, Step::Token, lost, None);
+            run.fail(SampledFlow::Pair, Step::Token, lost, None);
         }
         round.balancer = crate::model::Outcome::Measured(run);
         let users = UserShare::all(&round);
-        let client = users.iter().find(|share| share.kind == "client-like flows").unwrap();
-        assert_eq!((client.failed, client.of), (4, 10));
+        assert_eq!(
+            (users[0].kind.as_str(), users[0].failed, users[0].of),
+            ("independent flows", 4, 10)
+        );
     }
 
     #[test]

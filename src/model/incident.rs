@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{BalancerRun, Ratio, Round, SampledFlow, Severity};
+use super::{BalancerRun, Round, SampledFlow, Severity};
 
 /// One cause at one registry, from the round that found it first to the first round free of it.
 /// One that returns soon after its end is the same incident.
@@ -77,18 +77,19 @@ impl UserShare {
     /// What a round measured, for each kind.
     pub fn all(round: &Round) -> Vec<Self> {
         let Some(run) = round.balancer.measured() else { return Vec::new() };
-        let kinds = [
-            ("independent flows", SampledFlow::Pair, run.pairs),
-            ("client-like flows", SampledFlow::Client, run.client_flows),
-        ];
-        let share = |(kind, flow, unauthorized): (&str, SampledFlow, Ratio)| {
-            // A flow that is lost before its token is shown is no trial of the ratio.
-            let lost = lost(run, flow);
-            let of = unauthorized.trials + lost;
-            let failed = unauthorized.events + lost;
-            (of > 0).then(|| Self { kind: kind.to_owned(), failed, of })
+        // A flow that is lost before its token is shown is no trial of the ratio.
+        let lost = lost(run, SampledFlow::Pair);
+        let pairs = Self {
+            kind: "independent flows".to_owned(),
+            failed: run.pairs.events + lost,
+            of: run.pairs.trials + lost,
         };
-        kinds.into_iter().filter_map(share).collect()
+        let clients = run.clients.iter().map(|client| Self {
+            kind: format!("{} logins", client.client.as_str()),
+            failed: client.logins.events,
+            of: client.logins.trials,
+        });
+        std::iter::once(pairs).chain(clients).filter(|share| share.of > 0).collect()
     }
 
     /// The failed part, 0 to 1.
