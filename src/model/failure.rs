@@ -161,6 +161,8 @@ reasons! {
     BadTokenTimes = "bad_token_times",
     /// The token lacks the requested actions.
     MissingAccess = "missing_access",
+    /// The token endpoint refuses POST in a way after which containerd does not ask by GET.
+    PostRefused = "post_refused",
     /// The time of the round was over.
     DeadlineReached = "deadline_reached",
     /// The prober's own host has no descriptor, port or memory left for a connection.

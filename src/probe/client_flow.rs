@@ -90,6 +90,7 @@ struct Login<'a> {
     /// Whether the last answer said that its connection ends; none before the first.
     closes: Option<bool>,
     torn: bool,
+    post_refused: bool,
     sample: Sample,
 }
 
@@ -118,7 +119,10 @@ pub(super) async fn client_flow(
     let lost = !shown.passed && refusal.is_none();
     let mut felt: Vec<Felt> = kinds.iter().map(|kind| Felt { lost, ..Felt::of(*kind) }).collect();
     for felt in &mut felt {
-        felt.logged_in = shown.passed && (asks_again(felt.client) || refusal.is_none());
+        let without_token = login.post_refused && asks_again(felt.client);
+        felt.lost |= without_token;
+        let accepted = shown.passed && (asks_again(felt.client) || refusal.is_none());
+        felt.logged_in = accepted && !without_token;
     }
     if manner.pulls && shown.passed && !client.is_over() {
         login.pull(&mut felt, &mut refusal).await;
@@ -171,8 +175,10 @@ async fn begin<'a>(
         other = endpoint.link(client);
         other.as_mut()
     };
-    let (second, got) =
-        fetch(client, to_issuer, (&endpoint, family), known, manner, &mut sample).await;
+    let fetched =
+        flow::boxed(fetch(client, to_issuer, (&endpoint, family), known, manner, &mut sample))
+            .await;
+    let Fetched { response: second, got, post_refused } = fetched;
     let token = match got {
         Ok(token) => token,
         Err(unusable) => {
@@ -186,11 +192,32 @@ async fn begin<'a>(
         closes = Some(is_closing(&second));
     }
     let held = Held::Token(Box::new(token));
-    Ok(Login { client, family, known, manner, line, endpoint, held, closes, torn, sample })
+    Ok(Login {
+        client,
+        family,
+        known,
+        manner,
+        line,
+        endpoint,
+        held,
+        closes,
+        torn,
+        post_refused,
+        sample,
+    })
+}
+
+/// What came of asking for a token.
+struct Fetched {
+    response: Response,
+    got: Result<Token, token::Unusable>,
+    /// Whether containerd ended here, while who asks by GET went on.
+    post_refused: bool,
 }
 
 /// Asks for a token: docker by GET; the others by POST first, which containerd does when it has a
-/// password. An endpoint that does not know POST is not asked so again in this round.
+/// password. An endpoint that does not know POST is not asked so again in this round. Where POST is
+/// refused otherwise, containerd ends, and podman goes on by GET.
 async fn fetch(
     client: &Client<'_>,
     line: &mut Connection,
@@ -198,21 +225,33 @@ async fn fetch(
     known: &Known,
     manner: Manner,
     sample: &mut Sample,
-) -> (Response, Result<Token, token::Unusable>) {
+) -> Fetched {
     let configured = client.registry.token_method;
     let posts =
         manner.keeps && client.registry.credentials.is_some() && !known.with(|it| it.by_get);
     let method = if posts { TokenMethod::Post } else { configured };
     sample.step(Step::Token);
     let got = token::token_by(client, line, (endpoint, family), method).await;
-    let unknown = |answer: &Answer| matches!(answer.status, 400 | 401 | 404 | 405);
-    if method == configured || !got.0.answer.as_ref().is_some_and(unknown) {
-        return got;
+    let fetched = |(response, got), post_refused| Fetched { response, got, post_refused };
+    let status = got.0.answer.as_ref().map(|answer| answer.status);
+    let falls_back = matches!(status, Some(400 | 401 | 404 | 405));
+    let of_the_method = status.is_some_and(|status| !matches!(status, 300..=399 | 429 | 500..));
+    if method == TokenMethod::Get || got.1.is_ok() || !(falls_back || posts && of_the_method) {
+        return fetched(got, false);
     }
     sample.step(Step::Token);
-    let second = token::token_by(client, line, (endpoint, family), configured).await;
-    known.with(|it| it.by_get |= second.1.is_ok());
-    second
+    let second = token::token_by(client, line, (endpoint, family), TokenMethod::Get).await;
+    if falls_back {
+        known.with(|it| it.by_get |= second.1.is_ok());
+        return fetched(second, false);
+    }
+    let Err(refused) = &got.1 else { return fetched(got, false) };
+    if second.1.is_err() {
+        return fetched(got, false);
+    }
+    let failure = Failure { reason: Reason::PostRefused, ..refused.failure.clone() };
+    sample.fail(Step::Token, failure, got.0.answer);
+    fetched(second, true)
 }
 
 impl Login<'_> {
@@ -315,7 +354,7 @@ impl Login<'_> {
                     self.manner,
                     &mut self.sample,
                 );
-                self.held = Held::Token(Box::new(flow::boxed(got).await.1.ok()?));
+                self.held = Held::Token(Box::new(flow::boxed(got).await.got.ok()?));
                 self.once_more(step, path).await.ok().flatten()
             }
             (AuthScheme::Bearer, None) => {

@@ -59,8 +59,9 @@ impl Sample {
         self
     }
 
+    /// Whether a request failed, other than one by POST where GET went on.
     pub(super) fn has_failed(&self) -> bool {
-        !self.failures.is_empty()
+        self.failures.iter().any(|failed| failed.failure.reason != Reason::PostRefused)
     }
 
     pub(super) fn is_lost(&self) -> bool {

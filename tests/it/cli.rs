@@ -42,7 +42,7 @@ fn wrong_usage_ends_with_3_and_says_why_on_standard_error() {
         (&["run", "--config.file=/no/such.yml"], "/no/such.yml: no such file"),
         (&["config"], "Usage"),
         (&["config", "show", "--config.file=/no/such.yml"], "/no/such.yml: no such file"),
-        (&["healthcheck", "--url=https://127.0.0.1:1"], "only http"),
+        (&["healthcheck", "--url=ftp://127.0.0.1:1"], "--url"),
         (&["healthcheck", "--url=127.0.0.1:1"], "--url"),
         (&["lab", "no-such"], "lab --list"),
         (&["lab", "token-key-missmatch"], "did you mean token-key-mismatch?"),

@@ -6,11 +6,28 @@ use super::server_errors::lines;
 use crate::diagnosis::facts::{Facts, backends_of};
 use crate::diagnosis::hypothesis::{Hits, Hypothesis};
 use crate::diagnosis::wording::{list, verb};
-use crate::model::{FindingName, Flow, Step};
+use crate::model::{FindingName, Flow, Reason, Step};
+
+/// The prober's own flows ask by GET and pass; those that ask as containerd does get no token.
+fn refuses_post(facts: &Facts<'_>) -> Option<Hypothesis> {
+    let refused = facts.through_balancer(|seen| seen.reason() == Reason::PostRefused);
+    let first = facts.observation(*refused.first()?);
+    let summary = "The token endpoint gives tokens by GET and not by POST: docker, podman and \
+                   skopeo get one, containerd and Kubernetes nodes, which ask by POST first, get \
+                   none.";
+    let evidence = format!(
+        "{} of {} token requests by POST through the load balancer: {}",
+        first.count, first.of, first.failure
+    );
+    let h = Hypothesis::new(FindingName::RealmWrongEndpoint, Vec::new(), summary.to_owned());
+    Some(h.hits(Hits::Requests).evidence([evidence]).explains(refused))
+}
 
 pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     let found = facts.flows_that(|flow, step, _| step == Step::Token && flow.knows_one_method());
-    let Some((_, first)) = found.first() else { return Vec::new() };
+    let Some((_, first)) = found.first() else {
+        return refuses_post(facts).into_iter().collect();
+    };
     let by_post = first.other_method.is_some_and(|other| other.by_post);
     let mut backends = backends_of(found.iter().map(|(_, flow)| *flow));
     let only_through = backends.is_empty();

@@ -427,7 +427,7 @@ fn a_filter_in_front_is_named_and_its_cure_is_the_user_agent() {
     }
     let kind = || Kind { front: filter, ..SOUND };
     let said = (3, "request-filtered");
-    let all = expect("a filter", kind(), &["--samples=4"], said);
+    let all = expect("a filter", kind(), &["--samples=4", "-v"], said);
     assert!(all.contains("the nodes are healthy") && all.contains("--user-agent"), "{all}");
     expect("passing", kind(), &["--samples=4", "--user-agent=docker/27.0.0"], FINE);
     let bot =
@@ -454,7 +454,7 @@ fn a_token_that_is_too_large_for_a_proxy_is_named_with_its_size() {
         ("HAProxy, in front only", haproxy),
     ] {
         let kind = Kind { front, ..SOUND };
-        let all = expect(what, kind, &["--samples=4"], (2, "header-size-limited"));
+        let all = expect(what, kind, &["--samples=4", "-v"], (2, "header-size-limited"));
         let sizes = all.lines().filter(|line| line.contains("Authorization with"));
         assert!(sizes.count() >= 1, "{what}: {all}");
         let short = Kind { front, token: |number, _| format!("{number:040}"), ..SOUND };
