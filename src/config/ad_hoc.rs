@@ -10,7 +10,9 @@ use super::pace::Pace;
 use super::problem::{AdHocErrors, Mistake, Place, Problems};
 use super::read::At;
 use super::resolve::registry;
-use super::{Credentials, PublicUrl, Registry, secret};
+use super::secret;
+use super::settings::{Credentials, Registry};
+use super::url::PublicUrl;
 use crate::model::RegistryName;
 
 /// What the command line says about one registry.

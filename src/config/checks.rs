@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::Scope;
 use super::file::{ChecksEntry, PushEntry};
 use super::node::{Node, Value};
 use super::pace::duration;
 use super::problem::{Mistake, Place, Problems, quoted};
 use super::read::{At, Read, good};
+use super::scope::Scope;
 use crate::model::{Check, Privilege};
 
 /// Time between two runs of the checks that are not made in every round.

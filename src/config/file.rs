@@ -2,8 +2,8 @@
 //!
 //! The comments here are also what editors show (`config schema`).
 
+use super::port::PortText;
 use super::read::{At, DurationText, mapping};
-use super::source::PortText;
 use crate::model::Check;
 
 mapping! {

@@ -9,9 +9,9 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::ClientIdentity;
-use super::load::{MAX_NAMED, expand, read_file};
+use super::files::{MAX_NAMED, expand, read_file};
 use super::problem::ReadError;
+use super::settings::ClientIdentity;
 
 /// Where Kubernetes puts the service account of a pod.
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";

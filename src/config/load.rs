@@ -1,20 +1,19 @@
 //! Loading a configuration file, and noticing that it or a file it names has changed.
 
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
-use std::{env, fmt, fs};
+use std::fmt;
+use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
 use super::file::File;
+use super::files::{MAX_NAMED, directory, expand, read_file};
 use super::problem::{ConfigErrors, Mistake, Place, Problems, ReadError};
 use super::read::At;
-use super::{Config, node, resolve};
+use super::settings::Config;
+use super::{node, resolve};
 
 /// Largest configuration file, in bytes.
 const MAX_CONFIG: u64 = 1 << 20;
-/// Largest file that a configuration names, in bytes.
-pub(super) const MAX_NAMED: u64 = 1 << 20;
 
 /// A configuration, and the state of the files it was made from.
 #[derive(Debug, Clone)]
@@ -100,30 +99,4 @@ fn parse(content: Result<&[u8], &ReadError>, problems: &mut Problems) -> Option<
             None
         }
     }
-}
-
-/// A file's content, if it is a regular file within the limit.
-pub(super) fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, ReadError> {
-    // Before opening: a named pipe would block.
-    if !fs::metadata(path)?.is_file() {
-        return Err(ReadError::NotAFile);
-    }
-    let mut content = Vec::new();
-    fs::File::open(path)?.take(limit + 1).read_to_end(&mut content)?;
-    if content.len() as u64 > limit {
-        return Err(ReadError::TooLarge(limit));
-    }
-    Ok(content)
-}
-
-/// A path of the file: `~/` is the home directory, all else is relative to the file's directory.
-pub(super) fn expand(directory: &Path, path: &str) -> PathBuf {
-    match (path.strip_prefix("~/"), env::var_os("HOME")) {
-        (Some(rest), Some(home)) => Path::new(&home).join(rest),
-        _ => directory.join(path),
-    }
-}
-
-pub(super) fn directory(path: &Path) -> &Path {
-    path.parent().unwrap_or(Path::new(""))
 }

@@ -6,7 +6,13 @@ use std::time::Duration;
 use super::file::{Global, RegistryEntry};
 use super::problem::{Mistake, Problems, quoted};
 use super::read::{At, DurationText, good};
-use super::{INTERVAL, MAX_REQUESTS_PER_SECOND, TIMEOUT};
+
+/// Time between rounds, if nothing else is said.
+pub(super) const INTERVAL: Duration = Duration::from_secs(15);
+/// Limit of each request, if nothing else is said.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
+/// Requests per second to one backend, if nothing else is said.
+pub(super) const MAX_REQUESTS_PER_SECOND: u32 = 50;
 
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
 const MAX_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);

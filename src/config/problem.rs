@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::UrlError;
+use super::url::UrlError;
 use crate::model::NameError;
 
 /// Where a problem is.

@@ -8,11 +8,13 @@ use super::file::{BackendEntry, BalancerEntry, CredentialsEntry, File, RegistryE
 use super::pace::Pace;
 use super::problem::{Mistake, Place, Problems, quoted};
 use super::read::{At, good};
-use super::{
-    Authority, Backend, BackendSource, BalancerSettings, Config, Credentials, FileSource, HostPort,
-    MatrixMode, PublicUrl, Registry, Scheme, Scope, Sources, TlsSettings, TokenMethod, UrlError,
-    checks, secret, source,
+use super::scope::Scope;
+use super::settings::{
+    BalancerSettings, Config, Credentials, MatrixMode, Registry, Sources, TlsSettings, TokenMethod,
 };
+use super::source::{Backend, BackendSource, FileSource};
+use super::url::{Authority, HostPort, PublicUrl, Scheme, UrlError};
+use super::{checks, secret, source};
 use crate::model::{BackendName, RegistryName};
 
 const MAX_REGISTRIES: usize = 1000;

@@ -12,10 +12,11 @@ use secrecy::SecretString;
 use x509_parser::pem::Pem;
 
 use super::file::{CredentialsEntry, TlsEntry};
-use super::load::{MAX_NAMED, expand, read_file};
+use super::files::{MAX_NAMED, expand, read_file};
 use super::problem::{Mistake, Problems, ReadError};
 use super::read::{At, good};
-use super::{ClientIdentity, Credentials, PasswordSource, PublicUrl, Sources, TlsSettings};
+use super::settings::{ClientIdentity, Credentials, PasswordSource, Sources, TlsSettings};
+use super::url::PublicUrl;
 
 /// How long a docker credential helper may take.
 const HELPER_LIMIT: Duration = Duration::from_secs(10);

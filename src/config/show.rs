@@ -3,10 +3,10 @@
 use std::fmt::{self, Write};
 use std::path::Path;
 
-use super::{
-    BackendSource, CheckSettings, Config, Credentials, DnsSource, FileSource, MatrixMode,
-    PasswordSource, PushSettings, Registry, ServicePort, TokenMethod,
-};
+use super::checks::{CheckSettings, PushSettings};
+use super::port::ServicePort;
+use super::settings::{Config, Credentials, MatrixMode, PasswordSource, Registry, TokenMethod};
+use super::source::{BackendSource, DnsSource, FileSource};
 use crate::model::{Cadence, Check};
 
 /// The configuration as the program understood it, as a file that means the same.

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use thiserror::Error;
 
-use super::load::{MAX_NAMED, read_file};
+use super::files::{MAX_NAMED, read_file};
 use super::node::{self, Node, Value};
 use super::problem::{Problems, ReadError, quoted};
 use super::resolve::address;
-use super::{Authority, Backend, FileSource, Scheme};
+use super::source::{Backend, FileSource};
+use super::url::{Authority, Scheme};
 use crate::model::{BackendName, NameError};
 
 /// The label that names the only target of its group.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
 
-use super::load::{MAX_NAMED, directory, expand, read_file};
+use super::files::{MAX_NAMED, directory, expand, read_file};
 use super::node::{self, Node, Value};
 use super::problem::{ConfigErrors, Mistake, Place, Problems, ReadError, quoted};
 use super::read::{At, Read, good, mapping};

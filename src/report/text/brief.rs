@@ -1,8 +1,8 @@
 //! What to know and do first, for who was just paged: whom it hits, the first step, the cause. The
 //! rest is printed with `-v`.
 
-use super::page::{BOLD, PLAIN, Page, severity_style};
-use super::{entry, matrix, reasoning, when};
+use super::page::{BOLD, PLAIN, Page, entry, severity_style, when};
+use super::{matrix, reasoning};
 use crate::model::{Finding, Judged};
 use crate::report::wording::{headline, runbook, severity_word};
 

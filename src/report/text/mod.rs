@@ -10,6 +10,7 @@ mod page;
 mod reasoning;
 
 pub(super) use page::{BOLD, PLAIN, Page, severity_style, status_style};
+use page::{LABEL, entry, when};
 
 use super::checks::sentence;
 use super::form::Form;
@@ -18,11 +19,9 @@ use super::wording::{
 };
 use crate::model::{
     BackendFacts, ClockReading, Confidence, Finding, Judged, Outcome, RegistryName, RegistryState,
-    Round, Snapshot, Status,
+    Snapshot, Status,
 };
 
-/// Columns of a label beside a finding's texts.
-const LABEL: usize = 12;
 /// Facts of evidence that are printed; the JSON has all.
 const MOST_EVIDENCE: usize = 12;
 /// Commands that are printed to show a finding; the JSON has all.
@@ -150,11 +149,6 @@ fn healthy(page: &mut Page, judged: &Judged) {
     page.paragraph("", PLAIN, &when(&judged.round));
 }
 
-fn when(round: &Round) -> String {
-    let started = round.started.format("%Y-%m-%d %H:%M:%S UTC");
-    format!("Checked at {started} in {:.1} s", round.seconds)
-}
-
 fn finding_block(page: &mut Page, finding: &Finding) {
     page.gap();
     let lead = format!("{}  ", severity_word(finding.severity));
@@ -200,15 +194,6 @@ fn reproduce(page: &mut Page, finding: &Finding) {
     if finding.reproduce.len() > MOST_COMMANDS {
         let more = finding.reproduce.len() - MOST_COMMANDS;
         entry(page, " ", &format!("and {more} more, all in --output=json"));
-    }
-}
-
-/// A labelled text, or one without a label; nothing if there is no text.
-fn entry(page: &mut Page, label: &str, text: &str) {
-    if label.is_empty() && !text.is_empty() {
-        page.paragraph("  ", PLAIN, text);
-    } else if !text.is_empty() {
-        page.paragraph(&format!("  {label:LABEL$}"), BOLD, text);
     }
 }
 

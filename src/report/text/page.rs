@@ -8,7 +8,7 @@ use textwrap::core::display_width;
 use textwrap::{Options, WordSeparator, WordSplitter};
 
 use super::super::wording::clean;
-use crate::model::{Severity, Status};
+use crate::model::{Round, Severity, Status};
 
 /// No style.
 pub(in crate::report) const PLAIN: Style = Style::new();
@@ -169,6 +169,24 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
     let text = text.trim().replace(" %", "\u{a0}%");
     let lines = textwrap::wrap(&text, whole_words);
     lines.into_iter().map(|line| line.replace('\u{a0}', " ")).collect()
+}
+
+/// Columns of a label before the texts of a finding.
+pub(super) const LABEL: usize = 12;
+
+/// A labelled text, or one without a label; nothing if there is no text.
+pub(super) fn entry(page: &mut Page, label: &str, text: &str) {
+    if label.is_empty() && !text.is_empty() {
+        page.paragraph("  ", PLAIN, text);
+    } else if !text.is_empty() {
+        page.paragraph(&format!("  {label:LABEL$}"), BOLD, text);
+    }
+}
+
+/// When a round was taken, and how long it took.
+pub(super) fn when(round: &Round) -> String {
+    let started = round.started.format("%Y-%m-%d %H:%M:%S UTC");
+    format!("Checked at {started} in {:.1} s", round.seconds)
 }
 
 #[cfg(test)]
