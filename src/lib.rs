@@ -50,15 +50,15 @@
 //! # The flow
 //!
 //! 1. [`config::load`] reads the file; every problem is said at once, with line and column.
-//! 2. [`schedule::Daemon`] gives each registry a task and a timer. Each turn of a
-//!    [`schedule::Wheel`] asks its [`discovery::Finder`], lets [`probe::Prober`] measure a
+//! 2. [`schedule::Daemon`] gives each registry a task and a timer. Each run of a
+//!    [`schedule::Runner`] asks its [`discovery::Finder`], lets [`probe::Prober`] measure a
 //!    [`Round`](model::Round), and lets [`diagnosis::assess_after`] conclude, with what [`history`]
 //!    kept of the rounds before.
 //! 3. The [`Judged`](model::Judged) round replaces the one before in the
 //!    [`Snapshot`](model::Snapshot), which every output reads. Nothing is computed twice, so the
 //!    page, the metric and the JSON cannot disagree.
 //!
-//! `check` is one turn of the same wheel, and so is `/probe`; `demo` is `run` beside a lab.
+//! `check` is one run of the same runner, and so is `/probe`; `demo` is `run` beside a lab.
 //!
 //! # Words
 //!

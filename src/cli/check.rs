@@ -20,7 +20,7 @@ use crate::config::{AdHoc, PublicUrl, Registry, ad_hoc, docker_account};
 use crate::metrics;
 use crate::model::{Earlier, Judged, ProgramFacts, RegistryState, Snapshot, Status};
 use crate::report::{self, Form};
-use crate::schedule::{Turned, Wheel, beside, told_to_stop};
+use crate::schedule::{Run, Runner, judge_together, told_to_stop};
 
 /// More than any password has.
 const MAX_PASSWORD: u64 = 64 * 1024;
@@ -185,15 +185,15 @@ async fn diagnose(arguments: Arguments) -> anyhow::Result<Exit> {
         bail!("--watch and --until-ok print text");
     }
     let registries = registries(arguments).await?;
-    let mut wheels = Vec::new();
+    let mut runners = Vec::new();
     for registry in registries {
         let name = registry.name.clone();
-        wheels.push(Wheel::new(Arc::new(registry)).with_context(|| format!("registry {name}"))?);
+        runners.push(Runner::new(Arc::new(registry)).with_context(|| format!("registry {name}"))?);
     }
     if let Some(pause) = watched {
-        return watch(wheels, limit, pause, until_ok, how).await;
+        return watch(runners, limit, pause, until_ok, how).await;
     }
-    let snapshot = turn(wheels, Instant::now() + limit).await?;
+    let snapshot = rounds(runners, Instant::now() + limit).await?;
     let form = match format {
         Format::Text => report::Output::Text,
         Format::Json => report::Output::Json,
@@ -211,7 +211,7 @@ async fn diagnose(arguments: Arguments) -> anyhow::Result<Exit> {
 
 /// Rounds one after another: the first as a whole, of the others what has changed.
 async fn watch(
-    wheels: Vec<Wheel>,
+    runners: Vec<Runner>,
     limit: Duration,
     pause: Duration,
     until_ok: bool,
@@ -221,9 +221,9 @@ async fn watch(
     let mut stop = std::pin::pin!(stop);
     let mut before: Option<Snapshot> = None;
     loop {
-        let twins = wheels.iter().map(Wheel::twin).collect();
+        let twins = runners.iter().map(Runner::twin).collect();
         let snapshot = tokio::select! {
-            snapshot = turn(twins, Instant::now() + limit) => snapshot?,
+            snapshot = rounds(twins, Instant::now() + limit) => snapshot?,
             _ = &mut stop => return Ok(before.map_or(Exit::Unknown, |last| last.status().into())),
         };
         if before.is_none() {
@@ -242,33 +242,33 @@ async fn watch(
     }
 }
 
-/// One turn for each registry, all at once.
-async fn turn(wheels: Vec<Wheel>, deadline: Instant) -> anyhow::Result<Snapshot> {
-    let line = Arc::new(ProgressLine::new(wheels.len()));
-    let turns: Vec<_> = wheels
+/// One round of each registry, all at once.
+async fn rounds(runners: Vec<Runner>, deadline: Instant) -> anyhow::Result<Snapshot> {
+    let line = Arc::new(ProgressLine::new(runners.len()));
+    let running: Vec<_> = runners
         .into_iter()
-        .map(|mut wheel| {
+        .map(|mut runner| {
             let line = Arc::clone(&line);
             tokio::spawn(async move {
-                let name = wheel.registry().name.clone();
-                let turned = wheel
-                    .turn(deadline, &Earlier::default(), &|progress| line.note(&name, progress))
+                let name = runner.registry().name.clone();
+                let run = runner
+                    .run(deadline, &Earlier::default(), &|progress| line.note(&name, progress))
                     .await;
-                (wheel, turned)
+                (runner, run)
             })
         })
         .collect();
     let (mut ended, mut rounds) = (Vec::new(), Vec::new());
-    for turn in turns {
-        let (wheel, Turned { judged, discovery, .. }) = turn.await?;
-        ended.push((wheel, discovery));
+    for run in running {
+        let (runner, Run { judged, discovery, .. }) = run.await?;
+        ended.push((runner, discovery));
         rounds.push(judged);
     }
     let mut registries = BTreeMap::new();
     let mut notes = Vec::new();
     // What only shows across registries needs every round.
-    for ((wheel, discovery), judged) in ended.into_iter().zip(beside(rounds)) {
-        let registry = wheel.registry();
+    for ((runner, discovery), judged) in ended.into_iter().zip(judge_together(rounds)) {
+        let registry = runner.registry();
         if let Some(error) = &discovery {
             notes.push(format!("{error:#}"));
         }

@@ -1,6 +1,6 @@
 //! The command line: one file for each command, and the only room that prints.
 //!
-//! Every command is wiring: it reads its arguments, turns the same wheel as all others
+//! Every command is wiring: it reads its arguments, uses the same runner as all others
 //! ([`crate::schedule`]) and hands what comes out to a room that shows it. No secret is ever an
 //! argument, for arguments show in process lists.
 

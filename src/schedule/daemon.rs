@@ -16,10 +16,10 @@ use tracing::{error, info, warn};
 
 use super::on_demand::OnDemand;
 use super::past::{Found, Past, ShowRound};
-use super::registry::{Board, RegistryTask};
+use super::registry::{Publisher, RegistryTask};
+use super::runner::Runner;
 use super::signals::Hangups;
 use super::timer::first_delay;
-use super::turn::Wheel;
 use crate::clock::Clock;
 use crate::config::{self, BackendSource, ConfigErrors, Fingerprint, Loaded, Registry, Shard};
 use crate::history::{Journal, JournalError, KeptRoundError};
@@ -58,16 +58,16 @@ pub enum ConfigurationError {
 /// Probes every configured registry on its own timer and publishes what was found.
 pub struct Daemon {
     path: PathBuf,
-    board: Arc<Board>,
+    publisher: Arc<Publisher>,
     tasks: TaskTracker,
     stop: CancellationToken,
     /// Which of the file's registries are probed here.
     shard: Shard,
     /// Held while a configuration is taken, so that two reloads cannot mix.
-    fleet: Mutex<Fleet>,
+    registries: Mutex<Registries>,
 }
 
-struct Fleet {
+struct Registries {
     /// The configuration in use, as people read it: every default filled in, no secrets.
     shown: String,
     /// The state of the files when they were last read, good or bad.
@@ -76,8 +76,8 @@ struct Fleet {
 }
 
 struct Member {
-    /// Never turned itself: its twin is, and those made of it for probes on demand.
-    wheel: Wheel,
+    /// Never run itself: its twin is, and those made of it for probes on demand.
+    runner: Runner,
     on_demand: OnDemand,
     stop: CancellationToken,
 }
@@ -102,52 +102,52 @@ impl Daemon {
             reload_error: None,
         };
         let snapshot = Snapshot { registries: BTreeMap::new(), program };
-        let board = Board {
+        let publisher = Publisher {
             snapshots: watch::channel(Arc::new(snapshot)).0,
             counters: Arc::default(),
             past: Past::new(journal, show)?,
         };
         let daemon = Self {
             path: path.to_owned(),
-            board: Arc::new(board),
+            publisher: Arc::new(publisher),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             shard,
-            fleet: Mutex::new(Fleet {
+            registries: Mutex::new(Registries {
                 shown: String::new(),
                 fingerprint: loaded.fingerprint,
                 members: BTreeMap::new(),
             }),
         };
-        let mut fleet = daemon.fleet.lock().await;
-        daemon.take(&mut fleet, loaded)?;
-        drop(fleet);
+        let mut registries = daemon.registries.lock().await;
+        daemon.take(&mut registries, loaded)?;
+        drop(registries);
         Ok(daemon)
     }
 
     /// The newest rounds, as they come.
     pub fn snapshots(&self) -> watch::Receiver<Arc<Snapshot>> {
-        self.board.snapshots.subscribe()
+        self.publisher.snapshots.subscribe()
     }
 
     /// What lives on from round to round.
     pub fn counters(&self) -> Arc<Counters> {
-        Arc::clone(&self.board.counters)
+        Arc::clone(&self.publisher.counters)
     }
 
     /// The configuration in use, as `config show` prints it.
     pub async fn configuration(&self) -> String {
-        self.fleet.lock().await.shown.clone()
+        self.registries.lock().await.shown.clone()
     }
 
     /// Every incident, the latest to open last.
     pub fn incidents(&self) -> Vec<Incident> {
-        self.board.past.incidents()
+        self.publisher.past.incidents()
     }
 
     /// The last rounds of all registries, newest first.
     pub fn last_rounds(&self) -> Vec<RoundLine> {
-        self.board.past.last_rounds()
+        self.publisher.past.last_rounds()
     }
 
     /// A round by its id, as it was shown then; none if it is not kept.
@@ -155,8 +155,10 @@ impl Daemon {
     /// # Errors
     /// It is kept and cannot be read.
     pub async fn round(&self, id: &str) -> Option<Result<ShownRound, KeptRoundError>> {
-        match self.board.past.round(id)? {
-            Found::Recent(judged, interval) => Some(Ok(self.board.past.show(&judged, interval))),
+        match self.publisher.past.round(id)? {
+            Found::Recent(judged, interval) => {
+                Some(Ok(self.publisher.past.show(&judged, interval)))
+            }
             Found::Kept(place) => spawn_blocking(move || place.read()).await.ok(),
         }
     }
@@ -167,23 +169,23 @@ impl Daemon {
     /// # Errors
     /// Why it was not taken.
     pub async fn reload(&self) -> Result<(), ConfigurationError> {
-        let mut fleet = self.fleet.lock().await;
+        let mut registries = self.registries.lock().await;
         let path = self.path.clone();
         let read = spawn_blocking(move || (config::fingerprint(&path), config::load(&path)));
         let taken = match read.await {
             Ok((_, Ok(loaded))) => {
-                fleet.fingerprint = loaded.fingerprint;
-                self.take(&mut fleet, loaded)
+                registries.fingerprint = loaded.fingerprint;
+                self.take(&mut registries, loaded)
             }
             Ok((fingerprint, Err(errors))) => {
-                fleet.fingerprint = fingerprint;
+                registries.fingerprint = fingerprint;
                 Err(errors.into())
             }
             Err(_) => Err(ConfigurationError::Internal),
         };
         if let Err(error) = &taken {
             error!(%error, "the configuration is not valid; the old one stays in use");
-            self.board.snapshots.send_modify(|snapshot| {
+            self.publisher.snapshots.send_modify(|snapshot| {
                 let program = &mut Arc::make_mut(snapshot).program;
                 program.reload_successful = false;
                 program.reload_error = Some(error.to_string());
@@ -198,15 +200,15 @@ impl Daemon {
     /// stopped meanwhile.
     pub async fn probe_now(&self, name: &RegistryName, within: Duration) -> Option<Arc<Judged>> {
         let deadline = Instant::now() + within;
-        let fleet = self.fleet.lock().await;
-        let member = fleet.members.get(name)?;
+        let registries = self.registries.lock().await;
+        let member = registries.members.get(name)?;
         let round = member.on_demand.join(|| {
-            let (mut wheel, stop) = (member.wheel.on_demand(), member.stop.clone());
-            let earlier = self.board.past.earlier(name);
-            let turn = async move { wheel.turn(deadline, &earlier, &|_| ()).await.judged };
+            let (mut runner, stop) = (member.runner.on_demand(), member.stop.clone());
+            let earlier = self.publisher.past.earlier(name);
+            let turn = async move { runner.run(deadline, &earlier, &|_| ()).await.judged };
             async move { stop.run_until_cancelled(turn).await }.boxed()
         });
-        drop(fleet);
+        drop(registries);
         round.await
     }
 
@@ -235,7 +237,7 @@ impl Daemon {
 
     async fn has_changed(&self) -> bool {
         let path = self.path.clone();
-        let known = self.fleet.lock().await.fingerprint;
+        let known = self.registries.lock().await.fingerprint;
         spawn_blocking(move || config::fingerprint(&path)).await.is_ok_and(|now| now != known)
     }
 
@@ -249,69 +251,74 @@ impl Daemon {
     }
 
     /// Makes a configuration the one that runs. Registries that stay as they are are not touched.
-    fn take(&self, fleet: &mut Fleet, loaded: Loaded) -> Result<(), ConfigurationError> {
+    fn take(&self, registries: &mut Registries, loaded: Loaded) -> Result<(), ConfigurationError> {
         let shown = config::show(&loaded.config);
         let mut wanted = loaded.config.registries;
         wanted.retain(|registry| self.shard.takes(&registry.name));
-        let plan = plan(&fleet.members, wanted);
+        let plan = plan(&registries.members, wanted);
         // Everything that can fail comes before anything is stopped.
-        let mut wheels = Vec::new();
+        let mut runners = Vec::new();
         for registry in plan.start {
             let name = registry.name.clone();
-            let wheel = Wheel::new(Arc::new(registry))
+            let runner = Runner::new(Arc::new(registry))
                 .map_err(|source| ConfigurationError::Tls { registry: name, source })?;
-            wheels.push(wheel);
+            runners.push(runner);
         }
         for (name, source) in plan.moved {
-            if let Some(member) = fleet.members.get(&name) {
-                member.wheel.finder().look_at(source);
+            if let Some(member) = registries.members.get(&name) {
+                member.runner.finder().look_at(source);
             }
         }
-        fleet.shown = shown;
+        registries.shown = shown;
         for name in &plan.stop {
-            if let Some(member) = fleet.members.remove(name) {
+            if let Some(member) = registries.members.remove(name) {
                 member.stop.cancel();
             }
         }
         let now = Clock::read().now();
-        self.board.snapshots.send_modify(|snapshot| {
+        self.publisher.snapshots.send_modify(|snapshot| {
             let snapshot = Arc::make_mut(snapshot);
             let mut old = BTreeMap::new();
             for name in &plan.stop {
                 old.extend(snapshot.registries.remove_entry(name));
             }
-            for wheel in &wheels {
-                let registry = wheel.registry();
+            for runner in &runners {
+                let registry = runner.registry();
                 let state = state(registry, old.remove(&registry.name));
                 snapshot.registries.insert(registry.name.clone(), state);
             }
             snapshot.program =
                 ProgramFacts { reload_successful: true, reload_success: now, reload_error: None };
-            self.board.counters.retain(snapshot);
+            self.publisher.counters.retain(snapshot);
         });
         info!(
-            registries = plan.kept + wheels.len(),
-            started = wheels.len(),
+            registries = plan.kept + runners.len(),
+            started = runners.len(),
             stopped = plan.stop.len(),
             "the configuration is loaded"
         );
-        let count = wheels.len();
-        for (index, wheel) in wheels.into_iter().enumerate() {
-            self.launch(fleet, wheel, index, count);
+        let count = runners.len();
+        for (index, runner) in runners.into_iter().enumerate() {
+            self.launch(registries, runner, index, count);
         }
         Ok(())
     }
 
-    fn launch(&self, fleet: &mut Fleet, wheel: Wheel, index: usize, count: usize) {
-        let registry = wheel.registry();
+    fn launch(&self, registries: &mut Registries, runner: Runner, index: usize, count: usize) {
+        let registry = runner.registry();
         let (name, stop) = (registry.name.clone(), self.stop.child_token());
         let delay = first_delay(index, count, registry.interval);
-        let latest = self.board.snapshots.borrow().registries.get(&name).cloned();
+        let latest = self.publisher.snapshots.borrow().registries.get(&name).cloned();
         let latest = latest.and_then(|state| state.latest);
-        let task =
-            RegistryTask::new(wheel.twin(), delay, Arc::clone(&self.board), stop.clone(), latest);
+        let task = RegistryTask::new(
+            runner.twin(),
+            delay,
+            Arc::clone(&self.publisher),
+            stop.clone(),
+            latest,
+        );
         self.tasks.spawn(task.run());
-        fleet.members.insert(name, Member { wheel, on_demand: OnDemand::default(), stop });
+        registries.members.insert(name, Member { runner, on_demand: OnDemand::default(), stop });
     }
 }
 
@@ -330,7 +337,7 @@ fn plan(running: &BTreeMap<RegistryName, Member>, wanted: Vec<Registry>) -> Plan
     let same = |registry: &Registry| {
         running.get(&registry.name).is_some_and(|member| {
             let backends = registry.backends.clone();
-            Registry { backends, ..(**member.wheel.registry()).clone() } == *registry
+            Registry { backends, ..(**member.runner.registry()).clone() } == *registry
         })
     };
     let (kept, start): (Vec<_>, Vec<_>) = wanted.into_iter().partition(same);
@@ -339,7 +346,7 @@ fn plan(running: &BTreeMap<RegistryName, Member>, wanted: Vec<Registry>) -> Plan
     let count = kept.len();
     let elsewhere = |registry: &Registry| {
         let member = running.get(&registry.name);
-        member.is_some_and(|member| member.wheel.finder().source() != registry.backends)
+        member.is_some_and(|member| member.runner.finder().source() != registry.backends)
     };
     let moved = kept.into_iter().filter(elsewhere);
     let moved = moved.map(|registry| (registry.name, registry.backends)).collect();
@@ -389,9 +396,9 @@ mod tests {
     fn running(registries: Vec<Registry>) -> BTreeMap<RegistryName, Member> {
         let member = |registry: Registry| {
             let name = registry.name.clone();
-            let wheel = Wheel::new(Arc::new(registry)).unwrap();
+            let runner = Runner::new(Arc::new(registry)).unwrap();
             let (on_demand, stop) = (OnDemand::default(), CancellationToken::new());
-            (name, Member { wheel, on_demand, stop })
+            (name, Member { runner, on_demand, stop })
         };
         registries.into_iter().map(member).collect()
     }

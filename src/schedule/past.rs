@@ -16,12 +16,12 @@ pub type ShowRound = dyn Fn(&Arc<Judged>, f64) -> ShownRound + Send + Sync;
 
 /// The past of all registries.
 pub(super) struct Past {
-    kept: Mutex<Kept>,
+    kept: Mutex<Inner>,
     show: Box<ShowRound>,
 }
 
 #[derive(Default)]
-struct Kept {
+struct Inner {
     memory: BTreeMap<RegistryName, Earlier>,
     incidents: Incidents,
     rounds: Rounds,
@@ -48,7 +48,7 @@ impl Past {
         journal: Option<Journal>,
         show: Box<ShowRound>,
     ) -> Result<Self, JournalError> {
-        let mut kept = Kept::default();
+        let mut kept = Inner::default();
         if let Some(journal) = &journal {
             if journal.unreadable() > 0 {
                 let lines = journal.unreadable();
@@ -109,7 +109,7 @@ impl Past {
         let wanted = changed.iter().any(|incident| incident.rounds.all().any(|kept| kept == id));
         let shown = wanted.then(|| (self.show)(judged, interval));
         let rounds = kept.keep(&id, shown.as_ref());
-        let Kept { journal, incidents, .. } = &mut *kept;
+        let Inner { journal, incidents, .. } = &mut *kept;
         let lines = match journal {
             Some(journal) => journal.record(&changes, &changed, incidents),
             None => Ok(()),
@@ -117,12 +117,12 @@ impl Past {
         kept.say(lines.and(rounds.map_err(JournalError::from)));
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn kept(&self) -> MutexGuard<'_, Inner> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Kept {
+impl Inner {
     fn earlier(&self, registry: &RegistryName) -> Earlier {
         let known = || self.journal.as_ref().map(|journal| journal.earlier(registry));
         self.memory.get(registry).cloned().or_else(known).unwrap_or_default()

@@ -12,14 +12,14 @@ use tracing::{debug, error, info, warn};
 
 use super::changes::changes;
 use super::past::Past;
+use super::runner::{Run, Runner};
 use super::timer::Timer;
-use super::turn::{Turned, Wheel};
 use crate::metrics::Counters;
 use crate::model::{Judged, Neighbour, RegistryName, Snapshot};
 
 /// Where finished rounds go. Whoever publishes does so inside the channel's own lock, so there is
 /// one writer at a time.
-pub(super) struct Board {
+pub(super) struct Publisher {
     /// What every output reads.
     pub(super) snapshots: watch::Sender<Arc<Snapshot>>,
     /// What lives on from round to round.
@@ -28,7 +28,7 @@ pub(super) struct Board {
     pub(super) past: Past,
 }
 
-impl Board {
+impl Publisher {
     /// Replaces a registry's newest round, unless the registry has been stopped: a round that ends
     /// late must not bring back what was removed.
     fn publish(&self, judged: &Arc<Judged>, stop: &CancellationToken) {
@@ -68,12 +68,12 @@ const MAX_UNSETTLED: u32 = 3;
 
 /// The task of one registry.
 pub(super) struct RegistryTask {
-    wheel: Wheel,
+    runner: Runner,
     timer: Timer,
-    board: Arc<Board>,
+    publisher: Arc<Publisher>,
     stop: CancellationToken,
     latest: Option<Arc<Judged>>,
-    /// Whether the backends could not be found at the last turn.
+    /// Whether the backends could not be found at the last run.
     lost: bool,
     /// How many rounds in a row were not kept because the backends changed in them.
     unsettled: u32,
@@ -83,14 +83,14 @@ impl RegistryTask {
     /// A task whose first round begins after `delay`. `latest` is the round that outputs show
     /// already, if there is one.
     pub(super) fn new(
-        wheel: Wheel,
+        runner: Runner,
         delay: Duration,
-        board: Arc<Board>,
+        publisher: Arc<Publisher>,
         stop: CancellationToken,
         latest: Option<Arc<Judged>>,
     ) -> Self {
-        let timer = Timer::new(Instant::now() + delay, wheel.registry().interval);
-        Self { wheel, timer, board, stop, latest, lost: false, unsettled: 0 }
+        let timer = Timer::new(Instant::now() + delay, runner.registry().interval);
+        Self { runner, timer, publisher, stop, latest, lost: false, unsettled: 0 }
     }
 
     /// Probes until it is stopped. A panic costs the round it happens in and no other.
@@ -101,28 +101,28 @@ impl RegistryTask {
             // What a panic leaves half done is thrown away below.
             let round = AssertUnwindSafe(Box::pin(self.round(deadline))).catch_unwind();
             let Some(result) = stop.run_until_cancelled(round).await else { return };
-            let name = &self.wheel.registry().name;
+            let name = &self.runner.registry().name;
             if result.is_err() {
                 error!(registry = %name, "a round failed: a bug in registry-prober");
             }
             let skipped = self.timer.skip(Instant::now());
             for _ in 0..skipped {
-                self.board.overrun(name, &stop);
+                self.publisher.overrun(name, &stop);
             }
             if skipped > 0 {
                 warn!(registry = %name, skipped, "a round took too long; the rounds due meanwhile are skipped");
             }
             if result.is_err() {
-                self.wheel = self.wheel.twin();
+                self.runner = self.runner.twin();
             }
         }
     }
 
     async fn round(&mut self, deadline: Instant) {
-        let mut earlier = self.board.past.earlier(&self.wheel.registry().name);
-        earlier.neighbours = self.board.neighbours(&self.wheel.registry().name);
-        let Turned { judged, discovery, unsettled } =
-            self.wheel.turn(deadline, &earlier, &|_| ()).await;
+        let mut earlier = self.publisher.past.earlier(&self.runner.registry().name);
+        earlier.neighbours = self.publisher.neighbours(&self.runner.registry().name);
+        let Run { judged, discovery, unsettled } =
+            self.runner.run(deadline, &earlier, &|_| ()).await;
         if unsettled && self.unsettled < MAX_UNSETTLED {
             self.unsettled += 1;
             let registry = &judged.round.registry;
@@ -149,10 +149,10 @@ impl RegistryTask {
             change.log(name);
         }
         if !self.stop.is_cancelled() {
-            let interval = self.wheel.registry().interval;
-            self.board.past.record(&judged, interval.as_secs_f64());
+            let interval = self.runner.registry().interval;
+            self.publisher.past.record(&judged, interval.as_secs_f64());
         }
-        self.board.publish(&judged, &self.stop);
+        self.publisher.publish(&judged, &self.stop);
         self.latest = Some(judged);
     }
 }
@@ -208,31 +208,31 @@ mod tests {
         ShownRound { page: String::new(), document: serde_json::Value::Null }
     }
 
-    fn board() -> Arc<Board> {
+    fn publisher() -> Arc<Publisher> {
         let snapshot = fresh_snapshot(&[]);
-        Arc::new(Board {
+        Arc::new(Publisher {
             snapshots: watch::channel(Arc::new(snapshot)).0,
             counters: Arc::default(),
             past: Past::new(None, Box::new(shown)).unwrap(),
         })
     }
 
-    fn task(panics: u32, board: &Arc<Board>, stop: &CancellationToken) -> RegistryTask {
+    fn task(panics: u32, publisher: &Arc<Publisher>, stop: &CancellationToken) -> RegistryTask {
         let registry = config::Registry::new(
             RegistryName::parse("main").unwrap(),
             PublicUrl::parse("http://127.0.0.1:1").unwrap(),
             BackendSource::Static(Vec::new()),
         );
-        let wheel = Wheel::over(Arc::new(registry), Arc::new(Refusing(AtomicU32::new(panics))));
-        RegistryTask::new(wheel, Duration::ZERO, Arc::clone(board), stop.clone(), None)
+        let runner = Runner::over(Arc::new(registry), Arc::new(Refusing(AtomicU32::new(panics))));
+        RegistryTask::new(runner, Duration::ZERO, Arc::clone(publisher), stop.clone(), None)
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_panic_costs_its_round_and_no_other() {
-        let (board, stop) = (board(), CancellationToken::new());
-        let mut snapshots = board.snapshots.subscribe();
+        let (publisher, stop) = (publisher(), CancellationToken::new());
+        let mut snapshots = publisher.snapshots.subscribe();
         let began = Instant::now();
-        let running = tokio::spawn(task(3, &board, &stop).run());
+        let running = tokio::spawn(task(3, &publisher, &stop).run());
         let measured = |snapshot: &Arc<Snapshot>| {
             snapshot.registries.values().all(|state| state.latest.is_some())
         };
@@ -245,9 +245,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn rounds_follow_each_other_at_the_interval_until_the_end() {
-        let (board, stop) = (board(), CancellationToken::new());
-        let mut snapshots = board.snapshots.subscribe();
-        let running = tokio::spawn(task(0, &board, &stop).run());
+        let (publisher, stop) = (publisher(), CancellationToken::new());
+        let mut snapshots = publisher.snapshots.subscribe();
+        let running = tokio::spawn(task(0, &publisher, &stop).run());
         let began = Instant::now();
         for round in 0..5u32 {
             snapshots.changed().await.unwrap();
@@ -262,14 +262,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_round_that_ends_after_its_registry_was_stopped_is_not_published() {
-        let (board, stop) = (board(), CancellationToken::new());
+        let (publisher, stop) = (publisher(), CancellationToken::new());
         let deadline = Instant::now() + Duration::from_secs(5);
-        let shown = || board.snapshots.borrow().registries.values().any(|s| s.latest.is_some());
+        let shown = || publisher.snapshots.borrow().registries.values().any(|s| s.latest.is_some());
         // Stopped because it starts again with other settings, under the same name.
         stop.cancel();
-        task(0, &board, &stop).round(deadline).await;
+        task(0, &publisher, &stop).round(deadline).await;
         assert!(!shown());
-        task(0, &board, &CancellationToken::new()).round(deadline).await;
+        task(0, &publisher, &CancellationToken::new()).round(deadline).await;
         assert!(shown(), "it would have been otherwise");
     }
 }

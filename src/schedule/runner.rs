@@ -1,4 +1,4 @@
-//! One turn of the wheel: which backends there are, what they answer, what it means.
+//! One run: which backends there are, what they answer, what it means.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ const USER_AGENT: &str = concat!("registry-prober/", env!("CARGO_PKG_VERSION"));
 const RECHECK: Duration = Duration::from_secs(1);
 
 /// Turns again and again for one registry, and remembers what is needed in between.
-pub struct Wheel {
+pub struct Runner {
     registry: Arc<Registry>,
     prober: Prober,
     /// Shared with twins and those on demand.
@@ -30,9 +30,9 @@ pub struct Wheel {
     backends: Vec<Backend>,
 }
 
-/// What a turn brought.
+/// What a run brought.
 #[derive(Debug)]
-pub struct Turned {
+pub struct Run {
     /// The round with what it means.
     pub judged: Arc<Judged>,
     /// Why backends could not be found this time. The round was made with those last found, and
@@ -43,8 +43,8 @@ pub struct Turned {
     pub unsettled: bool,
 }
 
-impl Wheel {
-    /// A wheel on real sockets.
+impl Runner {
+    /// A runner on real sockets.
     ///
     /// # Errors
     /// [`TlsError`] if the registry's trust or client certificate cannot be used.
@@ -61,21 +61,21 @@ impl Wheel {
         Ok(Self::over(registry, Arc::new(client)))
     }
 
-    /// A wheel over another wire.
+    /// A runner over another wire.
     pub fn over(registry: Arc<Registry>, wire: Arc<dyn Wire>) -> Self {
         let prober = Prober::new(Arc::clone(&registry), wire);
         let finder = Arc::new(Finder::new(&registry));
         Self { registry, prober, finder, backends: Vec::new() }
     }
 
-    /// A second wheel for the same registry, to turn in the place of this one: of what a round
+    /// A second runner for the same registry, to run in the place of this one: of what a round
     /// changes, it shares what the checks found last, and sessions and pace of each route.
     #[must_use]
     pub fn twin(&self) -> Self {
         self.with(self.prober.twin())
     }
 
-    /// A wheel for turns on demand beside those of this one and its twins: it leaves to them the
+    /// A runner for rounds on demand, in addition to those of this one and its twins: it leaves to them the
     /// checks that are not made in every round, and tells what they found last. No route is asked
     /// more often for it.
     #[must_use]
@@ -103,12 +103,12 @@ impl Wheel {
     ///
     /// A round in which something is wrong is no answer if the backends were others at its end: it is
     /// taken again, once, where there is time for that.
-    pub async fn turn(
+    pub async fn run(
         &mut self,
         deadline: Instant,
         earlier: &Earlier,
         progress: &(dyn Fn(Progress) + Sync),
-    ) -> Turned {
+    ) -> Run {
         let began = Instant::now();
         let first = self.turn_once(deadline, earlier, progress).await;
         let took = began.elapsed();
@@ -123,7 +123,7 @@ impl Wheel {
         deadline: Instant,
         earlier: &Earlier,
         progress: &(dyn Fn(Progress) + Sync),
-    ) -> Turned {
+    ) -> Run {
         let clock = Clock::read();
         let discovery = match self.find(deadline).await {
             Ok(backends) => {
@@ -138,7 +138,7 @@ impl Wheel {
         // Where nothing is wrong nobody has to know who came and went.
         let sound = judged.assessment.status == Status::Ok && judged.assessment.findings.is_empty();
         let unsettled = !sound && discovery.is_none() && self.has_changed().await;
-        Turned { judged, discovery, unsettled }
+        Run { judged, discovery, unsettled }
     }
 
     async fn find(&self, deadline: Instant) -> Result<Vec<Backend>, DiscoveryError> {
@@ -160,7 +160,7 @@ impl Wheel {
 }
 
 /// Judges rounds that ended together anew, each beside the others, where that can tell more.
-pub fn beside(judged: Vec<Arc<Judged>>) -> Vec<Arc<Judged>> {
+pub fn judge_together(judged: Vec<Arc<Judged>>) -> Vec<Arc<Judged>> {
     let neighbours: Vec<Neighbour> =
         judged.iter().filter_map(|judged| Neighbour::of(&judged.round)).collect();
     if neighbours.len() < 2 {
@@ -244,10 +244,10 @@ mod tests {
             listed(&["a", "b"]),
         );
         let wire = Arc::new(Changing { lists: Mutex::new(lists), ..Changing::default() });
-        let mut wheel = Wheel::over(Arc::new(registry), Arc::clone(&wire) as Arc<dyn Wire>);
-        wire.finder.set(Arc::clone(&wheel.finder)).unwrap();
+        let mut runner = Runner::over(Arc::new(registry), Arc::clone(&wire) as Arc<dyn Wire>);
+        wire.finder.set(Arc::clone(&runner.finder)).unwrap();
         let deadline = Instant::now() + Duration::from_secs(60);
-        let turned = wheel.turn(deadline, &Earlier::default(), &|_| ()).await;
+        let turned = runner.run(deadline, &Earlier::default(), &|_| ()).await;
         let names = turned.judged.round.backends.iter().map(|b| b.name.to_string()).collect();
         (names, turned.unsettled)
     }
