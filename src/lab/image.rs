@@ -1,5 +1,9 @@
 //! A small image that clients really pull: one layer, its configuration and the manifest.
 
+use std::io::Write as _;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use hyper::body::Bytes;
 use serde_json::json;
 
@@ -21,7 +25,9 @@ pub(super) struct Image {
 impl Image {
     /// An image whose only file holds this text.
     pub(super) fn of(text: &str) -> Self {
-        let layer = named(layer(text));
+        let archive = layer(text);
+        let diff_id = digest(&archive);
+        let layer = named(packed(&archive));
         let created = "2026-01-01T00:00:00Z";
         let config = named(Bytes::from(
             json!({
@@ -30,8 +36,7 @@ impl Image {
                 "created": created,
                 "history": [{"created": created, "created_by": "registry-prober lab"}],
                 "os": "linux",
-                // The layer is not compressed, so its digest is that of its content.
-                "rootfs": {"diff_ids": [&layer.0], "type": "layers"},
+                "rootfs": {"diff_ids": [diff_id], "type": "layers"},
             })
             .to_string(),
         ));
@@ -39,7 +44,7 @@ impl Image {
             "{{\"schemaVersion\": 2, \"mediaType\": \"{MANIFEST_TYPE}\", \"config\": \
              {{\"mediaType\": \"application/vnd.docker.container.image.v1+json\", \"size\": {}, \
              \"digest\": \"{}\"}}, \"layers\": [{{\"mediaType\": \
-             \"application/vnd.docker.image.rootfs.diff.tar\", \"size\": {}, \"digest\": \
+             \"application/vnd.docker.image.rootfs.diff.tar.gzip\", \"size\": {}, \"digest\": \
              \"{}\"}}]}}",
             config.1.len(),
             config.0,
@@ -52,6 +57,14 @@ impl Image {
 
 fn named(content: Bytes) -> (String, Bytes) {
     (digest(&content), content)
+}
+
+/// As registries hold a layer. The same bytes come out at every start.
+fn packed(archive: &[u8]) -> Bytes {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    // Writing to memory cannot fail.
+    let _ = encoder.write_all(archive);
+    Bytes::from(encoder.finish().unwrap_or_default())
 }
 
 /// A tar archive with the file `canary`.
@@ -83,7 +96,6 @@ fn layer(text: &str) -> Bytes {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
     use std::process::{Command, Stdio};
 
     use serde_json::Value;
@@ -111,7 +123,7 @@ mod tests {
         let config: Value = serde_json::from_slice(&image.config.1).unwrap();
         assert_eq!(manifest["config"]["digest"], image.config.0.as_str());
         assert_eq!(manifest["layers"][0]["digest"], image.layer.0.as_str());
-        assert_eq!(config["rootfs"]["diff_ids"][0], image.layer.0.as_str());
+        assert_eq!(config["rootfs"]["diff_ids"][0], digest(&layer("x")));
         assert_eq!(manifest["layers"][0]["size"], image.layer.1.len());
     }
 }

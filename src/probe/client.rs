@@ -105,6 +105,11 @@ impl<'a> Client<'a> {
         self.memory.get(route).is_some_and(RouteMemory::holds)
     }
 
+    /// What is remembered of the load balancer's route.
+    pub(super) fn at_balancer(&self) -> Option<&RouteMemory> {
+        self.memory.get(&Route::Balancer)
+    }
+
     /// The session that a route gave, for a check that must say its own cookies; only where
     /// nothing is written.
     pub(super) fn session(&self, route: &Route) -> Option<HeaderValue> {

@@ -11,6 +11,7 @@ use http::header::ACCEPT;
 use super::answer::{outcome, unexpected};
 use super::client::{Client, Connection};
 use super::flow;
+use super::memory::RouteMemory;
 use super::path::Path;
 use super::request::{Auth, Request, Response, Token};
 use super::sample::{End, Felt, Sample};
@@ -43,8 +44,6 @@ pub(super) struct Known(Mutex<Found>);
 struct Found {
     tag: Option<String>,
     looks: u32,
-    /// The token endpoint answered POST as one that does not know it.
-    by_get: bool,
 }
 
 impl Known {
@@ -176,8 +175,7 @@ async fn begin<'a>(
         other.as_mut()
     };
     let fetched =
-        flow::boxed(fetch(client, to_issuer, (&endpoint, family), known, manner, &mut sample))
-            .await;
+        flow::boxed(fetch(client, to_issuer, (&endpoint, family), manner, &mut sample)).await;
     let Fetched { response: second, got, post_refused } = fetched;
     let token = match got {
         Ok(token) => token,
@@ -216,19 +214,19 @@ struct Fetched {
 }
 
 /// Asks for a token: docker by GET; the others by POST first, which containerd does when it has a
-/// password. An endpoint that does not know POST is not asked so again in this round. Where POST is
+/// password. An endpoint that does not know POST is not asked so again for minutes. Where POST is
 /// refused otherwise, containerd ends, and podman goes on by GET.
 async fn fetch(
     client: &Client<'_>,
     line: &mut Connection,
     (endpoint, family): (&Endpoint, Family),
-    known: &Known,
     manner: Manner,
     sample: &mut Sample,
 ) -> Fetched {
     let configured = client.registry.token_method;
-    let posts =
-        manner.keeps && client.registry.credentials.is_some() && !known.with(|it| it.by_get);
+    let memory = client.at_balancer();
+    let by_get = memory.is_some_and(RouteMemory::asks_by_get);
+    let posts = manner.keeps && client.registry.credentials.is_some() && !by_get;
     let method = if posts { TokenMethod::Post } else { configured };
     sample.step(Step::Token);
     let got = token::token_by(client, line, (endpoint, family), method).await;
@@ -242,7 +240,9 @@ async fn fetch(
     sample.step(Step::Token);
     let second = token::token_by(client, line, (endpoint, family), TokenMethod::Get).await;
     if falls_back {
-        known.with(|it| it.by_get |= second.1.is_ok());
+        if let Some(memory) = memory.filter(|_| second.1.is_ok()) {
+            memory.note_by_get();
+        }
         return fetched(second, false);
     }
     let Err(refused) = &got.1 else { return fetched(got, false) };
@@ -346,14 +346,7 @@ impl Login<'_> {
             (AuthScheme::Bearer, Some(_)) => {
                 let at = (&self.endpoint, self.family);
                 let mut link = self.endpoint.link(self.client);
-                let got = fetch(
-                    self.client,
-                    link.as_mut(),
-                    at,
-                    self.known,
-                    self.manner,
-                    &mut self.sample,
-                );
+                let got = fetch(self.client, link.as_mut(), at, self.manner, &mut self.sample);
                 self.held = Held::Token(Box::new(flow::boxed(got).await.got.ok()?));
                 self.once_more(step, path).await.ok().flatten()
             }

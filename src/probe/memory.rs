@@ -19,6 +19,9 @@ const DEFAULT_HOLD_SECONDS: u32 = 10;
 /// No answer silences the prober for longer.
 const MAX_HOLD_SECONDS: u32 = 60;
 
+/// After this time an endpoint that did not know POST may have learned it.
+const POST_AGAIN_AFTER: Duration = Duration::from_secs(600);
+
 /// More places of one route are not remembered.
 const MAX_SESSIONS: usize = 32;
 
@@ -29,6 +32,8 @@ pub(super) struct RouteMemory {
     sessions: Mutex<Vec<(Destination, HeaderValue)>>,
     /// Until when only the flow itself is asked.
     hold: Mutex<Option<Instant>>,
+    /// Until when tokens are not asked for by POST.
+    by_get: Mutex<Option<Instant>>,
     pace: Pace,
 }
 
@@ -52,6 +57,19 @@ impl RouteMemory {
             sessions.remove(0);
         }
         sessions.push((from.clone(), cookie));
+    }
+
+    /// Whether tokens are asked for by GET alone.
+    pub(super) fn asks_by_get(&self) -> bool {
+        let until = self.by_get.lock().unwrap_or_else(PoisonError::into_inner);
+        until.is_some_and(|until| Instant::now() < until)
+    }
+
+    /// Notes that the token endpoint does not know POST. It is not asked so for a while: with each
+    /// such request Harbor keeps a session, for none may be sent along.
+    pub(super) fn note_by_get(&self) {
+        let until = Instant::now() + POST_AGAIN_AFTER;
+        *self.by_get.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
     }
 
     /// Whether the route asked for fewer requests lately.
@@ -95,6 +113,7 @@ impl Memory {
             Arc::new(RouteMemory {
                 sessions: Mutex::default(),
                 hold: Mutex::default(),
+                by_get: Mutex::default(),
                 pace: Pace::new(per_second),
             })
         };

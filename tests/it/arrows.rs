@@ -63,7 +63,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// Crates that belong to some rooms only.
 const FOREIGN: &[(&str, &[&str])] = &[
-    ("flate2", &["history", "transport"]),
+    ("flate2", &["history", "lab", "transport"]),
     ("reqwest", &["transport"]),
     ("rustls", &["lab", "transport", "web"]),
     ("rustls_platform_verifier", &["transport"]),
