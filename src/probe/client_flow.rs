@@ -114,7 +114,7 @@ pub(super) async fn client_flow(
         }
     };
     let shown = login.show(Step::Access, "/v2/".into(), true).await;
-    let mut refusal = shown.refusal.clone();
+    let refusal = shown.refusal.clone();
     let lost = !shown.passed && refusal.is_none();
     let mut felt: Vec<Felt> = kinds.iter().map(|kind| Felt { lost, ..Felt::of(*kind) }).collect();
     for felt in &mut felt {
@@ -124,7 +124,7 @@ pub(super) async fn client_flow(
         felt.logged_in = accepted && !without_token;
     }
     if manner.pulls && shown.passed && !client.is_over() {
-        login.pull(&mut felt, &mut refusal).await;
+        login.pull(&mut felt).await;
     }
     let torn = login.torn;
     let key = match (&login.held, manner.keeps) {
@@ -255,8 +255,10 @@ async fn fetch(
 }
 
 impl Login<'_> {
-    /// Manifest by tag and configuration, with what the login left.
-    async fn pull(&mut self, felt: &mut [Felt], refusal: &mut Option<Box<Answer>>) {
+    /// Manifest by tag and configuration, with what the login left. What is refused here counts for
+    /// the clients; whether content is there and allowed is a question of the checks, which ask each
+    /// node and through the load balancer.
+    async fn pull(&mut self, felt: &mut [Felt]) {
         let Some(scope) = &self.client.registry.scope else { return };
         if !scope.actions.iter().any(|action| action == "pull") {
             return;
@@ -276,7 +278,6 @@ impl Login<'_> {
         for felt in felt.iter_mut().filter(|felt| felt.logged_in) {
             felt.pulled = Some(passed && (asks_again(felt.client) || refused.is_none()));
         }
-        *refusal = refusal.take().or(refused);
     }
 
     /// A tag of the repository, looked for once in a round, over a connection of its own.
