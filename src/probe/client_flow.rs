@@ -227,15 +227,23 @@ async fn fetch(
     let memory = client.at_balancer();
     let by_get = memory.is_some_and(RouteMemory::asks_by_get);
     let posts = manner.keeps && client.registry.credentials.is_some() && !by_get;
-    let method = if posts { TokenMethod::Post } else { configured };
+    let method = if posts { TokenMethod::Post } else { TokenMethod::Get };
     sample.step(Step::Token);
     let got = token::token_by(client, line, (endpoint, family), method).await;
     let fetched = |(response, got), post_refused| Fetched { response, got, post_refused };
     let status = got.0.answer.as_ref().map(|answer| answer.status);
     let falls_back = matches!(status, Some(400 | 401 | 404 | 405));
     let of_the_method = status.is_some_and(|status| !matches!(status, 300..=399 | 429 | 500..));
-    if method == TokenMethod::Get || got.1.is_ok() || !(falls_back || posts && of_the_method) {
+    if got.1.is_ok() || !(falls_back || of_the_method) {
         return fetched(got, false);
+    }
+    if method == TokenMethod::Get {
+        // Who configures POST knows an endpoint that has no GET.
+        if configured == TokenMethod::Get {
+            return fetched(got, false);
+        }
+        sample.step(Step::Token);
+        return fetched(token::token_by(client, line, (endpoint, family), configured).await, false);
     }
     sample.step(Step::Token);
     let second = token::token_by(client, line, (endpoint, family), TokenMethod::Get).await;

@@ -61,8 +61,10 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     };
     let alike = |flow: &Flow| flow.failure().map(|(_, failure)| failure.reason);
     let reason = alike(first);
-    let sampled = facts
-        .through_balancer(|seen| seen.step == Some(Step::Token) && Some(seen.reason()) == reason);
+    let sampled = facts.through_balancer(|seen| {
+        let same = Some(seen.reason()) == reason || seen.reason() == Reason::PostRefused;
+        seen.step == Some(Step::Token) && same
+    });
     let endpoints = verb(backends.len(), "endpoint", "endpoints");
     let summary = format!("The token {endpoints} of {whose} {what}.");
     let h = Hypothesis::new(name, backends, summary).hits(hits).evidence(lines(&found));

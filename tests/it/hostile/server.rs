@@ -155,8 +155,12 @@ async fn read(stream: &mut impl Stream) -> Option<String> {
     let length = text.lines().find_map(|line| {
         line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse::<usize>().ok()
     });
-    let mut body = vec![0; length.unwrap_or(0)];
-    stream.read_exact(&mut body).await.ok()?;
+    // What is declared may be gigabytes that never come.
+    let (mut body, length) = (Vec::new(), length.unwrap_or(0));
+    let read = (&mut *stream).take(length as u64).read_to_end(&mut body).await.ok()?;
+    if read < length {
+        return None;
+    }
     Some(text + &String::from_utf8_lossy(&body))
 }
 
