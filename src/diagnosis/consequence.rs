@@ -76,7 +76,14 @@ fn refused_through_balancer(_: &Facts<'_>, effect: &Observation, cause: &Observa
         && cause.step >= Some(Step::Access)
         && cause.reason() == Reason::Unauthorized;
     let refusal = cause.kind == Kind::PairRefused || at_backend;
-    (sampled || own_flow) && refusal
+    // A pull is refused as well where a node knows no account, or not the repository.
+    let of_node = cause.kind == Kind::FlowFailed
+        && cause.step == Some(Step::Token)
+        && refuses_credential(cause.reason());
+    let pull = effect.kind == Kind::ClientRefused
+        && !is_users(cause)
+        && (of_node || cause.check == Some(Check::Content));
+    (sampled || own_flow) && refusal || pull
 }
 
 /// What is asked through the balancer fails for the same reason as a backend's flow, at the same
@@ -138,7 +145,7 @@ fn missing_through_balancer(_: &Facts<'_>, effect: &Observation, cause: &Observa
                 && (refuses_credential(one.reason()) || one.reason() == Reason::MissingAccess))
     };
     is_users(effect)
-        && effect.kind == Kind::FlowFailed
+        && matches!(effect.kind, Kind::FlowFailed | Kind::ClientFailed)
         && at_repository(effect)
         && missing(effect)
         && !is_users(cause)

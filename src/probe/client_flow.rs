@@ -114,7 +114,7 @@ pub(super) async fn client_flow(
         }
     };
     let shown = login.show(Step::Access, "/v2/".into(), true).await;
-    let refusal = shown.refusal.clone();
+    let mut refusal = shown.refusal.clone();
     let lost = !shown.passed && refusal.is_none();
     let mut felt: Vec<Felt> = kinds.iter().map(|kind| Felt { lost, ..Felt::of(*kind) }).collect();
     for felt in &mut felt {
@@ -124,7 +124,7 @@ pub(super) async fn client_flow(
         felt.logged_in = accepted && !without_token;
     }
     if manner.pulls && shown.passed && !client.is_over() {
-        login.pull(&mut felt).await;
+        login.pull(&mut felt, &mut refusal).await;
     }
     let torn = login.torn;
     let key = match (&login.held, manner.keeps) {
@@ -263,16 +263,14 @@ async fn fetch(
 }
 
 impl Login<'_> {
-    /// Manifest by tag and configuration, with what the login left. What is refused here counts for
-    /// the clients; whether content is there and allowed is a question of the checks, which ask each
-    /// node and through the load balancer.
-    async fn pull(&mut self, felt: &mut [Felt]) {
+    /// Manifest by tag and configuration, with what the login left.
+    async fn pull(&mut self, felt: &mut [Felt], refusal: &mut Option<Box<Answer>>) {
         let Some(scope) = &self.client.registry.scope else { return };
         if !scope.actions.iter().any(|action| action == "pull") {
             return;
         }
         let repository = scope.repository.clone();
-        let Some(tag) = self.tag(&repository).await else { return };
+        let Some(tag) = self.tag(&repository, refusal).await else { return };
         let path = Path::of(&repository).then("/manifests/").reference(&tag);
         let manifest = self.show(Step::Repository, path, false).await;
         let (mut passed, mut refused) = (manifest.passed, manifest.refusal);
@@ -286,10 +284,11 @@ impl Login<'_> {
         for felt in felt.iter_mut().filter(|felt| felt.logged_in) {
             felt.pulled = Some(passed && (asks_again(felt.client) || refused.is_none()));
         }
+        *refusal = refusal.take().or(refused);
     }
 
     /// A tag of the repository, looked for once in a round, over a connection of its own.
-    async fn tag(&mut self, repository: &str) -> Option<String> {
+    async fn tag(&mut self, repository: &str, refusal: &mut Option<Box<Answer>>) -> Option<String> {
         let (known, looks) = self.known.with(|it| {
             it.looks += 1;
             (it.tag.clone(), it.looks)
@@ -303,7 +302,16 @@ impl Login<'_> {
         let mut line = self.client.link(route);
         let asked = flow::access(self.client, line.as_mut(), route, Step::Repository, path, token);
         let (asked, failure) = flow::boxed(asked).await;
-        let reply = asked.reply().filter(|_| failure.is_none())?;
+        self.sample.step(Step::Repository);
+        if let Some(failure) = failure {
+            if failure.reason == Reason::Unauthorized {
+                *refusal = refusal.take().or(Some(Box::new(asked.answer.unwrap_or_default())));
+            } else {
+                self.sample.fail(Step::Repository, failure, asked.answer);
+            }
+            return None;
+        }
+        let reply = asked.reply()?;
         let tags = registry::tags_of(&reply.body)?;
         let preferred = PREFERRED.iter().find(|tag| tags.iter().any(|known| known == *tag));
         let tag = preferred.map_or_else(|| tags.first().cloned(), |tag| Some((*tag).to_owned()));
@@ -320,10 +328,7 @@ impl Login<'_> {
             return Shown { refusal: None, passed: true, config };
         };
         if failure.reason != Reason::Unauthorized {
-            // What content is there is a question of the checks.
-            if step != Step::Repository || is_loss(&failure) {
-                self.sample.fail(step, failure, asked.answer);
-            }
+            self.sample.fail(step, failure, asked.answer);
             return Shown { refusal: None, passed: false, config: None };
         }
         let answer = asked.answer.unwrap_or_default();
@@ -393,6 +398,7 @@ impl Login<'_> {
             self.line = self.client.link(route);
         }
         self.sample.step(step);
+        let is_blob = path.is_of_a_blob();
         let auth = match (&self.held, &self.client.registry.credentials) {
             (Held::Token(token), _) => Auth::Bearer(token),
             (Held::Password, Some(credentials)) => Auth::Basic(credentials),
@@ -409,7 +415,7 @@ impl Login<'_> {
             Err(failure) => Some(failure),
             Ok(answer) if answer.status == 200 && !answer.html => None,
             // A blob may lie elsewhere.
-            Ok(answer) if step == Step::Repository && (300..400).contains(&answer.status) => None,
+            Ok(answer) if is_blob && (300..400).contains(&answer.status) => None,
             Ok(answer) => Some(unexpected(answer, "200")),
         };
         (asked, failure)

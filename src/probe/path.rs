@@ -80,6 +80,11 @@ impl Path {
         self.0.starts_with("/v2/")
     }
 
+    /// Whether it leads to a blob.
+    pub(super) fn is_of_a_blob(&self) -> bool {
+        self.0.contains("/blobs/")
+    }
+
     /// The text, as it is sent.
     pub(super) fn into_string(self) -> String {
         self.0.into_owned()
