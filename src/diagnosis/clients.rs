@@ -20,8 +20,8 @@
 //!   request, and `x(j) q(j) + s(j) q(j) Σ x(i) (1 - q(i))` after each later one. One that names no
 //!   error gets the same token again, four times at the most.
 //!
-//! How the balancer divides is told by the flows that keep their connection: where each request met
-//! a backend of its own, most of them would be refused. As long as both fit, the interval holds both.
+//! The flows that keep their connection show what the balancer divides: if it divided requests, most
+//! of these flows would be refused. As long as both fit, the interval holds both.
 //! It also holds the 95 % interval of the shares, by the slope of the formula. No image fails less
 //! often than the logins that were measured, for it begins with the same requests.
 

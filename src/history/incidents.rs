@@ -255,7 +255,7 @@ mod tests {
     const MISMATCH: FindingName = FindingName::TokenKeyMismatch;
     const AWAY: FindingName = FindingName::BackendUnreachable;
 
-    /// A round so many seconds later, with one finding, or none without backends.
+    /// A round this number of seconds later, with one finding, or none if no backend is named.
     fn at(seconds: i64, name: FindingName, severity: Severity, backends: &[&str]) -> Judged {
         let mut round = sample::round(&["a", "b", "c"]);
         round.started += TimeDelta::seconds(seconds);

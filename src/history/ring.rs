@@ -9,7 +9,7 @@ use crate::model::{Judged, RoundLine, Status, round_id};
 const MOST: usize = 96;
 /// The most and the least of one registry.
 const OF_ONE: (usize, usize) = (3, 16);
-/// So many of the newest rounds of a registry stay, well or not.
+/// The newest rounds of a registry that stay, whether anything failed in them or not.
 const NEWEST: usize = 2;
 
 /// The last rounds, oldest first.

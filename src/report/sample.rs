@@ -197,13 +197,13 @@ pub(super) fn finding(
     name: FindingName,
     severity: Severity,
     confidence: Confidence,
-    guilty: &[usize],
+    at_fault: &[usize],
 ) -> Finding {
     Finding {
         finding: name,
         severity,
         confidence,
-        backends: guilty.iter().copied().map(backend).collect(),
+        backends: at_fault.iter().copied().map(backend).collect(),
         since: DateTime::from_timestamp(1_795_000_000, 0).unwrap(),
         summary: String::new(),
         effect: String::new(),
@@ -263,9 +263,9 @@ fn shown(number: usize) -> Reproduction {
 }
 
 /// One backend of several signs and checks with another key.
-pub(super) fn key_mismatch(backends: usize, guilty: usize) -> Judged {
+pub(super) fn key_mismatch(backends: usize, at_fault: usize) -> Judged {
     let mut judged = healthy(backends);
-    let odd = backend(guilty);
+    let odd = backend(at_fault);
     pairs(&mut judged, |issuer, verifier| {
         ((issuer == odd.as_str()) != (verifier == odd.as_str())).then(|| refused(None))
     });
@@ -308,7 +308,7 @@ pub(super) fn key_mismatch(backends: usize, guilty: usize) -> Judged {
             format!("key id {} at {odd}, {} at the others", &OTHER_KEY[..9], &GOOD_KEY[..9]).into(),
             "the same token is still refused after 5 s, so waiting does not help".into(),
         ],
-        reproduce: (1..=backends).filter(|number| *number != guilty).map(shown).collect(),
+        reproduce: (1..=backends).filter(|number| *number != at_fault).map(shown).collect(),
         remedies: vec![
             remedy(
                 &format!("Copy the key file of a good backend to {odd} and restart core there:"),
@@ -323,7 +323,12 @@ pub(super) fn key_mismatch(backends: usize, guilty: usize) -> Judged {
         ],
         confirm: format!("sha256sum of private_key.pem differs between {odd} and the others"),
         explains: 7,
-        ..finding(FindingName::TokenKeyMismatch, Severity::Critical, Confidence::Proved, &[guilty])
+        ..finding(
+            FindingName::TokenKeyMismatch,
+            Severity::Critical,
+            Confidence::Proved,
+            &[at_fault],
+        )
     };
     add(&mut judged, cause);
     judged

@@ -10,6 +10,8 @@ mod changes;
 mod daemon;
 mod on_demand;
 mod past;
+#[cfg(test)]
+mod refusing;
 mod registry;
 mod runner;
 mod signals;

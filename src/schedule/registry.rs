@@ -163,46 +163,9 @@ mod tests {
 
     use super::*;
     use crate::config::{self, BackendSource, PublicUrl};
+    use crate::model::ShownRound;
     use crate::model::sample::fresh_snapshot;
-    use crate::model::{DnsRecord, Failure, Reason, ShownRound, Timeline};
-    use crate::transport::{BoxFuture, Destination, Exchange, Link, Request, Wire};
-
-    /// Refuses every connection, and panics in the first ones.
-    struct Refusing(AtomicU32);
-
-    impl Wire for Refusing {
-        fn lookup<'a>(
-            &'a self,
-            _: &'a str,
-            _: Option<std::net::SocketAddr>,
-            _: Instant,
-        ) -> BoxFuture<'a, Result<Vec<DnsRecord>, Failure>> {
-            Box::pin(std::future::ready(Ok(Vec::new())))
-        }
-
-        fn open(&self, _: &Destination) -> Box<dyn Link> {
-            let left = self.0.load(Ordering::Relaxed);
-            self.0.store(left.saturating_sub(1), Ordering::Relaxed);
-            assert_eq!(left, 0, "as ordered");
-            Box::new(Closed)
-        }
-    }
-
-    struct Closed;
-
-    impl Link for Closed {
-        fn send(&mut self, _: Request) -> BoxFuture<'_, Exchange> {
-            let now = Instant::now();
-            let failure = Failure::of_answer(Reason::ConnectionRefused, "as ordered");
-            Box::pin(std::future::ready(Exchange {
-                result: Err(failure),
-                timeline: Timeline::default(),
-                sent: now,
-                answered: now,
-                certificate: None,
-            }))
-        }
-    }
+    use crate::schedule::refusing::Refusing;
 
     fn shown(_: &Arc<Judged>, _: f64) -> ShownRound {
         ShownRound { page: String::new(), document: serde_json::Value::Null }
@@ -223,7 +186,13 @@ mod tests {
             PublicUrl::parse("http://127.0.0.1:1").unwrap(),
             BackendSource::Static(Vec::new()),
         );
-        let runner = Runner::over(Arc::new(registry), Arc::new(Refusing(AtomicU32::new(panics))));
+        let left = AtomicU32::new(panics);
+        let first_ones_panic = move || {
+            let left =
+                left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |it| it.checked_sub(1));
+            assert!(left.is_err(), "as ordered");
+        };
+        let runner = Runner::over(Arc::new(registry), Arc::new(Refusing(first_ones_panic)));
         RegistryTask::new(runner, Duration::ZERO, Arc::clone(publisher), stop.clone(), None)
     }
 

@@ -183,8 +183,8 @@ mod tests {
 
     use super::*;
     use crate::config::{BackendSource, HostPort, PublicUrl, Scheme};
-    use crate::model::{BackendName, DnsRecord, Failure, Reason, RegistryName, Timeline};
-    use crate::transport::{BoxFuture, Destination, Exchange, Link, Request};
+    use crate::model::{BackendName, RegistryName};
+    use crate::schedule::refusing::Refusing;
 
     fn listed(names: &[&str]) -> BackendSource {
         let backend = |name: &&str| Backend {
@@ -196,71 +196,38 @@ mod tests {
         BackendSource::Static(names.iter().map(backend).collect())
     }
 
-    /// Refuses every connection. Each that is opened may find other backends in the list.
-    #[derive(Default)]
-    struct Changing {
-        finder: OnceLock<Arc<Finder>>,
-        lists: Mutex<Vec<BackendSource>>,
-    }
-
-    impl Wire for Changing {
-        fn lookup<'a>(
-            &'a self,
-            _: &'a str,
-            _: Option<std::net::SocketAddr>,
-            _: Instant,
-        ) -> BoxFuture<'a, Result<Vec<DnsRecord>, Failure>> {
-            Box::pin(std::future::ready(Ok(Vec::new())))
-        }
-
-        fn open(&self, _: &Destination) -> Box<dyn Link> {
-            if let Some(list) = self.lists.lock().unwrap().pop() {
-                self.finder.get().unwrap().look_at(list);
-            }
-            Box::new(Refused)
-        }
-    }
-
-    struct Refused;
-
-    impl Link for Refused {
-        fn send(&mut self, _: Request) -> BoxFuture<'_, Exchange> {
-            let now = Instant::now();
-            let failure = Failure::of_answer(Reason::ConnectionRefused, "as ordered");
-            Box::pin(std::future::ready(Exchange {
-                result: Err(failure),
-                timeline: Timeline::default(),
-                sent: now,
-                answered: now,
-                certificate: None,
-            }))
-        }
-    }
-
-    async fn turned(lists: Vec<BackendSource>) -> (Vec<String>, bool) {
+    /// The backends of a round in which each connection that is opened may find others in the list,
+    /// and whether they never came to rest.
+    async fn run(lists: Vec<BackendSource>) -> (Vec<String>, bool) {
         let registry = Registry::new(
             RegistryName::parse("main").unwrap(),
             PublicUrl::parse("http://127.0.0.1:1").unwrap(),
             listed(&["a", "b"]),
         );
-        let wire = Arc::new(Changing { lists: Mutex::new(lists), ..Changing::default() });
-        let mut runner = Runner::over(Arc::new(registry), Arc::clone(&wire) as Arc<dyn Wire>);
-        wire.finder.set(Arc::clone(&runner.finder)).unwrap();
+        let finder: Arc<OnceLock<Arc<Finder>>> = Arc::default();
+        let (lists, known) = (Mutex::new(lists), Arc::clone(&finder));
+        let change = move || {
+            if let Some(list) = lists.lock().unwrap().pop() {
+                known.get().unwrap().look_at(list);
+            }
+        };
+        let mut runner = Runner::over(Arc::new(registry), Arc::new(Refusing(change)));
+        finder.set(Arc::clone(&runner.finder)).unwrap();
         let deadline = Instant::now() + Duration::from_secs(60);
-        let turned = runner.run(deadline, &Earlier::default(), &|_| ()).await;
-        let names = turned.judged.round.backends.iter().map(|b| b.name.to_string()).collect();
-        (names, turned.unsettled)
+        let run = runner.run(deadline, &Earlier::default(), &|_| ()).await;
+        let names = run.judged.round.backends.iter().map(|b| b.name.to_string()).collect();
+        (names, run.unsettled)
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_node_that_leaves_in_mid_round_is_not_taken_for_one_that_failed() {
-        assert_eq!(turned(Vec::new()).await, (vec!["a".to_owned(), "b".to_owned()], false));
-        assert_eq!(turned(vec![listed(&["a"])]).await, (vec!["a".to_owned()], false));
+        assert_eq!(run(Vec::new()).await, (vec!["a".to_owned(), "b".to_owned()], false));
+        assert_eq!(run(vec![listed(&["a"])]).await, (vec!["a".to_owned()], false));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_list_that_never_rests_is_said_to_be_unsettled() {
         let lists = (0..1000).map(|n| listed(&[&format!("n{n}")])).collect();
-        assert!(turned(lists).await.1);
+        assert!(run(lists).await.1);
     }
 }

@@ -36,9 +36,9 @@ async fn a_sampled_round_asks_each_verifier_a_few_times_and_names_the_odd_key() 
     }
     for assessment in [first, second] {
         let names: Vec<_> = assessment.findings.iter().map(|f| (f.finding, &f.backends)).collect();
-        let guilty: Vec<String> = scenario.expect[0].backends.clone();
+        let at_fault: Vec<String> = scenario.expect[0].backends.clone();
         assert_eq!(names.len(), 1, "{names:?}");
         assert_eq!(names[0].0, FindingName::TokenKeyMismatch);
-        assert_eq!(names[0].1.iter().map(ToString::to_string).collect::<Vec<_>>(), guilty);
+        assert_eq!(names[0].1.iter().map(ToString::to_string).collect::<Vec<_>>(), at_fault);
     }
 }
