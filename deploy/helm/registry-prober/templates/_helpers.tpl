@@ -1,8 +1,9 @@
+{{- /* Pods of a StatefulSet carry the name and 11 more characters in a label of at most 63. */ -}}
 {{- define "registry-prober.name" -}}
 {{- if contains .Chart.Name .Release.Name -}}
-{{ .Release.Name | trunc 63 | trimSuffix "-" }}
+{{ .Release.Name | trunc 52 | trimSuffix "-" }}
 {{- else -}}
-{{ printf "%s-%s" .Release.Name .Chart.Name | trunc 63 | trimSuffix "-" }}
+{{ printf "%s-%s" .Release.Name .Chart.Name | trunc 52 | trimSuffix "-" }}
 {{- end -}}
 {{- end }}
 
@@ -41,7 +42,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- $found := list -}}
 {{- range .Values.config.registries -}}
 {{- with dig "discovery" "kubernetes" nil . -}}
+{{- /* A kubeconfig leads to another cluster, with rights of its own. */ -}}
+{{- if not .kubeconfig -}}
 {{- $found = append $found (.namespace | default $.Release.Namespace) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{ $found | uniq | sortAlpha | toJson }}
