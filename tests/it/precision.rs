@@ -235,8 +235,6 @@ struct Counts {
     right: u32,
     wrong: u32,
     missed: u32,
-    /// Rightly named with another severity or confidence than the scenario says.
-    graded: u32,
 }
 
 /// What came of one play: the counts by finding, and the text of what was not as expected.
@@ -262,7 +260,6 @@ fn judge(play: &Play) -> (BTreeMap<FindingName, Counts>, Option<String>) {
         let finding = assessment.findings.iter().find(|f| f.finding == wanted.finding);
         let Some(finding) = finding else { continue };
         if (finding.severity, finding.confidence) != (wanted.severity, wanted.confidence) {
-            counts.entry(wanted.finding).or_default().graded += 1;
             let _ = write!(
                 grades,
                 " {}: {} {}",
@@ -288,8 +285,8 @@ fn judge(play: &Play) -> (BTreeMap<FindingName, Counts>, Option<String>) {
 fn table(plays: usize, counts: &BTreeMap<FindingName, Counts>) -> String {
     let mut text = format!(
         "{plays} rounds.\n\n\
-         | finding | right | wrong | missed | precision | recall | graded otherwise |\n\
-         | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n"
+         | finding | right | wrong | missed | precision | recall |\n\
+         | --- | ---: | ---: | ---: | ---: | ---: |\n"
     );
     let mut total = Counts::default();
     for (name, count) in counts {
@@ -297,7 +294,6 @@ fn table(plays: usize, counts: &BTreeMap<FindingName, Counts>) -> String {
         total.right += count.right;
         total.wrong += count.wrong;
         total.missed += count.missed;
-        total.graded += count.graded;
     }
     text.push_str(&row("all", total));
     text
@@ -309,13 +305,12 @@ fn row(name: &str, count: Counts) -> String {
         _ => format!("{:.3}", f64::from(count.right) / f64::from(of)),
     };
     format!(
-        "| {name} | {} | {} | {} | {} | {} | {} |\n",
+        "| {name} | {} | {} | {} | {} | {} |\n",
         count.right,
         count.wrong,
         count.missed,
         ratio(count.right + count.wrong),
-        ratio(count.right + count.missed),
-        count.graded
+        ratio(count.right + count.missed)
     )
 }
 
@@ -332,7 +327,6 @@ fn every_scenario_is_named_in_every_family_and_size_and_nothing_else_is() {
             sum.right += count.right;
             sum.wrong += count.wrong;
             sum.missed += count.missed;
-            sum.graded += count.graded;
         }
         complaints.extend(complaint);
     }
