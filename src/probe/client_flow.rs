@@ -36,6 +36,9 @@ const LOOKS: u32 = 3;
 /// Answers to one request after which containerd gives up.
 const ANSWERS: u32 = 5;
 
+/// How often a token is asked for by POST once more, where POST was refused and GET was not.
+const POSTS_AGAIN: u32 = 2;
+
 /// What the client flows of a round know together.
 #[derive(Debug, Default)]
 pub(super) struct Known(Mutex<Found>);
@@ -234,7 +237,8 @@ async fn fetch(
     let status = got.0.answer.as_ref().map(|answer| answer.status);
     let falls_back = matches!(status, Some(400 | 401 | 404 | 405));
     let of_the_method = status.is_some_and(|status| !matches!(status, 300..=399 | 429 | 500..));
-    if got.1.is_ok() || !(falls_back || of_the_method) {
+    let by_get_too = status.is_some_and(|status| !matches!(status, 300..=399 | 429));
+    if got.1.is_ok() || !by_get_too {
         return fetched(got, false);
     }
     if method == TokenMethod::Get {
@@ -257,9 +261,29 @@ async fn fetch(
     if second.1.is_err() {
         return fetched(got, false);
     }
-    let failure = Failure { reason: Reason::PostRefused, ..refused.failure.clone() };
+    let mut failure = refused.failure.clone();
+    if of_the_method && refuses_again(client, line, (endpoint, family), sample).await {
+        failure.reason = Reason::PostRefused;
+    }
     sample.fail(Step::Token, failure, got.0.answer);
     fetched(second, true)
+}
+
+/// Whether POST is refused whenever it is asked: one refusal may be a share of all answers, by
+/// whatever method.
+async fn refuses_again(
+    client: &Client<'_>,
+    line: &mut Connection,
+    of: (&Endpoint, Family),
+    sample: &mut Sample,
+) -> bool {
+    for _ in 0..POSTS_AGAIN {
+        sample.step(Step::Token);
+        if token::token_by(client, line, of, TokenMethod::Post).await.1.is_ok() {
+            return false;
+        }
+    }
+    true
 }
 
 impl Login<'_> {

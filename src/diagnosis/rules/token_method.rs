@@ -6,18 +6,25 @@ use super::server_errors::lines;
 use crate::diagnosis::facts::{Facts, backends_of};
 use crate::diagnosis::hypothesis::{Hits, Hypothesis};
 use crate::diagnosis::wording::{list, verb};
-use crate::model::{FindingName, Flow, Reason, Step};
+use crate::model::{ClientKind, ClientRun, FindingName, Flow, Reason, Step};
 
 /// The prober's own flows ask by GET and pass; those that ask as containerd does get no token.
 fn refuses_post(facts: &Facts<'_>) -> Option<Hypothesis> {
     let refused = facts.through_balancer(|seen| seen.reason() == Reason::PostRefused);
     let first = facts.observation(*refused.first()?);
+    // Each flow that asks as containerd does, asks by POST more than once before it says so.
+    let of_containerd = |run: &&ClientRun| run.client == ClientKind::Containerd;
+    let posts = facts.sampling()?.clients.iter().find(of_containerd)?.logins.trials;
+    if first.windowed || first.count < posts {
+        return None;
+    }
     let summary = "The token endpoint gives tokens by GET and not by POST: docker, podman and \
                    skopeo get one, containerd and Kubernetes nodes, which ask by POST first, get \
                    none.";
     let evidence = format!(
-        "{} of {} token requests by POST through the load balancer: {}",
-        first.count, first.of, first.failure
+        "{posts} of {posts} flows like containerd's through the load balancer got no token by POST \
+         each time that they asked, and one by GET: {}",
+        first.failure
     );
     let h = Hypothesis::new(FindingName::RealmWrongEndpoint, Vec::new(), summary.to_owned());
     Some(h.hits(Hits::Requests).evidence([evidence]).explains(refused))
