@@ -44,13 +44,20 @@ pub(super) async fn run(
         ),
         Err(_) => bail!("{url}: no answer within {LIMIT:?}"),
     };
+    if said.status == Some(401) {
+        bail!(
+            "{url} asks for a user and a password, which --since cannot give; open {url}/history in \
+             a browser"
+        );
+    }
     if said.status != Some(200) {
         bail!("{url} is no daemon that keeps incidents, or one of an older version");
     }
     let answer: Answer =
         serde_json::from_str(&said.body).with_context(|| format!("the answer of {url}"))?;
     let now = Clock::read().now();
-    let from = now - TimeDelta::from_std(since).context("--since")?;
+    let from = TimeDelta::from_std(since).ok().and_then(|since| now.checked_sub_signed(since));
+    let from = from.context("--since is longer than dates reach")?;
     let mut incidents = answer.incidents;
     incidents.retain(|incident| is_within(incident, from, registries));
     if json {

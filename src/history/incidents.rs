@@ -212,14 +212,16 @@ fn restart(incident: &Incident) -> Option<String> {
     ];
     let gone = away.iter().any(|name| name.as_str() == incident.finding);
     let seconds = incident.longest_seconds;
-    if !gone || seconds > RESTART_SECONDS {
+    // What goes away again and again is no restart.
+    let returns = usize::try_from(incident.returned).unwrap_or(usize::MAX);
+    if !gone || seconds > RESTART_SECONDS || returns >= incident.backends.len().max(1) {
         return None;
     }
     Some(match incident.backends.as_slice() {
-        [] => format!("Like a restart: it was over after at most {seconds} s."),
-        [one] => format!("Like a restart: {one} was away for at most {seconds} s."),
+        [] => format!("Like a restart: it was over after about {seconds} s."),
+        [one] => format!("Like a restart: {one} did not answer for about {seconds} s."),
         several => format!(
-            "Like a rolling restart: {} were away, each for at most {seconds} s.",
+            "Like a rolling restart: {} did not answer, each for about {seconds} s.",
             several.join(", ")
         ),
     })
@@ -348,10 +350,10 @@ mod tests {
             all.all()[0].note.clone()
         };
         let rolling = course(&[(0, &["a"]), (45, &["b"]), (90, &[]), (105, &["c"]), (165, &[])]);
-        let expected = "Like a rolling restart: a, b, c were away, each for at most 60 s.";
+        let expected = "Like a rolling restart: a, b, c did not answer, each for about 60 s.";
         assert_eq!(rolling.as_deref(), Some(expected));
         let one = course(&[(0, &["a"]), (30, &[])]);
-        assert_eq!(one.as_deref(), Some("Like a restart: a was away for at most 30 s."));
+        assert_eq!(one.as_deref(), Some("Like a restart: a did not answer for about 30 s."));
         assert_eq!(course(&[(0, &["a"]), (135, &[])]), None);
         assert_eq!(course(&[(0, &["a"]), (30, &[]), (60, &["a"])]), None, "it lasts");
     }

@@ -122,7 +122,7 @@ impl Journal {
     /// # Errors
     /// [`JournalError::Rounds`] if their folder cannot be used.
     pub fn rounds(&self) -> Result<Rounds, JournalError> {
-        let folder = self.path.with_extension("rounds");
+        let folder = next_to(&self.path, ".rounds");
         Ok(Rounds::open(&folder, &self.incidents.rounds())?)
     }
 
@@ -312,6 +312,14 @@ fn read(mut file: &File) -> io::Result<Held> {
     Ok(held)
 }
 
+/// A path with this after the file's whole name: journals that differ in their ending alone share
+/// nothing.
+fn next_to(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
 /// Writes the summary beside the file and puts it in its place, so that a crash leaves one or the
 /// other whole. It is locked before anybody else can find it.
 fn shorten(
@@ -322,7 +330,7 @@ fn shorten(
     let mut events: Vec<Event> =
         known.iter().flat_map(|(registry, earlier)| summary(registry, earlier)).collect();
     events.extend(incidents.all().iter().map(of_incident));
-    let beside = path.with_extension("new");
+    let beside = next_to(path, ".new");
     match std::fs::remove_file(&beside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -512,7 +520,7 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         let times = usize::try_from(LARGE).unwrap() / text.len() + 1;
         std::fs::write(&path, text.repeat(times)).unwrap();
-        std::fs::create_dir(path.with_extension("new")).unwrap();
+        std::fs::create_dir(next_to(&path, ".new")).unwrap();
         let journal = Journal::open(&path).unwrap();
         assert!(journal.unshortened().is_some());
         assert_eq!(journal.earlier(&sample::round(&["a"]).registry).open, earlier.open);

@@ -14,6 +14,7 @@ use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use thiserror::Error;
+use tracing::warn;
 
 use crate::model::ShownRound;
 
@@ -82,14 +83,19 @@ impl Rounds {
     /// Keeps a round; whether there is one of that id now.
     ///
     /// # Errors
-    /// It is too long, or cannot be written: then it stays in memory for the next try.
+    /// It cannot be written: then it stays in memory for the next try, while there is room. One that
+    /// is too large is left out, which the log says.
     pub fn keep(&mut self, id: &str, round: &ShownRound) -> Result<(), KeptRoundError> {
         if self.has(id) {
             return Ok(());
         }
         let bytes = packed(round).map_err(KeptRoundError::of(Path::new(id)))?;
         if bytes.len() > LARGEST {
-            let what = format!("{} bytes are more than the {LARGEST} of a round", bytes.len());
+            warn!(id, bytes = bytes.len(), "a round is too large to be kept with its incident");
+            return Ok(());
+        }
+        if self.folder.is_some() && self.in_memory() > MOST_IN_MEMORY {
+            let what = "the disk takes no rounds and too many wait; it is not kept".to_owned();
             return Err(KeptRoundError { place: id.to_owned(), what });
         }
         self.memory.insert(id.to_owned(), bytes);
@@ -131,8 +137,13 @@ impl Rounds {
 
     /// Whether more is kept than there is room for.
     pub fn are_too_many(&self) -> bool {
-        let in_memory: u64 = self.memory.values().map(|bytes| bytes.len() as u64).sum();
-        self.files.values().sum::<u64>() > MOST_ON_DISK || in_memory > MOST_IN_MEMORY
+        let memory_is_all = self.folder.is_none();
+        self.files.values().sum::<u64>() > MOST_ON_DISK
+            || memory_is_all && self.in_memory() > MOST_IN_MEMORY
+    }
+
+    fn in_memory(&self) -> u64 {
+        self.memory.values().map(|bytes| bytes.len() as u64).sum()
     }
 
     /// Where a round is, to be read without holding anything; none if it is not kept.
@@ -173,7 +184,7 @@ impl KeptPlace {
 }
 
 fn is_ours(name: &str) -> bool {
-    name.strip_suffix(".new").unwrap_or(name).contains(".json")
+    name.ends_with(ENDING) || name.ends_with(".json.new")
 }
 
 fn packed(round: &ShownRound) -> io::Result<Vec<u8>> {

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{BalancerRun, Round, SampledFlow, Severity};
+use super::{BalancerRun, Round, SampleFailure, SampledFlow, Severity, Step};
 
 /// One cause at one registry, from the round that found it first to the first round free of it.
 /// One that returns soon after its end is the same incident.
@@ -98,8 +98,10 @@ impl UserShare {
     }
 }
 
-/// Flows of a kind that ended otherwise than with an answer about the token.
+/// Flows of a kind that ended otherwise than with an answer about the token. Of an independent pair
+/// the challenges in between may fail, and it goes on.
 fn lost(run: &BalancerRun, flow: SampledFlow) -> u32 {
-    let of_kind = run.failures.iter().filter(|failure| failure.flow == flow);
+    let ends = |failure: &&SampleFailure| failure.flow == flow && failure.step != Step::Challenge;
+    let of_kind = run.failures.iter().filter(ends);
     of_kind.map(|failure| failure.count).sum()
 }

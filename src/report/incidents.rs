@@ -18,10 +18,14 @@ pub fn render(
     let lasting = incidents.iter().filter(|incident| incident.closed.is_none()).count();
     let number = match (incidents.len(), lasting) {
         (0, _) => "No incident".to_owned(),
-        (all, 0) => format!("{}, all over,", count(all, "incident")),
-        (all, lasting) => format!("{}, {lasting} of them not over,", count(all, "incident")),
+        (all, _) => count(all, "incident"),
     };
-    page.paragraph("", BOLD, &format!("{number} since {since}."));
+    let open = match lasting {
+        0 => String::new(),
+        1 => "; 1 is not over".to_owned(),
+        several => format!("; {several} are not over"),
+    };
+    page.paragraph("", BOLD, &format!("{number} since {since}{open}."));
     for incident in incidents.iter().rev() {
         block(&mut page, incident, now);
     }
@@ -49,7 +53,7 @@ fn block(page: &mut Page, incident: &Incident, now: DateTime<Utc>) {
     if let Some(note) = &incident.note {
         entry(page, "Note", note);
     }
-    entry(page, "Then", &format!("/rounds/{} of the daemon", incident.rounds.worst));
+    entry(page, "Round", &format!("/rounds/{} of the daemon", incident.rounds.worst));
 }
 
 fn when(incident: &Incident, now: DateTime<Utc>) -> String {
@@ -65,7 +69,9 @@ fn when(incident: &Incident, now: DateTime<Utc>) -> String {
     };
     match incident.closed {
         Some(closed) => {
-            format!("{opened} to {} UTC ({}){back}", closed.format("%H:%M:%S"), long(closed))
+            let same_day = closed.date_naive() == incident.opened.date_naive();
+            let form = if same_day { "%H:%M:%S" } else { "%Y-%m-%d %H:%M:%S" };
+            format!("{opened} to {} UTC ({}){back}", closed.format(form), long(closed))
         }
         None => format!("since {opened} UTC, {} ago, and not over{back}", long(now)),
     }
@@ -113,11 +119,11 @@ mod tests {
         let on_one_line = text.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(on_one_line.contains("UTC, 8 h ago, and not over; it came back 1 time"), "{text}");
         for line in [
-            "2 incidents, 1 of them not over, since ",
+            "2 incidents since 2026-11-18 10:06 UTC; 1 is not over.",
             "CRITICAL  token-key-mismatch at c, registry main",
             "UTC (22 min); it came back 1 time",
             "  Users     9 of 20 independent flows (45 %) failed at worst",
-            "  Then      /rounds/main-2 of the daemon",
+            "  Round     /rounds/main-2 of the daemon",
         ] {
             assert!(text.contains(line), "{line}: {text}");
         }

@@ -6,9 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracing::{info, warn};
 
-use crate::history::{
-    Incidents, Journal, JournalError, KeptPlace, KeptRoundError, Ring, Rounds, apply, events,
-};
+use crate::history::{Incidents, Journal, JournalError, KeptPlace, Ring, Rounds, apply, events};
 use crate::model::{Earlier, Incident, Judged, RegistryName, RoundLine, ShownRound, round_id};
 
 /// Shows a round as it is now, with the seconds between two of its registry's.
@@ -40,14 +38,9 @@ pub(super) enum Found {
 }
 
 impl Past {
-    /// The past that a journal remembers; without one it begins now.
-    ///
-    /// # Errors
-    /// The folder of kept rounds cannot be used.
-    pub(super) fn new(
-        journal: Option<Journal>,
-        show: Box<ShowRound>,
-    ) -> Result<Self, JournalError> {
+    /// The past that a journal remembers; without one it begins now. Where the folder of kept rounds
+    /// cannot be used, as on a full disk, they are kept in memory.
+    pub(super) fn new(journal: Option<Journal>, show: Box<ShowRound>) -> Self {
         let mut kept = Inner::default();
         if let Some(journal) = &journal {
             if journal.unreadable() > 0 {
@@ -58,10 +51,13 @@ impl Past {
                 warn!(%error, "the journal is large and cannot be shortened; it is used as it is");
             }
             kept.incidents = journal.incidents().clone();
-            kept.rounds = journal.rounds()?;
+            kept.rounds = journal.rounds().unwrap_or_else(|error| {
+                warn!(%error, "rounds of incidents are kept in memory only");
+                Rounds::default()
+            });
         }
         kept.journal = journal;
-        Ok(Self { kept: Mutex::new(kept), show })
+        Self { kept: Mutex::new(kept), show }
     }
 
     /// What earlier rounds of a registry left behind.
@@ -108,12 +104,19 @@ impl Past {
         let id = round_id(&judged.round);
         let wanted = changed.iter().any(|incident| incident.rounds.all().any(|kept| kept == id));
         let shown = wanted.then(|| (self.show)(judged, interval));
-        let rounds = kept.keep(&id, shown.as_ref());
+        let rounds = match &shown {
+            Some(shown) => kept.rounds.keep(&id, shown),
+            None => kept.rounds.flush(),
+        };
         let Inner { journal, incidents, .. } = &mut *kept;
         let lines = match journal {
             Some(journal) => journal.record(&changes, &changed, incidents),
             None => Ok(()),
         };
+        // Only what no line of the journal names any more may go.
+        if lines.is_ok() {
+            kept.make_room();
+        }
         kept.say(lines.and(rounds.map_err(JournalError::from)));
     }
 
@@ -128,19 +131,14 @@ impl Inner {
         self.memory.get(registry).cloned().or_else(known).unwrap_or_default()
     }
 
-    /// Keeps a round if there is one to keep, tries those again that the disk refused, and lets the
-    /// oldest incidents go where their rounds take too much room.
-    fn keep(&mut self, id: &str, shown: Option<&ShownRound>) -> Result<(), KeptRoundError> {
+    /// Lets go the rounds that no incident names, and the oldest incidents where their rounds take
+    /// too much room.
+    fn make_room(&mut self) {
         self.rounds.retain(&self.incidents.rounds());
-        let done = match shown {
-            Some(shown) => self.rounds.keep(id, shown),
-            None => self.rounds.flush(),
-        };
         while self.rounds.are_too_many() && !self.incidents.all().is_empty() {
             self.incidents.forget_oldest();
             self.rounds.retain(&self.incidents.rounds());
         }
-        done
     }
 
     /// Says that the disk takes nothing, and that it does again, each once.

@@ -107,7 +107,7 @@ fn pages_no_one(drill: &Drill, what: &str) {
 
 fn says_restart(drill: &Drill) {
     let mut notes = drill.incidents.iter().filter_map(|it| it.note.as_deref());
-    let rolling = "Like a rolling restart: a, b, c were away";
+    let rolling = "Like a rolling restart: a, b, c did not answer";
     assert!(notes.any(|note| note.starts_with(rolling)), "{:?}", drill.incidents);
 }
 
