@@ -123,7 +123,8 @@ mapping! {
     /// `dns: {}` takes the addresses of the public name.
     DnsDiscovery {
         /// Another name, for instance that of a headless Service. A name that begins with `_` is
-        /// asked for its SRV records, which hold names and ports. Default: the URL's host.
+        /// asked for its SRV records, which hold names and ports; it must be complete, for search domains
+        /// are not tried. Default: the URL's host.
         name: String,
         /// The port of every address. Default: the URL's, or that of `scheme`.
         port: PortText,

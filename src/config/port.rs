@@ -25,7 +25,9 @@ impl Read for PortText {
             Value::Integer(number) => {
                 u16::try_from(*number).ok().filter(|port| *port > 0).map(ServicePort::Number)
             }
-            Value::Text(name) if is_label(name) => Some(ServicePort::Name(name.clone())),
+            Value::Text(name) if is_label(name) && name.bytes().any(|c| c.is_ascii_lowercase()) => {
+                Some(ServicePort::Name(name.clone()))
+            }
             _ => None,
         };
         if port.is_none() {

@@ -1,6 +1,6 @@
 //! The backends that another program wrote into a file, in the format of Prometheus' `file_sd`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use thiserror::Error;
 
@@ -126,12 +126,15 @@ fn text(node: &Node) -> Result<&str, TargetsError> {
 
 /// Gives each target its name: that of its label, its host, or where several are on one host, host
 /// and port.
-fn named(found: Vec<Target>) -> Result<Vec<Backend>, TargetsError> {
+fn named(mut found: Vec<Target>) -> Result<Vec<Backend>, TargetsError> {
+    // Prometheus takes a target that stands twice as one.
+    let mut seen = HashSet::new();
+    found.retain(|(authority, _)| seen.insert(authority.to_string()));
     let mut hosts: BTreeMap<String, usize> = BTreeMap::new();
     for (authority, _) in found.iter().filter(|(_, name)| name.is_none()) {
         *hosts.entry(authority.host_port.host.clone()).or_default() += 1;
     }
-    let mut backends: Vec<Backend> = Vec::new();
+    let (mut backends, mut names) = (Vec::new(), BTreeSet::new());
     for (authority, name) in found {
         let Authority { scheme, host_port: address } = authority;
         let alone = hosts.get(&address.host).is_none_or(|count| *count == 1);
@@ -144,11 +147,7 @@ fn named(found: Vec<Target>) -> Result<Vec<Backend>, TargetsError> {
                 BackendName::parse(&format!("{}_{}", address.host.replace(':', "_"), address.port))?
             }
         };
-        // Prometheus takes a target that stands twice as one.
-        if backends.iter().any(|known| known.address == address && known.scheme == scheme) {
-            continue;
-        }
-        if backends.iter().any(|known| known.name == name) {
+        if !names.insert(name.clone()) {
             return Err(TargetsError::Twice(name));
         }
         backends.push(Backend { name, scheme, address, ready: true });

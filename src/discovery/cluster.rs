@@ -25,6 +25,9 @@ const WATCH_SECONDS: u64 = 60;
 const SILENCE: Duration = Duration::from_secs(WATCH_SECONDS + 15);
 /// Everything is listed again after this time, whatever the watch said.
 const RESYNC: Duration = Duration::from_secs(600);
+/// A watch that ends sooner is none.
+const SHORTEST: Duration = Duration::from_secs(1);
+
 /// The first and the longest wait after a failure.
 const WAIT: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
 /// Slices in one page of a list.
@@ -87,26 +90,26 @@ pub(super) async fn backends(
 async fn follow(source: KubernetesSource, state: watch::Sender<State>) {
     let mut wait = WAIT.0;
     loop {
-        let mut listed = false;
-        let Err(cause) = follow_once(&source, &state, &mut listed).await else {
-            wait = WAIT.0;
-            continue;
-        };
-        if listed {
+        let mut watched = false;
+        let followed = follow_once(&source, &state, &mut watched).await;
+        if watched {
             wait = WAIT.0;
         }
-        state.send_modify(|state| state.failing = Some(cause.to_string()));
+        if let Err(cause) = followed {
+            state.send_modify(|state| state.failing = Some(cause.to_string()));
+        }
         // Many probers do not come back in step.
         sleep(wait.mul_f64(0.5 + rand::random::<f64>())).await;
         wait = (wait * 2).min(WAIT.1);
     }
 }
 
-/// Lists everything and follows the changes until it is time to list again.
+/// Lists everything and follows the changes until it is time to list again. Says whether a watch
+/// lived: what ends at once must not be asked for again and again without a pause.
 async fn follow_once(
     source: &KubernetesSource,
     state: &watch::Sender<State>,
-    listed: &mut bool,
+    watched: &mut bool,
 ) -> Result<(), DiscoveryCause> {
     let asked = source.clone();
     let access = tokio::task::spawn_blocking(move || cluster_access(asked.kubeconfig.as_deref()));
@@ -120,7 +123,6 @@ async fn follow_once(
         source.service
     );
     let (mut slices, mut version) = list(&api, &path).await?;
-    *listed = true;
     publish(source, state, &slices);
     let until = Instant::now() + RESYNC;
     while Instant::now() < until {
@@ -128,17 +130,24 @@ async fn follow_once(
             "{path}&watch=true&allowWatchBookmarks=true&timeoutSeconds={WATCH_SECONDS}\
              &resourceVersion={version}"
         );
+        let begun = Instant::now();
         let mut lines = match api.lines(&watch, SILENCE).await {
             Err(ApiError::Refused { status: 410, .. }) => return Ok(()),
             other => other?,
         };
         while let Some(line) = lines.next().await? {
+            *watched = true;
             let event: Event = parse(&line)?;
             if !apply(&mut slices, &mut version, event)? {
                 return Ok(());
             }
             publish(source, state, &slices);
         }
+        if begun.elapsed() < SHORTEST {
+            let why = "the API server ends each watch at once";
+            return Err(DiscoveryCause::Cluster(why.to_owned()));
+        }
+        *watched = true;
     }
     Ok(())
 }
@@ -221,7 +230,7 @@ pub(super) fn said(error: &ApiError) -> String {
     let message = clean(message.as_deref().unwrap_or("no reason"));
     let hint = match status {
         401 => "; the token is not valid there",
-        403 => "; a Role must allow get, list and watch of endpointslices in discovery.k8s.io",
+        403 => "; a Role must allow list and watch of endpointslices in discovery.k8s.io",
         _ => "",
     };
     format!("the API server answers {status}: {message}{hint}")

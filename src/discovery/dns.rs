@@ -59,18 +59,21 @@ fn servers(source: &DnsSource, mut found: Vec<Srv>) -> Result<Vec<Backend>, Disc
     let labels: BTreeSet<String> = found.iter().map(label).collect();
     let distinct = labels.len() == found.len();
     let backend = |server: Srv| {
-        let address = HostPort::parse(&server.target, server.port).ok()?;
-        let name =
-            if distinct { label(&server) } else { format!("{}_{}", server.target, server.port) };
-        let name = BackendName::parse(&name).ok()?;
-        Some(Backend {
+        let unfit = |why: String| DiscoveryCause::Server(server.target.clone(), why);
+        let address = HostPort::parse(&server.target, server.port);
+        let address = address.map_err(|error| unfit(error.to_string()))?;
+        let short = Some(label(&server)).filter(|_| distinct);
+        let whole = || BackendName::parse(&format!("{}_{}", server.target, server.port));
+        let name = short.and_then(|label| BackendName::parse(&label).ok()).map_or_else(whole, Ok);
+        let name = name.map_err(|error| unfit(error.to_string()))?;
+        Ok(Backend {
             name,
             scheme: source.scheme,
             address: HostPort { port: server.port, ..address },
             ready: true,
         })
     };
-    Ok(found.into_iter().filter_map(backend).collect())
+    found.into_iter().map(backend).collect()
 }
 
 #[cfg(test)]

@@ -62,6 +62,9 @@ pub enum DiscoveryCause {
     /// Why the cluster does not say.
     #[error("{0}")]
     Cluster(String),
+    /// A server of SRV records that cannot be a backend, and why.
+    #[error("server {0}: {1}")]
+    Server(String, String),
     /// A fault of this program.
     #[error("the file could not be read: a bug in registry-prober")]
     Internal,
@@ -95,6 +98,9 @@ impl Finder {
 
     /// Looks elsewhere from now on.
     pub fn look_at(&self, source: BackendSource) {
+        if !matches!(source, BackendSource::Kubernetes(_)) {
+            *self.watch.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
         *self.source.lock().unwrap_or_else(PoisonError::into_inner) = source;
     }
 

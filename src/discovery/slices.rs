@@ -1,6 +1,6 @@
 //! `EndpointSlices` as backends: what the API server says of the pods behind a Service.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
@@ -128,11 +128,13 @@ impl Slice {
             Some(ServicePort::Name(name)) => port.name.as_deref() == Some(name),
             Some(ServicePort::Number(number)) => port.port == Some(*number),
         };
-        let mut fitting = ports.iter().filter(fits).filter_map(|port| port.port);
-        match (fitting.next(), fitting.next()) {
-            (Some(port), None) => Ok(port),
-            (Some(_), Some(_)) => Err(self.no_port("has several ports; set port to one of")),
-            (None, _) => Err(self.no_port("has no such port; there are")),
+        // Two ports of a Service may lead to the same one of its pods.
+        let fitting: BTreeSet<u16> =
+            ports.iter().filter(fits).filter_map(|port| port.port).collect();
+        match (fitting.len(), fitting.first()) {
+            (1, Some(port)) => Ok(*port),
+            (0, _) => Err(self.no_port("has no such port; there are")),
+            _ => Err(self.no_port("has several ports; set port to one of")),
         }
     }
 

@@ -6,29 +6,57 @@ impl Checks {
     /// Forgets what was found at other backends than these. A pod that is gone must neither be shown
     /// nor blamed until its check is due again.
     pub fn keep(&mut self, backends: &[BackendName]) {
-        routes(&mut self.authorization_header, backends);
-        routes(&mut self.public_url, backends);
-        routes(&mut self.health, backends);
-        routes(&mut self.latency, backends);
-        routes(&mut self.body_limit, backends);
-        routes(&mut self.directory_login, backends);
-        pairs(&mut self.csrf, backends);
-        pairs(&mut self.session, backends);
-        if let Outcome::Measured(found) = &mut self.blob_redirect.found {
+        // Every field by name, so that a new check is not forgotten here.
+        let Self {
+            authorization_header,
+            public_url,
+            dns,
+            health,
+            latency,
+            csrf,
+            session,
+            body_limit,
+            blob_redirect,
+            content,
+            upload,
+            push,
+            directory_login,
+            worker_pools,
+            replications,
+        } = self;
+        routes(authorization_header, backends);
+        routes(public_url, backends);
+        routes(health, backends);
+        routes(latency, backends);
+        routes(body_limit, backends);
+        routes(directory_login, backends);
+        pairs(csrf, backends);
+        pairs(session, backends);
+        if let Outcome::Measured(found) = &mut dns.found {
+            let stays = |name: &Option<BackendName>| {
+                name.as_ref().is_none_or(|name| backends.contains(name))
+            };
+            found.addresses.retain(|at| stays(&at.backend));
+        }
+        if let Outcome::Measured(found) = &mut replications.found {
+            // Without one of its logs a task would look like one whose log no node has.
+            found.tasks.retain(|task| task.logs.iter().all(|log| backends.contains(&log.backend)));
+        }
+        if let Outcome::Measured(found) = &mut blob_redirect.found {
             found.at.retain(|at| stays(&at.route, backends));
         }
-        if let Outcome::Measured(found) = &mut self.content.found {
+        if let Outcome::Measured(found) = &mut content.found {
             found.at.retain(|at| backends.contains(&at.backend));
         }
-        if let Outcome::Measured(found) = &mut self.worker_pools.found {
+        if let Outcome::Measured(found) = &mut worker_pools.found {
             found.at.retain(|at| backends.contains(&at.backend));
         }
-        if let Outcome::Measured(found) = &mut self.upload.found {
+        if let Outcome::Measured(found) = &mut upload.found {
             found.begun.retain(|begun| stays(&begun.route, backends));
             found.pairs.retain(|pair| both_stay(pair, backends));
             found.ended.retain(|ended| stays(&ended.route, backends));
         }
-        if let Outcome::Measured(found) = &mut self.push.found {
+        if let Outcome::Measured(found) = &mut push.found {
             found.by.retain(|by| stays(&by.route, backends));
             for run in &mut found.by {
                 if let Outcome::Measured(run) = &mut run.value {

@@ -80,16 +80,20 @@ async fn services_by(
 ) -> Result<Vec<Srv>, Failure> {
     let left = deadline.saturating_duration_since(Instant::now());
     let each = left / u32::try_from(resolvers.len()).unwrap_or(u32::MAX).max(1);
-    let mut last = silent();
+    let mut first = None;
     for resolver in resolvers {
         match timeout_at(Instant::now() + each, ask(*resolver, name, TYPE::SRV, srv)).await {
             Ok(Ok(servers)) => return Ok(servers),
-            // That a name does not exist is an answer.
-            Ok(Err(failure)) => last = failure,
-            Err(_) => last = silent(),
+            Ok(Err(failure)) => {
+                first.get_or_insert(failure);
+            }
+            Err(_) => {
+                first.get_or_insert_with(silent);
+            }
         }
     }
-    Err(last)
+    // The first resolver's reason is the one that is said.
+    Err(first.unwrap_or_else(silent))
 }
 
 /// The resolvers of the system's configuration, or the one on this machine (resolv.conf(5)).

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::time::Instant;
 
 use crate::real::process::{Process, command, free_address};
 
@@ -34,13 +33,14 @@ pub(super) fn tools() -> Option<PathBuf> {
 
 /// A running API server. It keeps its objects in etcd while it is stopped.
 pub(super) struct Server {
-    pub(super) folder: TempDir,
     pub(super) tools: PathBuf,
     pub(super) etcd_at: SocketAddr,
     address: SocketAddr,
-    _etcd: Process,
     process: Option<Process>,
+    _etcd: Process,
     client: reqwest::Client,
+    // Last, so that it outlives those that write into it.
+    pub(super) folder: TempDir,
 }
 
 impl Server {
@@ -167,14 +167,5 @@ impl Server {
         });
         fs::write(&path, text.to_string()).unwrap();
         path
-    }
-}
-
-/// Looks again and again until something holds.
-pub(super) async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
-    let deadline = Instant::now() + std::time::Duration::from_secs(60);
-    while !holds().await {
-        assert!(Instant::now() < deadline, "{what}: not within a minute");
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
 }
