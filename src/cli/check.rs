@@ -16,7 +16,7 @@ use super::ask::USUAL;
 use super::progress::ProgressLine;
 use super::{ConfigFile, Exit, duration, load, print, since};
 use crate::clock::Clock;
-use crate::config::{AdHoc, PublicUrl, Registry, ad_hoc, docker_account};
+use crate::config::{AdHoc, PublicUrl, Registry, Scheme, ad_hoc, docker_account};
 use crate::metrics;
 use crate::model::{Earlier, Judged, ProgramFacts, RegistryState, Snapshot, Status};
 use crate::report::{self, Form};
@@ -53,8 +53,8 @@ pub(super) struct Arguments {
     trace: bool,
     #[command(flatten)]
     repeat: Repeat,
-    /// Measure nothing: print the incidents that a running daemon keeps of this last time, for
-    /// instance 24h (text and JSON)
+    /// Print the incidents of the last hours from a running daemon, for instance 24h (text and
+    /// JSON); nothing is measured
     #[arg(long, value_name = "DURATION", value_parser = duration, conflicts_with = "config_file")]
     since: Option<Duration>,
     /// Where that daemon listens
@@ -74,7 +74,7 @@ pub(super) struct Arguments {
 #[derive(Debug, clap::Args)]
 struct Repeat {
     /// Check again and again and print a line for each round, until Ctrl-C
-    #[arg(long, value_name = "INTERVAL", num_args = 0..=1, default_missing_value = "5s", value_parser = limit)]
+    #[arg(long, value_name = "INTERVAL", num_args = 0..=1, require_equals = true, default_missing_value = "5s", value_parser = limit)]
     watch: Option<Duration>,
     /// Check again and again until a round is OK, then end with exit code 0
     #[arg(long)]
@@ -272,9 +272,7 @@ async fn rounds(runners: Vec<Runner>, deadline: Instant) -> anyhow::Result<Snaps
         if let Some(error) = &discovery {
             notes.push(format!("{error:#}"));
         }
-        // Where no node was found, that nothing is wrong has not been seen.
-        let blind = discovery.is_some() && judged.assessment.status == Status::Ok;
-        let state = state(registry, (!blind).then_some(judged));
+        let state = state(registry, Some(judged));
         registries.insert(registry.name.clone(), state);
     }
     line.clear();
@@ -357,23 +355,46 @@ fn is_host(target: &str, file: &ConfigFile, described: bool) -> bool {
 
 impl Given {
     /// Takes the account of `docker login`, where the caller names none.
-    fn borrow_account(&mut self, url: &str) -> anyhow::Result<Option<SecretString>> {
+    fn borrow_account(&mut self, url: &str) -> Option<SecretString> {
         let named = self.username.is_some() || self.password_file.is_some() || self.password_stdin;
-        let Some(url) = PublicUrl::parse(url).ok().filter(|_| !named) else { return Ok(None) };
-        let found = docker_account(&url).map_err(|mistake| anyhow::anyhow!("{mistake}"));
-        let found = found.context("--anonymous asks without an account; docker login left one")?;
-        let Some((account, path)) = found else { return Ok(None) };
+        let url = PublicUrl::parse(url).ok().filter(|_| !named)?;
+        // Who asked for no account must not be kept from an answer by docker's configuration.
+        let found = docker_account(&url).unwrap_or_else(|mistake| {
+            print::note(&format!("No account of docker login is used: {mistake}"));
+            None
+        });
+        let (account, path) = found?;
+        if self.may_show_passwords(&url) {
+            print::note(
+                "The account of docker login is not used, because a connection is not encrypted or \
+                 its certificate is not verified. --username names an account all the same.",
+            );
+            return None;
+        }
         print::note(&format!(
             "The account {} of {} is used. --anonymous asks without, --username with another.",
             account.username,
             path.display()
         ));
         self.username = Some(account.username);
-        Ok(Some(account.password))
+        Some(account.password)
+    }
+
+    /// Whether a password that no option or file named could be read on its way, or go elsewhere.
+    fn may_show_passwords(&self, url: &PublicUrl) -> bool {
+        let plain = |url: &PublicUrl| {
+            url.authority().scheme == Scheme::Http && !url.authority().is_loopback()
+        };
+        let plain_text = |text: &String| PublicUrl::parse(text).is_ok_and(|url| plain(&url));
+        plain(url)
+            || self.insecure_skip_verify
+            || self.allow_plaintext
+            || self.backends.iter().any(|(_, address)| plain_text(address))
+            || self.allowed_realms.iter().any(plain_text)
     }
 
     fn registry(mut self, url: String, anonymous: bool) -> anyhow::Result<Registry> {
-        let borrowed = if anonymous { None } else { self.borrow_account(&url)? };
+        let borrowed = if anonymous { None } else { self.borrow_account(&url) };
         let password = match &self.password_file {
             Some(path) => Some(password_of(path)?),
             None if self.password_stdin => {

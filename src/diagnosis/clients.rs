@@ -28,7 +28,7 @@
 use super::statistics::{self, wilson};
 use crate::model::{
     AuthScheme, BackendName, BalancerRun, CellResult, Challenge, ClientKind, ClientRun, ClientView,
-    Estimate, Ratio, Round, Share,
+    Estimate, Ratio, Round, Share, Step,
 };
 
 /// Requests with a token for a pull of ten layers: the manifest, the configuration, ten blobs.
@@ -59,7 +59,7 @@ pub(super) fn views(round: &Round, shares: &[Share]) -> Vec<ClientView> {
         let login = login(client, run)?;
         let image = |requests| {
             let share = world.as_ref()?.image(client.client, divides, requests);
-            Some(at_least(share, login, lost(client)))
+            Some(at_least(share, login, lost(client, requests)))
         };
         Some(ClientView { run: *client, login, pull: image(PULL), push: image(PUSH) })
     });
@@ -87,9 +87,15 @@ fn estimate(ratio: Ratio) -> Option<Estimate> {
     Some(Estimate { value: ratio.value()?, lower, upper })
 }
 
-/// The share of flows that ended otherwise than by a refused token.
-fn lost(client: &ClientRun) -> f64 {
-    Ratio { events: client.lost, trials: client.logins.trials }.value().unwrap_or(0.0)
+/// The share of images that are lost otherwise than by a refused token, as logins are: docker opens a
+/// connection for each request, of which a login has three.
+fn lost(client: &ClientRun, requests: u32) -> f64 {
+    let login = Ratio { events: client.lost, trials: client.logins.trials }.value().unwrap_or(0.0);
+    let times = match client.client {
+        ClientKind::Docker => f64::from(requests + 2) / 3.0,
+        ClientKind::Podman | ClientKind::Containerd => 1.0,
+    };
+    1.0 - (1.0 - login).powf(times)
 }
 
 /// What fails by refused tokens, together with what is lost before; never less than the logins.
@@ -144,6 +150,12 @@ impl World {
         if known.is_empty() || sum <= 0.0 {
             return None;
         }
+        // Tokens of a key that no node has, and replicas behind one address, are in no cell.
+        let unknown = shares.iter().any(|share| share.backend.is_none() && share.share > 0.0);
+        let replicas = round.key_census.iter().any(|census| census.keys.len() > 1);
+        if unknown || replicas {
+            return None;
+        }
         let row = |issuer: &BackendName| -> Option<Vec<f64>> {
             let at = |verifier: &BackendName| statistics::refused(round, issuer, verifier);
             known.iter().map(|(verifier, _)| at(verifier)).collect()
@@ -170,7 +182,13 @@ impl World {
         let own = self.sum(|issuer| self.refused[issuer][issuer]);
         let kept = run.clients.iter().find(|client| client.client == ClientKind::Podman);
         let Some(kept) = kept else { return Divides::Unknown };
-        let refused = kept.logins.events.saturating_sub(kept.lost) + kept.pulls.events;
+        let pulls = if run.failures.iter().any(|failed| failed.step == Step::Repository) {
+            Ratio::default()
+        } else {
+            kept.pulls
+        };
+        let logins = kept.logins.trials.saturating_sub(kept.lost);
+        let refused = kept.logins.events.saturating_sub(kept.lost) + pulls.events;
         if refused > 0 {
             return if own > 0.0 { Divides::Unknown } else { Divides::Requests };
         }
@@ -178,8 +196,8 @@ impl World {
         let login = self.sum(|issuer| self.accepted(issuer));
         let pull = self.sum(|issuer| self.accepted(issuer).powi(3));
         let power = |part: f64, times: u32| part.powi(i32::try_from(times).unwrap_or(i32::MAX));
-        let pulls = kept.pulls.trials.min(kept.logins.trials);
-        let chance = power(login, kept.logins.trials - pulls) * power(pull, pulls);
+        let pulls = pulls.trials.min(logins);
+        let chance = power(login, logins - pulls) * power(pull, pulls);
         if chance < UNLIKELY { Divides::Connections } else { Divides::Unknown }
     }
 

@@ -82,7 +82,9 @@ fn refused_through_balancer(_: &Facts<'_>, effect: &Observation, cause: &Observa
         && refuses_credential(cause.reason());
     let pull = effect.kind == Kind::ClientRefused
         && !is_users(cause)
-        && (of_node || cause.check == Some(Check::Content));
+        && (of_node
+            || cause.check == Some(Check::Content)
+                && (refuses_credential(cause.reason()) || cause.reason() == Reason::NotFound));
     (sampled || own_flow) && refusal || pull
 }
 

@@ -50,6 +50,10 @@ fn flow(flow: &Flow) -> Option<Unmeasured> {
 
 /// Pairs that nobody tried although there was a token and a verifier.
 fn matrix(round: &Round) -> Option<Unmeasured> {
+    if round.backends.is_empty() {
+        let why = "no node is known: discovery found none, and the log says why";
+        return Some(entry("matrix", None, why.to_owned()));
+    }
     if let Some(why) = without_tokens(round) {
         return Some(why);
     }
@@ -78,7 +82,7 @@ fn matrix(round: &Round) -> Option<Unmeasured> {
         let why = format!("{late} of {} pairs were not tried: {why}", cells.len());
         return Some(entry("matrix", None, why));
     }
-    if tried > 0 || cells.is_empty() && round.backends.is_empty() {
+    if tried > 0 {
         return None;
     }
     let why = if let Some(failure) = ran_out(round) {

@@ -3,7 +3,7 @@
 use super::facts::Facts;
 use super::hypothesis::{Hits, Hypothesis};
 use super::wording::list;
-use crate::model::{BackendName, Family, Remedy, Severity};
+use crate::model::{BackendName, Family, Flow, Remedy, Severity};
 
 /// What to do first where users fail at some of the nodes and the rest can serve them; then what else
 /// there is to do.
@@ -13,22 +13,26 @@ pub(super) fn first(
     severity: Severity,
     mut rest: Vec<Remedy>,
 ) -> Vec<Remedy> {
-    let all = &facts.round.backends;
     let helps = matches!(h.hits, Hits::Tokens | Hits::Requests | Hits::Some(_));
-    let sound = h.backends.len() < all.len();
-    if severity != Severity::Critical || !helps || h.backends.is_empty() || !sound {
+    let sound: Vec<BackendName> = facts
+        .round
+        .backends
+        .iter()
+        .filter(|node| node.ready && !h.backends.contains(&node.name))
+        .filter(|node| facts.round.backend_flow(&node.name).is_some_and(Flow::succeeded))
+        .map(|node| node.name.clone())
+        .collect();
+    if severity != Severity::Critical || !helps || h.backends.is_empty() || sound.is_empty() {
         return rest;
     }
     // The general page can only say that it may help.
-    rest.retain(|remedy| {
-        !remedy.commands.is_empty() || !remedy.text.contains("out of the load balancer")
-    });
-    let names = list(&h.backends);
-    let left = all.len() - h.backends.len();
-    let others = if left == 1 { "the other node".to_owned() } else { format!("the other {left}") };
+    let general = |text: &str| text.contains("ake the node out of the load balancer");
+    rest.retain(|remedy| !remedy.commands.is_empty() || !general(&remedy.text));
     let text = format!(
-        "Take {names} out of the load balancer until the cause is fixed; {others} can serve all \
-         users. With HAProxy, nginx or Kubernetes, whichever leads users to the nodes:"
+        "Take {} out of the load balancer until the cause is fixed. The basic check passes at {}. Use \
+         the command for your load balancer:",
+        list(&h.backends),
+        list(&sound)
     );
     let address = |name: &BackendName| facts.round.backend(name).map(|node| node.address.as_str());
     let mut commands = Vec::new();
@@ -36,17 +40,29 @@ pub(super) fn first(
         commands.push(format!(
             "echo 'set server BACKEND/{name} state maint' | sudo socat stdio /run/haproxy/admin.sock"
         ));
-        let Some(address) = address(name) else { continue };
-        let address = address.rsplit("://").next().unwrap_or(address);
-        commands.push(format!(
-            "sudo sed -i 's/server {address}/& down/' /etc/nginx/nginx.conf && sudo nginx -s reload"
-        ));
+        commands.extend(address(name).map(out_of_nginx));
     }
-    if facts.common_family() != Family::Distribution2 {
+    let plain = matches!(facts.common_family(), Family::Distribution2 | Family::Distribution3);
+    if !plain {
         commands.push("kubectl -n harbor label pod POD component-".to_owned());
     }
     rest.insert(0, Remedy { text, commands });
     rest
+}
+
+/// Marks a server of nginx as down. It stops at the first step that fails, and leaves a copy.
+fn out_of_nginx(address: &str) -> String {
+    const FILE: &str = "/etc/nginx/nginx.conf";
+    let address = address.rsplit("://").next().unwrap_or(address);
+    let escape = |c: char| match c {
+        '.' | '[' | ']' => format!("\\{c}"),
+        _ => c.to_string(),
+    };
+    let server = format!("server {}", address.chars().map(escape).collect::<String>());
+    format!(
+        "sudo grep -q '{server}[ ;]' {FILE} && sudo sed -i.bak 's/\\({server}\\)\\([ ;]\\)/\\1 down\\2/' \
+         {FILE} && sudo nginx -t && sudo nginx -s reload"
+    )
 }
 
 #[cfg(test)]
@@ -75,11 +91,25 @@ mod tests {
             found.findings.iter().find(|it| it.finding == FindingName::TokenKeyMismatch).unwrap();
         let first = &finding.remedies[0];
         assert!(first.text.starts_with("Take c out of the load balancer"), "{first:?}");
-        assert!(first.text.contains("the other 2 can serve all users"), "{first:?}");
+        assert!(first.text.contains("The basic check passes at a and b."), "{first:?}");
         assert!(first.commands[0].contains("set server BACKEND/c state maint"), "{first:?}");
         let again = finding.remedies[1..].iter();
-        let again = again.filter(|remedy| remedy.text.contains("out of the load balancer"));
+        let again =
+            again.filter(|remedy| remedy.text.contains("ake the node out of the load balancer"));
         assert_eq!(again.count(), 0, "it is said once: {:?}", finding.remedies);
+    }
+
+    #[test]
+    fn a_node_that_is_down_is_not_counted_among_the_sound() {
+        let round = sample::changed(&["a", "b", "c"], |round| {
+            *round = odd_one();
+            round.backends[1].ready = false;
+        });
+        let found = judge(&round, &Earlier::default());
+        let finding =
+            found.findings.iter().find(|it| it.finding == FindingName::TokenKeyMismatch).unwrap();
+        let first = &finding.remedies[0];
+        assert!(first.text.contains("The basic check passes at a."), "{first:?}");
     }
 
     #[test]

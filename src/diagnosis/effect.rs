@@ -107,9 +107,8 @@ fn is_of_clients(seen: &Observation) -> bool {
 
 /// What each kind of client feels: `docker logins: 53 % fail; a docker pull of ten layers: 97 %`.
 fn clients(facts: &Facts<'_>) -> Option<String> {
-    let views = super::clients::views(facts.round, &facts.shares);
     let share = |part: f64| if part > 0.0 { percent(part) } else { "none".to_owned() };
-    let words = views.iter().map(|view| {
+    let words = facts.clients.iter().map(|view| {
         let (who, login) = (view.run.client.who(), view.login.value);
         let fail = if login > 0.0 { " fail" } else { "" };
         match (view.run.client, view.pull) {
@@ -118,11 +117,10 @@ fn clients(facts: &Facts<'_>) -> Option<String> {
                 share(login),
                 share(pull.value)
             ),
-            (ClientKind::Docker, None) => format!("{who} logins: {}{fail}", share(login)),
             (_, Some(pull)) if pull.value > 0.0 => {
                 format!("{who}: {} of pulls fail", percent(pull.value))
             }
-            _ => format!("{who}: {}{fail}", share(login)),
+            _ => format!("{who} logins: {}{fail}", share(login)),
         }
     });
     let words: Vec<String> = words.collect();
@@ -163,7 +161,9 @@ fn sampled(facts: &Facts<'_>, felt: &[&Observation]) -> Vec<String> {
         let when = if seen.windowed { " over the last five minutes" } else { "" };
         match seen.kind {
             Kind::SampleRefused => Some(format!("{numbers} fresh tokens were refused{when}")),
-            Kind::ClientRefused => Some(format!("{numbers} logins failed{when}")),
+            Kind::ClientRefused => {
+                Some(format!("{numbers} flows of clients had a token refused{when}"))
+            }
             Kind::RealmForeign => {
                 Some(format!("{numbers} challenges sent clients to a wrong token endpoint{when}"))
             }

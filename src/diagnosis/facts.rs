@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{observe, statistics};
+use super::{clients, observe, statistics};
 use crate::model::{
-    Answer, BackendFacts, BackendName, BalancerRun, Cell, Check, Earlier, Family, Flow, Issuer,
-    KeyId, Observation, ObservationKind, OfPair, OfRoute, Place, Reason, Refusal, Round, Route,
-    Share, Step,
+    Answer, BackendFacts, BackendName, BalancerRun, Cell, Check, ClientView, Earlier, Family, Flow,
+    Issuer, KeyId, Observation, ObservationKind, OfPair, OfRoute, Place, Reason, Refusal, Round,
+    Route, Share, Step,
 };
 
 /// The number of an observation within its round.
@@ -24,6 +24,8 @@ pub(super) struct Facts<'a> {
     pub(super) observations: Vec<Observation>,
     /// How the balancer divides requests among the backends.
     pub(super) shares: Vec<Share>,
+    /// What each kind of client feels.
+    pub(super) clients: Vec<ClientView>,
     flows: BTreeMap<Route, ObservationId>,
     pairs: BTreeMap<Place, ObservationId>,
 }
@@ -44,7 +46,8 @@ impl<'a> Facts<'a> {
             .map(|(id, place)| (place.clone(), id))
             .collect();
         let shares = statistics::shares(round);
-        Self { round, earlier, observations, shares, flows, pairs }
+        let clients = clients::views(round, &shares);
+        Self { round, earlier, observations, shares, clients, flows, pairs }
     }
 
     /// An observation by its number.

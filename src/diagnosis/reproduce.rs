@@ -164,7 +164,7 @@ struct Curl {
 impl Curl {
     fn new(round: &Round, origin: String) -> Self {
         let caller = &round.caller;
-        let curl = Self { text: "curl -sS -m 10 --noproxy '*'".to_owned(), origin };
+        let curl = Self { text: "curl -sS -g -m 10 --noproxy '*'".to_owned(), origin };
         let trust = caller.ca_file.as_ref().map(|file| format!("--cacert {}", quoted(file)));
         let own = caller.client_certificate.as_ref();
         let own = own.map(|(chain, key)| format!("--cert {} --key {}", quoted(chain), quoted(key)));
@@ -237,7 +237,8 @@ fn pin(host: &str, port: u16, at: &str) -> String {
     let (address, at_port) = at.rsplit_once(':').unwrap_or((at, ""));
     let bare = address.trim_matches(['[', ']']);
     let is_address = |text: &str| text.parse::<std::net::IpAddr>().is_ok();
-    if at_port == port.to_string() && is_address(bare) && !is_address(host) {
+    if at_port == port.to_string() && is_address(bare) && !is_address(host.trim_matches(['[', ']']))
+    {
         format!("--resolve {}", quoted(&format!("{host}:{port}:{address}")))
     } else {
         format!("--connect-to {}", quoted(&format!("{host}:{port}:{at}")))
@@ -274,12 +275,12 @@ mod tests {
         assert_eq!(
             commands(&round),
             ["show a token of a to b: status 401\n\
-              TOKEN=$(curl -sS -m 10 --noproxy '*' \
+              TOKEN=$(curl -sS -g -m 10 --noproxy '*' \
               -H 'X-Request-Id: registry-prober-00000000000000ff-curl-1' \
               --resolve hub.example.com:443:10.0.0.1 -u 'robot$prober' -G \
               --data-urlencode service=harbor-registry https://hub.example.com/service/token | \
               grep -oE '\"(access_)?token\" *: *\"[^\"]+\"' | head -n 1 | cut -d '\"' -f 4); \
-              curl -sS -m 10 --noproxy '*' \
+              curl -sS -g -m 10 --noproxy '*' \
               -H 'X-Request-Id: registry-prober-00000000000000ff-curl-1' \
               --resolve hub.example.com:443:10.0.0.2 -H @- -o /dev/null -w '%{http_code}\\n' \
               https://hub.example.com/v2/ <<< \"Authorization: Bearer ${TOKEN:?no token came}\""]

@@ -6,8 +6,7 @@ use std::collections::BTreeMap;
 use super::facts::{Facts, ObservationId};
 use super::hypothesis::{Hits, Hypothesis};
 use super::{
-    clients, clocks, coverage, drain, effect, leeway, reproduce, resolve, rules, statistics,
-    unexplained,
+    clocks, coverage, drain, effect, leeway, reproduce, resolve, rules, statistics, unexplained,
 };
 use crate::findings::Product;
 use crate::model::{
@@ -49,7 +48,7 @@ pub(super) fn judge(round: &Round, earlier: &Earlier) -> Assessment {
         expected_interval: statistics::expected_interval(round, &facts.shares),
         unauthorized_interval: measured.and_then(|run| statistics::wilson(run.pairs)),
         leeways: round.backends.iter().map(|b| (b.name.clone(), leeway::leeway(b))).collect(),
-        clients: clients::views(round, &facts.shares),
+        clients: facts.clients,
         clock_margin: leeway::margin(round),
         clock_words: clocks::words(round),
         shares: facts.shares,

@@ -246,16 +246,18 @@ fn telling(clocks: &[ClockReading]) -> impl Iterator<Item = &ClockReading> {
     })
 }
 
-/// What the checks beside the flow found last.
+/// What the checks in addition to the flow found last.
 fn checks(page: &mut Page, snapshot: &Snapshot) {
     page.family(
         &names::COMPONENT_HEALTHY,
         newest(snapshot).flat_map(|(name, judged)| {
             let mut told: BTreeMap<(&str, &str), bool> = BTreeMap::new();
             for (backend, told_of) in judged.round.checks.components() {
-                // Ten components that are well are one series.
-                let component = if told_of.healthy { ALL } else { told_of.component.as_str() };
-                told.insert((backend.as_str(), component), told_of.healthy);
+                // Ten components that are well are one series, and each that is not has its own.
+                *told.entry((backend.as_str(), ALL)).or_insert(true) &= told_of.healthy;
+                if !told_of.healthy {
+                    told.insert((backend.as_str(), told_of.component.as_str()), false);
+                }
             }
             told.into_iter().map(move |((backend, component), healthy)| {
                 Sample::flag([name, backend, component], healthy)

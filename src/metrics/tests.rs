@@ -354,7 +354,7 @@ fn a_cell_a_finding_and_a_failure_are_the_same_thing_in_the_metrics() {
         ("csrf_cross_valid{registry=\"main\",issuer=\"a\",verifier=\"c\"}", None),
         ("session_cross_valid{registry=\"main\",issuer=\"a\",verifier=\"b\"}", Some(0.0)),
         ("component_healthy{registry=\"main\",backend=\"a\",component=\"redis\"}", Some(0.0)),
-        ("component_healthy{registry=\"main\",backend=\"a\",component=\"all\"}", Some(1.0)),
+        ("component_healthy{registry=\"main\",backend=\"a\",component=\"all\"}", Some(0.0)),
         ("component_healthy{registry=\"main\",backend=\"a\",component=\"database\"}", None),
         ("token_keys{registry=\"main\"}", Some(2.0)),
         ("token_lifetime_seconds{registry=\"main\",backend=\"a\"}", Some(1800.0)),

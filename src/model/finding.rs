@@ -190,6 +190,7 @@ pub struct Finding {
     pub confirm: String,
     /// How many refused pairs and failed flows of this round it explains.
     pub explains: u32,
-    /// Commands that show them, one for every failed pair and every failed step.
+    /// Commands that show them: failed flows and pairs, those through the load balancer only where no
+    /// node failed; at most 144.
     pub reproduce: Vec<Reproduction>,
 }

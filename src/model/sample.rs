@@ -177,7 +177,7 @@ pub(crate) fn round(backends: &[&str]) -> Round {
     }
 }
 
-/// The healthy round after `bend` did something to it.
+/// The healthy round after `change`.
 pub(crate) fn changed(backends: &[&str], change: impl FnOnce(&mut Round)) -> Round {
     let mut round = round(backends);
     change(&mut round);

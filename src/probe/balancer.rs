@@ -296,7 +296,7 @@ fn add(felt: &[Felt], runs: &mut Vec<ClientRun>) {
 
 fn sum(samples: &[Sample]) -> BalancerRun {
     let (mut run, mut torn) = (BalancerRun::default(), Ratio::default());
-    let mut torn_clients: Vec<ClientRun> = Vec::new();
+    let mut torn_felt: Vec<Felt> = Vec::new();
     let mut keys: BTreeMap<KeyId, u32> = BTreeMap::new();
     let mut certificates: BTreeMap<String, u32> = BTreeMap::new();
     for sample in samples {
@@ -331,7 +331,7 @@ fn sum(samples: &[Sample]) -> BalancerRun {
             End::Torn { refused } => {
                 torn.trials += 1;
                 torn.events += u32::from(*refused);
-                add(&sample.felt, &mut torn_clients);
+                torn_felt.extend(&sample.felt);
             }
             End::Lost => add(&sample.felt, &mut run.clients),
         }
@@ -341,7 +341,7 @@ fn sum(samples: &[Sample]) -> BalancerRun {
     if !run.clients.iter().any(kept) {
         run.client_flows.trials += torn.trials;
         run.client_flows.events += torn.events;
-        run.clients.extend(torn_clients);
+        add(&torn_felt, &mut run.clients);
     }
     run.clients.sort_by_key(|run| run.client);
     run.keys = keys.into_iter().map(|(key, tokens)| KeyCount { key, tokens }).collect();

@@ -217,9 +217,10 @@ impl<'a> Client<'a> {
         let fresh_token = matches!(request.auth, Auth::Bearer(token) if fresh(token));
         let (step, check) = (request.step, request.check);
         let begins_upload = request.method == Method::POST;
-        // A body that is too large is refused by the end of the connection too, and what is no
-        // path of a registry may be.
-        let counts = check != Some(Check::BodyLimit)
+        // Not counted: a body that is too large and a path outside the registry's API, on which a
+        // server may close the connection, and what a check allows less time than others.
+        let counts = limit == self.registry.timeout
+            && check != Some(Check::BodyLimit)
             && (step != Step::Check || request.path.is_of_a_registry());
         if let Some(check) = check {
             self.records().count_request(check);
@@ -235,7 +236,7 @@ impl<'a> Client<'a> {
         if deadline == self.deadline {
             own_deadline(&mut exchange);
         }
-        if let Some(wait) = self.processor.busy() {
+        if let Some(wait) = self.processor.busy_since(exchange.sent) {
             own_delay(&mut exchange, wait);
         }
         let own = connection.own;

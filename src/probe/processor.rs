@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
@@ -19,6 +20,8 @@ const BUSY: Duration = Duration::from_millis(500);
 pub(super) struct Processor {
     /// The longest wait, in milliseconds.
     longest: AtomicU64,
+    /// When the last wait ended that was so long that lateness proves nothing, and how long it was.
+    last: Mutex<Option<(Instant, Duration)>>,
 }
 
 impl Processor {
@@ -43,6 +46,10 @@ impl Processor {
     }
 
     fn note(&self, late: Duration) {
+        if late >= BUSY {
+            *self.last.lock().unwrap_or_else(PoisonError::into_inner) =
+                Some((Instant::now(), late));
+        }
         let late = u64::try_from(late.as_millis()).unwrap_or(u64::MAX);
         self.longest.fetch_max(late, Ordering::Relaxed);
     }
@@ -52,9 +59,10 @@ impl Processor {
         Duration::from_millis(self.longest.load(Ordering::Relaxed))
     }
 
-    /// The longest wait so far, if it was so long that lateness proves nothing.
-    pub(super) fn busy(&self) -> Option<Duration> {
-        Some(self.longest_wait()).filter(|longest| *longest >= BUSY)
+    /// A wait since this time that was so long that lateness proves nothing.
+    pub(super) fn busy_since(&self, sent: Instant) -> Option<Duration> {
+        let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.filter(|(ended, _)| *ended >= sent).map(|(_, wait)| wait)
     }
 }
 
@@ -73,12 +81,14 @@ mod tests {
     #[tokio::test]
     async fn a_round_that_was_kept_waiting_knows_it_and_one_that_slept_was_not() {
         for (work, busy) in [(Duration::ZERO, false), (Duration::from_millis(900), true)] {
-            let processor = Processor::default();
+            let (processor, began) = (Processor::default(), Instant::now());
             processor.watch(hog(work)).await;
-            assert_eq!(processor.busy().is_some(), busy, "{work:?}: {processor:?}");
+            assert_eq!(processor.busy_since(began).is_some(), busy, "{work:?}: {processor:?}");
+            // What is sent after the wait is over was not kept waiting.
+            assert_eq!(processor.busy_since(Instant::now()), None, "{work:?}");
         }
-        let processor = Processor::default();
+        let (processor, began) = (Processor::default(), Instant::now());
         processor.watch(tokio::time::sleep(TICK * 3)).await;
-        assert_eq!(processor.busy(), None, "it slept as long as it wanted");
+        assert_eq!(processor.busy_since(began), None, "it slept as long as it wanted");
     }
 }

@@ -118,6 +118,7 @@ impl Prober {
         }
         self.clocks.keep(&names);
         self.held.retain(|name, _| names.contains(name));
+        self.checks.forget_others(&names);
         self.settings.lock().unwrap_or_else(PoisonError::into_inner).keep(&names);
     }
 

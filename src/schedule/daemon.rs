@@ -105,7 +105,7 @@ impl Daemon {
         let publisher = Publisher {
             snapshots: watch::channel(Arc::new(snapshot)).0,
             counters: Arc::default(),
-            past: Past::new(journal, show)?,
+            past: Past::new(journal, show),
         };
         let daemon = Self {
             path: path.to_owned(),

@@ -176,7 +176,7 @@ mod tests {
         Arc::new(Publisher {
             snapshots: watch::channel(Arc::new(snapshot)).0,
             counters: Arc::default(),
-            past: Past::new(None, Box::new(shown)).unwrap(),
+            past: Past::new(None, Box::new(shown)),
         })
     }
 

@@ -110,15 +110,15 @@ impl Runner {
         progress: &(dyn Fn(Progress) + Sync),
     ) -> Run {
         let began = Instant::now();
-        let first = self.turn_once(deadline, earlier, progress).await;
+        let first = self.run_once(deadline, earlier, progress).await;
         let took = began.elapsed();
         if !first.unsettled || deadline.saturating_duration_since(Instant::now()) < took * 2 {
             return first;
         }
-        self.turn_once(deadline, earlier, progress).await
+        self.run_once(deadline, earlier, progress).await
     }
 
-    async fn turn_once(
+    async fn run_once(
         &mut self,
         deadline: Instant,
         earlier: &Earlier,
@@ -137,7 +137,7 @@ impl Runner {
         let judged = Arc::new(judge(round, earlier));
         // Where nothing is wrong nobody has to know who came and went.
         let sound = judged.assessment.status == Status::Ok && judged.assessment.findings.is_empty();
-        let unsettled = !sound && discovery.is_none() && self.has_changed().await;
+        let unsettled = !sound && discovery.is_none() && self.has_changed(deadline).await;
         Run { judged, discovery, unsettled }
     }
 
@@ -148,8 +148,9 @@ impl Runner {
 
     /// Whether the backends are others than those of the round. That one becomes ready is no
     /// reason to ask all again.
-    async fn has_changed(&self) -> bool {
-        let now = tokio::time::timeout(RECHECK, self.finder.find()).await;
+    async fn has_changed(&self, deadline: Instant) -> bool {
+        let until = deadline.min(Instant::now() + RECHECK);
+        let now = tokio::time::timeout_at(until, self.finder.find()).await;
         let Ok(Ok(now)) = now else { return false };
         let places = |backends: &[Backend]| -> BTreeMap<_, _> {
             let place = |b: &Backend| (b.name.clone(), (b.scheme, b.address.clone()));

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use axum::extract::{Request, State as Extract};
 use axum::http::StatusCode;
-use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use axum::http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
@@ -26,12 +26,14 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio_rustls::TlsAcceptor;
 
+use super::operate::bearer;
+
 /// How often the files are looked at, at most.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Passwords that are remembered as good.
 const MAX_KNOWN: usize = 64;
-/// What an unknown user's password is held to, so that the answer takes as long as a known one's.
-const NO_ONE: &str = "$2b$10$abcdefghijklmnopqrstuuhIxm/CK2kSzmUpPbHS.7iFzxRcR9P7C";
+/// Passwords that wait to be hashed, at most. What waits holds a place of the port.
+const MAX_WAITING: usize = 8;
 
 /// TLS and users as they are configured.
 #[derive(Debug, Default)]
@@ -66,7 +68,17 @@ pub struct Access {
     current: RwLock<Arc<Current>>,
     looked: Mutex<Look>,
     /// Hashing is slow on purpose: one at a time leaves processors to the rounds.
-    hashing: Semaphore,
+    hashing: Arc<Semaphore>,
+    waiting: Semaphore,
+}
+
+/// Whether a request may pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Passes,
+    Refused,
+    /// Too many passwords wait to be looked at.
+    Busy,
 }
 
 struct Look {
@@ -105,7 +117,8 @@ impl Access {
             load,
             current: RwLock::new(Arc::new(current)),
             looked: Mutex::new(Look { at: Instant::now(), failing: None }),
-            hashing: Semaphore::new(1),
+            hashing: Arc::new(Semaphore::new(1)),
+            waiting: Semaphore::new(MAX_WAITING),
         })
     }
 
@@ -151,12 +164,12 @@ impl Access {
     }
 
     /// Whether a request with this header may pass.
-    async fn allows(&self, given: Option<(String, SecretString)>) -> bool {
+    async fn allows(&self, given: Option<(String, SecretString)>) -> Verdict {
         let current = self.current();
         if current.users.is_empty() {
-            return true;
+            return Verdict::Passes;
         }
-        let Some((user, password)) = given else { return false };
+        let Some((user, password)) = given else { return Verdict::Refused };
         let digest: [u8; 32] =
             Sha256::digest([user.as_bytes(), &[0], password.expose_secret().as_bytes()].concat())
                 .into();
@@ -164,14 +177,20 @@ impl Access {
             current.known.lock().unwrap_or_else(PoisonError::into_inner).contains(&digest)
         };
         if known(&current) {
-            return true;
+            return Verdict::Passes;
         }
-        let Ok(_turn) = self.hashing.acquire().await else { return false };
-        let hash = current.users.get(&user).cloned();
+        let Ok(_place) = self.waiting.try_acquire() else { return Verdict::Busy };
+        let turn = Arc::clone(&self.hashing).acquire_owned().await;
+        let Ok(turn) = turn else { return Verdict::Refused };
+        // An unknown user's password is held to somebody's hash, so that the answer takes as long.
+        let is_user = current.users.contains_key(&user);
+        let hash = current.users.get(&user).or_else(|| current.users.values().next()).cloned();
         let right = spawn_blocking(move || {
-            let held = hash.as_ref().map_or(NO_ONE, |hash| hash.expose_secret());
+            // Held until the work is done, also when the client has gone meanwhile.
+            let _turn = turn;
+            let held = hash.as_ref().map_or("", |hash| hash.expose_secret());
             let same = bcrypt::verify(password.expose_secret(), held).unwrap_or(false);
-            same && hash.is_some()
+            same && is_user
         });
         let right = right.await.unwrap_or(false);
         if right {
@@ -181,7 +200,7 @@ impl Access {
             }
             known.insert(digest);
         }
-        right
+        if right { Verdict::Passes } else { Verdict::Refused }
     }
 }
 
@@ -195,17 +214,27 @@ fn basic(header: &str) -> Option<(String, SecretString)> {
     Some((user.to_owned(), SecretString::from(password)))
 }
 
-/// Refuses who is no user. Health checks tell nothing and are answered to all.
+/// Refuses who is no user. Health checks name no registry and are answered to all; a token for
+/// reloading is looked at where it is used.
 pub(super) async fn require_users(
     Extract(access): Extract<Arc<Access>>,
     request: Request,
     next: Next,
 ) -> Response {
-    let open = matches!(request.uri().path(), "/-/healthy" | "/-/ready");
+    let path = request.uri().path();
+    let by_token = path == "/-/reload" && bearer(request.headers()).is_some();
+    let open = matches!(path, "/-/healthy" | "/-/ready") || by_token;
     let given = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let given = given.and_then(basic);
-    if open || access.allows(given).await {
-        return next.run(request).await;
+    let verdict = if open { Verdict::Passes } else { access.allows(given).await };
+    match verdict {
+        Verdict::Passes => return next.run(request).await,
+        Verdict::Busy => {
+            let later = [(RETRY_AFTER, "1")];
+            let text = "Too many passwords wait to be looked at.\n";
+            return (StatusCode::SERVICE_UNAVAILABLE, later, text).into_response();
+        }
+        Verdict::Refused => {}
     }
     let ask = [(WWW_AUTHENTICATE, "Basic realm=\"registry-prober\", charset=\"UTF-8\"")];
     (StatusCode::UNAUTHORIZED, ask, "A user and a password are needed.\n").into_response()

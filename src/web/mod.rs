@@ -133,7 +133,6 @@ pub fn router(state: State) -> Router {
         .route("/", get(page::status))
         .route("/metrics", get(metrics))
         .route("/api/v1/status", get(api_status))
-        .route("/config", get(configuration))
         .route("/history", get(history::history))
         .route("/rounds/{id}", get(history::round))
         .route("/api/v1/incidents", get(history::api_incidents))
@@ -147,6 +146,7 @@ pub fn router(state: State) -> Router {
         .route_layer(middleware::from_fn_with_state(shared.clone(), guard::refuse_other_sites));
     Router::new()
         .route("/style.css", get(style))
+        .route("/config", get(configuration))
         .route("/runbooks", get(async || Redirect::permanent("runbooks/")))
         .route("/runbooks/", get(runbooks::index))
         .route("/runbooks/{name}", get(runbooks::page))

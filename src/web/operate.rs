@@ -12,30 +12,27 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use super::Shared;
-use crate::model::Snapshot;
+use crate::model::{RegistryState, Snapshot};
 
 /// 200 once every registry has a round, or had the time of one interval for it: a registry that
 /// never answers must not keep the daemon out of service.
 pub(super) async fn ready(Extract(shared): Extract<Arc<Shared>>) -> (StatusCode, String) {
     match waiting_for(&shared.snapshot(), shared.started.elapsed()) {
         None => (StatusCode::OK, "registry-prober is ready.\n".to_owned()),
-        Some(names) => (
+        Some(count) => (
             StatusCode::SERVICE_UNAVAILABLE,
-            format!("Not ready: the first round of {names} has not finished.\n"),
+            format!("Not ready: registries whose first round has not finished: {count}.\n"),
         ),
     }
 }
 
-fn waiting_for(snapshot: &Snapshot, running: Duration) -> Option<String> {
-    let waiting: Vec<&str> = snapshot
-        .registries
-        .iter()
-        .filter(|(_, state)| {
-            state.latest.is_none() && running.as_secs_f64() < state.interval_seconds
-        })
-        .map(|(name, _)| name.as_str())
-        .collect();
-    (!waiting.is_empty()).then(|| waiting.join(", "))
+/// How many registries are waited for. Health checks need no user, so they name none.
+fn waiting_for(snapshot: &Snapshot, running: Duration) -> Option<usize> {
+    let waits = |state: &&RegistryState| {
+        state.latest.is_none() && running.as_secs_f64() < state.interval_seconds
+    };
+    let waiting = snapshot.registries.values().filter(waits).count();
+    (waiting > 0).then_some(waiting)
 }
 
 /// Takes the configuration again, for callers who may.
@@ -58,8 +55,8 @@ pub(super) async fn reload(
 }
 
 fn may_reload(peer: Option<SocketAddr>, headers: &HeaderMap, token: Option<&SecretString>) -> bool {
-    if let (Some(token), Some(shown)) = (token, bearer(headers)) {
-        return same(token.expose_secret(), shown);
+    if let Some(shown) = bearer(headers) {
+        return token.is_some_and(|token| same(token.expose_secret(), shown));
     }
     // Behind a proxy on this machine everybody comes from loopback, and so does a web page that
     // makes the operator's browser send a request; both are told by what they add.
@@ -68,7 +65,8 @@ fn may_reload(peer: Option<SocketAddr>, headers: &HeaderMap, token: Option<&Secr
         && second_hand.iter().all(|name| !headers.contains_key(*name))
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+/// The token of a request, if it shows one.
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }

@@ -150,10 +150,10 @@ fn a_wrong_answer_anywhere_is_never_ok_and_names_no_sound_node() {
     let mut cases = status_cases();
     cases.retain(|case| only.as_ref().is_none_or(|words| case.title().contains(words)));
     let (complaints, table) = play(&cases);
-    assert!(complaints.is_empty(), "{}\n{table}", complaints.join("\n"));
     if only.is_none() {
         is_written("deploy/verdicts.md", "faults at each path", &table);
     }
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
 }
 
 /// Random faults at one route, each with a tenth of its requests or more.
@@ -183,6 +183,6 @@ fn random_cases(many: u64) -> Vec<Case> {
 #[ignore = "a measurement of some minutes: cargo test --test it unknown_faults -- --ignored"]
 fn a_thousand_random_faults_of_a_tenth_of_the_requests_are_never_ok() {
     let (complaints, table) = play(&random_cases(1_000));
-    assert!(complaints.is_empty(), "{}\n{table}", complaints.join("\n"));
     is_written("deploy/verdicts.md", "random faults", &table);
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
 }

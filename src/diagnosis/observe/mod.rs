@@ -32,8 +32,8 @@ pub(super) fn observe(round: &Round, earlier: &Earlier) -> Vec<Observation> {
     all
 }
 
-/// A backend that loses now this request and now that, where each passed when it was sent again, so
-/// that nothing else says so. The samples tell it of the load balancer.
+/// A backend that loses some requests although each passes when it is sent again. No other
+/// observation shows it; for the load balancer the samples do.
 fn lossy(traffic: &Traffic, seen: &[Observation]) -> Option<Observation> {
     let Traffic { route, lost, last } = traffic;
     let told = seen.iter().any(|o| o.place.answering() == route && o.reason().is_network());

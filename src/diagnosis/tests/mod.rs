@@ -65,9 +65,9 @@ fn with_explained(assessment: &Assessment) -> Vec<String> {
     lines
 }
 
-type Bend = fn(&mut Round);
+type Change = fn(&mut Round);
 /// What is special, how, and every finding, separated by `; `.
-type Row = (&'static str, Bend, &'static str);
+type Row = (&'static str, Change, &'static str);
 
 /// Judges healthy rounds of three backends after a change.
 fn expect(rows: &[Row]) {

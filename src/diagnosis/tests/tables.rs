@@ -6,9 +6,9 @@ use crate::model::{Assessment, BackendName, Earlier, Family, Finding, Outcome, R
 
 pub(super) const THREE: &[&str] = &["a", "b", "c"];
 
-pub(super) type Bend = fn(&mut Round);
+pub(super) type Change = fn(&mut Round);
 /// What is special, how, and every finding, separated by `; `.
-pub(super) type Row = (&'static str, Bend, &'static str);
+pub(super) type Row = (&'static str, Change, &'static str);
 
 /// Judges a round by itself.
 pub(super) fn assess(round: &Round) -> Assessment {

@@ -26,7 +26,7 @@ pub(super) async fn look(
     if families.iter().all(|family| *family != Family::Harbor2) {
         return Outcome::Skipped(Skipped::EarlierStepFailed);
     }
-    let response = backends().zip(families).map(|(flow, family)| {
+    let looks = backends().zip(families).map(|(flow, family)| {
         flow::boxed(async move {
             let value = match family {
                 Family::Harbor2 => told(client, flow).await,
@@ -36,7 +36,7 @@ pub(super) async fn look(
             OfRoute { route: flow.route.clone(), value }
         })
     });
-    Outcome::Measured(join_all(response).await)
+    Outcome::Measured(join_all(looks).await)
 }
 
 async fn told(client: &Client<'_>, flow: &Flow) -> Outcome<Vec<ComponentHealth>> {

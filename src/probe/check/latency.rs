@@ -31,12 +31,12 @@ pub(super) async fn look(client: &Client<'_>, flows: &[Flow]) -> Outcome<Vec<OfR
             Skipped::NotApplicable
         });
     }
-    let response = backends().map(|flow| {
+    let looks = backends().map(|flow| {
         flow::boxed(async move {
             OfRoute { route: flow.route.clone(), value: ladder(client, flow).await }
         })
     });
-    Outcome::Measured(join_all(response).await)
+    Outcome::Measured(join_all(looks).await)
 }
 
 async fn ladder(client: &Client<'_>, flow: &Flow) -> Outcome<Vec<Rung>> {

@@ -1,8 +1,8 @@
 //! The checks beside the token flow: which are due, and each in a file of its own.
 //!
-//! A new check: its name, need and cadence in `model::Check`, a field for what it finds in
-//! `model::Checks`, a file here with one function from an [`Client`] and the round's flows to what
-//! was found, and a line in [`due`]. Rules that judge it are in `diagnosis`.
+//! A new check: a line in the table of `model::Check`, a file here with one function from a
+//! [`Client`] and the round's flows to what was found, a line in [`run_due`], and one in
+//! `model::departed`. Rules that judge it are in `diagnosis`.
 
 mod authorization_header;
 mod blob;
@@ -31,7 +31,7 @@ use tokio::time::Instant;
 
 use super::client::Client;
 use super::flow;
-use crate::model::{Cadence, Check, Checked, Checks, Flow, Outcome, Skipped};
+use crate::model::{BackendName, Cadence, Check, Checked, Checks, Flow, Outcome, Skipped};
 
 /// What is kept between rounds: when each check was last made, and what the checks found.
 ///
@@ -61,6 +61,14 @@ impl LastResults {
 
     fn found(&self) -> Option<Arc<Checks>> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Forgets what was found at other backends than these.
+    pub(super) fn forget_others(&self, backends: &[BackendName]) {
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = &mut *found {
+            Arc::make_mut(found).keep(backends);
+        }
     }
 
     fn keep(&self, found: &Checks) {

@@ -37,7 +37,7 @@ pub(super) async fn carried<'a, I: Sync, T: Send + 'a>(
         if wanted.is_empty() {
             return found;
         }
-        let response = wanted.iter().filter_map(|(i, at)| {
+        let looks = wanted.iter().filter_map(|(i, at)| {
             let (issuer, verifier) = (names.get(*i)?.clone(), names.get(*at)?.clone());
             let (issued, show, own) = (issued.get(*i)?, &show, i == at);
             Some(flow::boxed(async move {
@@ -51,7 +51,7 @@ pub(super) async fn carried<'a, I: Sync, T: Send + 'a>(
                 OfPair { issuer, verifier, value }
             }))
         });
-        let response = join_all(response).await;
+        let response = join_all(looks).await;
         let learned = |pair: &OfPair<T>| pair.value.measured().map(&accepted);
         tried.extend(wanted.iter().zip(&response).map(|((i, at), pair)| (*i, *at, learned(pair))));
         found.extend(response);

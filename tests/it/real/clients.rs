@@ -13,7 +13,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 use registry_prober::config::{self, Registry};
 use registry_prober::lab::{Cluster, Family, Fault, FaultOrder, KeyKind, Options, Scenario};
-use registry_prober::model::{ClientKind, ClientView, Estimate};
+use registry_prober::model::{ClientKind, ClientView, Estimate, Ratio};
 use tempfile::TempDir;
 use tokio::net::{TcpStream, UnixStream};
 
@@ -44,9 +44,10 @@ fn can_run() -> bool {
 
 /// The daemons, and the folder of all that they write.
 struct Daemons {
-    folder: TempDir,
-    _containerd: Process,
     _dockerd: Process,
+    _containerd: Process,
+    // Last, so that it outlives those that write into it.
+    folder: TempDir,
 }
 
 impl Daemons {
@@ -56,9 +57,18 @@ impl Daemons {
         let mut start = command("containerd");
         start.arg("--address").arg(at("c.sock")).arg("--root").arg(at("c-root"));
         start.arg("--state").arg(at("c-state")).args(["--log-level", "error"]);
+        let own = format!(
+            "version = 2\n[plugins.'io.containerd.internal.v1.opt']\npath = '{}'\n",
+            at("c-opt").display()
+        );
+        std::fs::write(at("c.toml"), own).expect("a file");
+        start.arg("--config").arg(at("c.toml"));
         let containerd = Self::listening(start, folder.path(), "c").await;
         let mut start = command("dockerd");
-        start.args(["--iptables=false", "--ip6tables=false", "--bridge=none"]);
+        start.args(["--iptables=false", "--ip6tables=false", "--ip-forward=false"]);
+        start.arg("--bridge=none");
+        std::fs::write(at("d.json"), "{}").expect("a file");
+        start.arg("--config-file").arg(at("d.json"));
         start.args(["--storage-driver=vfs", "--log-level=error"]);
         for (option, name) in [("--data-root", "d-root"), ("--exec-root", "d-exec")] {
             start.arg(option).arg(at(name));
@@ -66,7 +76,7 @@ impl Daemons {
         start.arg("--pidfile").arg(at("d.pid")).arg("--containerd").arg(at("c.sock"));
         start.arg("-H").arg(format!("unix://{}", at("d.sock").display()));
         let dockerd = Self::listening(start, folder.path(), "d").await;
-        Self { folder, _containerd: containerd, _dockerd: dockerd }
+        Self { _dockerd: dockerd, _containerd: containerd, folder }
     }
 
     async fn listening(start: Command, folder: &Path, name: &str) -> Process {
@@ -306,11 +316,7 @@ fn version(program: &str) -> (u32, u32) {
 
 /// The 95 % interval of a number of runs.
 fn wilson(failed: u32, runs: u32) -> (f64, f64) {
-    let (n, z2) = (f64::from(runs), 1.96_f64.powi(2));
-    let p = f64::from(failed) / n;
-    let centre = (p + z2 / (2.0 * n)) / (1.0 + z2 / n);
-    let half = 1.96 * (p * (1.0 - p) / n + z2 / (4.0 * n * n)).sqrt() / (1.0 + z2 / n);
-    (centre - half, centre + half)
+    registry_prober::diagnosis::wilson(Ratio { events: failed, trials: runs }).expect("runs")
 }
 
 /// What the prober says of what this client does.

@@ -80,3 +80,12 @@ pub(crate) async fn round(registry: &Registry, prober: &mut Prober) -> (Round, A
     let assessment = diagnosis::assess(&round);
     (round, assessment)
 }
+
+/// Looks again and again until something holds.
+pub(crate) async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !holds().await {
+        assert!(std::time::Instant::now() < deadline, "{what}: not within a minute");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
