@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::support::rust_source::tokens;
 use crate::support::written::is_written;
 
 /// Every room, and the rooms that it may use.
@@ -78,6 +79,7 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("clap_complete", &["cli"]),
     ("clap_mangen", &["cli"]),
     ("pulldown_cmark", &["report", "web"]),
+    ("quick_junit", &["report"]),
     ("strsim", &["findings"]),
     ("anyhow", &["cli", "main"]),
     ("rcgen", &["lab"]),
@@ -298,73 +300,6 @@ fn collect(tokens: &[String], at: usize, into: &mut BTreeSet<String>) {
 
 fn is_word(token: &str) -> bool {
     token.starts_with(|c: char| c.is_alphanumeric() || c == '_' || c == '>')
-}
-
-/// Words, `::` and single signs; comments and literals are left out.
-fn tokens(text: &str) -> Vec<String> {
-    let mut tokens: Vec<String> = Vec::new();
-    let mut rest = text;
-    while let Some(first) = rest.chars().next() {
-        let length = if rest.starts_with("//") {
-            rest.find('\n').unwrap_or(rest.len())
-        } else if rest.starts_with("/*") {
-            rest.find("*/").map_or(rest.len(), |end| end + 2)
-        } else if let Some(length) = raw_string(rest) {
-            length
-        } else if first == '"' {
-            string(rest)
-        } else if first == '\'' {
-            character(rest)
-        } else if first.is_alphanumeric() || first == '_' {
-            let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
-            tokens.push(rest[..end].to_owned());
-            end
-        } else if rest.starts_with("::") {
-            tokens.push("::".to_owned());
-            2
-        } else {
-            if !first.is_whitespace() {
-                tokens.push(first.to_string());
-            }
-            first.len_utf8()
-        };
-        rest = &rest[length..];
-    }
-    tokens
-}
-
-/// The length of `r"…"`, `r#"…"#` and so on, also after `b`.
-fn raw_string(text: &str) -> Option<usize> {
-    let after = text.strip_prefix("br").or_else(|| text.strip_prefix('r'))?;
-    let hashes = after.chars().take_while(|c| *c == '#').count();
-    let body = after[hashes..].strip_prefix('"')?;
-    let end = format!("\"{}", "#".repeat(hashes));
-    let length = body.find(&end).map_or(body.len(), |at| at + end.len());
-    Some(text.len() - body.len() + length)
-}
-
-fn string(text: &str) -> usize {
-    let mut escaped = false;
-    for (index, c) in text.char_indices().skip(1) {
-        match c {
-            '"' if !escaped => return index + 1,
-            _ => escaped = c == '\\' && !escaped,
-        }
-    }
-    text.len()
-}
-
-/// The length of a character literal; 1 for the sign before a lifetime.
-fn character(text: &str) -> usize {
-    let mut signs = text.char_indices().skip(1);
-    match (signs.next(), signs.next()) {
-        (Some((_, '\\')), Some((at, c))) => {
-            let after = at + c.len_utf8();
-            text[after..].find('\'').map_or(1, |end| after + end + 1)
-        }
-        (Some(_), Some((at, '\''))) => at + 1,
-        _ => 1,
-    }
 }
 
 fn sources(folder: &Path, into: &mut Vec<PathBuf>) {

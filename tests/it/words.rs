@@ -5,7 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use crate::operations::repository;
-use crate::shown::{strings, walk};
+use crate::shown::walk;
+use crate::support::rust_source::strings;
 
 /// Words and phrases of the left column of the table in STYLE.md.
 fn listed() -> Vec<String> {

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use self::sandbox::Sandbox;
 use crate::operations::repository;
+use crate::support::rust_source::strings;
 
 /// A command with one of these words can print what it should not.
 const READERS: &[&str] = &[
@@ -120,54 +121,6 @@ fn lines(text: &str) -> Vec<String> {
     whole.flat_map(|line| spans(&line).chain([line.clone()]).collect::<Vec<_>>()).collect()
 }
 
-/// The strings of a source as the program has them.
-pub(crate) fn strings(source: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut rest = source;
-    while let Some(at) = rest.find(['"', '\'', '/', 'r']) {
-        rest = &rest[at..];
-        let hashes = rest[1..].len() - rest[1..].trim_start_matches('#').len();
-        if rest.starts_with("//") {
-            rest = rest.split_once('\n').map_or("", |it| it.1);
-        } else if rest.starts_with('r') && rest[1 + hashes..].starts_with('"') {
-            let end = format!("\"{}", "#".repeat(hashes));
-            let (text, after) = rest[2 + hashes..].split_once(&end).unwrap();
-            found.push(text.to_owned());
-            rest = after;
-        } else if rest.starts_with('"') {
-            let (text, after) = string(&rest[1..]);
-            found.push(text);
-            rest = after;
-        } else if rest.starts_with("'\\") || rest.chars().nth(2) == Some('\'') {
-            // A letter in quotes and not a lifetime; an escaped one may be a quote itself.
-            let letter = if rest.starts_with("'\\") { 3 } else { 1 };
-            rest = rest[letter..].split_once('\'').map_or("", |it| it.1);
-        } else {
-            rest = &rest[1..];
-        }
-    }
-    found
-}
-
-/// A string up to its closing quote, and what follows that.
-fn string(source: &str) -> (String, &str) {
-    let mut text = String::new();
-    let mut letters = source.char_indices().peekable();
-    while let Some((at, letter)) = letters.next() {
-        match letter {
-            '"' => return (text, &source[at + 1..]),
-            '\\' => match letters.next() {
-                Some((_, 'n')) => text.push('\n'),
-                Some((_, '\n')) => while letters.next_if(|it| it.1.is_whitespace()).is_some() {},
-                Some((_, other)) => text.push(other),
-                None => {}
-            },
-            other => text.push(other),
-        }
-    }
-    (text, "")
-}
-
 #[test]
 fn no_command_that_is_shown_prints_a_secret() {
     let shown = everything();
@@ -245,11 +198,4 @@ fn a_command_that_compares_by_digest_or_cuts_the_secret_off_passes() {
     for (leaks, command) in Sandbox::new().printed(&good).into_iter().zip(&good) {
         assert!(!leaks, "{command}");
     }
-}
-
-#[test]
-fn strings_of_a_source_are_read_as_the_program_has_them() {
-    let source = "let a = \"one\\n\\\n    two \\\"x\\\"\"; // \"no\"\nlet b = '\"'; \
-                  f::<'a>(r#\"\\ \"y\"\"#, '\\'', \"z\");";
-    assert_eq!(strings(source), ["one\ntwo \"x\"", "\\ \"y\"", "z"]);
 }

@@ -1,8 +1,6 @@
 //! What several tests need: a lab with a prober before it.
 
 use std::path::PathBuf;
-pub(crate) mod simulated;
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +16,8 @@ use tokio::time::Instant;
 
 pub(crate) mod outputs;
 pub(crate) mod program;
+pub(crate) mod rust_source;
+pub(crate) mod simulated;
 pub(crate) mod written;
 
 /// A lab on loopback and the registry that its own configuration describes.
