@@ -15,7 +15,7 @@ use super::memory::RouteMemory;
 use super::path::Path;
 use super::request::{Auth, Request, Response, Token};
 use super::sample::{End, Felt, Sample};
-use super::token::{self, Endpoint};
+use super::token::{self, Endpoint, Purpose};
 use crate::config::TokenMethod;
 use crate::model::{
     Answer, AuthScheme, ClientKind, Failure, Family, Phase, Reason, Route, SampledFlow, Step,
@@ -232,7 +232,9 @@ async fn fetch(
     let posts = manner.keeps && client.registry.credentials.is_some() && !by_get;
     let method = if posts { TokenMethod::Post } else { TokenMethod::Get };
     sample.step(Step::Token);
-    let got = token::token_by(client, line, (endpoint, family), method).await;
+    let scope = client.registry.scope.as_ref();
+    let purpose = Purpose { scope, check: None, account: !manner.keeps };
+    let got = token::token_by(client, line, (endpoint, family), method, purpose).await;
     let fetched = |(response, got), post_refused| Fetched { response, got, post_refused };
     let status = got.0.answer.as_ref().map(|answer| answer.status);
     let falls_back = matches!(status, Some(400 | 401 | 404 | 405));
@@ -247,10 +249,11 @@ async fn fetch(
             return fetched(got, false);
         }
         sample.step(Step::Token);
-        return fetched(token::token_by(client, line, (endpoint, family), configured).await, false);
+        let second = token::token_by(client, line, (endpoint, family), configured, purpose).await;
+        return fetched(second, false);
     }
     sample.step(Step::Token);
-    let second = token::token_by(client, line, (endpoint, family), TokenMethod::Get).await;
+    let second = token::token_by(client, line, (endpoint, family), TokenMethod::Get, purpose).await;
     if falls_back {
         if let Some(memory) = memory.filter(|_| second.1.is_ok()) {
             memory.note_by_get();
@@ -262,7 +265,7 @@ async fn fetch(
         return fetched(got, false);
     }
     let mut failure = refused.failure.clone();
-    if of_the_method && refuses_again(client, line, (endpoint, family), sample).await {
+    if of_the_method && refuses_again(client, line, (endpoint, family), purpose, sample).await {
         failure.reason = Reason::PostRefused;
     }
     sample.fail(Step::Token, failure, got.0.answer);
@@ -275,11 +278,12 @@ async fn refuses_again(
     client: &Client<'_>,
     line: &mut Connection,
     of: (&Endpoint, Family),
+    purpose: Purpose<'_>,
     sample: &mut Sample,
 ) -> bool {
     for _ in 0..POSTS_AGAIN {
         sample.step(Step::Token);
-        if token::token_by(client, line, of, TokenMethod::Post).await.1.is_ok() {
+        if token::token_by(client, line, of, TokenMethod::Post, purpose).await.1.is_ok() {
             return false;
         }
     }

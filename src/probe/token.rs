@@ -142,6 +142,8 @@ pub(super) struct Purpose<'a> {
     pub(super) scope: Option<&'a Scope>,
     /// The check that needs it; none for the flow.
     pub(super) check: Option<Check>,
+    /// Whether a request by GET names the account, as docker's does.
+    pub(super) account: bool,
 }
 
 /// Asks for a token of the configured scope.
@@ -151,7 +153,7 @@ pub(super) async fn token(
     endpoint: &Endpoint,
     family: Family,
 ) -> (Response, Result<Token, Unusable>) {
-    let purpose = Purpose { scope: client.registry.scope.as_ref(), check: None };
+    let purpose = Purpose { scope: client.registry.scope.as_ref(), check: None, account: false };
     token_for(client, link, endpoint, family, purpose).await
 }
 
@@ -197,19 +199,19 @@ pub(super) async fn by_other_method(
         TokenMethod::Get => (TokenMethod::Post, true),
         TokenMethod::Post => (TokenMethod::Get, false),
     };
-    let purpose = Purpose { scope: client.registry.scope.as_ref(), check: None };
+    let purpose = Purpose { scope: client.registry.scope.as_ref(), check: None, account: false };
     let (_, got) = by_method(client, link, (endpoint, family), purpose, method).await;
     Some(OtherMethod { by_post, works: got.is_ok() })
 }
 
-/// Asks for a token of the configured scope by this method alone.
+/// Asks for a token by this method alone.
 pub(super) async fn token_by(
     client: &Client<'_>,
     link: &mut Connection,
     at: (&Endpoint, Family),
     method: TokenMethod,
+    purpose: Purpose<'_>,
 ) -> (Response, Result<Token, Unusable>) {
-    let purpose = Purpose { scope: client.registry.scope.as_ref(), check: None };
     by_method(client, link, at, purpose, method).await
 }
 
@@ -222,7 +224,10 @@ async fn by_method(
 ) -> (Response, Result<Token, Unusable>) {
     let post = method == TokenMethod::Post;
     let credentials = client.registry.credentials.as_ref();
-    let query = parameters(client, endpoint, purpose.scope);
+    let mut query = parameters(client, endpoint, purpose.scope);
+    if let Some(credentials) = credentials.filter(|_| purpose.account && !post) {
+        query.push(("account", credentials.username.clone()));
+    }
     let in_url = query.iter().filter(|_| !post).map(|(name, value)| (*name, value.as_str()));
     let path = endpoint.url.with(in_url);
     let mut request = if post {

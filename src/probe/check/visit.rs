@@ -92,7 +92,7 @@ impl<'a> Pass<'a> {
             return Err(Outcome::Skipped(Skipped::DeadlineReached));
         }
         let endpoint = token::endpoint(client, route, challenge).map_err(Outcome::Failed)?;
-        let purpose = Purpose { scope: Some(scope), check: Some(check) };
+        let purpose = Purpose { scope: Some(scope), check: Some(check), account: false };
         let family = matrix::family(flow);
         for again in [false, true] {
             let mut link = endpoint.link(client);
