@@ -74,7 +74,11 @@ impl Incidents {
             };
             let backends = names(&findings);
             let index = self.recent(registry, name, now).unwrap_or_else(|| {
-                self.all.push(open(registry, worst, &users, now, &id));
+                let mut incident = open(registry, worst, &users, now, &id);
+                // A subject may have it for longer, where it was not worth an incident meanwhile.
+                incident.opened =
+                    incident.opened.max(self.last_end(registry, name).unwrap_or_default());
+                self.all.push(incident);
                 self.all.len() - 1
             });
             let incident = &mut self.all[index];
@@ -101,6 +105,29 @@ impl Incidents {
                     (now - closed).num_seconds().abs() <= RETURNS_WITHIN_SECONDS
                 })
         })
+    }
+
+    /// When the last incident of this finding was over.
+    fn last_end(&self, registry: &str, name: FindingName) -> Option<DateTime<Utc>> {
+        let same = |known: &&Incident| known.registry == registry && known.finding == name.as_str();
+        self.all.iter().filter(same).filter_map(|known| known.closed).max()
+    }
+
+    /// Ends the incidents of all registries but these; the result is each that this changed.
+    pub fn leave(&mut self, registries: &BTreeSet<&str>, now: DateTime<Utc>) -> Vec<Incident> {
+        let mut changed = Vec::new();
+        for incident in &mut self.all {
+            if incident.closed.is_none() && !registries.contains(incident.registry.as_str()) {
+                end(incident, now, |_| false);
+                incident.closed = Some(now);
+                incident.note = Some(
+                    "The registry left the configuration; whether it is repaired is not known."
+                        .to_owned(),
+                );
+                changed.push(incident.clone());
+            }
+        }
+        changed
     }
 
     /// Lets the oldest go that are over, else the oldest, until no more than this number is left.
@@ -295,6 +322,32 @@ mod tests {
         assert_eq!(minutes(&all), [(0, Some(40), 1), (75, None, 0)]);
         assert_eq!(all.all()[0].backends, ["b", "c", "a"]);
         assert_eq!(all.all()[0].longest_seconds, 600);
+    }
+
+    #[test]
+    fn an_incident_does_not_begin_before_the_one_before_it_was_over() {
+        let mut all = Incidents::default();
+        for (minute, backends) in [(0, &["a"][..]), (10, &[])] {
+            all.take(&at(minute * 60, MISMATCH, Severity::Critical, backends));
+        }
+        let mut later = at(50 * 60, MISMATCH, Severity::Critical, &["a"]);
+        later.assessment.findings[0].since = sample::started();
+        all.take(&later);
+        assert_eq!(minutes(&all), [(0, Some(10), 0), (10, None, 0)]);
+    }
+
+    #[test]
+    fn incidents_of_a_registry_that_left_the_configuration_are_over() {
+        let mut all = Incidents::default();
+        all.take(&at(0, MISMATCH, Severity::Critical, &["a"]));
+        let now = sample::started() + TimeDelta::minutes(5);
+        let registry = sample::round(&["a"]).registry;
+        assert_eq!(all.leave(&[registry.as_str()].into(), now), []);
+        let ended = all.leave(&BTreeSet::new(), now);
+        assert_eq!(ended, all.all(), "it is written down");
+        assert_eq!(minutes(&all), [(0, Some(5), 0)]);
+        assert!(ended[0].note.as_deref().unwrap().starts_with("The registry left"), "{ended:?}");
+        assert_eq!(all.leave(&BTreeSet::new(), now), [], "it is said once");
     }
 
     #[test]

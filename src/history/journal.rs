@@ -159,9 +159,12 @@ impl Journal {
         Ok(())
     }
 
-    /// What is known of a registry.
-    pub fn earlier(&self, registry: &RegistryName) -> Earlier {
-        self.known.get(registry.as_str()).cloned().unwrap_or_default()
+    /// What is known of each registry.
+    pub fn known(&self) -> BTreeMap<RegistryName, Earlier> {
+        let named = |(name, earlier): (&String, &Earlier)| {
+            Some((RegistryName::parse(name).ok()?, earlier.clone()))
+        };
+        self.known.iter().filter_map(named).collect()
     }
 
     /// How many lines could not be read.
@@ -349,6 +352,10 @@ mod tests {
     use crate::history::{apply, events};
     use crate::model::{FindingName, Severity, sample};
 
+    fn earlier(journal: &Journal) -> Earlier {
+        journal.known().get(&sample::round(&["a"]).registry).cloned().unwrap_or_default()
+    }
+
     fn fill(journal: &mut Journal) -> Earlier {
         let round = sample::round(&["a", "b"]);
         let found = sample::finding(FindingName::TokenKeyMismatch, Severity::Critical, &["b"]);
@@ -366,10 +373,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal.jsonl");
         let earlier = fill(&mut Journal::open(&path).unwrap());
-        let registry = sample::round(&["a"]).registry;
-        assert_eq!(Journal::open(&path).unwrap().earlier(&registry), earlier);
-        let other = RegistryName::parse("other").unwrap();
-        assert_eq!(Journal::open(&path).unwrap().earlier(&other), Earlier::default());
+        let journal = Journal::open(&path).unwrap();
+        assert_eq!(self::earlier(&journal), earlier);
+        assert_eq!(journal.known().len(), 1);
     }
 
     #[test]
@@ -381,7 +387,7 @@ mod tests {
         std::fs::write(&path, format!("{{\"at\":\"now\"}}\n\n{text}{{\"cut o")).unwrap();
         let journal = Journal::open(&path).unwrap();
         assert_eq!(journal.unreadable(), 2);
-        assert_eq!(journal.earlier(&sample::round(&["a"]).registry), earlier);
+        assert_eq!(self::earlier(&journal), earlier);
     }
 
     #[test]
@@ -392,10 +398,9 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         let times = usize::try_from(LARGE).unwrap() / text.len() + 1;
         std::fs::write(&path, text.repeat(times)).unwrap();
-        let registry = sample::round(&["a"]).registry;
-        assert_eq!(Journal::open(&path).unwrap().earlier(&registry).open, earlier.open);
+        assert_eq!(self::earlier(&Journal::open(&path).unwrap()).open, earlier.open);
         assert!(std::fs::metadata(&path).unwrap().len() < 10_000);
-        assert_eq!(Journal::open(&path).unwrap().earlier(&registry).open, earlier.open);
+        assert_eq!(self::earlier(&Journal::open(&path).unwrap()).open, earlier.open);
     }
 
     #[test]
@@ -523,7 +528,7 @@ mod tests {
         std::fs::create_dir(next_to(&path, ".new")).unwrap();
         let journal = Journal::open(&path).unwrap();
         assert!(journal.unshortened().is_some());
-        assert_eq!(journal.earlier(&sample::round(&["a"]).registry).open, earlier.open);
+        assert_eq!(self::earlier(&journal).open, earlier.open);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use super::on_demand::OnDemand;
-use super::past::{Found, Past, ShowRound};
+use super::past::{Past, ShowRound};
 use super::registry::{Publisher, RegistryTask};
 use super::runner::Runner;
 use super::signals::Hangups;
@@ -105,7 +105,7 @@ impl Daemon {
         let publisher = Publisher {
             snapshots: watch::channel(Arc::new(snapshot)).0,
             counters: Arc::default(),
-            past: Past::new(journal, show),
+            past: Arc::new(Past::new(journal, show)),
         };
         let daemon = Self {
             path: path.to_owned(),
@@ -155,12 +155,7 @@ impl Daemon {
     /// # Errors
     /// It is kept and cannot be read.
     pub async fn round(&self, id: &str) -> Option<Result<ShownRound, KeptRoundError>> {
-        match self.publisher.past.round(id)? {
-            Found::Recent(judged, interval) => {
-                Some(Ok(self.publisher.past.show(&judged, interval)))
-            }
-            Found::Kept(place) => spawn_blocking(move || place.read()).await.ok(),
-        }
+        self.publisher.past.round(id).await
     }
 
     /// Reads the configuration file again and takes it if it is good. Otherwise the old one goes
@@ -290,6 +285,8 @@ impl Daemon {
             snapshot.program =
                 ProgramFacts { reload_successful: true, reload_success: now, reload_error: None };
             self.publisher.counters.retain(snapshot);
+            let names = snapshot.registries.keys().map(RegistryName::as_str).collect();
+            self.publisher.past.leave(&names, now);
         });
         info!(
             registries = plan.kept + runners.len(),

@@ -1,12 +1,19 @@
 //! What outlives a round: the memory of every registry, its incidents with the rounds that are kept
 //! of them, and the journal that keeps all of it over a restart.
+//!
+//! What is in memory and what is on disk have a lock each: a disk that takes its time keeps no page
+//! waiting and no other registry's round.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use chrono::{DateTime, Utc};
+use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
-use crate::history::{Incidents, Journal, JournalError, KeptPlace, Ring, Rounds, apply, events};
+use crate::history::{
+    Event, Incidents, Journal, JournalError, KeptPlace, KeptRoundError, Ring, Rounds, apply, events,
+};
 use crate::model::{Earlier, Incident, Judged, RegistryName, RoundLine, ShownRound, round_id};
 
 /// Shows a round as it is now, with the seconds between two of its registry's.
@@ -14,34 +21,41 @@ pub type ShowRound = dyn Fn(&Arc<Judged>, f64) -> ShownRound + Send + Sync;
 
 /// The past of all registries.
 pub(super) struct Past {
-    kept: Mutex<Inner>,
+    /// Never held while the disk works.
+    memory: Mutex<Memory>,
+    /// Taken before the memory where both are needed.
+    disk: Mutex<Disk>,
     show: Box<ShowRound>,
 }
 
 #[derive(Default)]
-struct Inner {
-    memory: BTreeMap<RegistryName, Earlier>,
+struct Memory {
+    earlier: BTreeMap<RegistryName, Earlier>,
     incidents: Incidents,
-    rounds: Rounds,
     ring: Ring,
+    /// Incidents that changed without a round; the next one writes them down.
+    unwritten: Vec<Incident>,
+}
+
+#[derive(Default)]
+struct Disk {
+    rounds: Rounds,
     journal: Option<Journal>,
     /// A full disk is said once, not at every round.
     failing: bool,
 }
 
-/// A round that is kept.
-pub(super) enum Found {
-    /// One of the last rounds.
-    Recent(Arc<Judged>, f64),
-    /// One of an incident.
-    Kept(KeptPlace),
+/// What a round left to be written.
+pub(super) struct Change {
+    events: Vec<Event>,
+    incidents: Vec<Incident>,
 }
 
 impl Past {
     /// The past that a journal remembers; without one it begins now. Where the folder of kept rounds
     /// cannot be used, as on a full disk, they are kept in memory.
     pub(super) fn new(journal: Option<Journal>, show: Box<ShowRound>) -> Self {
-        let mut kept = Inner::default();
+        let (mut memory, mut disk) = (Memory::default(), Disk::default());
         if let Some(journal) = &journal {
             if journal.unreadable() > 0 {
                 let lines = journal.unreadable();
@@ -50,97 +64,133 @@ impl Past {
             if let Some(error) = journal.unshortened() {
                 warn!(%error, "the journal is large and cannot be shortened; it is used as it is");
             }
-            kept.incidents = journal.incidents().clone();
-            kept.rounds = journal.rounds().unwrap_or_else(|error| {
+            memory.earlier = journal.known();
+            memory.incidents = journal.incidents().clone();
+            disk.rounds = journal.rounds().unwrap_or_else(|error| {
                 warn!(%error, "rounds of incidents are kept in memory only");
                 Rounds::default()
             });
         }
-        kept.journal = journal;
-        Self { kept: Mutex::new(kept), show }
+        disk.journal = journal;
+        Self { memory: Mutex::new(memory), disk: Mutex::new(disk), show }
     }
 
     /// What earlier rounds of a registry left behind.
     pub(super) fn earlier(&self, registry: &RegistryName) -> Earlier {
-        self.kept().earlier(registry)
+        self.memory().earlier.get(registry).cloned().unwrap_or_default()
     }
 
     /// Every incident, the latest to open last.
     pub(super) fn incidents(&self) -> Vec<Incident> {
-        self.kept().incidents.all().to_vec()
+        self.memory().incidents.all().to_vec()
     }
 
     /// The last rounds, newest first.
     pub(super) fn last_rounds(&self) -> Vec<RoundLine> {
-        self.kept().ring.lines()
+        self.memory().ring.lines()
     }
 
-    /// A round by its id.
-    pub(super) fn round(&self, id: &str) -> Option<Found> {
-        let kept = self.kept();
-        let of_incident = || kept.rounds.place(id).map(Found::Kept);
-        let recent = kept.ring.get(id);
-        recent.map(|(judged, interval)| Found::Recent(judged, interval)).or_else(of_incident)
+    /// A round by its id, as it was shown then; none if it is not kept.
+    ///
+    /// # Errors
+    /// It is kept and cannot be read.
+    pub(super) async fn round(
+        self: &Arc<Self>,
+        id: &str,
+    ) -> Option<Result<ShownRound, KeptRoundError>> {
+        let recent = self.memory().ring.get(id);
+        if let Some((judged, interval)) = recent {
+            return Some(Ok((self.show)(&judged, interval)));
+        }
+        let (past, id) = (Arc::clone(self), id.to_owned());
+        let read = move || {
+            let place = past.disk().rounds.place(&id);
+            place.as_ref().map(KeptPlace::read)
+        };
+        spawn_blocking(read).await.ok()?
     }
 
-    /// Shows one of the last rounds.
-    pub(super) fn show(&self, judged: &Arc<Judged>, interval: f64) -> ShownRound {
-        (self.show)(judged, interval)
+    /// Ends the incidents of registries that are none of these: no round will.
+    pub(super) fn leave(&self, registries: &BTreeSet<&str>, now: DateTime<Utc>) {
+        let mut memory = self.memory();
+        let ended = memory.incidents.leave(registries, now);
+        memory.unwritten.extend(ended);
     }
 
-    /// Takes a round in, and writes down what it changed.
-    pub(super) fn record(&self, judged: &Arc<Judged>, interval: f64) {
-        let mut kept = self.kept();
+    /// Writes down what a round changed, or keeps it where the disk refuses it.
+    pub(super) async fn save(
+        self: &Arc<Self>,
+        change: Change,
+        judged: &Arc<Judged>,
+        interval: f64,
+    ) {
+        let (past, judged) = (Arc::clone(self), Arc::clone(judged));
+        if spawn_blocking(move || past.write(&change, &judged, interval)).await.is_err() {
+            warn!("what a round changed was not written down");
+        }
+    }
+
+    /// Takes a round in.
+    pub(super) fn take(&self, judged: &Arc<Judged>, interval: f64) -> Change {
+        let mut memory = self.memory();
         let registry = &judged.round.registry;
-        let mut earlier = kept.earlier(registry);
-        let changes = events(&earlier, judged);
-        for event in &changes {
+        let mut earlier = memory.earlier.get(registry).cloned().unwrap_or_default();
+        let events = events(&earlier, judged);
+        for event in &events {
             apply(&mut earlier, event);
         }
         earlier.sampled(judged);
-        kept.memory.insert(registry.clone(), earlier);
-        kept.ring.push(judged, interval);
-        let changed = kept.incidents.take(judged);
+        memory.earlier.insert(registry.clone(), earlier);
+        memory.ring.push(judged, interval);
+        let mut incidents = std::mem::take(&mut memory.unwritten);
+        incidents.extend(memory.incidents.take(judged));
+        Change { events, incidents }
+    }
+
+    fn write(&self, change: &Change, judged: &Arc<Judged>, interval: f64) {
+        let mut disk = self.disk();
         let id = round_id(&judged.round);
-        let wanted = changed.iter().any(|incident| incident.rounds.all().any(|kept| kept == id));
-        let shown = wanted.then(|| (self.show)(judged, interval));
-        let rounds = match &shown {
-            Some(shown) => kept.rounds.keep(&id, shown),
-            None => kept.rounds.flush(),
+        let mut named = change.incidents.iter().flat_map(|incident| incident.rounds.all());
+        let rounds = if named.any(|named| named == id) {
+            disk.rounds.keep(&id, &(self.show)(judged, interval))
+        } else {
+            disk.rounds.flush()
         };
-        let Inner { journal, incidents, .. } = &mut *kept;
-        let lines = match journal {
-            Some(journal) => journal.record(&changes, &changed, incidents),
+        let all = self.memory().incidents.clone();
+        let lines = match &mut disk.journal {
+            Some(journal) => journal.record(&change.events, &change.incidents, &all),
             None => Ok(()),
         };
         // Only what no line of the journal names any more may go.
         if lines.is_ok() {
-            kept.make_room();
+            self.make_room(&mut disk.rounds);
         }
-        kept.say(lines.and(rounds.map_err(JournalError::from)));
-    }
-
-    fn kept(&self) -> MutexGuard<'_, Inner> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Inner {
-    fn earlier(&self, registry: &RegistryName) -> Earlier {
-        let known = || self.journal.as_ref().map(|journal| journal.earlier(registry));
-        self.memory.get(registry).cloned().or_else(known).unwrap_or_default()
+        disk.say(lines.and(rounds.map_err(JournalError::from)));
     }
 
     /// Lets go the rounds that no incident names, and the oldest incidents where their rounds take
     /// too much room.
-    fn make_room(&mut self) {
-        self.rounds.retain(&self.incidents.rounds());
-        while self.rounds.are_too_many() && !self.incidents.all().is_empty() {
-            self.incidents.forget_oldest();
-            self.rounds.retain(&self.incidents.rounds());
+    fn make_room(&self, rounds: &mut Rounds) {
+        loop {
+            let all = self.memory().incidents.clone();
+            rounds.retain(&all.rounds());
+            if !rounds.are_too_many() || all.all().is_empty() {
+                return;
+            }
+            self.memory().incidents.forget_oldest();
         }
     }
 
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn disk(&self) -> MutexGuard<'_, Disk> {
+        self.disk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Disk {
     /// Says that the disk takes nothing, and that it does again, each once.
     fn say(&mut self, done: Result<(), JournalError>) {
         match done {

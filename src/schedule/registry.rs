@@ -25,7 +25,7 @@ pub(super) struct Publisher {
     /// What lives on from round to round.
     pub(super) counters: Arc<Counters>,
     /// What outlives a round, and a restart where there is a journal.
-    pub(super) past: Past,
+    pub(super) past: Arc<Past>,
 }
 
 impl Publisher {
@@ -148,11 +148,13 @@ impl RegistryTask {
         for change in changes(self.latest.as_deref(), &judged) {
             change.log(name);
         }
-        if !self.stop.is_cancelled() {
-            let interval = self.runner.registry().interval;
-            self.publisher.past.record(&judged, interval.as_secs_f64());
-        }
+        let (past, interval) = (&self.publisher.past, self.runner.registry().interval);
+        let interval = interval.as_secs_f64();
+        let change = (!self.stop.is_cancelled()).then(|| past.take(&judged, interval));
         self.publisher.publish(&judged, &self.stop);
+        if let Some(change) = change {
+            past.save(change, &judged, interval).await;
+        }
         self.latest = Some(judged);
     }
 }
@@ -176,7 +178,7 @@ mod tests {
         Arc::new(Publisher {
             snapshots: watch::channel(Arc::new(snapshot)).0,
             counters: Arc::default(),
-            past: Past::new(None, Box::new(shown)),
+            past: Arc::new(Past::new(None, Box::new(shown))),
         })
     }
 
