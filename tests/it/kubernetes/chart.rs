@@ -57,6 +57,15 @@ fn objects(rendered: &str) -> Vec<Value> {
     documents.filter_map(read).collect()
 }
 
+/// The objects of the chart with the values of a file.
+fn rendered(tools: &Path, home: &Path, values: &str) -> Vec<Value> {
+    let mut command = vec!["template", "prober"];
+    let chart = chart();
+    command.extend([&chart, "--kube-version", KUBERNETES]);
+    command.extend(["--namespace", "monitoring", "--values", values]);
+    objects(&succeed(tools, home, &command))
+}
+
 fn of_kind<'o>(objects: &'o [Value], kind: &str) -> Vec<&'o Value> {
     objects.iter().filter(|object| object["kind"] == kind).collect()
 }
@@ -68,22 +77,7 @@ fn every_set_of_values_makes_a_chart_that_lint_accepts_and_a_configuration_that_
     for values in values() {
         let file = values.display().to_string();
         succeed(&tools, home.path(), &["lint", "--strict", &chart(), "--values", &file]);
-        let rendered = succeed(
-            &tools,
-            home.path(),
-            &[
-                "template",
-                "prober",
-                &chart(),
-                "--kube-version",
-                KUBERNETES,
-                "--namespace",
-                "monitoring",
-                "--values",
-                &file,
-            ],
-        );
-        let objects = objects(&rendered);
+        let objects = rendered(&tools, home.path(), &file);
         let maps = of_kind(&objects, "ConfigMap");
         let config = maps.iter().find_map(|map| map["data"]["prober.yml"].as_str()).unwrap();
         let secrets = home.path().display().to_string();
@@ -94,6 +88,31 @@ fn every_set_of_values_makes_a_chart_that_lint_accepts_and_a_configuration_that_
         fs::write(&path, config.replace("/run/secrets", &secrets)).unwrap();
         let checked = run(&["config", "check", &format!("--config.file={}", path.display())]);
         assert_eq!(checked.code, Some(0), "{file}: {checked:?}");
+    }
+}
+
+#[test]
+fn probes_and_monitor_ask_by_https_where_the_port_has_tls() {
+    let Some(tools) = tools() else { return };
+    let home = TempDir::new().unwrap();
+    for (values, workload, monitor, endpoints, scheme) in [
+        ("harbor", "Deployment", "ServiceMonitor", "endpoints", "http"),
+        ("everything", "StatefulSet", "PodMonitor", "podMetricsEndpoints", "https"),
+    ] {
+        let file = repository(&format!("deploy/helm/registry-prober/ci/{values}-values.yaml"));
+        let objects = rendered(&tools, home.path(), &file.display().to_string());
+        let container =
+            &of_kind(&objects, workload)[0]["spec"]["template"]["spec"]["containers"][0];
+        for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
+            assert_eq!(container[probe]["httpGet"]["scheme"], scheme.to_uppercase(), "{values}");
+        }
+        let argument = container["args"].to_string().contains("--web.config.file=/run/secrets/");
+        assert_eq!(argument, scheme == "https", "{values}: {}", container["args"]);
+        let monitors = of_kind(&objects, monitor);
+        assert_eq!(monitors.len(), 1, "{values}");
+        for monitor in monitors {
+            assert_eq!(monitor["spec"][endpoints][0]["scheme"], scheme, "{values}");
+        }
     }
 }
 

@@ -55,6 +55,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{ ternary "StatefulSet" "Deployment" (or .Values.history.enabled .Values.sharded) }}
 {{- end }}
 
+{{- /* How the prober's own port is asked. */ -}}
+{{- define "registry-prober.scheme" -}}
+{{ ternary "https" "http" .Values.web.tls }}
+{{- end }}
+
 {{- define "registry-prober.config" -}}
 {{ toYaml .Values.config }}
 {{- end }}
