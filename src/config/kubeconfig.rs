@@ -1,5 +1,6 @@
 //! How to reach the API server of Kubernetes: the service account of a pod, or a kubeconfig.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
@@ -7,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use thiserror::Error;
 
 use super::files::{MAX_NAMED, expand, read_file};
@@ -55,17 +57,22 @@ pub enum ClusterError {
         /// What is not there.
         what: String,
     },
-    /// A way to log in that needs another program.
+    /// A setting without which the request would go elsewhere, or come from another user.
     #[error(
-        "{path}: the user logs in with {what}, which is not supported; use a token or a client \
-         certificate"
+        "{path}: has {what}, which is not supported; use a token or a client certificate, and a \
+         server that is reached directly under the name in its certificate"
     )]
     Unsupported {
         /// The kubeconfig.
         path: String,
-        /// `exec` or `auth-provider`.
+        /// The key in the file.
         what: &'static str,
     },
+    /// A list of files, which kubectl would merge.
+    #[error(
+        "KUBECONFIG names several files: {0}; name one, there or with discovery.kubernetes.kubeconfig"
+    )]
+    Several(String),
     /// Neither inside a cluster nor with a kubeconfig.
     #[error("not inside a cluster, and neither KUBECONFIG nor ~/.kube/config leads to one")]
     Nowhere,
@@ -85,12 +92,25 @@ pub fn cluster_access(kubeconfig: Option<&Path>) -> Result<ClusterAccess, Cluste
         let port = env::var("KUBERNETES_SERVICE_PORT").unwrap_or_else(|_| "443".to_owned());
         return of_pod(Path::new(SERVICE_ACCOUNT), &host, &port);
     }
-    let named = env::var_os("KUBECONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let named = match env::var_os("KUBECONFIG") {
+        Some(list) => one_of(&list)?,
+        None => None,
+    };
     let usual = || {
         let path = expand(Path::new(""), "~/.kube/config");
         path.is_file().then_some(path)
     };
     of_file(&named.or_else(usual).ok_or(ClusterError::Nowhere)?)
+}
+
+/// The one path of a list as KUBECONFIG has it; none if the list is empty.
+fn one_of(list: &OsStr) -> Result<Option<PathBuf>, ClusterError> {
+    let mut paths = env::split_paths(list).filter(|path| !path.as_os_str().is_empty());
+    let first = paths.next();
+    if paths.next().is_some() {
+        return Err(ClusterError::Several(list.to_string_lossy().into_owned()));
+    }
+    Ok(first)
 }
 
 fn of_pod(directory: &Path, host: &str, port: &str) -> Result<ClusterAccess, ClusterError> {
@@ -152,6 +172,8 @@ struct Cluster {
     certificate_authority_data: Option<String>,
     #[serde(default)]
     insecure_skip_tls_verify: bool,
+    proxy_url: Option<IgnoredAny>,
+    tls_server_name: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize, Default)]
@@ -164,8 +186,10 @@ struct User {
     client_certificate_data: Option<String>,
     client_key: Option<String>,
     client_key_data: Option<SecretString>,
-    exec: Option<serde::de::IgnoredAny>,
-    auth_provider: Option<serde::de::IgnoredAny>,
+    exec: Option<IgnoredAny>,
+    auth_provider: Option<IgnoredAny>,
+    username: Option<IgnoredAny>,
+    r#as: Option<IgnoredAny>,
 }
 
 fn of_file(path: &Path) -> Result<ClusterAccess, ClusterError> {
@@ -182,12 +206,16 @@ fn of_file(path: &Path) -> Result<ClusterAccess, ClusterError> {
         .ok_or_else(|| missing(format!("cluster {:?}", context.cluster)))?;
     let user = find(file.users, &context.user)
         .ok_or_else(|| missing(format!("user {:?}", context.user)))?;
-    for (what, given) in
-        [("exec", user.exec.is_some()), ("auth-provider", user.auth_provider.is_some())]
-    {
-        if given {
-            return Err(ClusterError::Unsupported { path: shown(), what });
-        }
+    let unsupported = [
+        ("exec", &user.exec),
+        ("auth-provider", &user.auth_provider),
+        ("username", &user.username),
+        ("as", &user.r#as),
+        ("proxy-url", &cluster.proxy_url),
+        ("tls-server-name", &cluster.tls_server_name),
+    ];
+    if let Some((what, _)) = unsupported.into_iter().find(|(_, given)| given.is_some()) {
+        return Err(ClusterError::Unsupported { path: shown(), what });
     }
     let directory = path.parent().unwrap_or(Path::new(""));
     let ca = (cluster.certificate_authority_data, cluster.certificate_authority);
@@ -260,7 +288,7 @@ contexts:
 - {name: two, context: {cluster: c, user: prober, namespace: harbor}}
 clusters:
 - name: c
-  cluster: {server: 'https://10.0.0.1:6443/', certificate-authority-data: Y2E=, proxy-url: x}
+  cluster: {server: 'https://10.0.0.1:6443/', certificate-authority-data: Y2E=, extensions: []}
 users:
 - {name: prober, user: {tokenFile: token}}
 - {name: other, user: {exec: {command: aws}}}
@@ -299,8 +327,26 @@ users:
         assert_eq!(with("- name: c\n", "- name: d\n"), "/config: has no cluster \"c\"");
         assert_eq!(with("name: prober", "name: p"), "/config: has no user \"prober\"");
         assert_eq!(with("tokenFile: token", "tokenFile: none"), "/none: no such file");
-        let exec = with("current-context: two", "current-context: one");
-        assert!(exec.contains("logs in with exec, which is not supported"), "{exec}");
+        for (from, to, what) in [
+            ("current-context: two", "current-context: one", "exec"),
+            ("tokenFile: token", "tokenFile: token, as: admin", "as"),
+            ("tokenFile: token", "username: u, password: secret-word", "username"),
+            ("extensions: []", "proxy-url: 'http://p'", "proxy-url"),
+            ("extensions: []", "tls-server-name: k", "tls-server-name"),
+        ] {
+            let said = with(from, to);
+            assert!(said.contains(&format!("has {what}, which is not supported")), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_list_of_kubeconfigs_is_not_read_in_part() {
+        let one = |list: &str| one_of(OsStr::new(list));
+        assert_eq!(one("/a/config").unwrap(), Some("/a/config".into()));
+        assert_eq!(one(":/a/config:").unwrap(), Some("/a/config".into()));
+        assert_eq!(one("").unwrap(), None);
+        let error = one("/a:/b").unwrap_err().to_string();
+        assert!(error.contains("several files: /a:/b; name one"), "{error}");
     }
 
     #[test]
