@@ -4,7 +4,7 @@ use super::facts::{Facts, ObservationId};
 use super::hypothesis::{Hits, Hypothesis};
 use super::wording::list;
 use crate::model::{
-    BackendName, Check, FindingName, Observation, ObservationKind as Kind, Place, Route,
+    BackendName, Check, Evidence, FindingName, Observation, ObservationKind as Kind, Place, Route,
 };
 
 /// The most lines of evidence.
@@ -43,12 +43,12 @@ fn hypothesis(facts: &Facts<'_>, name: FindingName, ids: &[ObservationId]) -> Hy
         let at: Vec<String> = places(&seen);
         format!("Requests are {what} at {} for no known cause.", list(&at))
     };
-    let mut evidence: Vec<String> = seen.iter().take(LINES).map(|o| line(o)).collect();
+    let mut evidence: Vec<Evidence> = seen.iter().take(LINES).map(|o| line(o)).collect();
     if seen.len() > LINES {
-        evidence.push(format!("and {} more observations", seen.len() - LINES));
+        evidence.push(format!("and {} more observations", seen.len() - LINES).into());
     }
-    evidence.push(format!("X-Request-Id of these requests: {}…", facts.round.request_ids));
-    evidence.extend(super::clocks::contradictions(facts.round));
+    evidence.push(format!("X-Request-Id of these requests: {}…", facts.round.request_ids).into());
+    evidence.extend(super::clocks::contradictions(facts.round).into_iter().map(Evidence::from));
     let hits = match (by_users.is_empty(), fails_everywhere(facts, &seen)) {
         (false, _) => Hits::Requests,
         (true, Some(what)) => Hits::Some(what),
@@ -94,7 +94,7 @@ fn places(seen: &[&Observation]) -> Vec<String> {
 }
 
 /// One observation in words.
-fn line(observed: &Observation) -> String {
+fn line(observed: &Observation) -> Evidence {
     let place = match &observed.place {
         Place::Route { route } => route.to_string(),
         Place::Pair { issuer, verifier } => format!("{issuer} → {verifier}"),
@@ -110,5 +110,6 @@ fn line(observed: &Observation) -> String {
         Some(what) => format!("{what}: "),
         None => format!("{} of {} requests: ", observed.count, observed.of),
     };
-    format!("{place}: {numbers}{}", observed.failure)
+    Evidence::from(format!("{place}: {numbers}{}", observed.failure))
+        .of_requests(observed.count, observed.of)
 }

@@ -113,6 +113,12 @@ impl Evidence {
         self.numbers.insert(name, number);
         self
     }
+
+    /// Adds how many requests failed, of how many.
+    #[must_use]
+    pub fn of_requests(self, failed: u32, requests: u32) -> Self {
+        self.with("failed_requests", f64::from(failed)).with("requests", f64::from(requests))
+    }
 }
 
 impl From<String> for Evidence {

@@ -3,7 +3,7 @@
 use super::super::facts::Facts;
 use super::super::hypothesis::{Hits, Hypothesis};
 use super::super::wording::{list, verb};
-use crate::model::{BackendName, BodyLimit, Bytes, Check, FindingName, OfRoute, Route};
+use crate::model::{BackendName, BodyLimit, Bytes, Check, Evidence, FindingName, OfRoute, Route};
 
 /// Few images have layers above this; a limit there hurts seldom.
 const LARGE: u64 = 1 << 30;
@@ -46,9 +46,9 @@ fn size(limit: BodyLimit, refused: u64) -> String {
     format!("of {} and more", Bytes(refused))
 }
 
-fn line(route: &OfRoute<BodyLimit>) -> Option<String> {
+fn line(route: &OfRoute<BodyLimit>) -> Option<Evidence> {
     let limit = route.value.measured()?;
-    Some(match limit.refused {
+    let text = match limit.refused {
         Some(refused) if limit.passes > 0 => format!(
             "{}: 413 to a declared length of {}, none to {}",
             route.route,
@@ -57,6 +57,11 @@ fn line(route: &OfRoute<BodyLimit>) -> Option<String> {
         ),
         Some(refused) => format!("{}: 413 to a declared length of {}", route.route, Bytes(refused)),
         None => format!("{}: no 413 up to {}", route.route, Bytes(limit.passes)),
+    };
+    let line = Evidence::from(text).with("passed_bytes", limit.passes as f64);
+    Some(match limit.refused {
+        Some(refused) => line.with("refused_bytes", refused as f64),
+        None => line,
     })
 }
 

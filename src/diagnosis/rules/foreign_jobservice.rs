@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 use super::super::facts::Facts;
 use super::super::hypothesis::{Hits, Hypothesis};
 use super::super::wording::list;
-use crate::model::{FailedTask, FindingName, Neighbour, PoolsAt, Replications, WorkerPools};
+use crate::model::{
+    Evidence, FailedTask, FindingName, Neighbour, PoolsAt, Replications, WorkerPools,
+};
 
 const NAME: FindingName = FindingName::ForeignJobserviceOnSharedRedis;
 
@@ -106,27 +108,31 @@ fn logs_elsewhere(facts: &Facts<'_>, told: &Replications) -> Option<Hypothesis> 
     Some(found)
 }
 
-fn lines_of_replications(facts: &Facts<'_>, told: &Replications) -> Vec<String> {
+fn lines_of_replications(facts: &Facts<'_>, told: &Replications) -> Vec<Evidence> {
     let mut lines = Vec::new();
     if told.failed > 0 {
-        lines.push(format!(
+        let text = format!(
             "{} of {} replications that ended within 12 hours failed",
             told.failed, told.ended
-        ));
+        );
+        let line = Evidence::from(text).with("failed_replications", told.failed as f64);
+        lines.push(line.with("replications", told.ended as f64));
     }
     let looked_for = told.tasks.len();
     let nowhere = nowhere(facts, told);
     if !nowhere.is_empty() {
         let executions: Vec<u64> = nowhere.iter().map(|task| task.execution).collect();
-        lines.push(format!(
+        let text = format!(
             "the logs of {} of {looked_for} failed tasks are at no backend (404): executions {}",
             nowhere.len(),
             list(&executions)
-        ));
+        );
+        lines.push(Evidence::from(text).with("tasks_without_log", nowhere.len() as f64));
     }
     let unauthorized = told.tasks.iter().filter(|task| task.is_unauthorized()).count();
     if unauthorized > 0 {
-        lines.push(format!("{unauthorized} of {looked_for} failed tasks met a 401"));
+        let text = format!("{unauthorized} of {looked_for} failed tasks met a 401");
+        lines.push(Evidence::from(text).with("unauthorized_tasks", unauthorized as f64));
     }
     lines
 }

@@ -6,7 +6,7 @@ use super::super::facts::{Facts, is_lb};
 use super::super::hypothesis::{Hits, Hypothesis};
 use super::super::keys;
 use super::super::wording::list;
-use crate::model::{BackendName, Cell, FindingName, ObservationKind};
+use crate::model::{BackendName, Cell, Evidence, FindingName, ObservationKind};
 
 /// Below this chance of meeting only these nodes by luck, affinity is the word for it.
 const UNLIKELY: f64 = 0.01;
@@ -79,10 +79,11 @@ fn hidden(facts: &Facts<'_>) -> Option<Hypothesis> {
     );
     let hypothesis = Hypothesis::new(FindingName::LbAffinityHidesMismatch, Vec::new(), summary)
         .hits(Hits::Later)
-        .evidence([format!(
+        .evidence([Evidence::from(format!(
             "all of {trials} flows through the load balancer reached {}",
             list(&led_to)
-        )])
+        ))
+        .with("flows", f64::from(trials))])
         .evidence(cookie.map(|name| format!("the load balancer sets the cookie {name:?}")))
         .alone();
     Some(hypothesis)

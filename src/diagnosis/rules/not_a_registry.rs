@@ -7,7 +7,8 @@ use crate::diagnosis::facts::{Facts, ObservationId, backends_of};
 use crate::diagnosis::hypothesis::{Hits, Hypothesis};
 use crate::diagnosis::wording::{list, verb};
 use crate::model::{
-    Answer, AuthScheme, FindingName, Flow, Observation, ObservationKind, Page, Reason, Step,
+    Answer, AuthScheme, Evidence, FindingName, Flow, Observation, ObservationKind, Page, Reason,
+    Step,
 };
 
 pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
@@ -115,9 +116,12 @@ fn through_balancer(facts: &Facts<'_>, found: &[(ObservationId, &Flow)]) -> Opti
     let line = |id: &ObservationId| {
         let seen = facts.observation(*id);
         let step = seen.step.map_or("", Step::as_str);
-        format!("{} of {} {step} requests: {}", seen.count, seen.of, seen.failure)
+        let (count, of) = (seen.count, seen.of);
+        let text = format!("{count} of {of} {step} requests: {}", seen.failure);
+        Evidence::from(text).of_requests(count, of)
     };
-    let evidence = if found.is_empty() { seen.iter().map(line).collect() } else { lines(found) };
+    let evidence: Vec<Evidence> =
+        if found.is_empty() { seen.iter().map(line).collect() } else { lines(found) };
     let login =
         |(_, flow): &(ObservationId, &Flow)| flow.answer(Step::Challenge).is_some_and(is_own_login);
     let own_login = !found.is_empty() && found.iter().all(login);

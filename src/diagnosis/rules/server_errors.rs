@@ -3,7 +3,9 @@
 use crate::diagnosis::facts::{Facts, ObservationId, backends_of, token_server};
 use crate::diagnosis::hypothesis::Hypothesis;
 use crate::diagnosis::wording::{subject, verb};
-use crate::model::{Answer, Family, FindingName, Flow, Observation, ObservationKind, Reason, Step};
+use crate::model::{
+    Answer, Evidence, Family, FindingName, Flow, Observation, ObservationKind, Reason, Step,
+};
 
 const NAME: FindingName = FindingName::ServerErrors;
 
@@ -72,9 +74,13 @@ fn sampled(facts: &Facts<'_>) -> Option<Hypothesis> {
     let line = |seen: &&Observation| {
         let (step, of) = (seen.step.map_or("", Step::as_str), seen.of);
         let who = seen.answer.as_ref().map_or("", who_answered);
-        format!("{} of {of} {step} requests failed; the first: {}{who}", seen.count, seen.failure)
+        let text = format!(
+            "{} of {of} {step} requests failed; the first: {}{who}",
+            seen.count, seen.failure
+        );
+        Evidence::from(text).of_requests(seen.count, of)
     };
-    let evidence: Vec<String> = seen.iter().map(line).collect();
+    let evidence: Vec<Evidence> = seen.iter().map(line).collect();
     let summary = "Some requests through the load balancer end in server errors, and no node shows \
                    them when it is asked directly.";
     (!seen.is_empty()).then(|| {
@@ -86,11 +92,14 @@ fn sampled(facts: &Facts<'_>) -> Option<Hypothesis> {
 }
 
 /// One line of evidence for each failed flow, with who wrote the answer.
-pub(super) fn lines(flows: &[(ObservationId, &Flow)]) -> Vec<String> {
+pub(super) fn lines(flows: &[(ObservationId, &Flow)]) -> Vec<Evidence> {
     let line = |(_, flow): &(ObservationId, &Flow)| {
         let (step, failure) = flow.failure()?;
         let who = flow.answer(step).map_or("", who_answered);
-        Some(format!("{}: {} failed, {failure}{who}", flow.route, step.as_str()))
+        let text = format!("{}: {} failed, {failure}{who}", flow.route, step.as_str());
+        let status = flow.answer(step).map(|answer| f64::from(answer.status));
+        let line = Evidence::from(text);
+        Some(status.into_iter().fold(line, |line, status| line.with("status", status)))
     };
     flows.iter().filter_map(line).collect()
 }

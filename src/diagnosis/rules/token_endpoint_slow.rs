@@ -5,7 +5,9 @@ use super::backend_unreachable::{answers_late, only_now_and_then};
 use crate::diagnosis::facts::{Facts, ObservationId, backends_of, token_server};
 use crate::diagnosis::hypothesis::{Hits, Hypothesis};
 use crate::diagnosis::wording::{list, verb};
-use crate::model::{BackendName, FindingName, Flow, Observation, Reach, Reason, Route, Rung, Step};
+use crate::model::{
+    BackendName, Evidence, FindingName, Flow, Observation, Reach, Reason, Route, Rung, Step,
+};
 
 /// From here on a token is slow: docker gives up at 15 s, and users complain long before. Harbor's
 /// delay after a wrong secret (1.5 s) is below.
@@ -118,7 +120,7 @@ fn slow(facts: &Facts<'_>, hanging: &[(ObservationId, &Flow)]) -> Option<Hypothe
     Some(if hanging.is_empty() { h.hits(Hits::Later) } else { h })
 }
 
-fn lines(facts: &Facts<'_>, flows: &[&Flow]) -> Vec<String> {
+fn lines(facts: &Facts<'_>, flows: &[&Flow]) -> Vec<Evidence> {
     let line = |flow: &&Flow| {
         let rungs = rungs(facts, &flow.route);
         let failed = flow.failure().map_or_else(String::new, |(_, why)| format!("; {why}"));
@@ -126,15 +128,29 @@ fn lines(facts: &Facts<'_>, flows: &[&Flow]) -> Vec<String> {
             let (challenge, token) = (seconds(flow, Step::Challenge), seconds(flow, Step::Token));
             let asked = flow.step(Step::Token).is_some();
             let token = if asked { format!(", token {token:.2} s") } else { String::new() };
-            return format!("{}: challenge {challenge:.2} s{token}{failed}", flow.route);
+            let text = format!("{}: challenge {challenge:.2} s{token}{failed}", flow.route);
+            let line = Evidence::from(text).with("challenge_seconds", challenge);
+            let token = flow.step(Step::Token).map(|_| seconds(flow, Step::Token));
+            return token.into_iter().fold(line, |line, took| line.with("token_seconds", took));
         }
         let words: Vec<String> = rungs
             .iter()
             .map(|rung| format!("{} {:.2} s", rung.reach.as_str(), rung.seconds))
             .collect();
-        format!("{}: {}{failed}", flow.route, words.join(", "))
+        let line = Evidence::from(format!("{}: {}{failed}", flow.route, words.join(", ")));
+        rungs.iter().fold(line, |line, rung| line.with(number(rung.reach), rung.seconds))
     };
     flows.iter().map(line).collect()
+}
+
+/// What programs call the time of a rung.
+fn number(reach: Reach) -> &'static str {
+    match reach {
+        Reach::Challenge => "challenge_seconds",
+        Reach::Signing => "anonymous_token_seconds",
+        Reach::Database => "anonymous_repository_token_seconds",
+        Reach::Credential => "token_seconds",
+    }
 }
 
 /// The ladder of latencies of a route; empty where none was climbed.

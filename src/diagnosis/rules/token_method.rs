@@ -6,7 +6,7 @@ use super::server_errors::lines;
 use crate::diagnosis::facts::{Facts, backends_of};
 use crate::diagnosis::hypothesis::{Hits, Hypothesis};
 use crate::diagnosis::wording::{list, verb};
-use crate::model::{ClientKind, ClientRun, FindingName, Flow, Reason, Step};
+use crate::model::{ClientKind, ClientRun, Evidence, FindingName, Flow, Reason, Step};
 
 /// The prober's own flows ask by GET and pass; those that ask as containerd does get no token.
 fn refuses_post(facts: &Facts<'_>) -> Option<Hypothesis> {
@@ -21,11 +21,12 @@ fn refuses_post(facts: &Facts<'_>) -> Option<Hypothesis> {
     let summary = "The token endpoint gives tokens by GET and not by POST: docker, podman and \
                    skopeo get one, containerd and Kubernetes nodes, which ask by POST first, get \
                    none.";
-    let evidence = format!(
+    let evidence = Evidence::from(format!(
         "{posts} of {posts} flows like containerd's through the load balancer got no token by POST \
          each time that they asked, and one by GET: {}",
         first.failure
-    );
+    ))
+    .of_requests(posts, posts);
     let h = Hypothesis::new(FindingName::RealmWrongEndpoint, Vec::new(), summary.to_owned());
     Some(h.hits(Hits::Requests).evidence([evidence]).explains(refused))
 }

@@ -6,8 +6,8 @@ use super::super::hypothesis::{Hits, Hypothesis};
 use super::super::keys;
 use super::super::wording::describe;
 use crate::model::{
-    Cell, Family, FindingName, KeyCount, KeyId, Observation, ObservationKind as Kind, Reason,
-    Route, Step,
+    Cell, Evidence, Family, FindingName, KeyCount, KeyId, Observation, ObservationKind as Kind,
+    Reason, Route, Step,
 };
 
 const NAME: FindingName = FindingName::UnknownBackend;
@@ -47,12 +47,15 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
                    key of its own."
         .to_owned();
     let lines = strange.iter().map(|count| {
-        format!(
+        let text = format!(
             "{} of {total} tokens through the load balancer were signed by key {}…, which no \
              configured backend has",
             count.tokens,
             count.key.short()
-        )
+        );
+        Evidence::from(text)
+            .with("tokens_of_key", f64::from(count.tokens))
+            .with("tokens", f64::from(total))
     });
     let hypothesis = Hypothesis::new(NAME, Vec::new(), summary)
         .hits(Hits::Tokens)

@@ -9,7 +9,8 @@ use super::super::hypothesis::{Hits, Hypothesis};
 use super::super::keys;
 use super::super::wording::{describe, list, verb};
 use crate::model::{
-    BackendName, Cell, Confidence, Family, FindingName, Flow, Issuer, KeyForm, Reason, Route, Step,
+    BackendName, Cell, Confidence, Evidence, Family, FindingName, Flow, Issuer, KeyForm, Reason,
+    Route, Step,
 };
 
 use FindingName::{
@@ -178,12 +179,13 @@ fn refuse_all(
         );
         (cause, names.clone(), summary, &[TokenKeyMismatch, IssuerAudienceMismatch])
     };
-    let refused = format!(
+    let refused = Evidence::from(format!(
         "{} refused {} of {} fresh tokens, its own included, still after 5 s",
         list(&names),
         cells.len(),
         cells.len()
-    );
+    ))
+    .with("refused_pairs", cells.len() as f64);
     let accepted = "other nodes accept the same issuers' tokens".to_owned();
     Hypothesis::new(name, backends, summary)
         .hits(Hits::Tokens)

@@ -398,3 +398,40 @@ fn evidence_of_clocks_and_of_refused_pairs_has_its_numbers_by_name() {
         [("healed_pairs", 2.0), ("refused_pairs", 2.0)]
     );
 }
+
+#[test]
+fn a_node_that_loses_requests_now_and_then_is_named_from_the_third_on() {
+    let losing = |events: u32, trials: u32, also: fn(&mut Round)| {
+        let round = changed(THREE, |r| {
+            let last = Some(Failure::of_answer(Reason::ConnectionReset, ""));
+            let lost = crate::model::Ratio { events, trials };
+            r.traffic = vec![crate::model::Traffic { route: route("b"), lost, last }];
+            also(r);
+        });
+        found(&round).into_iter().map(|(name, _, at)| (name, at)).collect::<Vec<_>>()
+    };
+    let nothing = |_: &mut Round| ();
+    let at_b = vec![(FindingName::UnexplainedLoss, "b".to_owned())];
+    assert_eq!(losing(3, 60, nothing), at_b);
+    assert_eq!(losing(2, 60, nothing), []);
+    assert_eq!(losing(3, 6000, nothing), [], "as many as networks lose");
+    // What shows the loss by itself is not said twice.
+    let cut = |r: &mut Round| fail(r, "b", Step::Token, Reason::ConnectionReset);
+    let said = losing(3, 60, cut);
+    assert!(said.len() == 1 && said[0].1 == "b", "{said:?}");
+}
+
+#[test]
+fn evidence_of_unexplained_requests_has_their_numbers() {
+    let round = changed(THREE, |r| {
+        let last = Some(Failure::of_answer(Reason::ConnectionReset, ""));
+        let lost = crate::model::Ratio { events: 5, trials: 60 };
+        r.traffic = vec![crate::model::Traffic { route: route("b"), lost, last }];
+    });
+    let findings = assess(&round).findings;
+    let numbers = &findings[0].evidence[0].numbers;
+    assert_eq!(
+        numbers.iter().map(|(name, number)| (*name, *number)).collect::<Vec<_>>(),
+        [("failed_requests", 5.0), ("requests", 60.0)]
+    );
+}
