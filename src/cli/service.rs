@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -18,10 +19,10 @@ use crate::clock::Clock;
 use crate::config::{Loaded, PublicUrl, Shard};
 use crate::history::Journal;
 use crate::metrics::{self, Metrics};
-use crate::model::{Incident, Judged, RoundLine, ShownRound, Snapshot};
+use crate::model::{Incident, Judged, RegistryName, RoundLine, ShownRound, Snapshot};
 use crate::report;
 use crate::schedule::{Daemon, Hangups};
-use crate::web;
+use crate::web::{self, Pending, Rendered};
 
 /// How long the end may take; less than the two seconds that are promised.
 const END_LIMIT: Duration = Duration::from_millis(1700);
@@ -70,7 +71,12 @@ impl Service {
             settings.listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
         let hosts = settings.external.iter().map(|url| url.authority().host_port.host.clone());
         let names = web::Names::new(&addresses, hosts);
-        let router = web::router(state(&daemon, settings.reload_token, names));
+        let router = web::router(web::State {
+            snapshots: daemon.snapshots(),
+            program: Box::new(Program::new(&daemon)),
+            reload_token: settings.reload_token,
+            names,
+        });
         let web =
             tokio::spawn(web::serve(settings.listeners, router, settings.access, shutdown.clone()));
         let (tended, until) = (Arc::clone(&daemon), shutdown.clone());
@@ -110,58 +116,73 @@ fn shown(judged: &Arc<Judged>, interval: f64) -> ShownRound {
     }
 }
 
-/// The past as the web room asks for it.
-struct Past(Arc<Daemon>);
+/// The program as the web room asks for it.
+struct Program {
+    daemon: Arc<Daemon>,
+    metrics: Metrics,
+}
 
-impl web::Past for Past {
-    fn incidents(&self) -> Vec<Incident> {
-        self.0.incidents()
-    }
-
-    fn last_rounds(&self) -> Vec<RoundLine> {
-        self.0.last_rounds()
-    }
-
-    fn round(&self, id: String) -> web::Pending<Option<Result<ShownRound, String>>> {
-        let daemon = Arc::clone(&self.0);
-        Box::pin(async move {
-            daemon.round(&id).await.map(|round| round.map_err(|error| error.to_string()))
-        })
+impl Program {
+    fn new(daemon: &Arc<Daemon>) -> Self {
+        let metrics = Metrics::new(daemon.snapshots(), daemon.counters());
+        Self { daemon: Arc::clone(daemon), metrics }
     }
 }
 
-/// What the web room needs from the others.
-fn state(
-    daemon: &Arc<Daemon>,
-    reload_token: Option<SecretString>,
-    names: web::Names,
-) -> web::State {
-    let metrics = Metrics::new(daemon.snapshots(), daemon.counters());
-    let (prober, reloader, configured) =
-        (Arc::clone(daemon), Arc::clone(daemon), Arc::clone(daemon));
-    web::State {
-        snapshots: daemon.snapshots(),
-        now: Box::new(|| Clock::read().now()),
-        metrics: Box::new(move |accept| metrics.render(accept)),
-        document: Box::new(|snapshot| {
-            serde_json::to_value(report::json::document(snapshot, true)).unwrap_or_default()
-        }),
-        past: Box::new(Past(Arc::clone(daemon))),
-        configuration: Box::new(move || {
-            let daemon = Arc::clone(&configured);
-            Box::pin(async move { daemon.configuration().await })
-        }),
-        probe: Box::new(move |name, within| {
-            let daemon = Arc::clone(&prober);
-            Box::pin(async move { daemon.probe_now(&name, within).await })
-        }),
-        probe_page: Box::new(metrics::probe_page),
-        reload: Box::new(move || {
-            let daemon = Arc::clone(&reloader);
-            Box::pin(async move { daemon.reload().await.map_err(|error| error.to_string()) })
-        }),
-        reload_token,
-        names,
+impl web::Program for Program {
+    fn now(&self) -> DateTime<Utc> {
+        Clock::read().now()
+    }
+
+    fn metrics(&self, accept: Option<&str>) -> Rendered {
+        self.metrics.render(accept)
+    }
+
+    fn document(&self, snapshot: &Snapshot) -> serde_json::Value {
+        serde_json::to_value(report::json::document(snapshot, true)).unwrap_or_default()
+    }
+
+    fn configuration(&self) -> Pending<String> {
+        let daemon = Arc::clone(&self.daemon);
+        Box::pin(async move { daemon.configuration().await })
+    }
+
+    fn probe(&self, registry: RegistryName, within: Duration) -> Pending<Option<Arc<Judged>>> {
+        let daemon = Arc::clone(&self.daemon);
+        Box::pin(async move { daemon.probe_now(&registry, within).await })
+    }
+
+    fn probe_metrics(
+        &self,
+        judged: Option<&Arc<Judged>>,
+        took: Duration,
+        accept: Option<&str>,
+    ) -> Rendered {
+        metrics::probe_page(judged, took, accept)
+    }
+
+    fn probe_text(&self, judged: &Arc<Judged>) -> String {
+        report::round::text(judged)
+    }
+
+    fn reload(&self) -> Pending<Result<(), String>> {
+        let daemon = Arc::clone(&self.daemon);
+        Box::pin(async move { daemon.reload().await.map_err(|error| error.to_string()) })
+    }
+
+    fn incidents(&self) -> Vec<Incident> {
+        self.daemon.incidents()
+    }
+
+    fn last_rounds(&self) -> Vec<RoundLine> {
+        self.daemon.last_rounds()
+    }
+
+    fn round(&self, id: String) -> Pending<Option<Result<ShownRound, String>>> {
+        let daemon = Arc::clone(&self.daemon);
+        Box::pin(async move {
+            daemon.round(&id).await.map(|round| round.map_err(|error| error.to_string()))
+        })
     }
 }
 

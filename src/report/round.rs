@@ -1,4 +1,4 @@
-//! A round as JSON, with the time of each request of its token flows.
+//! A round alone: as text, and as JSON with the time of each request of its token flows.
 
 use std::sync::Arc;
 
@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::json::{self, Registry};
+use super::{Form, Output};
 use crate::model::{Flow, Judged, ProgramFacts, RegistryState, Snapshot, Timeline, round_id};
 
 /// One round of one registry.
@@ -32,6 +33,13 @@ struct RequestReport<'a> {
     reason: Option<&'static str>,
     /// Seconds of each phase that ran.
     phases: &'a Timeline,
+}
+
+/// All that a round measured and concluded, for people, without styles.
+pub fn text(judged: &Arc<Judged>) -> String {
+    let form = Form { trace: true, ..Form::default() };
+    let text = super::render(Output::Text, &alone(judged, 0.0), form);
+    anstream::adapter::strip_str(&text).to_string()
 }
 
 /// A round in the shapes of the contract.

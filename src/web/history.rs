@@ -8,19 +8,9 @@ use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Json, Response};
 use chrono::{DateTime, Utc};
 
+use super::Shared;
 use super::text::{percent, seconds};
-use super::{Pending, Shared};
 use crate::model::{Flow, Incident, Phase, RoundLine, Route, ShownRound, UserShare};
-
-/// What another room knows of the past.
-pub trait Past: Send + Sync {
-    /// Every incident, the latest to open last.
-    fn incidents(&self) -> Vec<Incident>;
-    /// The last rounds, newest first.
-    fn last_rounds(&self) -> Vec<RoundLine>;
-    /// A round by its id; none if it is not kept, a text if it cannot be read.
-    fn round(&self, id: String) -> Pending<Option<Result<ShownRound, String>>>;
-}
 
 /// One request of a token flow.
 pub(super) struct RequestRow<'a> {
@@ -50,7 +40,8 @@ pub(super) fn requests(flow: &Flow) -> impl Iterator<Item = RequestRow<'_>> {
 
 /// `/history`.
 pub(super) async fn history(Extract(shared): Extract<Arc<Shared>>) -> Response {
-    let (now, past) = ((shared.state.now)(), &shared.state.past);
+    let past = &shared.state.program;
+    let now = past.now();
     let incidents = past.incidents();
     let page = HistoryPage {
         incidents: incidents.iter().rev().map(|incident| IncidentRow::new(incident, now)).collect(),
@@ -66,7 +57,7 @@ pub(super) async fn round(
     Extract(shared): Extract<Arc<Shared>>,
     Path(id): Path<String>,
 ) -> Response {
-    match shared.state.past.round(id.clone()).await {
+    match shared.state.program.round(id.clone()).await {
         Some(Ok(ShownRound { page, .. })) => shown(&RoundPage { id, page }),
         other => missing(&id, other.and_then(Result::err)),
     }
@@ -76,12 +67,12 @@ pub(super) async fn round(
 pub(super) async fn api_incidents(
     Extract(shared): Extract<Arc<Shared>>,
 ) -> Json<serde_json::Value> {
-    Json(serde_json::json!({ "incidents": shared.state.past.incidents() }))
+    Json(serde_json::json!({ "incidents": shared.state.program.incidents() }))
 }
 
 /// `/api/v1/rounds`.
 pub(super) async fn api_rounds(Extract(shared): Extract<Arc<Shared>>) -> Json<serde_json::Value> {
-    Json(serde_json::json!({ "rounds": shared.state.past.last_rounds() }))
+    Json(serde_json::json!({ "rounds": shared.state.program.last_rounds() }))
 }
 
 /// `/api/v1/rounds/ID`.
@@ -89,7 +80,7 @@ pub(super) async fn api_round(
     Extract(shared): Extract<Arc<Shared>>,
     Path(id): Path<String>,
 ) -> Response {
-    match shared.state.past.round(id.clone()).await {
+    match shared.state.program.round(id.clone()).await {
         Some(Ok(ShownRound { document, .. })) => Json(document).into_response(),
         other => missing(&id, other.and_then(Result::err)),
     }

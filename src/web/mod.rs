@@ -1,8 +1,8 @@
 //! What the daemon answers over HTTP: status page, metrics, API, probes on demand, health, reload.
 //!
 //! Everything is read from the newest [`Snapshot`]; what other rooms know how to do (metrics,
-//! JSON, a probe, a reload) comes in as closures in [`State`], so that this room depends on the
-//! model and the findings alone. [`serve`] runs the router on sockets.
+//! JSON, a probe, a reload) comes in as a [`Program`], so that this room depends on the model and the
+//! findings alone. [`serve`] runs the router on sockets.
 
 mod access;
 mod checks;
@@ -17,13 +17,12 @@ mod panels;
 mod patience;
 mod places;
 mod probe;
+mod program;
 mod runbooks;
 mod serve;
 mod text;
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -33,36 +32,17 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::middleware;
 use axum::response::{IntoResponse, Json, Redirect, Response};
 use axum::routing::{get, post};
-use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 pub use access::{Access, LoadRules, Pem, Rules};
-pub use history::Past;
 pub use names::Names;
 pub use page::round_page;
+pub use program::{Pending, Program, Rendered};
 pub use serve::serve;
 
-use crate::model::{Judged, RegistryName, Snapshot};
-
-/// A body with its exact `Content-Type`.
-pub type Rendered = (&'static str, Vec<u8>);
-/// The metrics as an `Accept` header wants them.
-pub type MetricsPage = dyn Fn(Option<&str>) -> Rendered + Send + Sync;
-/// The metrics of one probe: its round if it ended in time, how long it took, and `Accept`.
-pub type ProbePage = dyn Fn(Option<&Arc<Judged>>, Duration, Option<&str>) -> Rendered + Send + Sync;
-/// The JSON document of the status API.
-pub type StatusDocument = dyn Fn(&Snapshot) -> serde_json::Value + Send + Sync;
-/// One round of a configured registry now, to end within the given time; none if it did not.
-pub type ProbeNow = dyn Fn(RegistryName, Duration) -> Pending<Option<Arc<Judged>>> + Send + Sync;
-/// Takes the configuration again.
-///
-/// # Errors
-/// The text says why the new one was refused; the old one goes on.
-pub type Reload = dyn Fn() -> Pending<Result<(), String>> + Send + Sync;
-/// A value that comes later.
-pub type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+use crate::model::Snapshot;
 
 /// Scrapes of `/probe` that may wait at once, far fewer than there are connections. Those of one
 /// registry wait for the same round.
@@ -72,22 +52,8 @@ const PROBES_AT_ONCE: usize = 16;
 pub struct State {
     /// The newest rounds.
     pub snapshots: watch::Receiver<Arc<Snapshot>>,
-    /// The time of day.
-    pub now: Box<dyn Fn() -> DateTime<Utc> + Send + Sync>,
-    /// `/metrics`.
-    pub metrics: Box<MetricsPage>,
-    /// `/api/v1/status`.
-    pub document: Box<StatusDocument>,
-    /// `/history`, `/rounds/` and their API.
-    pub past: Box<dyn Past>,
-    /// `/config`: the configuration in use, without secrets.
-    pub configuration: Box<dyn Fn() -> Pending<String> + Send + Sync>,
-    /// The measuring half of `/probe`.
-    pub probe: Box<ProbeNow>,
-    /// The showing half of `/probe`.
-    pub probe_page: Box<ProbePage>,
-    /// `/-/reload`.
-    pub reload: Box<Reload>,
+    /// The rest of the program.
+    pub program: Box<dyn Program>,
     /// Who may reload from elsewhere than loopback; nobody without.
     pub reload_token: Option<SecretString>,
     /// The names under which the daemon is reached.
@@ -163,15 +129,15 @@ pub fn router(state: State) -> Router {
 }
 
 async fn metrics(Extract(shared): Extract<Arc<Shared>>, headers: HeaderMap) -> Response {
-    rendered((shared.state.metrics)(accept(&headers)))
+    rendered(shared.state.program.metrics(accept(&headers)))
 }
 
 async fn api_status(Extract(shared): Extract<Arc<Shared>>) -> Json<serde_json::Value> {
-    Json((shared.state.document)(&shared.snapshot()))
+    Json(shared.state.program.document(&shared.snapshot()))
 }
 
 async fn configuration(Extract(shared): Extract<Arc<Shared>>) -> String {
-    (shared.state.configuration)().await
+    shared.state.program.configuration().await
 }
 
 async fn style() -> impl IntoResponse {

@@ -45,7 +45,7 @@ pub(super) async fn reload(
         let text = "Reloading is allowed from this machine itself, or with a reload token.\n";
         return (StatusCode::FORBIDDEN, text.to_owned());
     }
-    match (shared.state.reload)().await {
+    match shared.state.program.reload().await {
         Ok(()) => (StatusCode::OK, "The configuration was reloaded.\n".to_owned()),
         Err(reason) => (
             StatusCode::INTERNAL_SERVER_ERROR,

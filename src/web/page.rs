@@ -22,8 +22,8 @@ use crate::model::{
 const STALE_INTERVALS: f64 = 3.0;
 
 pub(super) async fn status(Extract(shared): Extract<Arc<Shared>>) -> Response {
-    let incidents = shared.state.past.incidents();
-    match render(&shared.snapshot(), &incidents, (shared.state.now)()) {
+    let program = &shared.state.program;
+    match render(&shared.snapshot(), &program.incidents(), program.now()) {
         Ok(html) => Html(html).into_response(),
         Err(error) => {
             tracing::error!(%error, "the status page cannot be written");

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use tokio::time::{Instant, timeout};
 
 use super::{Shared, accept, rendered};
-use crate::model::{Judged, RegistryName, Snapshot};
+use crate::model::{Judged, Phase, RegistryName, Snapshot};
 
 /// What Prometheus tells of its patience.
 const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
@@ -40,15 +40,13 @@ pub(super) async fn probe(
         return (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "1")], text).into_response();
     };
     let began = Instant::now();
-    let round = (shared.state.probe)(registry.clone(), deadline);
+    let round = shared.state.program.probe(registry.clone(), deadline);
     let judged = timeout(deadline, round).await.ok().flatten();
     let took = began.elapsed();
     if query.iter().any(|(name, value)| name == "debug" && value == "true") {
-        let (_, metrics) = (shared.state.probe_page)(judged.as_ref(), took, None);
-        let metrics = String::from_utf8_lossy(&metrics);
-        return trace(&registry, judged.as_deref(), took, deadline, &metrics).into_response();
+        return debug(&shared, &registry, judged.as_ref(), took, deadline).into_response();
     }
-    rendered((shared.state.probe_page)(judged.as_ref(), took, accept(&headers)))
+    rendered(shared.state.program.probe_metrics(judged.as_ref(), took, accept(&headers)))
 }
 
 /// The registry that the query names, if it is configured and named once.
@@ -80,23 +78,36 @@ fn deadline(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// Everything that was measured and concluded, for a person.
-fn trace(
+fn debug(
+    shared: &Shared,
     registry: &RegistryName,
-    judged: Option<&Judged>,
+    judged: Option<&Arc<Judged>>,
     took: Duration,
     deadline: Duration,
-    metrics: &str,
 ) -> String {
-    let round = match judged.map(serde_json::to_string_pretty) {
-        None => "The round did not end in time.".to_owned(),
-        Some(Ok(json)) => json,
-        Some(Err(error)) => format!("The round cannot be shown: {error}"),
+    let program = &shared.state.program;
+    let text = match judged {
+        Some(judged) => program.probe_text(judged),
+        None => "The round did not end in time.\n".to_owned(),
     };
+    let mut requests = String::new();
+    for flow in judged.iter().flat_map(|judged| &judged.round.flows) {
+        for row in super::history::requests(flow) {
+            let times = row.times.join("  ");
+            // Writing to a String does not fail.
+            let _ =
+                writeln!(requests, "{:12} {:12} {:24} {times}", row.route, row.step, row.answer);
+        }
+    }
+    let (_, metrics) = program.probe_metrics(judged, took, None);
+    let phases = Phase::ALL.map(Phase::as_str).join("  ");
     format!(
-        "Probe of {registry}: {:.3} s of {:.1} s\n\nRound and assessment:\n{round}\n\n\
-         Metrics:\n{metrics}",
+        "Probe of {registry}: {:.3} s of {:.1} s\n\n{text}\n\
+         Requests of the basic check: route, step, answer, {phases}\n{requests}\n\
+         Metrics\n{}",
         took.as_secs_f64(),
-        deadline.as_secs_f64()
+        deadline.as_secs_f64(),
+        String::from_utf8_lossy(&metrics)
     )
 }
 

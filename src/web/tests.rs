@@ -9,6 +9,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::ConnectInfo;
 use axum::http::{Method, Request, Response, StatusCode};
+use chrono::{DateTime, Utc};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tower::ServiceExt;
 
@@ -16,9 +17,11 @@ mod history;
 mod pages;
 mod runbooks;
 
-use super::{Names, PROBES_AT_ONCE, State, router};
+use super::{Names, PROBES_AT_ONCE, Pending, Program, Rendered, State, router};
 use crate::model::sample;
-use crate::model::{FindingName, Judged, Severity, Snapshot};
+use crate::model::{
+    FindingName, Incident, Judged, RegistryName, RoundLine, Severity, ShownRound, Snapshot,
+};
 
 struct Bench {
     router: Router,
@@ -30,31 +33,88 @@ fn healthy() -> Arc<Judged> {
     sample::judged(sample::round(&["a", "b"]), Vec::new())
 }
 
-/// A state whose closures say what they were asked; a bend makes them do something else.
-fn bench_with(snapshot: Snapshot, bend: impl FnOnce(&mut State)) -> Bench {
+/// A program that says what it was asked; a bend makes it do something else.
+struct Fake {
+    metrics: Box<dyn Fn(Option<&str>) -> Rendered + Send + Sync>,
+    probe: Box<dyn Fn(RegistryName, Duration) -> Pending<Option<Arc<Judged>>> + Send + Sync>,
+    reload: Box<dyn Fn() -> Pending<Result<(), String>> + Send + Sync>,
+    past: history::Remembered,
+}
+
+impl Program for Fake {
+    fn now(&self) -> DateTime<Utc> {
+        sample::started() + Duration::from_secs(12)
+    }
+
+    fn metrics(&self, accept: Option<&str>) -> Rendered {
+        (self.metrics)(accept)
+    }
+
+    fn document(&self, snapshot: &Snapshot) -> serde_json::Value {
+        serde_json::json!({"status": snapshot.status()})
+    }
+
+    fn configuration(&self) -> Pending<String> {
+        Box::pin(async { "registries: []\n".to_owned() })
+    }
+
+    fn probe(&self, registry: RegistryName, within: Duration) -> Pending<Option<Arc<Judged>>> {
+        (self.probe)(registry, within)
+    }
+
+    fn probe_metrics(
+        &self,
+        judged: Option<&Arc<Judged>>,
+        _: Duration,
+        accept: Option<&str>,
+    ) -> Rendered {
+        let success = u8::from(judged.is_some());
+        ("text/plain; version=0.0.4", said(&format!("probe_success {success}"), accept))
+    }
+
+    fn probe_text(&self, judged: &Arc<Judged>) -> String {
+        format!("All of {}", judged.round.registry)
+    }
+
+    fn reload(&self) -> Pending<Result<(), String>> {
+        (self.reload)()
+    }
+
+    fn incidents(&self) -> Vec<Incident> {
+        self.past.incidents.clone()
+    }
+
+    fn last_rounds(&self) -> Vec<RoundLine> {
+        self.past.rounds.clone()
+    }
+
+    fn round(&self, id: String) -> Pending<Option<Result<ShownRound, String>>> {
+        let found = self.past.kept.iter().find(|(known, _)| *known == id);
+        let found = found.map(|(_, round)| round.clone());
+        Box::pin(async { found })
+    }
+}
+
+fn bench_with(snapshot: Snapshot, bend: impl FnOnce(&mut Fake)) -> Bench {
     let (publish, snapshots) = watch::channel(Arc::new(snapshot));
     let reloads = Arc::new(AtomicUsize::new(0));
     let counted = reloads.clone();
-    let mut state = State {
-        snapshots,
-        now: Box::new(|| sample::started() + Duration::from_secs(12)),
+    let mut program = Fake {
         metrics: Box::new(|accept| ("text/plain; version=0.0.4", said("metrics", accept))),
-        document: Box::new(|snapshot| serde_json::json!({"status": snapshot.status()})),
-        past: Box::new(history::Remembered::default()),
-        configuration: Box::new(|| Box::pin(async { "registries: []\n".to_owned() })),
         probe: Box::new(|_, _| Box::pin(async { Some(healthy()) })),
-        probe_page: Box::new(|judged, _, accept| {
-            let success = u8::from(judged.is_some());
-            ("text/plain; version=0.0.4", said(&format!("probe_success {success}"), accept))
-        }),
         reload: Box::new(move || {
             counted.fetch_add(1, Ordering::SeqCst);
             Box::pin(async { Ok(()) })
         }),
+        past: history::Remembered::default(),
+    };
+    bend(&mut program);
+    let state = State {
+        snapshots,
+        program: Box::new(program),
         reload_token: Some("open-sesame".into()),
         names: Names::new(&["0.0.0.0:9912".parse().unwrap()], []),
     };
-    bend(&mut state);
     Bench { router: router(state), publish, reloads }
 }
 
@@ -154,8 +214,8 @@ async fn metrics_and_api_give_what_the_other_rooms_made() {
 
 #[tokio::test]
 async fn only_a_configured_registry_is_probed_and_the_others_are_named() {
-    let bench = bench_with(sample::snapshot(&[healthy()]), |state| {
-        state.probe = Box::new(|_, _| panic!("nobody is to be probed"));
+    let bench = bench_with(sample::snapshot(&[healthy()]), |program| {
+        program.probe = Box::new(|_, _| panic!("nobody is to be probed"));
     });
     for query in [
         "",
@@ -174,8 +234,8 @@ async fn only_a_configured_registry_is_probed_and_the_others_are_named() {
 #[tokio::test]
 async fn a_probe_gets_the_scrapes_time_and_a_failed_one_still_answers_200() {
     let (asked, mut seen) = mpsc::unbounded_channel();
-    let bench = bench_with(sample::snapshot(&[healthy()]), |state| {
-        state.probe = Box::new(move |registry, deadline| {
+    let bench = bench_with(sample::snapshot(&[healthy()]), |program| {
+        program.probe = Box::new(move |registry, deadline| {
             asked.send((registry.to_string(), deadline)).unwrap();
             Box::pin(async { None })
         });
@@ -195,8 +255,8 @@ async fn a_probe_gets_the_scrapes_time_and_a_failed_one_still_answers_200() {
 
 #[tokio::test(start_paused = true)]
 async fn a_round_that_overruns_its_deadline_is_a_failed_probe() {
-    let bench = bench_with(sample::snapshot(&[healthy()]), |state| {
-        state.probe = Box::new(|_, _| Box::pin(std::future::pending()));
+    let bench = bench_with(sample::snapshot(&[healthy()]), |program| {
+        program.probe = Box::new(|_, _| Box::pin(std::future::pending()));
     });
     let (status, body) = bench.get("/probe?target=main").await;
     assert_eq!((status, body.as_str()), (StatusCode::OK, "probe_success 0 for nobody\n"));
@@ -205,10 +265,12 @@ async fn a_round_that_overruns_its_deadline_is_a_failed_probe() {
 #[tokio::test]
 async fn debug_shows_the_round_and_the_metrics() {
     let (_, body) = bench().get("/probe?target=main&debug=true").await;
-    for part in ["Probe of main: ", "\"registry\": \"main\"", "\"findings\"", "probe_success 1"] {
-        assert!(body.contains(part), "{part}");
+    for part in
+        ["Probe of main: ", "All of main", "lb           challenge    401", "probe_success 1"]
+    {
+        assert!(body.contains(part), "{part}: {body}");
     }
-    assert!(!bench().get("/probe?target=main&debug=no").await.1.contains("findings"));
+    assert!(!bench().get("/probe?target=main&debug=no").await.1.contains("All of"));
 }
 
 #[tokio::test]
@@ -216,8 +278,8 @@ async fn too_many_probes_at_once_are_turned_away_and_later_ones_are_not() {
     let gate = Arc::new(Semaphore::new(0));
     let held = gate.clone();
     let (entered, mut running) = mpsc::unbounded_channel();
-    let bench = bench_with(sample::snapshot(&[healthy()]), |state| {
-        state.probe = Box::new(move |_, _| {
+    let bench = bench_with(sample::snapshot(&[healthy()]), |program| {
+        program.probe = Box::new(move |_, _| {
             let held = held.clone();
             entered.send(()).unwrap();
             Box::pin(async move {
@@ -299,8 +361,8 @@ async fn reload_takes_post_and_put_from_those_who_may() {
 
 #[tokio::test]
 async fn a_bad_configuration_is_an_error_with_its_reason() {
-    let bench = bench_with(sample::snapshot(&[healthy()]), |state| {
-        state.reload = Box::new(|| Box::pin(async { Err("prober.yml:3:5: no".to_owned()) }));
+    let bench = bench_with(sample::snapshot(&[healthy()]), |program| {
+        program.reload = Box::new(|| Box::pin(async { Err("prober.yml:3:5: no".to_owned()) }));
     });
     let response = bench.ask(request(Method::POST, "/-/reload")).await;
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
@@ -309,8 +371,8 @@ async fn a_bad_configuration_is_an_error_with_its_reason() {
 
 #[tokio::test]
 async fn a_panic_is_a_500_and_the_next_request_is_served() {
-    let bench = bench_with(sample::snapshot(&[healthy()]), |state| {
-        state.metrics = Box::new(|_| panic!("as ordered"));
+    let bench = bench_with(sample::snapshot(&[healthy()]), |program| {
+        program.metrics = Box::new(|_| panic!("as ordered"));
     });
     let (status, body) = bench.get("/metrics").await;
     assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
@@ -359,8 +421,8 @@ async fn the_page_changes_with_the_snapshot() {
 async fn pages_are_made_one_after_the_other_and_health_is_answered_meanwhile() {
     let (made, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (at_once, highest) = (made.clone(), most.clone());
-    let bench = bench_with(sample::snapshot(&[healthy()]), |state| {
-        state.metrics = Box::new(move |_| {
+    let bench = bench_with(sample::snapshot(&[healthy()]), |program| {
+        program.metrics = Box::new(move |_| {
             highest.fetch_max(at_once.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
             std::thread::sleep(Duration::from_millis(5));
             at_once.fetch_sub(1, Ordering::SeqCst);

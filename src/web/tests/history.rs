@@ -6,30 +6,14 @@ use super::{bench_with, healthy};
 use crate::model::{
     FindingName, Incident, KeptRounds, RoundLine, Severity, ShownRound, Status, UserShare, sample,
 };
-use crate::web::{Past, Pending, round_page};
+use crate::web::round_page;
 
 /// A past of a test.
 #[derive(Default, Clone)]
 pub(super) struct Remembered {
-    incidents: Vec<Incident>,
-    rounds: Vec<RoundLine>,
-    kept: Vec<(String, Result<ShownRound, String>)>,
-}
-
-impl Past for Remembered {
-    fn incidents(&self) -> Vec<Incident> {
-        self.incidents.clone()
-    }
-
-    fn last_rounds(&self) -> Vec<RoundLine> {
-        self.rounds.clone()
-    }
-
-    fn round(&self, id: String) -> Pending<Option<Result<ShownRound, String>>> {
-        let found = self.kept.iter().find(|(known, _)| *known == id);
-        let found = found.map(|(_, round)| round.clone());
-        Box::pin(async { found })
-    }
+    pub(super) incidents: Vec<Incident>,
+    pub(super) rounds: Vec<RoundLine>,
+    pub(super) kept: Vec<(String, Result<ShownRound, String>)>,
 }
 
 fn incident() -> Incident {
@@ -81,7 +65,7 @@ fn remembered() -> Remembered {
 }
 
 fn bench(past: Remembered) -> super::Bench {
-    bench_with(sample::snapshot(&[healthy()]), |state| state.past = Box::new(past))
+    bench_with(sample::snapshot(&[healthy()]), |program| program.past = past)
 }
 
 #[tokio::test]
