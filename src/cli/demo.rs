@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
-use super::lab::{Directory, How, description, named};
+use super::lab::{Directory, How, description, named, write_config};
 use super::service::{Service, Settings, listen, url};
 use super::{Exit, load, print};
 use crate::config::Shard;
@@ -34,7 +34,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     let scenario = named(&arguments.scenario)?;
     let cluster = arguments.how.start(&scenario)?;
     let directory = Directory::new("demo")?;
-    let path = directory.write_config(&cluster)?;
+    let path = write_config(&cluster, directory.path())?;
     let loaded = load(&path).await??;
     let listener = match listen(USUAL).await {
         Ok(listener) => listener,

@@ -22,6 +22,9 @@ pub(super) struct Arguments {
     /// List all scenarios
     #[arg(long, conflicts_with = "scenario")]
     list: bool,
+    /// Keep the configuration in this folder, where it stays after the end; else in one of its own
+    #[arg(long, value_name = "FOLDER")]
+    folder: Option<PathBuf>,
     #[command(flatten)]
     how: How,
 }
@@ -33,7 +36,7 @@ pub(super) struct How {
     #[arg(long, value_parser = family)]
     family: Option<Family>,
     /// Another number of nodes
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=26))]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
     nodes: Option<u32>,
     /// Seed: the same number gives the same answers
     #[arg(long, default_value_t = 1)]
@@ -57,11 +60,13 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     let stop = told_to_stop().context("SIGTERM")?;
     let scenario = named(&name)?;
     let cluster = arguments.how.start(&scenario)?;
-    let directory = Directory::new("lab")?;
-    let config = directory.write_config(&cluster)?;
+    let own = if arguments.folder.is_none() { Some(Directory::new("lab")?) } else { None };
+    let folder = own.as_ref().map(Directory::path).or(arguments.folder.as_deref());
+    let config = write_config(&cluster, folder.unwrap_or(Path::new("")))?;
     let text = std::fs::read_to_string(&config).context("the configuration")?;
+    let until = if own.is_some() { " until the end" } else { "" };
     print::result(&format!(
-        "{}\nConfiguration, kept in {} until the end:\n\n{text}\n\
+        "{}\nConfiguration, kept in {}{until}:\n\n{text}\n\
          To diagnose it:  registry-prober check --config.file={}\n\
          To stop it:      Ctrl-C\n",
         description(&scenario, &cluster),
@@ -118,6 +123,14 @@ pub(super) fn description(scenario: &Scenario, cluster: &Cluster) -> String {
     text
 }
 
+/// Writes the configuration of a lab into a folder and says where it is.
+pub(super) fn write_config(cluster: &Cluster, folder: &Path) -> anyhow::Result<PathBuf> {
+    let path = folder.join("prober.yml");
+    let text = cluster.config_yaml(folder)?;
+    std::fs::write(&path, text).with_context(|| path.display().to_string())?;
+    Ok(path)
+}
+
 /// A directory of its own for the configuration of a lab; gone when it is dropped.
 #[derive(Debug)]
 pub(super) struct Directory(PathBuf);
@@ -138,15 +151,7 @@ impl Directory {
         bail!("cannot create a directory in {}", base.display())
     }
 
-    /// Writes the configuration of a lab and says where it is.
-    pub(super) fn write_config(&self, cluster: &Cluster) -> anyhow::Result<PathBuf> {
-        let path = self.path().join("prober.yml");
-        let text = cluster.config_yaml(self.path())?;
-        std::fs::write(&path, text).with_context(|| path.display().to_string())?;
-        Ok(path)
-    }
-
-    fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.0
     }
 }

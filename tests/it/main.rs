@@ -8,6 +8,7 @@ mod checks;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod compose;
 mod config;
 #[cfg(test)]
 mod container;
@@ -17,6 +18,7 @@ mod counted;
 mod daemon;
 #[cfg(test)]
 mod dashboard;
+mod debian;
 mod directory;
 #[cfg(test)]
 mod field;
