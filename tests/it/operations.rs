@@ -71,7 +71,11 @@ fn all_pages() -> impl Iterator<Item = &'static str> {
 }
 
 fn rules() -> Vec<Value> {
-    let file: Value = serde_saphyr::from_str(&read("deploy/prometheus/rules.yml")).unwrap();
+    rules_of("rules.yml")
+}
+
+fn rules_of(file: &str) -> Vec<Value> {
+    let file: Value = serde_saphyr::from_str(&read(&format!("deploy/prometheus/{file}"))).unwrap();
     let groups = file["groups"].as_array().unwrap();
     groups.iter().flat_map(|group| group["rules"].as_array().unwrap().clone()).collect()
 }
@@ -214,24 +218,47 @@ fn rules_name_known_metrics_and_leave_the_probers_instance_out() {
 }
 
 #[test]
+fn rules_over_several_sites_name_known_metrics_and_keep_only_site_and_registry() {
+    let rules = rules_of("sites.yml");
+    let recorded: Vec<String> =
+        rules.iter().filter_map(|rule| Some(rule["record"].as_str()?.to_owned())).collect();
+    for rule in &rules {
+        let expression = text(rule, "expr");
+        assert_eq!(promql::faults(expression, &recorded), Vec::<String>::new(), "{expression}");
+        let from_recorded = promql::uses(expression).iter().all(|u| recorded.contains(&u.metric));
+        assert!(from_recorded || expression.contains("by (site, registry)"), "{expression}");
+    }
+}
+
+#[test]
 fn promtool_accepts_the_rules_and_their_tests_pass() {
     let folder = repository("deploy/prometheus");
     let file = |name: &str| folder.join(name).to_str().unwrap().to_owned();
-    tool("promtool", &["check", "rules", "--lint=all", "--lint-fatal", &file("rules.yml")]);
-    tool("promtool", &["test", "rules", &file("rules_test.yml")]);
-    tool("promtool", &["check", "config", &file("prometheus.yml")]);
+    for (rules, tests) in [("rules.yml", "rules_test.yml"), ("sites.yml", "sites_test.yml")] {
+        tool("promtool", &["check", "rules", "--lint=all", "--lint-fatal", &file(rules)]);
+        tool("promtool", &["test", "rules", &file(tests)]);
+    }
+    for config in ["prometheus.yml", "hashmod.yml"] {
+        tool("promtool", &["check", "config", &file(config)]);
+    }
 }
 
 #[test]
 fn every_alert_is_tested_firing_and_not_firing() {
-    let file: Value = serde_saphyr::from_str(&read("deploy/prometheus/rules_test.yml")).unwrap();
+    for (rules, tests) in [("rules.yml", "rules_test.yml"), ("sites.yml", "sites_test.yml")] {
+        is_tested(&rules_of(rules), tests);
+    }
+}
+
+fn is_tested(rules: &[Value], file: &str) {
+    let file: Value = serde_saphyr::from_str(&read(&format!("deploy/prometheus/{file}"))).unwrap();
     let tests: Vec<Value> = file["tests"]
         .as_array()
         .unwrap()
         .iter()
         .flat_map(|test| test["alert_rule_test"].as_array().cloned().unwrap_or_default())
         .collect();
-    for rule in rules().iter().filter(|rule| rule.get("alert").is_some()) {
+    for rule in rules.iter().filter(|rule| rule.get("alert").is_some()) {
         let alert = text(rule, "alert");
         let fires = |test: &&Value| test["exp_alerts"].as_array().is_some_and(|a| !a.is_empty());
         let (firing, silent): (Vec<_>, Vec<_>) =
