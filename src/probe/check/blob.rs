@@ -18,12 +18,15 @@ use crate::config::Scope;
 use crate::model::{Answer, Check, Failure, Flow, Outcome, Route, Skipped};
 use crate::registry::{self, UploadPlace};
 
-/// The fixed blob: an empty JSON object, which every OCI client knows as the empty blob.
-pub(super) const EMPTY: &str = "{}";
+/// The fixed blob, which is also the configuration of the pushed image. It is nobody else's: while a
+/// node writes it, another that has the storage in common may find it half written, and an image that
+/// users pull must not be hit by that. (distribution 2.8 answers 500, "invalid checksum digest
+/// format", while the link to a blob is written anew.)
+pub(super) const BLOB: &str = r#"{"author":"registry-prober"}"#;
 
 /// Its digest.
-pub(super) const EMPTY_DIGEST: &str =
-    "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
+pub(super) const BLOB_DIGEST: &str =
+    "sha256:785414db8be51616978a64f640df5bf9250b2912ad2655672c84219166b2ee98";
 
 /// What is kept of the round's time to end uploads in.
 const RESERVE: Duration = Duration::from_secs(2);

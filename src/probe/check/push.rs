@@ -15,7 +15,7 @@ use super::super::answer::unexpected;
 use super::super::client::Client;
 use super::super::flow::boxed;
 use super::super::path::Path;
-use super::blob::{EMPTY, EMPTY_DIGEST, Pushers, Start, is_read_only, put, start};
+use super::blob::{BLOB, BLOB_DIGEST, Pushers, Start, is_read_only, put, start};
 use super::visit::{Extra, Got, Pass, Visit, is_there};
 use crate::model::{
     BackendName, Check, Failure, Flow, OfRoute, Outcome, PushFailure, PushRun, PushStep, Pushed,
@@ -113,10 +113,10 @@ fn manifest(route: &Route) -> String {
     let layer = digest(LAYER);
     format!(
         "{{\"schemaVersion\":2,\"mediaType\":\"{MANIFEST}\",\"config\":{{\"mediaType\":\
-         \"application/vnd.oci.image.config.v1+json\",\"digest\":\"{EMPTY_DIGEST}\",\"size\":{}}},\
+         \"application/vnd.oci.image.config.v1+json\",\"digest\":\"{BLOB_DIGEST}\",\"size\":{}}},\
          \"layers\":[{{\"mediaType\":\"application/vnd.oci.image.layer.v1.tar\",\"digest\":\
          \"{layer}\",\"size\":{}}}],\"annotations\":{{\"registry-prober.route\":{}}}}}",
-        EMPTY.len(),
+        BLOB.len(),
         LAYER.len(),
         serde_json::Value::from(route.as_str()),
     )
@@ -139,7 +139,7 @@ async fn push(
 ) -> Result<(), PushFailure> {
     let fail = |step| move |failure| PushFailure { step, failure, read_only: false };
     let layer = self::digest(LAYER);
-    for blob in [(EMPTY, EMPTY_DIGEST), (LAYER, layer.as_str())] {
+    for blob in [(BLOB, BLOB_DIGEST), (LAYER, layer.as_str())] {
         let place = match start(&mut pass.visit(), pushers.repository).await {
             Start::At(place) => place,
             Start::ReadOnly(failure) => {
@@ -174,7 +174,7 @@ async fn pull(visit: &mut Visit<'_>, repository: &str, digest: &str) -> Result<(
     if !is_there(&got)? {
         return Err(unexpected(&got.answer, "the manifest just pushed"));
     }
-    let path = Path::of(repository).then("/blobs/").then(EMPTY_DIGEST);
+    let path = Path::of(repository).then("/blobs/").then(BLOB_DIGEST);
     let got = visit.send(&Method::GET, &path, &Extra::none()).await?;
     if is_there(&got)? { Ok(()) } else { Err(unexpected(&got.answer, "the blob just pushed")) }
 }
@@ -238,13 +238,13 @@ mod tests {
 
     #[test]
     fn what_is_pushed_is_what_its_digests_say_and_differs_by_route_only() {
-        assert_eq!(digest(EMPTY), EMPTY_DIGEST);
+        assert_eq!(digest(BLOB), BLOB_DIGEST);
         assert_eq!(LAYER.len(), 1024);
         let [one, other] =
             ["a", "b"].map(|name| manifest(&Route::Backend(BackendName::parse(name).unwrap())));
         assert_ne!(digest(&one), digest(&other));
         assert_eq!(one.replace("\"a\"", "\"b\""), other);
         let value: serde_json::Value = serde_json::from_str(&one).unwrap();
-        assert_eq!(value["config"]["size"], 2);
+        assert_eq!(value["config"]["size"], BLOB.len());
     }
 }

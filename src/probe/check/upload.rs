@@ -11,7 +11,7 @@ use super::super::answer::unexpected;
 use super::super::client::Client;
 use super::super::flow::boxed;
 use super::super::path::Path;
-use super::blob::{EMPTY, EMPTY_DIGEST, Pushers, Start, start};
+use super::blob::{BLOB, BLOB_DIGEST, Pushers, Start, start};
 use super::visit::{Extra, Got, Pass, Visit};
 use crate::model::{
     BackendName, Begun, Check, Failure, Flow, OfPair, OfRoute, Outcome, Route, Skipped,
@@ -87,7 +87,7 @@ async fn of_route(
         Some(issuer) => at_others(pushers, issuer, &place).await,
         None => Vec::new(),
     };
-    let (first, gone) = pushers.end(pass, &place, (EMPTY, EMPTY_DIGEST)).await;
+    let (first, gone) = pushers.end(pass, &place, (BLOB, BLOB_DIGEST)).await;
     let ended = first.map_or_else(Outcome::Failed, Outcome::Measured);
     let begun = of_begin(Outcome::Measured(Begun::At(place.authority.clone())));
     Tried {
