@@ -3,11 +3,12 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::credentials::Login;
 use super::error::LabError;
@@ -182,12 +183,16 @@ impl std::fmt::Debug for Cluster {
     }
 }
 
+/// How often a port that was let go is taken again, and how long after each other.
+const BINDS: u32 = 100;
+const BIND_AGAIN: Duration = Duration::from_millis(50);
+
 /// A port that listens, or one that is kept but refuses.
 enum Door {
     Open(TcpListener),
     /// Bound and not listening: the system refuses connections. Held for the port's sake.
     Shut {
-        _socket: TcpSocket,
+        socket: TcpSocket,
     },
 }
 
@@ -199,12 +204,32 @@ impl Door {
         address: SocketAddr,
     ) -> Result<Self, LabError> {
         if Self::must_be_shut(shared, entry) {
-            return Ok(Self::Shut { _socket: socket });
+            return Ok(Self::Shut { socket });
         }
         let listener = socket
             .listen(1024)
             .map_err(|source| LabError::io(&format!("listening on {address}"), source))?;
         Ok(Self::Open(listener))
+    }
+
+    /// Opens what is shut and shuts what is open; none if the port is lost.
+    async fn turn(self, shared: &Running, entry: Entry, address: SocketAddr) -> Option<Self> {
+        let socket = match self {
+            Self::Shut { socket } => socket,
+            Self::Open(listener) => {
+                drop(listener);
+                // In between the port may be some other connection's for a moment.
+                let mut tries = 0..BINDS;
+                loop {
+                    match bind(address) {
+                        Ok(socket) => break socket,
+                        Err(_) if tries.next().is_some() => sleep(BIND_AGAIN).await,
+                        Err(_) => return None,
+                    }
+                }
+            }
+        };
+        Self::open(shared, entry, socket, address).ok()
     }
 
     fn must_be_shut(shared: &Running, entry: Entry) -> bool {
@@ -257,11 +282,8 @@ async fn listen(shared: Arc<Running>, entry: Entry, address: SocketAddr, mut doo
                 if door.is_shut() == Door::must_be_shut(&shared, entry) {
                     continue;
                 }
-                drop(door);
-                let reopened =
-                    bind(address).and_then(|socket| Door::open(&shared, entry, socket, address));
-                let Ok(reopened) = reopened else { return };
-                door = reopened;
+                let Some(turned) = door.turn(&shared, entry, address).await else { return };
+                door = turned;
             }
         }
     }
