@@ -103,6 +103,65 @@ async fn a_rollout_of_three_pods_alerts_no_one_and_leaves_nothing_behind() {
     assert!(alarming.is_empty(), "{alarming:#?}");
 }
 
+/// The findings above info that hold now.
+fn findings(address: &str) -> Vec<String> {
+    let page = get(address, "/metrics");
+    let active = page.lines().filter(|line| {
+        line.starts_with("registry_prober_finding_active{") && !line.contains("severity=\"info\"")
+    });
+    let name = |line: &str| line.split("finding=\"").nth(1)?.split('"').next().map(str::to_owned);
+    active.filter_map(name).collect()
+}
+
+/// Waits for findings of which this holds.
+async fn until(address: &str, holds: impl Fn(&[String]) -> bool) {
+    for _ in 0..30 {
+        rounds(address, 1.0).await;
+        if holds(&findings(address)) {
+            return;
+        }
+    }
+    panic!("not within 30 rounds: {:?}", findings(address));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_that_brings_a_new_token_key_is_named_while_it_lasts_and_ends_with_it() {
+    let options = Options { nodes: Some(6), ..Options::default() };
+    let bench = Bench::start(&Scenario::named("healthy").unwrap(), &options);
+    let folder = bench.path.parent().unwrap().to_owned();
+    fs::write(&bench.path, with_file(&bench)).unwrap();
+    let mut names = vec!["a", "b", "c"];
+    list(&bench, &folder, &names);
+    let away = |names: &[&'static str]| {
+        let away = names.iter().map(|name| FaultOrder::at(name, Fault::Unreachable));
+        let new =
+            ["d", "e", "f"].map(|it| FaultOrder::at(it, Fault::KeyRotated { after_seconds: 0.0 }));
+        bench.cluster.set_faults(away.chain(new).collect()).unwrap();
+    };
+    away(&["d", "e", "f"]);
+    let history = format!("--history.file={}", folder.join("journal.jsonl").display());
+    let (mut daemon, address) = Running::daemon(&bench.path, &[&history]);
+    daemon.log("the registry is healthy");
+    rounds(&address, 2.0).await;
+    assert_eq!(findings(&address), [""; 0]);
+    let absent = ["a", "b", "c", "d", "e", "f"];
+    for (step, new) in ["d", "e", "f"].into_iter().enumerate() {
+        names.push(new);
+        away(&[&absent[..step], &absent[4 + step..]].concat());
+        list(&bench, &folder, &names);
+        until(&address, |found| found.contains(&"token-key-mismatch".to_owned())).await;
+        names.remove(0);
+        away(&[&absent[..=step], &absent[4 + step..]].concat());
+        list(&bench, &folder, &names);
+    }
+    // It ends with the rollout.
+    until(&address, <[String]>::is_empty).await;
+    let incidents: Value = serde_json::from_str(&get(&address, "/api/v1/incidents")).unwrap();
+    let all = incidents["incidents"].as_array().unwrap();
+    assert!(all.iter().any(|one| one["finding"] == "token-key-mismatch"), "{incidents:#}");
+    assert!(all.iter().all(|one| one["closed"].is_string()), "{incidents:#}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn other_backends_in_the_configuration_keep_what_is_known_of_those_that_stay() {
     let options = Options { nodes: Some(3), ..Options::default() };
