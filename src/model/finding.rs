@@ -114,6 +114,12 @@ impl Evidence {
         self
     }
 
+    /// Adds a count.
+    #[must_use]
+    pub fn counting(self, name: &'static str, count: usize) -> Self {
+        self.with(name, f64::from(u32::try_from(count).unwrap_or(u32::MAX)))
+    }
+
     /// Adds how many requests failed, of how many.
     #[must_use]
     pub fn of_requests(self, failed: u32, requests: u32) -> Self {

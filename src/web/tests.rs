@@ -33,11 +33,15 @@ fn healthy() -> Arc<Judged> {
     sample::judged(sample::round(&["a", "b"]), Vec::new())
 }
 
+type MetricsPage = dyn Fn(Option<&str>) -> Rendered + Send + Sync;
+type ProbeNow = dyn Fn(RegistryName, Duration) -> Pending<Option<Arc<Judged>>> + Send + Sync;
+type Reload = dyn Fn() -> Pending<Result<(), String>> + Send + Sync;
+
 /// A program that says what it was asked; a bend makes it do something else.
 struct Fake {
-    metrics: Box<dyn Fn(Option<&str>) -> Rendered + Send + Sync>,
-    probe: Box<dyn Fn(RegistryName, Duration) -> Pending<Option<Arc<Judged>>> + Send + Sync>,
-    reload: Box<dyn Fn() -> Pending<Result<(), String>> + Send + Sync>,
+    metrics: Box<MetricsPage>,
+    probe: Box<ProbeNow>,
+    reload: Box<Reload>,
     past: history::Remembered,
 }
 

@@ -38,7 +38,12 @@ async fn an_incident_and_its_rounds_survive_a_kill_and_a_broken_line() {
     first.log("a finding appeared");
     bench.cluster.set_faults(Vec::new()).unwrap();
     first.line(|line| line.contains("a finding cleared") && line.contains(MISMATCH));
-    eventually("the incident closes", async || !incident(&address)["closed"].is_null()).await;
+    // What is shown is on its way to the disk.
+    let written = async || {
+        let text = fs::read_to_string(&journal).unwrap();
+        !incident(&address)["closed"].is_null() && text.contains("\"closing\":\"")
+    };
+    eventually("the incident closes", written).await;
     first.signal("KILL");
     first.ended();
     let mut text = fs::read_to_string(&journal).unwrap();

@@ -9,6 +9,7 @@ mod checks;
 mod cli;
 #[cfg(test)]
 mod compose;
+#[cfg(test)]
 mod config;
 #[cfg(test)]
 mod container;
@@ -18,6 +19,7 @@ mod counted;
 mod daemon;
 #[cfg(test)]
 mod dashboard;
+#[cfg(test)]
 mod debian;
 mod directory;
 #[cfg(test)]

@@ -46,6 +46,7 @@ fn size(limit: BodyLimit, refused: u64) -> String {
     format!("of {} and more", Bytes(refused))
 }
 
+#[expect(clippy::cast_precision_loss, reason = "no request is near 2^53 bytes")]
 fn line(route: &OfRoute<BodyLimit>) -> Option<Evidence> {
     let limit = route.value.measured()?;
     let text = match limit.refused {

@@ -115,8 +115,8 @@ fn lines_of_replications(facts: &Facts<'_>, told: &Replications) -> Vec<Evidence
             "{} of {} replications that ended within 12 hours failed",
             told.failed, told.ended
         );
-        let line = Evidence::from(text).with("failed_replications", told.failed as f64);
-        lines.push(line.with("replications", told.ended as f64));
+        let line = Evidence::from(text).counting("failed_replications", told.failed);
+        lines.push(line.counting("replications", told.ended));
     }
     let looked_for = told.tasks.len();
     let nowhere = nowhere(facts, told);
@@ -127,12 +127,12 @@ fn lines_of_replications(facts: &Facts<'_>, told: &Replications) -> Vec<Evidence
             nowhere.len(),
             list(&executions)
         );
-        lines.push(Evidence::from(text).with("tasks_without_log", nowhere.len() as f64));
+        lines.push(Evidence::from(text).counting("tasks_without_log", nowhere.len()));
     }
     let unauthorized = told.tasks.iter().filter(|task| task.is_unauthorized()).count();
     if unauthorized > 0 {
         let text = format!("{unauthorized} of {looked_for} failed tasks met a 401");
-        lines.push(Evidence::from(text).with("unauthorized_tasks", unauthorized as f64));
+        lines.push(Evidence::from(text).counting("unauthorized_tasks", unauthorized));
     }
     lines
 }

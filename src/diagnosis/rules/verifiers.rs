@@ -185,7 +185,7 @@ fn refuse_all(
         cells.len(),
         cells.len()
     ))
-    .with("refused_pairs", cells.len() as f64);
+    .counting("refused_pairs", cells.len());
     let accepted = "other nodes accept the same issuers' tokens".to_owned();
     Hypothesis::new(name, backends, summary)
         .hits(Hits::Tokens)
