@@ -7,6 +7,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::operations::repository;
+use crate::support::eventually;
 use crate::support::program::{Running, get};
 
 const FOLDER: &str = "deploy/compose";
@@ -44,8 +45,8 @@ fn every_path_is_there_every_image_has_a_version_and_every_port_is_on_loopback()
     }
 }
 
-#[test]
-fn the_demos_prober_finds_the_fault_of_the_demos_lab() {
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demos_prober_finds_the_fault_of_the_demos_lab() {
     let services = services("demo.yml");
     let folder = TempDir::new().unwrap();
     let state = folder.path().display().to_string();
@@ -64,7 +65,5 @@ fn the_demos_prober_finds_the_fault_of_the_demos_lab() {
     let mut prober = Running::start(&more);
     let address = prober.log("listening")["address"].as_str().unwrap().to_owned();
     let found = "finding=\"token-key-mismatch\",severity=\"critical\",backend=\"c\"} 1";
-    prober.line(|line| line.contains("token-key-mismatch"));
-    let metrics = get(&address, "/metrics");
-    assert!(metrics.contains(found), "{metrics}");
+    eventually("the finding", async || get(&address, "/metrics").contains(found)).await;
 }
