@@ -121,7 +121,7 @@ impl Incidents {
                 end(incident, now, |_| false);
                 incident.closed = Some(now);
                 incident.note = Some(
-                    "The registry left the configuration; whether it is repaired is not known."
+                    "This prober stopped probing the registry; whether it is repaired is not known."
                         .to_owned(),
                 );
                 changed.push(incident.clone());
@@ -138,9 +138,13 @@ impl Incidents {
         }
     }
 
-    /// Lets one incident go, the oldest that is over, to make room for rounds.
-    pub fn forget_oldest(&mut self) {
-        self.make_room(self.all.len().saturating_sub(1));
+    /// Lets one incident go that has rounds of which this holds, the oldest that is over, to make room
+    /// for rounds; whether there was one.
+    pub fn forget_oldest(&mut self, kept: impl Fn(&str) -> bool) -> bool {
+        let takes_room = |incident: &Incident| incident.rounds.all().any(&kept);
+        let over = |incident: &Incident| incident.closed.is_some() && takes_room(incident);
+        let found = self.all.iter().position(over).or_else(|| self.all.iter().position(takes_room));
+        found.map(|index| self.all.remove(index)).is_some()
     }
 
     /// The ids of all rounds that are kept with incidents.
@@ -346,7 +350,7 @@ mod tests {
         let ended = all.leave(&BTreeSet::new(), now);
         assert_eq!(ended, all.all(), "it is written down");
         assert_eq!(minutes(&all), [(0, Some(5), 0)]);
-        assert!(ended[0].note.as_deref().unwrap().starts_with("The registry left"), "{ended:?}");
+        assert!(ended[0].note.as_deref().unwrap().starts_with("This prober stopped"), "{ended:?}");
         assert_eq!(all.leave(&BTreeSet::new(), now), [], "it is said once");
     }
 

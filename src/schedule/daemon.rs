@@ -102,15 +102,17 @@ impl Daemon {
             reload_error: None,
         };
         let snapshot = Snapshot { registries: BTreeMap::new(), program };
+        let tasks = TaskTracker::new();
         let publisher = Publisher {
             snapshots: watch::channel(Arc::new(snapshot)).0,
             counters: Arc::default(),
             past: Arc::new(Past::new(journal, show)),
+            writes: tasks.clone(),
         };
         let daemon = Self {
             path: path.to_owned(),
             publisher: Arc::new(publisher),
-            tasks: TaskTracker::new(),
+            tasks,
             stop: CancellationToken::new(),
             shard,
             registries: Mutex::new(Registries {
@@ -286,7 +288,7 @@ impl Daemon {
                 ProgramFacts { reload_successful: true, reload_success: now, reload_error: None };
             self.publisher.counters.retain(snapshot);
             let names = snapshot.registries.keys().map(RegistryName::as_str).collect();
-            self.publisher.past.leave(&names, now);
+            self.publisher.past.leave(&names, now, &self.publisher.writes);
         });
         info!(
             registries = plan.kept + runners.len(),

@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
 use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::history::{
@@ -33,8 +35,6 @@ struct Memory {
     earlier: BTreeMap<RegistryName, Earlier>,
     incidents: Incidents,
     ring: Ring,
-    /// Incidents that changed without a round; the next one writes them down.
-    unwritten: Vec<Incident>,
 }
 
 #[derive(Default)]
@@ -110,29 +110,49 @@ impl Past {
         spawn_blocking(read).await.ok()?
     }
 
-    /// Ends the incidents of registries that are none of these: no round will.
-    pub(super) fn leave(&self, registries: &BTreeSet<&str>, now: DateTime<Utc>) {
-        let mut memory = self.memory();
-        let ended = memory.incidents.leave(registries, now);
-        memory.unwritten.extend(ended);
+    /// Ends the incidents of registries that are none of these, for no round will. Who stops a
+    /// registry does so before.
+    pub(super) fn leave(
+        self: &Arc<Self>,
+        registries: &BTreeSet<&str>,
+        now: DateTime<Utc>,
+        writes: &TaskTracker,
+    ) {
+        let incidents = self.memory().incidents.leave(registries, now);
+        if !incidents.is_empty() {
+            let (past, change) = (Arc::clone(self), Change { events: Vec::new(), incidents });
+            writes.spawn_blocking(move || past.write(&change, None));
+        }
     }
 
-    /// Writes down what a round changed, or keeps it where the disk refuses it.
+    /// Writes down what a round changed, or keeps it where the disk refuses it. What has begun goes
+    /// on where nobody waits for it any more.
     pub(super) async fn save(
         self: &Arc<Self>,
         change: Change,
         judged: &Arc<Judged>,
         interval: f64,
+        writes: &TaskTracker,
     ) {
         let (past, judged) = (Arc::clone(self), Arc::clone(judged));
-        if spawn_blocking(move || past.write(&change, &judged, interval)).await.is_err() {
+        let write = move || past.write(&change, Some((&judged, interval)));
+        if writes.spawn_blocking(write).await.is_err() {
             warn!("what a round changed was not written down");
         }
     }
 
-    /// Takes a round in.
-    pub(super) fn take(&self, judged: &Arc<Judged>, interval: f64) -> Change {
+    /// Takes a round in; none if its registry was stopped.
+    pub(super) fn take(
+        &self,
+        judged: &Arc<Judged>,
+        interval: f64,
+        stop: &CancellationToken,
+    ) -> Option<Change> {
         let mut memory = self.memory();
+        // Looked at under the lock: what leaves the configuration must not come back.
+        if stop.is_cancelled() {
+            return None;
+        }
         let registry = &judged.round.registry;
         let mut earlier = memory.earlier.get(registry).cloned().unwrap_or_default();
         let events = events(&earlier, judged);
@@ -142,19 +162,20 @@ impl Past {
         earlier.sampled(judged);
         memory.earlier.insert(registry.clone(), earlier);
         memory.ring.push(judged, interval);
-        let mut incidents = std::mem::take(&mut memory.unwritten);
-        incidents.extend(memory.incidents.take(judged));
-        Change { events, incidents }
+        let incidents = memory.incidents.take(judged);
+        Some(Change { events, incidents })
     }
 
-    fn write(&self, change: &Change, judged: &Arc<Judged>, interval: f64) {
+    /// Writes down a change, and the round that made it if an incident names it.
+    fn write(&self, change: &Change, round: Option<(&Arc<Judged>, f64)>) {
         let mut disk = self.disk();
-        let id = round_id(&judged.round);
-        let mut named = change.incidents.iter().flat_map(|incident| incident.rounds.all());
-        let rounds = if named.any(|named| named == id) {
-            disk.rounds.keep(&id, &(self.show)(judged, interval))
-        } else {
-            disk.rounds.flush()
+        let named = |id: &str| {
+            change.incidents.iter().flat_map(|incident| incident.rounds.all()).any(|it| it == id)
+        };
+        let round = round.map(|(judged, interval)| (round_id(&judged.round), judged, interval));
+        let rounds = match round.filter(|(id, ..)| named(id)) {
+            Some((id, judged, interval)) => disk.rounds.keep(&id, &(self.show)(judged, interval)),
+            None => disk.rounds.flush(),
         };
         let all = self.memory().incidents.clone();
         let lines = match &mut disk.journal {
@@ -174,10 +195,10 @@ impl Past {
         loop {
             let all = self.memory().incidents.clone();
             rounds.retain(&all.rounds());
-            if !rounds.are_too_many() || all.all().is_empty() {
+            let kept = |id: &str| rounds.has(id);
+            if !rounds.are_too_many() || !self.memory().incidents.forget_oldest(kept) {
                 return;
             }
-            self.memory().incidents.forget_oldest();
         }
     }
 

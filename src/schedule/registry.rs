@@ -8,6 +8,7 @@ use futures_util::FutureExt as _;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
 use super::changes::changes;
@@ -26,6 +27,8 @@ pub(super) struct Publisher {
     pub(super) counters: Arc<Counters>,
     /// What outlives a round, and a restart where there is a journal.
     pub(super) past: Arc<Past>,
+    /// What is being written down; the end waits for it.
+    pub(super) writes: TaskTracker,
 }
 
 impl Publisher {
@@ -150,10 +153,10 @@ impl RegistryTask {
         }
         let (past, interval) = (&self.publisher.past, self.runner.registry().interval);
         let interval = interval.as_secs_f64();
-        let change = (!self.stop.is_cancelled()).then(|| past.take(&judged, interval));
+        let change = past.take(&judged, interval, &self.stop);
         self.publisher.publish(&judged, &self.stop);
         if let Some(change) = change {
-            past.save(change, &judged, interval).await;
+            past.save(change, &judged, interval, &self.publisher.writes).await;
         }
         self.latest = Some(judged);
     }
@@ -179,6 +182,7 @@ mod tests {
             snapshots: watch::channel(Arc::new(snapshot)).0,
             counters: Arc::default(),
             past: Arc::new(Past::new(None, Box::new(shown))),
+            writes: TaskTracker::new(),
         })
     }
 
