@@ -238,7 +238,7 @@ async fn fetch(
     let fetched = |(response, got), post_refused| Fetched { response, got, post_refused };
     let status = got.0.answer.as_ref().map(|answer| answer.status);
     let falls_back = matches!(status, Some(400 | 401 | 404 | 405));
-    let of_the_method = status.is_some_and(|status| !matches!(status, 300..=399 | 429 | 500..));
+    let of_the_method = status.is_some_and(is_of_the_method);
     let by_get_too = status.is_some_and(|status| !matches!(status, 300..=399 | 429));
     if got.1.is_ok() || !by_get_too {
         return fetched(got, false);
@@ -283,11 +283,18 @@ async fn refuses_again(
 ) -> bool {
     for _ in 0..POSTS_AGAIN {
         sample.step(Step::Token);
-        if token::token_by(client, line, of, TokenMethod::Post, purpose).await.1.is_ok() {
+        let (response, got) = token::token_by(client, line, of, TokenMethod::Post, purpose).await;
+        let refused = response.answer.is_some_and(|answer| is_of_the_method(answer.status));
+        if got.is_ok() || !refused {
             return false;
         }
     }
     true
+}
+
+/// Whether an answer without a token may be about the method, and not about load or another place.
+fn is_of_the_method(status: u16) -> bool {
+    !matches!(status, 300..=399 | 429 | 500..)
 }
 
 impl Login<'_> {
