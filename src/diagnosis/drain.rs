@@ -40,8 +40,9 @@ pub(super) fn first(
         commands.push(format!(
             "echo 'set server BACKEND/{name} state maint' | sudo socat stdio /run/haproxy/admin.sock"
         ));
-        commands.extend(address(name).map(out_of_nginx));
     }
+    let addresses: Vec<&str> = h.backends.iter().filter_map(address).collect();
+    commands.extend(out_of_nginx(&addresses));
     let plain = matches!(facts.common_family(), Family::Distribution2 | Family::Distribution3);
     if !plain {
         commands.push("kubectl -n harbor label pod POD component-".to_owned());
@@ -50,19 +51,29 @@ pub(super) fn first(
     rest
 }
 
-/// Marks a server of nginx as down. It stops at the first step that fails, and leaves a copy.
-fn out_of_nginx(address: &str) -> String {
+/// Marks servers of nginx as down: one command for all, so that the copy that it leaves is the file as
+/// it was. It stops at the first step that fails.
+fn out_of_nginx(addresses: &[&str]) -> Option<String> {
     const FILE: &str = "/etc/nginx/nginx.conf";
-    let address = address.rsplit("://").next().unwrap_or(address);
     let escape = |c: char| match c {
         '.' | '[' | ']' => format!("\\{c}"),
         _ => c.to_string(),
     };
-    let server = format!("server {}", address.chars().map(escape).collect::<String>());
-    format!(
-        "sudo grep -q '{server}[ ;]' {FILE} && sudo sed -i.bak 's/\\({server}\\)\\([ ;]\\)/\\1 down\\2/' \
-         {FILE} && sudo nginx -t && sudo nginx -s reload"
-    )
+    let server = |address: &&str| {
+        let address = address.rsplit("://").next().unwrap_or(address);
+        format!("server {}", address.chars().map(escape).collect::<String>())
+    };
+    let servers: Vec<String> = addresses.iter().map(server).collect();
+    let found = servers.iter().map(|it| format!("sudo grep -q '{it}[ ;]' {FILE}"));
+    let marks = servers.iter().map(|it| format!("-e 's/\\({it}\\)\\([ ;]\\)/\\1 down\\2/'"));
+    let (found, marks) = (found.collect::<Vec<_>>(), marks.collect::<Vec<_>>());
+    (!servers.is_empty()).then(|| {
+        format!(
+            "{} && sudo sed -i.bak {} {FILE} && sudo nginx -t && sudo nginx -s reload",
+            found.join(" && "),
+            marks.join(" ")
+        )
+    })
 }
 
 #[cfg(test)]
@@ -93,6 +104,10 @@ mod tests {
         assert!(first.text.starts_with("Take c out of the load balancer"), "{first:?}");
         assert!(first.text.contains("The basic check passes at a and b."), "{first:?}");
         assert!(first.commands[0].contains("set server BACKEND/c state maint"), "{first:?}");
+        assert_eq!(
+            first.commands[1],
+            r"sudo grep -q 'server 10\.0\.0\.3:443[ ;]' /etc/nginx/nginx.conf && sudo sed -i.bak -e 's/\(server 10\.0\.0\.3:443\)\([ ;]\)/\1 down\2/' /etc/nginx/nginx.conf && sudo nginx -t && sudo nginx -s reload"
+        );
         let again = finding.remedies[1..].iter();
         let again =
             again.filter(|remedy| remedy.text.contains("ake the node out of the load balancer"));
