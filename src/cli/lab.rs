@@ -125,8 +125,10 @@ pub(super) fn description(scenario: &Scenario, cluster: &Cluster) -> String {
 
 /// Writes the configuration of a lab into a folder and says where it is.
 pub(super) fn write_config(cluster: &Cluster, folder: &Path) -> anyhow::Result<PathBuf> {
+    // Paths in a configuration are relative to its own folder.
+    let folder = std::path::absolute(folder).with_context(|| folder.display().to_string())?;
     let path = folder.join("prober.yml");
-    let text = cluster.config_yaml(folder)?;
+    let text = cluster.config_yaml(&folder)?;
     std::fs::write(&path, text).with_context(|| path.display().to_string())?;
     Ok(path)
 }
