@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use tokio::time::{Instant, timeout};
 
 use super::{Shared, accept, rendered};
-use crate::model::{Judged, Phase, RegistryName, Snapshot};
+use crate::model::{Judged, Phase, RegistryName, Snapshot, round_id};
 
 /// What Prometheus tells of its patience.
 const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
@@ -99,11 +99,18 @@ fn debug(
                 writeln!(requests, "{:12} {:12} {:24} {times}", row.route, row.step, row.answer);
         }
     }
+    let mut checks = String::new();
+    for run in judged.iter().flat_map(|judged| judged.round.checks.runs()) {
+        let at = run.at.map_or_else(|| "–".to_owned(), |at| at.to_rfc3339());
+        let _ = writeln!(checks, "{:24} {at}", run.check.as_str());
+    }
     let (_, metrics) = program.probe_metrics(judged, took, None);
+    let id = judged.map_or_else(String::new, |it| format!(", round {}", round_id(&it.round)));
     let phases = Phase::ALL.map(Phase::as_str).join("  ");
     format!(
-        "Probe of {registry}: {:.3} s of {:.1} s\n\n{text}\n\
+        "Probe of {registry}: {:.3} s of {:.1} s{id}\n\n{text}\n\
          Requests of the basic check: route, step, answer, {phases}\n{requests}\n\
+         Extra checks: when each ran last\n{checks}\n\
          Metrics\n{}",
         took.as_secs_f64(),
         deadline.as_secs_f64(),

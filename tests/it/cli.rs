@@ -47,7 +47,7 @@ fn wrong_usage_ends_with_3_and_says_why_on_standard_error() {
         (&["lab", "no-such"], "lab --list"),
         (&["lab", "token-key-missmatch"], "did you mean token-key-mismatch?"),
         (&["lab", "healthy", "--family=harbor-9"], "harbor-2.15"),
-        (&["lab", "healthy", "--nodes=0"], "1..=26"),
+        (&["lab", "healthy", "--nodes=0"], "1..=100"),
         (&["demo", "clock-skew-npf"], "did you mean clock-skew-nbf?"),
         (&["explain", "token-key-missmatch"], "did you mean token-key-mismatch?"),
         (&["explain", "banana"], "explain lists all"),

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::operations::repository;
 use crate::support::eventually;
-use crate::support::program::{Running, get};
+use crate::support::program::{Running, get, program, run};
 
 const FOLDER: &str = "deploy/compose";
 
@@ -66,4 +66,17 @@ async fn the_demos_prober_finds_the_fault_of_the_demos_lab() {
     let address = prober.log("listening")["address"].as_str().unwrap().to_owned();
     let found = "finding=\"token-key-mismatch\",severity=\"critical\",backend=\"c\"} 1";
     eventually("the finding", async || get(&address, "/metrics").contains(found)).await;
+}
+
+#[test]
+fn the_configuration_of_a_lab_in_a_relative_folder_can_be_loaded_from_anywhere() {
+    let place = TempDir::new().unwrap();
+    fs::create_dir(place.path().join("here")).unwrap();
+    let mut command = program(&["lab", "healthy", "--folder=here"]);
+    command.current_dir(place.path());
+    let mut lab = Running::of(command);
+    lab.line(|line| line.contains("To stop it"));
+    let file = format!("--config.file={}", place.path().join("here/prober.yml").display());
+    let checked = run(&["config", "check", &file]);
+    assert_eq!(checked.code, Some(0), "{checked:?}");
 }
