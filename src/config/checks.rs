@@ -10,7 +10,7 @@ use super::pace::duration;
 use super::problem::{Mistake, Place, Problems, quoted};
 use super::read::{At, Read, good};
 use super::scope::Scope;
-use crate::model::{Check, Privilege};
+use crate::model::{Check, Privilege, nearest};
 
 /// Time between two runs of the checks that are not made in every round.
 const INTERVAL: Duration = Duration::from_secs(5 * 60);
@@ -63,7 +63,12 @@ impl Read for Check {
         let check = Self::ALL.iter().find(|check| check.as_str() == text);
         if check.is_none() {
             let names: Vec<&str> = Self::ALL.iter().map(|check| check.as_str()).collect();
-            let mistake = Mistake::UnknownCheck { found: node.shown(), known: names.join(", ") };
+            let meant = nearest(text, names.iter().copied());
+            let mistake = Mistake::UnknownCheck {
+                found: node.shown(),
+                meant: meant.map_or(String::new(), |name| format!(" (did you mean {name}?)")),
+                known: names.join(", "),
+            };
             problems.add(node.place, mistake);
         }
         check.copied()

@@ -82,10 +82,12 @@ pub enum Mistake {
         found: String,
     },
     /// A name that no check has.
-    #[error("{found} is no check; the checks are: {known}")]
+    #[error("{found} is no check{meant}; the checks are: {known}")]
     UnknownCheck {
         /// What stands there.
         found: String,
+        /// The name that was meant, in words; empty if none is like it.
+        meant: String,
         /// Every check.
         known: String,
     },

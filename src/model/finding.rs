@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::BackendName;
-pub use crate::findings::FindingName;
+pub use crate::findings::{FindingName, nearest};
 
 /// How bad a finding is for users. Ordered: `Critical` is greatest.
 #[derive(

@@ -60,7 +60,7 @@ pub use dns::{DnsAddress, DnsAnswer, DnsRecord, DnsReport, DnsSeen};
 pub use earlier::{Earlier, KeySeen, OpenFinding, Sampled, Subject, WINDOW_SECONDS};
 pub use failure::{Failure, Phase, Reason, Step};
 pub use finding::{
-    Confidence, Evidence, Finding, FindingName, Remedy, Reproduction, Severity, Status,
+    Confidence, Evidence, Finding, FindingName, Remedy, Reproduction, Severity, Status, nearest,
 };
 pub use flow::{AccessScheme, Flow, FlowResult, OtherMethod, StepReport};
 pub use incident::{Incident, KeptRounds, RETURNS_WITHIN_SECONDS, UserShare};
