@@ -27,9 +27,6 @@ const MANIFESTS: &str = "application/vnd.docker.distribution.manifest.v2+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, \
     application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json";
 
-/// Tags that are pulled if the repository has them; else the first one is.
-const PREFERRED: [&str; 2] = ["canary", "latest"];
-
 /// How often a round looks for a tag.
 const LOOKS: u32 = 3;
 
@@ -348,8 +345,9 @@ impl Login<'_> {
         }
         let reply = asked.reply()?;
         let tags = registry::tags_of(&reply.body)?;
-        let preferred = PREFERRED.iter().find(|tag| tags.iter().any(|known| known == *tag));
-        let tag = preferred.map_or_else(|| tags.first().cloned(), |tag| Some((*tag).to_owned()));
+        // What a push of the prober is just writing is no image that clients could miss.
+        let tag = registry::canary_tag(&tags).filter(|tag| *tag != registry::OWN_TAG);
+        let tag = tag.cloned();
         self.known.with(|it| it.tag.clone_from(&tag));
         tag
     }

@@ -21,6 +21,18 @@ pub fn tags_of(body: &[u8]) -> Option<Vec<String>> {
     }
 }
 
+/// The tag of what the prober pushes.
+pub const OWN_TAG: &str = "registry-prober";
+
+/// The tag to read of a repository: one that is usual for a canary, else the first that somebody
+/// else pushed, else the prober's own, which a push of its own may be writing.
+pub fn canary_tag<'a>(tags: impl IntoIterator<Item = &'a String>) -> Option<&'a String> {
+    let tags = Vec::from_iter(tags);
+    let usual = ["canary", "latest"].iter().find_map(|usual| tags.iter().find(|tag| *tag == usual));
+    let foreign = || tags.iter().find(|tag| **tag != OWN_TAG);
+    usual.or_else(foreign).or(tags.first()).copied()
+}
+
 /// The digest of the configuration blob that a manifest names; none for an index, whose entries
 /// are manifests, and for anything else.
 pub fn config_of(body: &[u8]) -> Option<String> {
@@ -81,6 +93,20 @@ mod tests {
             (headers, body.split("\n\n").next().unwrap_or_default().trim().to_owned())
         };
         text.split("--- response\n").skip(1).map(answer).collect()
+    }
+
+    #[test]
+    fn an_image_of_somebody_else_is_read_before_the_one_that_the_prober_pushes() {
+        for (tags, expected) in [
+            (&["v2", "latest", "canary"][..], Some("canary")),
+            (&["registry-prober", "latest"], Some("latest")),
+            (&["registry-prober", "v2", "v1"], Some("v2")),
+            (&["registry-prober"], Some("registry-prober")),
+            (&[], None),
+        ] {
+            let tags: Vec<String> = tags.iter().map(ToString::to_string).collect();
+            assert_eq!(canary_tag(&tags).map(String::as_str), expected, "{tags:?}");
+        }
     }
 
     #[test]

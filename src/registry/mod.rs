@@ -20,7 +20,7 @@ mod web_state;
 
 pub use answer::{answer_of, date_of};
 pub use challenge::challenge_of;
-pub use content::{config_of, digest_of, first_of_index, tags_of};
+pub use content::{OWN_TAG, canary_tag, config_of, digest_of, first_of_index, tags_of};
 pub use family::{family_of, harbor_health, harbor_version};
 pub use pools::worker_pools;
 pub use replications::{Replication, failed_tasks, replications, tells_of_refusal};

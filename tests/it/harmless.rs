@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use http::Method;
+use registry_prober::config::{Registry, Scope};
 use registry_prober::lab::{Entry, Family, Options, Scenario};
 use registry_prober::model::{Check, CheckRun, Outcome};
 
@@ -15,6 +16,9 @@ use crate::support::simulated::{Arrived, Conditions, Simulation, paused};
 /// Rounds that are played of what is well, and of each fault.
 const ROUNDS: usize = 100;
 const FAULTY_ROUNDS: usize = 10;
+
+/// From one round to the next.
+const BETWEEN: Duration = Duration::from_secs(15);
 
 /// Requests a second to one route, as configured.
 const RATE: u32 = 50;
@@ -32,12 +36,23 @@ static HEALTHY: LazyLock<Played> =
 
 /// Plays a scenario with every check in every round. The first round makes what is fixed.
 fn play(scenario: &str, family: Family, rounds: usize) -> Played {
+    play_with(scenario, family, rounds, |_| {})
+}
+
+/// The same, with settings of its own.
+fn play_with(
+    scenario: &str,
+    family: Family,
+    rounds: usize,
+    adjust: impl FnOnce(&mut Registry),
+) -> Played {
     let scenario = Scenario::named(scenario).expect("it is embedded");
     let options = Options { family: Some(family), nodes: Some(3), ..Options::default() };
     paused(async {
         let mut lab = Simulation::new(&scenario, &options, Conditions::fair(), |registry| {
             registry.checks.interval = Duration::from_secs(1);
             registry.max_requests_per_second = RATE;
+            adjust(registry);
         });
         let empty = lab.counts();
         lab.round().await;
@@ -50,7 +65,7 @@ fn play(scenario: &str, family: Family, rounds: usize) -> Played {
         lab.take_requests();
         let mut runs = Vec::new();
         for _ in 0..rounds {
-            tokio::time::sleep(Duration::from_secs(15)).await;
+            tokio::time::sleep(BETWEEN).await;
             runs = lab.round().await.0.checks.runs();
         }
         Played { before, after: lab.counts(), requests: lab.take_requests(), runs }
@@ -114,6 +129,40 @@ fn a_session_is_sent_back_where_something_is_read_and_never_where_it_is_written(
         assert_eq!(request.session, reads, "{request:?}");
         // A known session is not replaced, so that reading keeps none.
         assert!(!request.new_session || !reads, "{request:?}");
+    }
+}
+
+/// What is pushed is what other checks and flows would read, if the canary had no other image;
+/// distribution 2.8 answers 500 to them while it writes the link to a blob.
+#[test]
+fn what_a_push_is_writing_is_read_by_no_other_check_and_no_flow() {
+    let rounds = |requests: &[Arrived]| {
+        let rounds = requests.chunk_by(|one, next| next.at < one.at + BETWEEN / 2);
+        rounds.map(<[Arrived]>::to_vec).collect::<Vec<_>>()
+    };
+    let apart = play("healthy-push", Family::Distribution2, 3);
+    for round in rounds(&apart.requests) {
+        let last = round.iter().rfind(|request| request.method == Method::PUT);
+        let last = last.expect("every round pushes");
+        let reads: Vec<_> = round
+            .iter()
+            .filter(|request| request.entry != Entry::Balancer)
+            .filter(|request| request.path.contains("/canary/blobs/"))
+            .collect();
+        assert!(!reads.is_empty(), "every round reads");
+        assert!(reads.iter().all(|read| read.at > last.at), "{last:?} {reads:?}");
+    }
+
+    let pushed_there =
+        |registry: &mut Registry| registry.scope = Scope::parse("repository:probe/scratch:pull");
+    let same = play_with("healthy-push", Family::Distribution2, 3, pushed_there);
+    for round in rounds(&same.requests) {
+        let by_tag = |request: &&Arrived| {
+            request.entry == Entry::Balancer && request.path.ends_with("/manifests/registry-prober")
+        };
+        let pulls: Vec<_> =
+            round.iter().filter(by_tag).filter(|request| request.method == Method::GET).collect();
+        assert_eq!(pulls, Vec::<&Arrived>::new());
     }
 }
 

@@ -27,9 +27,6 @@ const CHECK: Check = Check::BlobRedirect;
 
 const ONE_BYTE: &str = "bytes=0-0";
 
-/// The tags that are preferred to the first.
-const PREFERRED: [&str; 2] = ["canary", "latest"];
-
 /// Without naming them a registry answers 404 to the newer kinds.
 const MANIFESTS: &str = "application/vnd.oci.image.manifest.v1+json, \
      application/vnd.oci.image.index.v1+json, \
@@ -122,8 +119,7 @@ async fn config(visit: &mut Visit<'_>, scope: &Scope) -> Result<Option<String>, 
         return Ok(None);
     };
     let tags = registry::tags_of(&tags).unwrap_or_default();
-    let wanted = PREFERRED.iter().find_map(|wanted| tags.iter().find(|tag| tag == wanted));
-    let Some(mut name) = wanted.or(tags.first()).cloned() else { return Ok(None) };
+    let Some(mut name) = registry::canary_tag(&tags).cloned() else { return Ok(None) };
     for _ in 0..2 {
         let path = Path::of(repository).then("/manifests/").reference(&name);
         let Some(manifest) = get(visit, &path).await? else { break };

@@ -36,9 +36,6 @@ const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, \
 /// Pulls over the load balancer, each of which may meet another node.
 const PULLS: usize = 3;
 
-/// The tags that are preferred to the first.
-const PREFERRED: [&str; 2] = ["canary", "latest"];
-
 /// Looks at every backend; `before` is what was found the last time.
 pub(super) async fn look(
     client: &Client<'_>,
@@ -61,7 +58,7 @@ pub(super) async fn look(
     if places.iter().all(|place| matches!(place.state, State::Skipped(_))) {
         return Outcome::Skipped(Skipped::EarlierStepFailed);
     }
-    let Some(tag) = preferred(&places) else { return nowhere(places, scope, "") };
+    let Some(tag) = tag(&places) else { return nowhere(places, scope, "") };
     let mut compared = false;
     for _ in 0..2 {
         let Some(wanted) = compare(client, &mut places, (scope, &tag), before, began).await else {
@@ -370,11 +367,9 @@ fn accept(name: HeaderName, value: &'static str) -> Extra {
     Extra::header(name, value)
 }
 
-/// The tag to look at: a preferred one that anybody lists, else the first that is listed.
-fn preferred(places: &[Place<'_>]) -> Option<String> {
-    let all = || places.iter().flat_map(|place| &place.tags);
-    let wanted = PREFERRED.iter().find_map(|wanted| all().find(|tag| tag == wanted));
-    wanted.or_else(|| all().next()).cloned()
+/// The tag to look at, of all that are listed.
+fn tag(places: &[Place<'_>]) -> Option<String> {
+    registry::canary_tag(places.iter().flat_map(|place| &place.tags)).cloned()
 }
 
 /// The digest that most backends give; of equally many the first.

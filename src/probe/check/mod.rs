@@ -98,7 +98,9 @@ pub(super) async fn run_due(client: &Client<'_>, last: &mut LastResults, flows: 
         let push = check!(push, Push, push::look(client, flows)).await;
         let look = content::look(client, flows, before.content.measured());
         let content = check!(content, Content, look).await;
-        (upload, push, content)
+        let look = blob_redirect::look(client, flows, before.blob_redirect.measured());
+        let redirect = check!(blob_redirect, BlobRedirect, look).await;
+        (upload, push, content, redirect)
     };
     // One account, which is not shown again where it was just refused.
     let system = async {
@@ -109,7 +111,6 @@ pub(super) async fn run_due(client: &Client<'_>, last: &mut LastResults, flows: 
     };
     let header = authorization_header::look(client, flows);
     let limit = body_limit::look(client, flows, &before.body_limit);
-    let redirect = blob_redirect::look(client, flows, before.blob_redirect.measured());
     let directory = directory_login::look(client, flows, before.directory_login.measured());
     let (
         authorization_header,
@@ -120,8 +121,7 @@ pub(super) async fn run_due(client: &Client<'_>, last: &mut LastResults, flows: 
         csrf,
         session,
         body_limit,
-        blob_redirect,
-        (upload, push, content),
+        (upload, push, content, blob_redirect),
         directory_login,
         (worker_pools, replications),
     ) = tokio::join!(
@@ -133,7 +133,6 @@ pub(super) async fn run_due(client: &Client<'_>, last: &mut LastResults, flows: 
         check!(csrf, Csrf, csrf::look(client, flows)),
         check!(session, Session, session::look(client, flows)),
         check!(body_limit, BodyLimit, limit),
-        check!(blob_redirect, BlobRedirect, redirect),
         flow::boxed(writing),
         check!(directory_login, DirectoryLogin, directory),
         flow::boxed(system),

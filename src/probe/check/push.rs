@@ -21,10 +21,7 @@ use crate::model::{
     BackendName, Check, Failure, Flow, OfRoute, Outcome, PushFailure, PushRun, PushStep, Pushed,
     ReadBack, Route, SeenAt, Skipped,
 };
-use crate::registry;
-
-/// The tag of every push.
-const TAG: &str = "registry-prober";
+use crate::registry::{self, OWN_TAG};
 
 /// The kind of the manifest.
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -72,7 +69,7 @@ pub(super) async fn look(client: &Client<'_>, flows: &[Flow]) -> Outcome<Pushed>
         by.push(OfRoute { route: (*route).clone(), value });
     }
     let repository = pushers.repository.to_owned();
-    Outcome::Measured(Pushed { repository, tag: TAG.to_owned(), by })
+    Outcome::Measured(Pushed { repository, tag: OWN_TAG.to_owned(), by })
 }
 
 /// Pushes over a route and looks for the result everywhere else. Backends that were not seen to
@@ -155,7 +152,7 @@ async fn push(
         }
     }
     let mut visit = pass.visit();
-    let path = Path::of(pushers.repository).then("/manifests/").then(TAG);
+    let path = Path::of(pushers.repository).then("/manifests/").then(OWN_TAG);
     let got = visit.send(&Method::PUT, &path, &Extra::body(MANIFEST, manifest)).await;
     let got = got.map_err(fail(PushStep::Manifest))?;
     if got.answer.status != 201 {
@@ -187,7 +184,7 @@ async fn see(
     (repository, digest): (&str, &str),
     patient: bool,
 ) -> SeenAt {
-    let path = Path::of(repository).then("/manifests/").then(TAG);
+    let path = Path::of(repository).then("/manifests/").then(OWN_TAG);
     let accept = Extra::header(ACCEPT, MANIFEST);
     let read = |got: Got| match (is_there(&got)?, registry::digest_of(&got.reply.headers)) {
         (true, Some(found)) if found == digest => Ok(ReadBack::There),

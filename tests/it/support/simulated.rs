@@ -70,7 +70,7 @@ pub(crate) struct Simulation {
 }
 
 /// A request as it arrived.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Arrived {
     pub(crate) entry: Entry,
     pub(crate) method: http::Method,
