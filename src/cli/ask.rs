@@ -1,57 +1,50 @@
 //! One question to a running daemon.
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use secrecy::SecretString;
 
 use crate::config::PublicUrl;
+use crate::transport::{Api, ApiError, ClientPem, Tls};
 
 /// Where a daemon listens unless it is given another address.
 pub(super) const USUAL: &str = "http://127.0.0.1:9912";
 
-/// What came back.
-pub(super) struct Said {
-    /// The status; none if it is no HTTP.
-    pub(super) status: Option<u16>,
-    /// Status line and headers.
-    pub(super) head: String,
-    /// The body.
-    pub(super) body: String,
+/// How a daemon is asked that has TLS: files in PEM.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Files<'a> {
+    /// Certificates that sign for it.
+    pub(super) ca: Option<&'a Path>,
+    /// The certificate of who asks, with its chain.
+    pub(super) cert: Option<&'a Path>,
+    /// Its key.
+    pub(super) key: Option<&'a Path>,
 }
 
-/// One request on a connection of its own; HTTP/1.0, so that the answer is not chunked. No more
-/// than `most` bytes are read.
-pub(super) async fn ask(url: &PublicUrl, path: &str, most: u64) -> std::io::Result<Said> {
-    let to = &url.authority().host_port;
-    let mut stream = TcpStream::connect((to.host.as_str(), to.port)).await?;
-    let host = url.authority().host_header();
-    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n").as_bytes()).await?;
-    let mut answer = Vec::new();
-    stream.take(most).read_to_end(&mut answer).await?;
-    let answer = String::from_utf8_lossy(&answer).into_owned();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    Ok(Said { status: status(head), head: head.to_owned(), body: body.to_owned() })
-}
-
-fn status(head: &str) -> Option<u16> {
-    let mut words = head.lines().next()?.split(' ');
-    words.next().filter(|version| version.starts_with("HTTP/1."))?;
-    words.next()?.parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_an_http_answer_has_a_status() {
-        for (head, expected) in [
-            ("HTTP/1.1 200 OK\r\nServer: x", Some(200)),
-            ("HTTP/1.0 503 Service Unavailable", Some(503)),
-            ("SSH-2.0-OpenSSH_10.0", None),
-            ("HTTP/1.1", None),
-            ("", None),
-        ] {
-            assert_eq!(status(head), expected, "{head:?}");
-        }
-    }
+/// The body of an answer with status 200.
+///
+/// # Errors
+/// A file cannot be used; or inside, why there is no such answer.
+pub(super) async fn ask(
+    url: &PublicUrl,
+    path: &str,
+    files: Files<'_>,
+    within: Duration,
+) -> anyhow::Result<Result<String, ApiError>> {
+    let read = |path: &Path| std::fs::read(path).with_context(|| path.display().to_string());
+    let ca = files.ca.map(read).transpose()?;
+    let certificates = files.cert.map(read).transpose()?;
+    let key = files.key.map(read).transpose()?.map(String::from_utf8);
+    let key = key.transpose().context("--key-file")?.map(SecretString::from);
+    let client = certificates.as_deref().zip(key.as_ref());
+    let client = client.map(|(certificates, key)| ClientPem { certificates, key });
+    // Its certificate names the host as others know it; what answers here is this machine itself.
+    let trusted = ca.is_none() && url.authority().is_loopback();
+    let tls = Tls::prepare(ca.as_deref(), client.as_ref(), trusted)?;
+    let user_agent = concat!("registry-prober/", env!("CARGO_PKG_VERSION"));
+    let daemon = Api::new(&url.to_string(), &tls, None, user_agent)?;
+    let body = daemon.get(path, within).await;
+    Ok(body.map(|body| String::from_utf8_lossy(&body).into_owned()))
 }

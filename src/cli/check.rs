@@ -12,7 +12,7 @@ use clap::ValueEnum;
 use secrecy::SecretString;
 use tokio::time::{Instant, sleep};
 
-use super::ask::USUAL;
+use super::ask::{Files, USUAL};
 use super::progress::ProgressLine;
 use super::{ConfigFile, Exit, duration, load, print, since};
 use crate::clock::Clock;
@@ -57,7 +57,7 @@ pub(super) struct Arguments {
     /// JSON); nothing is measured
     #[arg(long, value_name = "DURATION", value_parser = duration, conflicts_with = "config_file")]
     since: Option<Duration>,
-    /// Where that daemon listens
+    /// Where that daemon listens; over TLS `--ca-file`, `--cert-file` and `--key-file` serve as with a URL
     #[arg(long, value_name = "URL", default_value = USUAL, requires = "since")]
     daemon: String,
     /// Time limit for the whole diagnosis
@@ -171,7 +171,12 @@ async fn diagnose(arguments: Arguments) -> anyhow::Result<Exit> {
             Format::Json => true,
             _ => bail!("--since prints text or JSON"),
         };
-        return since::run(&arguments.daemon, since, &arguments.targets, json).await;
+        let files = Files {
+            ca: arguments.given.ca_file.as_deref(),
+            cert: arguments.given.cert_file.as_deref(),
+            key: arguments.given.key_file.as_deref(),
+        };
+        return since::run(&arguments.daemon, since, &arguments.targets, json, files).await;
     }
     let (format, limit) = (arguments.output, arguments.timeout);
     let how = Form {

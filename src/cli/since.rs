@@ -5,19 +5,17 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
-use tokio::time::timeout;
 
-use super::ask::ask;
+use super::ask::{Files, ask};
 use super::{Exit, print};
 use crate::clock::Clock;
-use crate::config::{PublicUrl, Scheme};
+use crate::config::PublicUrl;
 use crate::model::Incident;
 use crate::report;
+use crate::transport::ApiError;
 
 /// How long the daemon may take.
 const LIMIT: Duration = Duration::from_secs(10);
-/// Far more than all incidents of a daemon take.
-const MAX_ANSWER: u64 = 8 * 1024 * 1024;
 
 #[derive(Deserialize)]
 struct Answer {
@@ -30,31 +28,25 @@ pub(super) async fn run(
     since: Duration,
     registries: &[String],
     json: bool,
+    files: Files<'_>,
 ) -> anyhow::Result<Exit> {
     let url = PublicUrl::parse(daemon).context("--daemon")?;
-    if url.authority().scheme != Scheme::Http {
-        bail!("--daemon: only http is supported");
-    }
-    let said = timeout(LIMIT, ask(&url, "/api/v1/incidents", MAX_ANSWER)).await;
-    let said = match said {
-        Ok(Ok(said)) => said,
-        Ok(Err(error)) => bail!(
+    let body = match ask(&url, "/api/v1/incidents", files, LIMIT).await? {
+        Ok(body) => body,
+        Err(ApiError::Refused { status: 401, .. }) => bail!(
+            "{url} asks for a user and a password, which --since cannot give; open {url}/history in \
+             a browser"
+        ),
+        Err(ApiError::Refused { .. }) => {
+            bail!("{url} is no daemon that keeps incidents, or one of an older version")
+        }
+        Err(error) => bail!(
             "no daemon answers at {url}: {error}. `registry-prober run` keeps the incidents; \
              --daemon says where it listens"
         ),
-        Err(_) => bail!("{url}: no answer within {LIMIT:?}"),
     };
-    if said.status == Some(401) {
-        bail!(
-            "{url} asks for a user and a password, which --since cannot give; open {url}/history in \
-             a browser"
-        );
-    }
-    if said.status != Some(200) {
-        bail!("{url} is no daemon that keeps incidents, or one of an older version");
-    }
     let answer: Answer =
-        serde_json::from_str(&said.body).with_context(|| format!("the answer of {url}"))?;
+        serde_json::from_str(&body).with_context(|| format!("the answer of {url}"))?;
     let now = Clock::read().now();
     let from = TimeDelta::from_std(since).ok().and_then(|since| now.checked_sub_signed(since));
     let from = from.context("--since is longer than dates reach")?;

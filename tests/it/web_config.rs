@@ -107,6 +107,10 @@ async fn only_users_are_answered_over_tls_and_a_renewed_certificate_needs_no_res
         let asked = run(&arguments);
         assert_eq!(asked.code, Some(0), "{asked:?}");
     }
+    // Incidents are for users.
+    let asked = run(&["check".to_owned(), "--since=1h".to_owned(), format!("--daemon={url}")]);
+    assert_eq!(asked.code, Some(3), "{asked:?}");
+    assert!(asked.stderr.contains("asks for a user and a password"), "{asked:?}");
 
     // Whoever renews writes the chain and the key one after the other: what fits together counts.
     pki.sign("server");
@@ -117,6 +121,17 @@ async fn only_users_are_answered_over_tls_and_a_renewed_certificate_needs_no_res
     sleep(Duration::from_millis(1100)).await;
     assert_eq!(pki.curl(&metrics, &["--user", &user]), 200, "the old one stays in use");
     running.log("the web configuration is not valid; the old one stays in use");
+    let open = "tls_server_config: {cert_file: server.pem, key_file: server.key}\n";
+    fs::write(pki.path("web.yml"), open).unwrap();
+    sleep(Duration::from_millis(1100)).await;
+    assert_eq!(pki.curl(&metrics, &[]), 200, "there are no users any more");
+    let ca = format!("--ca-file={}", pki.path("ca.pem").display());
+    for more in [Vec::new(), vec![ca]] {
+        let since = ["check".to_owned(), "--since=1h".to_owned(), format!("--daemon={url}")];
+        let asked = run(&[since.to_vec(), more].concat());
+        assert_eq!(asked.code, Some(0), "{asked:?}");
+        assert!(asked.stdout.contains("No incident since"), "{asked:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
