@@ -413,6 +413,8 @@ mod tests {
         assert_eq!(one.as_deref(), Some("Like a restart: a did not answer for about 30 s."));
         assert_eq!(course(&[(0, &["a"]), (135, &[])]), None);
         assert_eq!(course(&[(0, &["a"]), (30, &[]), (60, &["a"])]), None, "it lasts");
+        let again = course(&[(0, &["a"]), (30, &[]), (60, &["a"]), (90, &[])]);
+        assert_eq!(again, None, "a node that goes away again and again");
     }
 
     #[test]

@@ -228,3 +228,58 @@ impl Disk {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::model::{FindingName, Severity, sample};
+
+    fn judged() -> Arc<Judged> {
+        let found = sample::finding(FindingName::TokenKeyMismatch, Severity::Critical, &["b"]);
+        sample::judged(sample::round(&["a", "b"]), vec![found])
+    }
+
+    /// A past on disk that takes its time.
+    fn slow(folder: &std::path::Path) -> Arc<Past> {
+        let journal = Journal::open(&folder.join("journal.jsonl")).unwrap();
+        let show = |_: &Arc<Judged>, _: f64| {
+            std::thread::sleep(Duration::from_millis(300));
+            ShownRound { page: String::new(), document: serde_json::Value::Null }
+        };
+        Arc::new(Past::new(Some(journal), Box::new(show)))
+    }
+
+    #[tokio::test]
+    async fn the_end_waits_for_what_is_being_written_and_pages_do_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let (past, writes) = (slow(folder.path()), TaskTracker::new());
+        let judged = judged();
+        let change = past.take(&judged, 15.0, &CancellationToken::new()).unwrap();
+        let saved = past.save(change, &judged, 15.0, &writes);
+        // The registry's task is stopped in the middle of it.
+        assert!(timeout(Duration::from_millis(20), saved).await.is_err(), "it takes its time");
+        assert_eq!(past.incidents().len(), 1, "what is in memory can be read meanwhile");
+        writes.close();
+        writes.wait().await;
+        let again = Journal::open(&folder.path().join("journal.jsonl"));
+        assert!(again.is_err(), "the first one still has it");
+        drop(past);
+        let again = Journal::open(&folder.path().join("journal.jsonl")).unwrap();
+        assert_eq!(again.incidents().all().len(), 1);
+        assert!(again.rounds().unwrap().has(&round_id(&judged.round)));
+    }
+
+    #[tokio::test]
+    async fn a_round_of_a_registry_that_was_stopped_opens_no_incident() {
+        let past = Arc::new(Past::new(None, Box::new(|_, _| unreachable!("nothing is kept"))));
+        let (stop, judged) = (CancellationToken::new(), judged());
+        stop.cancel();
+        assert!(past.take(&judged, 15.0, &stop).is_none());
+        assert_eq!(past.incidents().len(), 0);
+        assert_eq!(past.earlier(&judged.round.registry), Earlier::default());
+    }
+}

@@ -2,7 +2,7 @@
 //! is not so, the others keep their counters, and nothing of those that left remains.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use registry_prober::lab::{Fault, FaultOrder, Options, Scenario};
@@ -37,6 +37,16 @@ fn list(bench: &Bench, folder: &Path, names: &[&str]) {
     fs::rename(part, whole).unwrap();
 }
 
+/// A registry of six nodes, of which a file names the first three.
+fn three_of_six() -> (Bench, PathBuf) {
+    let options = Options { nodes: Some(6), ..Options::default() };
+    let bench = Bench::start(&Scenario::named("healthy").unwrap(), &options);
+    let folder = bench.path.parent().unwrap().to_owned();
+    fs::write(&bench.path, with_file(&bench)).unwrap();
+    list(&bench, &folder, &["a", "b", "c"]);
+    (bench, folder)
+}
+
 fn number(page: &str, series: &str) -> Option<f64> {
     let line = page.lines().find(|line| line.starts_with(&format!("registry_prober_{series} ")))?;
     line.rsplit(' ').next()?.parse().ok()
@@ -58,12 +68,8 @@ async fn rounds(address: &str, more: f64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rollout_of_three_pods_alerts_no_one_and_leaves_nothing_behind() {
-    let options = Options { nodes: Some(6), ..Options::default() };
-    let bench = Bench::start(&Scenario::named("healthy").unwrap(), &options);
-    let folder = bench.path.parent().unwrap().to_owned();
-    fs::write(&bench.path, with_file(&bench)).unwrap();
+    let (bench, folder) = three_of_six();
     let mut names = vec!["a", "b", "c"];
-    list(&bench, &folder, &names);
     let (mut daemon, address) = Running::daemon(&bench.path, &[]);
     daemon.log("the registry is healthy");
     rounds(&address, 1.0).await;
@@ -126,12 +132,8 @@ async fn until(address: &str, holds: impl Fn(&[String]) -> bool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upgrade_that_brings_a_new_token_key_is_named_while_it_lasts_and_ends_with_it() {
-    let options = Options { nodes: Some(6), ..Options::default() };
-    let bench = Bench::start(&Scenario::named("healthy").unwrap(), &options);
-    let folder = bench.path.parent().unwrap().to_owned();
-    fs::write(&bench.path, with_file(&bench)).unwrap();
+    let (bench, folder) = three_of_six();
     let mut names = vec!["a", "b", "c"];
-    list(&bench, &folder, &names);
     let away = |names: &[&'static str]| {
         let away = names.iter().map(|name| FaultOrder::at(name, Fault::Unreachable));
         let new =

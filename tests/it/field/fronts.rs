@@ -1,9 +1,11 @@
 //! What stands in front of registries, and token endpoints that know one way to ask. Each fault is
 //! named once, with no node that is well; each has its healthy twin.
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
 use serde_json::json;
 
-use super::{Asked, Expected, FINE, Kind, Reply, SOUND, challenge, expect, response};
+use super::{Asked, Expected, FINE, Kind, Reply, SOUND, Site, challenge, expect, response};
 
 const POST: &[&str] = &["--samples=4", "--token-method=post"];
 const GET: &[&str] = &["--samples=4"];
@@ -75,6 +77,37 @@ fn a_token_endpoint_that_knows_one_method_is_named_by_the_clients_that_get_none(
     }
     let in_front = |asked: &Asked| answers(asked.at_balancer && is_token(asked, "GET"), page());
     expect_at_no_node("in front only", of(in_front), GET, (2, "lb-misroutes-api-path"));
+}
+
+#[test]
+fn one_refused_post_is_not_taken_for_an_endpoint_that_knows_none() {
+    static REFUSED: AtomicBool = AtomicBool::new(false);
+    let front: Front = |asked| {
+        let first = is_token(asked, "POST") && !REFUSED.swap(true, Ordering::Relaxed);
+        answers(first, denied())
+    };
+    let (ended, _, all) = Site::start(of(front)).check(GET);
+    assert!(REFUSED.load(Ordering::Relaxed), "a client flow asks by POST");
+    assert_ne!(ended, Some(0), "{all}");
+    assert!(!all.contains("realm-wrong-endpoint"), "{all}");
+}
+
+#[test]
+fn flows_as_docker_makes_them_name_the_account_and_no_other_request_does() {
+    static NAMED: AtomicU64 = AtomicU64::new(0);
+    static NAMED_ELSEWHERE: AtomicU64 = AtomicU64::new(0);
+    let front: Front = |asked| {
+        let named = asked.query.split('&').any(|pair| pair == "account=alice");
+        if named && is_token(asked, "GET") && asked.at_balancer {
+            NAMED.fetch_add(1, Ordering::Relaxed);
+        } else if asked.query.contains("account=") {
+            NAMED_ELSEWHERE.fetch_add(1, Ordering::Relaxed);
+        }
+        None
+    };
+    expect("sound", of(front), GET, FINE);
+    assert!(NAMED.load(Ordering::Relaxed) > 0);
+    assert_eq!(NAMED_ELSEWHERE.load(Ordering::Relaxed), 0);
 }
 
 #[test]
