@@ -21,7 +21,7 @@ pub(super) fn observe(round: &Round, earlier: &Earlier) -> Vec<Observation> {
         all.extend(refused(flow, run, &past));
     }
     all.extend(realms(run, &past));
-    all.extend(answers(run, &past));
+    all.extend(answers(round, run, &past));
     all.extend(losses(round, run, &past));
     all
 }
@@ -115,8 +115,10 @@ fn alike(one: &SampleFailure, other: &SampleFailure) -> bool {
 }
 
 /// Wrong answers: one is too many, for a sound registry gives none. Only a gateway may once have
-/// had nobody to ask.
-fn answers(run: &BalancerRun, past: &[&BalancerRun]) -> Vec<Observation> {
+/// had no node to ask: a 5xx counts from the second on, along whichever route the other was.
+fn answers(round: &Round, run: &BalancerRun, past: &[&BalancerRun]) -> Vec<Observation> {
+    let of_gateways = round.responses.iter().filter(|it| it.step != Step::Check && it.code >= 500);
+    let alone = of_gateways.map(|it| it.count).sum::<u64>() <= 1;
     let mut kinds: Vec<&SampleFailure> = Vec::new();
     for failed in past.iter().rev().flat_map(|run| &run.failures) {
         let reason = failed.failure.reason;
@@ -140,7 +142,7 @@ fn answers(run: &BalancerRun, past: &[&BalancerRun]) -> Vec<Observation> {
         let series = Series::of(past.iter().copied(), read);
         let both = Series::of(past.iter().copied(), of_any);
         let now = match read(run) {
-            (1, _) if failed.failure.reason.is_server_error() => (0, 0),
+            (1, _) if alone && failed.failure.reason.is_server_error() => (0, 0),
             now => now,
         };
         let (numbers, windowed) = numbers(now, &series, &both)?;

@@ -8,8 +8,8 @@ use super::{
 };
 use crate::model::sample::{OTHER_KEY, backend, changed, fail, refuse, route, set_cell};
 use crate::model::{
-    AuthScheme, CellResult, Failure, Family, KeyCount, KeyId, Outcome, Reason, Refusal, Round,
-    Route, Skipped, Step,
+    AuthScheme, CellResult, Failure, Family, KeyCount, KeyId, Outcome, Reason, Refusal,
+    ResponseCount, Round, Route, Skipped, Step,
 };
 
 #[test]
@@ -150,6 +150,29 @@ fn gone(round: &mut Round, at: &str) {
         flow.challenge = Outcome::Failed(failure.clone());
     }
     round.matrix.cells.retain(|cell| cell.verifier != at && cell.issuer.as_str() != at.as_str());
+}
+
+/// One sample through the balancer is lost to a gateway, and this many requests at another node.
+fn gateway_errors(round: &mut Round, elsewhere: u64) {
+    let count = |at: Route, count| ResponseCount {
+        route: at,
+        step: Step::Token,
+        code: 502,
+        authenticated: false,
+        count,
+    };
+    round.responses = vec![count(Route::Balancer, 1), count(route("b"), elsewhere)];
+    if let Outcome::Measured(run) = &mut round.balancer {
+        crate::model::sample::lose(run, 1, Reason::BadGateway);
+    }
+}
+
+#[test]
+fn one_5xx_in_a_round_is_a_moment_and_two_are_not_wherever_the_other_was() {
+    expect(&[
+        ("alone", |r| gateway_errors(r, 0), ""),
+        ("with another", |r| gateway_errors(r, 1), "server-errors critical suspected []"),
+    ]);
 }
 
 fn lose(round: &mut Round) {
