@@ -61,6 +61,11 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     let scenario = named(&name)?;
     let cluster = arguments.how.start(&scenario)?;
     let own = if arguments.folder.is_none() { Some(Directory::new("lab")?) } else { None };
+    if let Some(folder) = &arguments.folder {
+        // The password of the lab's account is kept in it.
+        let created = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        created.with_context(|| folder.display().to_string())?;
+    }
     let folder = own.as_ref().map(Directory::path).or(arguments.folder.as_deref());
     let config = write_config(&cluster, folder.unwrap_or(Path::new("")))?;
     let text = std::fs::read_to_string(&config).context("the configuration")?;

@@ -36,7 +36,7 @@ pub enum LabError {
         known: Vec<String>,
     },
     /// A socket or a file.
-    #[error("{what}: {source}")]
+    #[error("{what}")]
     Io {
         /// What was tried.
         what: String,
