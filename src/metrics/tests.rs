@@ -342,8 +342,8 @@ fn a_cell_a_finding_and_a_failure_are_the_same_thing_in_the_metrics() {
             Some(1.0),
         ),
         (
-            "finding_info{finding=\"token-key-mismatch\",meaning=\"Nodes sign and check with \
-             different keys.\"}",
+            "finding_info{finding=\"token-key-mismatch\",meaning=\"Nodes sign and check tokens \
+             with different keys.\"}",
             Some(1.0),
         ),
         ("findings{registry=\"main\",severity=\"critical\"}", Some(2.0)),

@@ -296,7 +296,7 @@ mod tests {
         let text = shown("token-key-mismatch");
         let mut lines = text.lines();
         assert_eq!(lines.next(), Some("token-key-mismatch"));
-        assert_eq!(lines.next(), Some("Nodes sign and check with different keys."));
+        assert_eq!(lines.next(), Some("Nodes sign and check tokens with different keys."));
         assert!(text.contains("\nGroup       Signing keys (A1)\n"), "{text}");
         assert!(text.contains("\nMeaning\n\nNodes sign and check tokens with"), "{text}");
         assert!(text.contains("\n- The same token shown again"), "{text}");
