@@ -214,9 +214,14 @@ fn drifting(round: &Round, it: &Prediction<'_>) -> Option<String> {
     let days = left / (gains * 0.0864);
     let soon = gains > 2.0 * error && left > 0.0 && days < SOON_DAYS;
     soon.then(|| {
-        let when = if days < 2.0 { format!("{:.0} hours", days * 24.0) } else { format!("{days:.0} days") };
+        let when = if days < 2.0 {
+            format!("{:.0} hours", days * 24.0)
+        } else {
+            format!("{days:.0} days")
+        };
         format!(
-            "{} gains {gains:.1} ± {error:.1} ppm on {} and will exceed what it tolerates in {when}.",
+            "{} gains {gains:.1} ± {error:.1} ppm on {} and will exceed that node's tolerance in \
+             {when}.",
             it.issuer, it.verifier
         )
     })
@@ -251,12 +256,12 @@ pub(super) fn contradictions(round: &Round) -> Vec<String> {
         if cell.refusal().is_some() && it.most() <= 0.0 {
             let ahead = span(it.ahead.upper());
             return Some(format!(
-                "{issuer} → {verifier}: refused, but not for its time: {issuer} is ahead by at most \
-                 {ahead}"
+                "{issuer} → {verifier}: refused, but not because of its time: {issuer} is ahead by \
+                 at most {ahead}"
             ));
         }
         (cell.accepted() == Some(true) && it.least() >= 1.0).then(|| {
-            format!("{issuer} → {verifier}: accepted, although by the clocks it must be refused")
+            format!("{issuer} → {verifier}: accepted, although the clocks differ by too much")
         })
     };
     predictions(round).into_iter().filter_map(line).take(4).collect()
@@ -335,7 +340,8 @@ mod tests {
             clock.drift = Some(ClockDrift { ppm, error_ppm: 1.0 });
         }
         let said = words(&round);
-        let expected = "b gains 76.0 ± 2.0 ppm on a and will exceed what it tolerates in 9 days.";
+        let expected =
+            "b gains 76.0 ± 2.0 ppm on a and will exceed that node's tolerance in 9 days.";
         assert!(said.iter().any(|line| line == expected), "{said:?}");
         assert_eq!(said.len(), 3, "nobody gains on b: {said:?}");
     }

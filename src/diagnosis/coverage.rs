@@ -165,7 +165,7 @@ fn cut_off(run: &BalancerRun) -> Option<String> {
         String::new()
     };
     Some(format!(
-        "{waited}the time of this check ran out when {} of {planned} flows were not over; allow more \
+        "{waited}the time of this check ran out before {} of {planned} flows ended; allow more \
          with --timeout, or a longer interval",
         run.cut
     ))

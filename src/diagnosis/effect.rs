@@ -260,8 +260,8 @@ fn seen(facts: &Facts<'_>) -> String {
     }
     let hidden = wilson(Ratio { events: 0, trials }).map_or(1.0, |(_, high)| high);
     format!(
-        "No user request failed in this check: 0 of {trials} through the load balancer, in which up \
-         to {} could hide.",
+        "No user request failed in this check: 0 of {trials} through the load balancer; up to {} \
+         could fail unseen.",
         percent(hidden)
     )
 }

@@ -1,4 +1,4 @@
-//! What no cause explains is said, with its evidence: nothing is swept away.
+//! What no cause explains is reported all the same, with its evidence.
 
 use super::facts::{Facts, ObservationId};
 use super::hypothesis::{Hits, Hypothesis};
@@ -37,11 +37,11 @@ fn hypothesis(facts: &Facts<'_>, name: FindingName, ids: &[ObservationId]) -> Hy
     let summary = if only_users {
         format!(
             "Requests through the load balancer are {what}, and no node that was asked directly \
-             shows it: what answers there is not among the nodes, or differs from time to time."
+             shows it: another server may answer there, or the fault comes and goes."
         )
     } else {
         let at: Vec<String> = places(&seen);
-        format!("Requests are {what} at {} for no known cause.", list(&at))
+        format!("Requests are {what} at {}, and no known cause explains it.", list(&at))
     };
     let mut evidence: Vec<Evidence> = seen.iter().take(LINES).map(|o| line(o)).collect();
     if seen.len() > LINES {

@@ -151,7 +151,7 @@ fn sound(judged: &Judged) -> String {
     {
         let _ = write!(
             text,
-            " None of {} through the load balancer failed, in which up to {} could hide.",
+            " None of {} through the load balancer failed; up to {} could fail unseen.",
             count(usize::try_from(run.pairs.trials).unwrap_or(usize::MAX), "flow"),
             percent(upper)
         );

@@ -191,7 +191,7 @@ impl Seen<'_> {
             let detail = match verdict {
                 CsrfVerdict::Accepted => return None,
                 CsrfVerdict::UnknownKey => "the CSRF cookie cannot be read",
-                CsrfVerdict::ForeignOrigin => "the public URL is taken for a foreign site",
+                CsrfVerdict::ForeignOrigin => "the public URL is treated as a foreign site",
             };
             Some((Reason::Forbidden, detail.to_owned()))
         });

@@ -32,8 +32,8 @@ fn kept(facts: &Facts<'_>) -> Option<Hypothesis> {
     if ids.is_empty() {
         return None;
     }
-    let summary = "A cache in front answers in place of the registry and does not look at \
-                   Authorization: what is for one client is given to another.";
+    let summary = "A cache in front of the registry does not look at Authorization: it gives the \
+                   answer for one client to another client.";
     let fate = |seen: &Observation| {
         let alike = seen.kind == ObservationKind::CheckRefused
             && seen.check == Some(Check::AuthorizationHeader);
@@ -61,12 +61,12 @@ fn unasked(facts: &Facts<'_>) -> Option<Hypothesis> {
     }
     let always = facts.round.flow(&Route::Balancer).is_some_and(|flow| !asks(flow));
     let summary = if always {
-        "The load balancer answers /v2/ itself, without asking for a token as every node does: \
-         docker then sends none."
+        "The load balancer itself answers /v2/ and asks for no token, although every node asks for \
+         one: docker then sends none."
     } else {
-        "Through the load balancer some requests without a token are answered 200, and every node \
-         asks for one: a cache that does not look at Authorization, or a server that is not among \
-         the nodes."
+        "Through the load balancer some requests without a token get 200, although every node asks \
+         for a token. Either a cache does not look at Authorization, or a server answers that is \
+         not among the nodes."
     };
     let h = Hypothesis::new(NAME, Vec::new(), summary.to_owned())
         .suspected(&[FindingName::UnknownBackend])
@@ -91,8 +91,8 @@ fn tokens(facts: &Facts<'_>) -> Option<Hypothesis> {
     let of_flows = flows.iter().map(|flow| format!("{}: the token came from a cache", flow.route));
     let of_samples = (sampled > 0)
         .then(|| format!("{sampled} tokens through the load balancer came from a cache"));
-    let effect = "Whoever asks alike, with whatever password, may be given another's token; logins \
-                  work.";
+    let effect = "Anyone who sends the same request, with any password, may get the token of \
+                  another user; logins work.";
     let h = Hypothesis::new(NAME, Vec::new(), summary).hits(Hits::Background(effect)).alone();
     Some(h.evidence(of_flows).evidence(of_samples))
 }

@@ -36,10 +36,10 @@ fn shown(facts: &Facts<'_>) -> Option<Hypothesis> {
     let whose = if backends.is_empty() {
         "The load balancer".to_owned()
     } else {
-        format!("A proxy before {}", list(&backends))
+        format!("A proxy in front of {}", list(&backends))
     };
     let arrived = fates(facts, HeaderFate::Arrived);
-    let seen = (!arrived.is_empty()).then(|| format!("{}: it is seen", list(&arrived)));
+    let seen = (!arrived.is_empty()).then(|| format!("{}: the header arrives", list(&arrived)));
     let words = format!(
         "{}: an invalid token gets the same answer as no token (checked twice)",
         list(&dropped)
@@ -152,8 +152,8 @@ fn tokens_unseen(facts: &Facts<'_>) -> Option<Hypothesis> {
         return None;
     }
     let line = format!(
-        "{pairs} good {} and {flows} {} through the load balancer got the challenge of a first \
-         contact, without any sign of the token",
+        "{pairs} good {} and {flows} {} through the load balancer got the same challenge as \
+         requests without a token",
         verb(pairs.max(1), "token", "tokens"),
         verb(flows.max(1), "flow", "flows"),
     );

@@ -82,8 +82,8 @@ fn at_routes(facts: &Facts<'_>, gone: &[(ObservationId, &Flow)]) -> Option<Hypot
     let proxied = expects_proxy_protocol(facts, gone);
     let summary = if proxied {
         format!(
-            "{} {} every connection at once and {} well through the load balancer: {} may expect \
-             the PROXY protocol.",
+            "{} {} every connection at once, but {} through the load balancer: {} may expect the \
+             PROXY protocol.",
             list(&backends),
             verb(backends.len(), "closes", "close"),
             verb(backends.len(), "answers", "answer"),
@@ -91,15 +91,14 @@ fn at_routes(facts: &Facts<'_>, gone: &[(ObservationId, &Flow)]) -> Option<Hypot
         )
     } else if !backends.is_empty() {
         format!(
-            "{} {} not answer, and not when asked again.",
+            "{} {} not answer, and a second try failed too.",
             list(&backends),
             verb(backends.len(), "does", "do")
         )
     } else if facts.round.backends.is_empty() {
         "The public name does not lead to an answer, and no backend is known.".to_owned()
     } else {
-        "The load balancer's address does not answer, and no backend is lost in this way."
-            .to_owned()
+        "The load balancer's address does not answer. No backend fails in this way.".to_owned()
     };
     // Who answered before and not at this step is there: this request is what fails.
     let never = gone

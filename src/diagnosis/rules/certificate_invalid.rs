@@ -40,7 +40,7 @@ fn refused(facts: &Facts<'_>) -> Option<Hypothesis> {
             (cure, Hits::Prober)
         } else if all_are(&OTHER_NAME) {
             let cure = "No route presents a certificate for the name in the URL: use a name that \
-                        it is for.";
+                        the certificate has.";
             (cure, Hits::Prober)
         } else {
             let told =

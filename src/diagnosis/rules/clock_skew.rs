@@ -95,8 +95,8 @@ fn not_yet_valid(facts: &Facts<'_>) -> Option<Hypothesis> {
     .with("refused_pairs", count as f64)
     .with("healed_pairs", healed as f64);
     let summary = format!(
-        "The {} of {} {} off by more than the nodes tolerate: fresh tokens are not valid yet \
-         elsewhere.",
+        "The {} of {} {} off by more than the nodes tolerate: fresh tokens are not valid yet at \
+         other nodes.",
         verb(at_fault.len(), "clock", "clocks"),
         list(&at_fault),
         verb(at_fault.len(), "is", "are")
@@ -134,7 +134,8 @@ fn already_expired(facts: &Facts<'_>) -> Option<Hypothesis> {
     let edges: Vec<Edge<'_>> = found.iter().map(|pair| (pair.issuer, pair.verifier)).collect();
     let at_fault = at_fault(facts, &edges);
     let summary = format!(
-        "The {} of {} {} off by more than a token lives: fresh tokens have expired elsewhere.",
+        "The {} of {} {} off by more than the lifetime of a token: fresh tokens have expired at \
+         other nodes.",
         verb(at_fault.len(), "clock", "clocks"),
         list(&at_fault),
         verb(at_fault.len(), "is", "are")
@@ -168,7 +169,7 @@ fn predicted(facts: &Facts<'_>) -> Option<Hypothesis> {
     let certain = clocks::is_certain(facts.round, &refusing);
     let summary = format!(
         "The {} of {} {} off by more than the nodes tolerate: some fresh tokens are not valid yet \
-         elsewhere. None was shown between nodes at such a moment in this check.",
+         at other nodes. In this check no node was shown a token at such a moment.",
         verb(at_fault.len(), "clock", "clocks"),
         list(&at_fault),
         verb(at_fault.len(), "is", "are")

@@ -26,8 +26,8 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
 fn unhealthy(facts: &Facts<'_>, backend: &BackendName, components: &[String]) -> Hypothesis {
     let parts: BTreeSet<&String> = components.iter().collect();
     let parts: Vec<&String> = parts.into_iter().collect();
-    let what = verb(parts.len(), "a part of itself unhealthy", "parts of itself unhealthy");
-    let summary = format!("{backend} calls {what}: {}.", list(&parts));
+    let what = verb(parts.len(), "a part of Harbor", "parts of Harbor");
+    let summary = format!("The health page of {backend} calls {what} unhealthy: {}.", list(&parts));
     let line = format!("/api/v2.0/health at {backend} calls {} unhealthy", list(components));
     // Its health page says the same of Redis or of the database; that is another cause.
     Hypothesis::new(FindingName::ComponentUnhealthy, vec![backend.clone()], summary)

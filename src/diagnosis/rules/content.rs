@@ -283,7 +283,7 @@ fn line(
     if let (Some(since), Some(at)) = (found.since, at)
         && at > since
     {
-        parts.push(format!("; so for {} s", (at - since).num_seconds()));
+        parts.push(format!("; seen for {} s", (at - since).num_seconds()));
     }
     parts.join(" ").replace(" ;", ";")
 }

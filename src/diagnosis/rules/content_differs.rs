@@ -86,8 +86,8 @@ fn unknown_account(facts: &Facts<'_>) -> Option<Hypothesis> {
     let names = backends_of(missing.iter().map(|(_, flow)| *flow));
     let has = verb(
         names.len(),
-        "has neither the account nor the project: its database is its own",
-        "have neither the account nor the project: their databases are their own",
+        "has neither the account nor the project: the database is not shared",
+        "have neither the account nor the project: the database is not shared",
     );
     let summary = format!("{} {has}.", list(&names));
     let lines = missing.iter().filter_map(|(_, flow)| {

@@ -118,7 +118,7 @@ fn everywhere(facts: &Facts<'_>, refusals: &Refusals<'_>) -> Hypothesis {
     let (name, summary, others): (_, _, &[FindingName]) = if jwt {
         (
             FindingName::RobotTokenOfOldKey,
-            "The robot's secret is a token of a key that the nodes no longer have.",
+            "Every route refuses the robot's secret, which is itself a token: its key may be gone.",
             &[FindingName::CredentialRefused],
         )
     } else if compared || !is_harbor(facts) {

@@ -23,8 +23,8 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
         format!("{} {protects} web forms with {own}.", list(&names))
     } else {
         format!(
-            "{} {protects} web forms with different CSRF keys; without a majority either may be \
-             the wrong one.",
+            "{} {protects} web forms with different CSRF keys. Without a majority, any of them may \
+             be the wrong one.",
             list(&names)
         )
     };
@@ -36,7 +36,8 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     });
     let lost = &keys.own_refused;
     let own = (!lost.is_empty()).then(|| {
-        format!("{} cannot even read its own: a key for each process, or replicas", list(lost))
+        let own = verb(lost.len(), "its own cookie", "their own cookies");
+        format!("{} cannot read even {own}: each process or replica has another key", list(lost))
     });
     let unknown = Outcome::Measured(CsrfVerdict::UnknownKey);
     let found = Hypothesis::new(FindingName::CsrfKeyMismatch, names, summary)

@@ -1,4 +1,4 @@
-//! A node that takes the public URL for a foreign site (E2): it refuses even its own cookie because
+//! A node that treats the public URL as a foreign site (E2): it refuses even its own cookie because
 //! of where the page came from.
 
 use std::collections::BTreeSet;
@@ -31,14 +31,14 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
         "a cookie of another node"
     };
     let line = format!(
-        "{}: 403 about the origin to a request with {whose} that came from {}",
+        "{}: 403 that names the origin, to a request with {whose} from a page of {}",
         list(&names),
         facts.round.url
     );
     let takes = verb(
         names.len(),
-        "takes its own public URL for a foreign site",
-        "take their own public URL for a foreign site",
+        "treats its own public URL as a foreign site",
+        "treat their own public URL as a foreign site",
     );
     let summary = format!("{} {takes}.", list(&names));
     let found = Hypothesis::new(FindingName::CsrfOriginRejected, names, summary)

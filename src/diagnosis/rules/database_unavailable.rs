@@ -85,7 +85,7 @@ fn projects(facts: &Facts<'_>) -> Option<Hypothesis> {
     let everywhere =
         !names.is_empty() && names.len() == facts.round.flows.iter().filter(asked).count();
     let summary = if names.is_empty() {
-        "Through the load balancer a node answers that its database does not.".to_owned()
+        "Through the load balancer a node says that its database does not answer.".to_owned()
     } else {
         format!("The database does not answer {}.", list(&names))
     };
@@ -113,7 +113,7 @@ fn only_told(facts: &Facts<'_>, names: Vec<BackendName>) -> Option<Hypothesis> {
     let whose = verb(names.len(), "calls its database", "call their databases");
     let summary = format!("{} {whose} unhealthy.", list(&names));
     let pages = pages(facts, &names);
-    let evidence = [told(&names), "no flow of this check met it".to_owned()];
+    let evidence = [told(&names), "no flow of this check failed because of it".to_owned()];
     // A page may call several parts unhealthy, each of which has its own cause.
     Some(
         Hypothesis::new(NAME, names, summary)

@@ -111,8 +111,8 @@ impl Logins<'_> {
     fn secret_key(&self) -> Hypothesis {
         let names = &self.at_once;
         let summary = format!(
-            "{} {} the LDAP/OIDC login that other nodes accept, without asking the directory: its \
-             stored password may be decrypted there with another secretkey.",
+            "{} {} at once the LDAP/OIDC login that other nodes accept: the stored password of the \
+             directory may be decrypted there with another secretkey.",
             list(names),
             verb(names.len(), "refuses", "refuse")
         );
@@ -125,7 +125,7 @@ impl Logins<'_> {
         let names = &self.compared;
         let summary = format!(
             "{} {} the LDAP/OIDC login that other nodes accept, as a wrong password: the directory \
-             asked there has another one.",
+             asked there may have another password.",
             list(names),
             verb(names.len(), "refuses", "refuse")
         );

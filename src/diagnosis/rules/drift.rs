@@ -154,7 +154,7 @@ fn shared(all: &[Difference]) -> Option<String> {
     let which: Vec<&str> = all.iter().filter_map(of_database).collect();
     (!which.is_empty()).then(|| {
         format!(
-            "Harbor keeps {} in its database: nodes that go on to differ have not the same \
+            "Harbor keeps {} in its database: nodes that still differ later do not share the \
              database or Redis",
             list(&which)
         )

@@ -40,15 +40,16 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     });
     let refuses = verb(backends.len(), "refuses", "refuse");
     let summary = if too_long {
-        format!("{} {refuses} the address of a request for its length.", subject(&backends))
+        format!("{} {refuses} a request because its URL is too long.", subject(&backends))
     } else {
         match found.iter().filter_map(|(_, flow)| header(flow)).max() {
             Some(bytes) => format!(
-                "{} {refuses} a request for the size of its headers: the token's is {bytes} bytes.",
+                "{} {refuses} a request because its headers are too large: the token's header has \
+                 {bytes} bytes.",
                 subject(&backends)
             ),
             None => {
-                format!("{} {refuses} requests for the size of their headers.", subject(&backends))
+                format!("{} {refuses} requests whose headers are too large.", subject(&backends))
             }
         }
     };

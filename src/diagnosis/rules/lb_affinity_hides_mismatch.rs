@@ -72,8 +72,8 @@ fn hidden(facts: &Facts<'_>) -> Option<Hypothesis> {
     let trials = run.pairs.trials + run.client_flows.trials;
     let cookie = run.affinity_cookie.as_ref();
     let summary = format!(
-        "The load balancer keeps this prober on {}. Other clients, or a failover, reach {} and are \
-         refused.",
+        "The load balancer keeps this prober on {}. Other clients, or this one after a failover, \
+         reach {} and are refused.",
         list(&led_to),
         list(&avoided)
     );

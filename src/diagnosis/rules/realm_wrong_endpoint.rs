@@ -282,7 +282,7 @@ fn context(round: &Round) -> Vec<String> {
         }
         if url.starts_with("https://") && told(Setting::CsrfCookieSecure) == Some("no") {
             let name = &backend.name;
-            lines.push(format!("{name}: its CSRF cookie is for http: so is external_url"));
+            lines.push(format!("{name}: its CSRF cookie and its external_url are for http"));
         }
     }
     let slash = |at: &OfRoute<UrlSaid>| {

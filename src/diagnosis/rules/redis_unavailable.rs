@@ -28,10 +28,10 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     if !forgetful.is_empty() {
         let does = verb(
             forgetful.len(),
-            "does not know the session that it gave",
-            "do not know the sessions that they gave",
+            "does not know the session that it gave a moment ago",
+            "do not know the sessions that they gave a moment ago",
         );
-        evidence.push(format!("{} {does} a moment ago", list(&forgetful)));
+        evidence.push(format!("{} {does}", list(&forgetful)));
     }
     let all = names.len() == facts.round.backends.len();
     let backends = if all { Vec::new() } else { names.clone() };

@@ -63,8 +63,10 @@ fn own(seen: &Seen) -> Option<Hypothesis> {
         "does not know the uploads that it began",
         "do not know the uploads that they began",
     );
-    let summary =
-        format!("{} {does}: replicas behind one address may store them apart.", list(&names));
+    let summary = format!(
+        "{} {does}: replicas behind one address may have different storages.",
+        list(&names)
+    );
     let found = Hypothesis::new(NAME, names, summary)
         .suspected(&[FindingName::StorageStaleReads])
         .hits(Hits::Some("Pushes"))

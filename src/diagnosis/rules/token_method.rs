@@ -19,11 +19,10 @@ fn refuses_post(facts: &Facts<'_>) -> Option<Hypothesis> {
         return None;
     }
     let summary = "The token endpoint gives tokens by GET and not by POST: docker, podman and \
-                   skopeo get one, containerd and Kubernetes nodes, which ask by POST first, get \
-                   none.";
+                   skopeo get one. containerd and Kubernetes nodes ask by POST first and get none.";
     let evidence = Evidence::from(format!(
-        "{posts} of {posts} flows like containerd's through the load balancer got no token by POST \
-         each time that they asked, and one by GET: {}",
+        "{posts} of {posts} flows like containerd's through the load balancer got no token by any \
+         POST, but one by GET: {}",
         first.failure
     ))
     .of_requests(posts, posts);
@@ -50,14 +49,14 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     };
     let (what, hits) = if by_post {
         (
-            "gives tokens by POST and not by GET: containerd gets one, docker, podman and skopeo \
+            "gives tokens by POST and not by GET: containerd gets one. docker, podman and skopeo \
              get none",
             Hits::Some("Logins and pulls by docker, podman and skopeo"),
         )
     } else {
         (
-            "gives tokens by GET and not by POST: docker, podman and skopeo get one, containerd \
-             and Kubernetes nodes, which ask by POST first, get none",
+            "gives tokens by GET and not by POST: docker, podman and skopeo get one. containerd \
+             and Kubernetes nodes ask by POST first and get none",
             Hits::Some("Pulls by containerd and Kubernetes nodes"),
         )
     };

@@ -116,8 +116,8 @@ fn by_elimination(facts: &Facts<'_>) -> Option<Hypothesis> {
     if found.is_empty() && !sampled {
         return None;
     }
-    let summary = "Through the load balancer a token is refused that every backend accepts: it \
-                   seems to lead to a node that is not configured here."
+    let summary = "Through the load balancer a token is refused that every backend accepts. The \
+                   load balancer seems to lead to a node that is not configured here."
         .to_owned();
     let hypothesis = Hypothesis::new(NAME, Vec::new(), summary)
         .hits(Hits::Tokens)

@@ -52,7 +52,7 @@ fn cannot_sign(facts: &Facts<'_>) -> Option<Hypothesis> {
         .collect();
     let proved = !refused.is_empty() || facts.round.backends.len() == names.len();
     let summary = format!(
-        "{} cannot sign tokens and {} all: the private key is missing or unreadable.",
+        "{} cannot sign tokens and {} every token: the private key is missing or unreadable.",
         list(&names),
         verb(names.len(), "refuses", "refuse")
     );
@@ -167,7 +167,7 @@ fn refuse_all(
         (cause, at, summary, &[SigningKeyUnusable])
     } else if everywhere {
         let summary = "Every node refuses every token: the realm leads to a foreign token server, \
-                       or issuer or audience differ."
+                       or the issuer or the audience differs."
             .to_owned();
         (IssuerAudienceMismatch, Vec::new(), summary, &[TokenKeyMismatch, SigningKeyUnusable])
     } else {
@@ -180,10 +180,11 @@ fn refuse_all(
         (cause, names.clone(), summary, &[TokenKeyMismatch, IssuerAudienceMismatch])
     };
     let refused = Evidence::from(format!(
-        "{} refused {} of {} fresh tokens, its own included, still after 5 s",
+        "{} refused {} of {} fresh tokens, {} own included, still after 5 s",
         list(&names),
         cells.len(),
-        cells.len()
+        cells.len(),
+        verb(names.len(), "its", "their")
     ))
     .counting("refused_pairs", cells.len());
     let accepted = "other nodes accept the same issuers' tokens".to_owned();

@@ -59,7 +59,7 @@ fn a_token_endpoint_that_knows_one_method_is_named_by_the_clients_that_get_none(
         let all = expect_at_no_node(what, of(*front), POST, said);
         let flat = all.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(
-            flat.contains("containerd and Kubernetes nodes, which ask by POST"),
+            flat.contains("containerd and Kubernetes nodes ask by POST first"),
             "{what}: {all}"
         );
         let all = expect_at_no_node(what, of(*front), GET, said);
@@ -229,7 +229,7 @@ fn a_cache_in_front_that_does_not_look_at_authorization_is_named() {
     assert!(all.contains("A cache in front"), "{all}");
     let tokens = Kind { response: |it| response(it).with("Age", "9"), ..SOUND };
     let all = expect("kept tokens", tokens, GET, (1, "lb-misroutes-api-path"));
-    assert!(all.contains("another's token"), "{all}");
+    assert!(all.contains("the token of another user"), "{all}");
     let fresh = Kind { response: |it| response(it).with("X-Cache", "MISS"), ..SOUND };
     expect("fresh tokens", fresh, GET, FINE);
 }

@@ -163,7 +163,7 @@ async fn what_the_balancer_answers_in_place_of_the_registry_is_named() {
                 "small buffers",
                 server(small),
                 &["header-size-limited critical proved []"],
-                "the size of its headers",
+                "its headers are too large",
             ),
             ("larger buffers", server("large_client_header_buffers 4 4k;"), &[], ""),
         ],
