@@ -37,20 +37,20 @@ const PULL: u32 = 12;
 /// For a push: each blob is looked for, begun, sent and ended; then the manifest.
 const PUSH: u32 = 11 * 4 + 1;
 
-/// As many connections clients open at once.
+/// How many connections a client opens at once.
 const CONNECTIONS: u32 = 6;
 
-/// Answers to one request after which containerd gives up, and how many of them the first has
-/// without a token.
+/// containerd gives up a request after this number of answers. For the first request one of them
+/// comes before it has a token.
 const ANSWERS: i32 = 5;
 
-/// What is less likely than this did not happen by chance.
+/// What is less likely than this is not taken for chance.
 const UNLIKELY: f64 = 0.05;
 
 /// The 97.5 % point of the normal distribution.
 const Z: f64 = 1.959_963_984_540_054;
 
-/// What each kind of client feels; empty where no flows were made.
+/// What each kind of client feels; empty where no flows ran.
 pub(super) fn views(round: &Round, shares: &[Share]) -> Vec<ClientView> {
     let Some(run) = round.balancer.measured() else { return Vec::new() };
     let world = World::of(round, shares);
@@ -66,8 +66,8 @@ pub(super) fn views(round: &Round, shares: &[Share]) -> Vec<ClientView> {
     views.collect()
 }
 
-/// The share of logins that fail. docker's connections are those of the independent pairs, whose
-/// figures count as well unless the two disagree, as behind strict round robin.
+/// The share of logins that fail. docker connects as the independent pairs do, so their figures
+/// count as well, unless the two disagree, as they do behind strict round robin.
 fn login(client: &ClientRun, run: &BalancerRun) -> Option<Estimate> {
     let own = estimate(client.logins)?;
     let Some(pairs) = estimate(run.pairs) else { return Some(own) };
@@ -116,7 +116,7 @@ enum Divides {
     Unknown,
 }
 
-/// What containerd makes of a refusal.
+/// What containerd does after a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Refusal {
     /// It sends the password.
@@ -131,7 +131,7 @@ enum Refusal {
 #[derive(Debug, Clone, PartialEq)]
 struct World {
     shares: Vec<f64>,
-    /// From how many answers the shares are known.
+    /// The number of answers from which the shares are known.
     counted: f64,
     /// By issuer and verifier.
     refused: Vec<Vec<f64>>,
@@ -166,7 +166,7 @@ impl World {
         Some(Self { shares, counted: f64::from(counted.max(1)), refused, refusal: refusal(round) })
     }
 
-    /// With what part of the next requests a token of i is accepted.
+    /// The part of the next requests that accept a token of i.
     fn accepted(&self, issuer: usize) -> f64 {
         let at = |(share, refused): (&f64, &f64)| share * (1.0 - refused);
         self.shares.iter().zip(&self.refused[issuer]).map(at).sum()
@@ -192,7 +192,7 @@ impl World {
         if refused > 0 {
             return if own > 0.0 { Divides::Unknown } else { Divides::Requests };
         }
-        // Each request of its own would let all of these pass as often as this.
+        // How often all of these would pass if the balancer divided single requests.
         let login = self.sum(|issuer| self.accepted(issuer));
         let pull = self.sum(|issuer| self.accepted(issuer).powi(3));
         let power = |part: f64, times: u32| part.powi(i32::try_from(times).unwrap_or(i32::MAX));
@@ -265,7 +265,7 @@ impl World {
         })
     }
 
-    /// With what part a new connection takes a token of i, or a fresh one of whoever gives it.
+    /// The part of new connections that accept a token of i, or the fresh one after a refusal.
     fn accepted_or_fresh(&self, issuer: usize) -> f64 {
         let fresh = |verifier: usize| self.sum(|other| 1.0 - self.refused[other][verifier]);
         let at = |(verifier, share): (usize, &f64)| {
@@ -294,7 +294,7 @@ impl World {
     }
 }
 
-/// What holds both; the likelier value is the first one's.
+/// An interval that holds both intervals; the value is that of the first.
 fn hull(first: Estimate, second: Estimate) -> Estimate {
     let (lower, upper) = (first.lower.min(second.lower), first.upper.max(second.upper));
     Estimate { value: first.value, lower, upper }

@@ -1,9 +1,9 @@
 //! What the measured clocks mean for tokens: how many of an issuer's fresh ones a verifier will
-//! refuse, and when a drift will have used up what is forgiven.
+//! refuse, and when a drift will have used up what the verifier tolerates.
 //!
-//! A token says the second it was issued in, cut to whole seconds. An issuer that is ahead of a
-//! verifier by s, beyond what is forgiven and the way from one to the other, makes tokens of which
-//! that part of a second is not valid yet.
+//! A token says when it was issued, cut to whole seconds. Let an issuer be ahead of a verifier by s
+//! seconds, not counting what the verifier tolerates and the time that a token travels. Then the
+//! part s of its fresh tokens arrives before it is valid; from one second on, all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -72,7 +72,8 @@ pub(super) fn refusing(round: &Round) -> Vec<Prediction<'_>> {
     all.filter(|it| it.least() > 0.0 && !(it.least() >= 1.0 && passed(round, it))).collect()
 }
 
-/// Whether that follows from the issuers' own word of their time, without any proxy's `Date`.
+/// Whether this follows from what the issuers themselves say of their time, without the `Date` of
+/// any proxy.
 pub(super) fn is_certain(round: &Round, refusing: &[Prediction<'_>]) -> bool {
     refusing.iter().all(|it| {
         let (issues, checks) = (issued(round, it.issuer), issued(round, it.verifier));
@@ -145,8 +146,8 @@ fn passed(round: &Round, it: &Prediction<'_>) -> bool {
     })
 }
 
-/// What the clocks of a round mean, in words: who refuses how much of whose tokens, or how near
-/// to each other all are, and what a drift will do.
+/// What the clocks of a round mean, in words: which verifier refuses how many tokens of which
+/// issuer, or how close all clocks are, and what a drift will do.
 pub(super) fn words(round: &Round) -> Vec<String> {
     let all = predictions(round);
     let refusing: Vec<Prediction<'_>> =
@@ -201,7 +202,7 @@ fn family(facts: &BackendFacts) -> String {
     }
 }
 
-/// When an issuer that gains on a verifier will be further ahead than is forgiven.
+/// When an issuer that gains on a verifier will be further ahead than the verifier tolerates.
 fn drifting(round: &Round, it: &Prediction<'_>) -> Option<String> {
     let drift = |backend: &BackendName| {
         let mut clocks = round.clocks.iter();
@@ -245,8 +246,8 @@ fn span(seconds: f64) -> String {
     }
 }
 
-/// What the clocks say against the matrix: refusals that they exclude, and tokens that passed
-/// where none can.
+/// Where the clocks contradict the matrix: a refusal that they exclude, or an accepted token
+/// where they let none pass.
 pub(super) fn contradictions(round: &Round) -> Vec<String> {
     let line = |it: Prediction<'_>| {
         let pair = (Some(it.issuer), Some(it.verifier));

@@ -64,8 +64,8 @@ fn pair_through_balancer(facts: &Facts<'_>, effect: &Observation, cause: &Observ
     verifier && issuer
 }
 
-/// Fresh tokens are refused through the balancer where backends refuse each other's, or one of them
-/// everybody's.
+/// Fresh tokens are refused through the balancer where backends refuse each other's, or where one
+/// backend refuses all.
 fn refused_through_balancer(_: &Facts<'_>, effect: &Observation, cause: &Observation) -> bool {
     let sampled = matches!(effect.kind, Kind::SampleRefused | Kind::ClientRefused);
     let own_flow = effect.kind == Kind::FlowFailed
@@ -161,8 +161,8 @@ fn realm_through_balancer(_: &Facts<'_>, effect: &Observation, cause: &Observati
     foreign(effect) && is_users(effect) && foreign(cause) && !is_users(cause)
 }
 
-/// A check meets on one route, or from one backend to another, what it meets of the same fault
-/// elsewhere.
+/// A check that meets a fault on one route, or from one backend to another, meets the same fault on
+/// other routes.
 fn same_check_elsewhere(_: &Facts<'_>, effect: &Observation, cause: &Observation) -> bool {
     let same = effect.check.is_some() && effect.check == cause.check;
     let from_cause = || {
@@ -207,8 +207,8 @@ fn check_of_own_token(_: &Facts<'_>, effect: &Observation, cause: &Observation) 
     own && here && effect.check.is_some() && refuses_credential(effect.reason())
 }
 
-/// Requests of checks are lost, or answered with an error, at a backend that calls a part of itself
-/// unhealthy, and through the balancer that leads to it.
+/// Requests of checks are lost, or answered with an error, at a backend whose health page calls a
+/// part unhealthy, and through the balancer that leads to it.
 fn check_at_a_sick_backend(_: &Facts<'_>, effect: &Observation, cause: &Observation) -> bool {
     let sick = cause.check == Some(Check::Health) && cause.kind == Kind::CheckRefused;
     let here = effect.place.backend() == cause.place.backend();
@@ -228,8 +228,8 @@ fn at_a_backend_that_fails(_: &Facts<'_>, effect: &Observation, cause: &Observat
         _ => false,
     };
     let there = effect.place.backend() == Some(failing);
-    // A refused token is about tokens: a backend that is merely lost refuses nothing, nor does a
-    // refused password say anything of them.
+    // Only a refused token explains another refused token: a backend that does not answer refuses
+    // none, and a refused password says nothing about tokens.
     let about_tokens = effect.kind == Kind::PairRefused || effect.kind == Kind::HeldTokenRefused;
     let at_token = cause.step >= Some(Step::Access) && refuses_credential(cause.reason());
     let fits = !about_tokens || at_token;
@@ -249,8 +249,8 @@ fn where_the_balancers_flow_fails(
     own_flow && is_users(effect) && (lost || alike)
 }
 
-/// Whoever is turned away before the challenge is turned away with a token too; and a pair with a
-/// route that turned its flow away was not tried, and carries the failure of that flow.
+/// A balancer that refuses a request without a token refuses one with a token too. Where it refused
+/// a flow, the pairs with that route were not tried, and carry the failure of the flow.
 fn behind_the_balancers_own_refusal(
     _: &Facts<'_>,
     effect: &Observation,

@@ -1,5 +1,5 @@
-//! What had to be measured and was not. Without it nobody can say that all is well: what is
-//! essential makes the status `unknown`, and each entry says why and what to do.
+//! What should have been measured and was not. Without an essential part the status is `unknown`,
+//! for no one can say that all is well. Each entry says why it is missing and what to do.
 
 use crate::model::{
     AccessScheme, BalancerRun, CellResult, Check, CheckRun, Failure, Flow, OfPair, OfRoute,
@@ -48,7 +48,7 @@ fn flow(flow: &Flow) -> Option<Unmeasured> {
     Some(entry(what, Some(&flow.route), own(failure)))
 }
 
-/// Pairs that nobody tried although there was a token and a verifier.
+/// Pairs that were not tried although there was a token and a verifier.
 fn matrix(round: &Round) -> Option<Unmeasured> {
     if round.backends.is_empty() {
         let why = "no node is known: discovery found none, and the log says why";
@@ -149,8 +149,8 @@ fn samples(round: &Round) -> Option<Unmeasured> {
     }
 }
 
-/// Why too little was sampled: the time ran out while requests waited for answers, or when next to
-/// nothing was asked. What was lost may be little, and it is what kept the rest from being seen.
+/// Why too little was sampled: the time ran out while requests waited for answers, or before more
+/// than a few were sent. Even a few lost requests can use up the time for all others.
 fn cut_off(run: &BalancerRun) -> Option<String> {
     const FEW: u32 = 3;
     let ended = run.pairs.trials + run.client_flows.trials + run.lost();
@@ -176,8 +176,8 @@ fn is_sampled_without_tokens(round: &Round) -> bool {
     plain && round.balancer.measured().is_some_and(|run| run.requests() > 0)
 }
 
-/// Requests that this host had nothing left for, where no entry says so yet: what they would have
-/// shown nobody knows.
+/// Requests that this host could not send because it had no descriptor, port or memory left, where
+/// no other entry says so.
 fn limited(round: &Round, told: &[Unmeasured]) -> Option<Unmeasured> {
     let why = own(ran_out(round)?);
     let said = told.iter().any(|missing| missing.essential && missing.why.ends_with(&why));
@@ -210,7 +210,7 @@ fn ran_out(round: &Round) -> Option<&Failure> {
     all.into_iter().find(|failure| failure.reason.is_shortage())
 }
 
-/// What failed of a check for want of something here, as a whole or on a route.
+/// The failure of a check, as a whole or on a route, because this host ran out of something.
 fn failed<T>(found: &Outcome<Vec<OfRoute<T>>>) -> Option<&Failure> {
     let of = |failure: &&Failure| failure.reason.is_shortage();
     match found {

@@ -1,12 +1,12 @@
-//! The step that stops the bleeding: out with the node at fault, while the others are sound.
+//! The first step: take the node at fault out of the load balancer, while the others are sound.
 
 use super::facts::Facts;
 use super::hypothesis::{Hits, Hypothesis};
 use super::wording::list;
 use crate::model::{BackendName, Family, Flow, Remedy, Severity};
 
-/// What to do first where users fail at some of the nodes and the rest can serve them; then what else
-/// there is to do.
+/// What to do first where requests of users fail at some nodes and the other nodes can serve them;
+/// then the other remedies.
 pub(super) fn first(
     facts: &Facts<'_>,
     h: &Hypothesis,

@@ -14,7 +14,7 @@ use crate::model::{
 pub(super) fn severity(facts: &Facts<'_>, h: &Hypothesis, won: &[ObservationId]) -> Severity {
     match h.hits {
         Hits::Nothing => return Severity::Info,
-        // What only the prober meets fails nobody else, unless users are seen to fail.
+        // What only the prober meets is no failure of users, unless they are seen to fail.
         Hits::Prober | Hits::WebPages | Hits::Background(_) => return Severity::Warning,
         Hits::Tokens | Hits::Requests | Hits::Some(_) | Hits::Later => {}
     }
@@ -30,8 +30,8 @@ pub(super) fn severity(facts: &Facts<'_>, h: &Hypothesis, won: &[ObservationId])
     }
 }
 
-/// Whether users' refused tokens, which another cause explains, are as well this one's: nodes refuse
-/// tokens for it, and the balancer leads users to them.
+/// Whether this cause too makes users' tokens fail, although another cause explains the refusals:
+/// because of it nodes refuse tokens, and the balancer leads users to these nodes.
 fn is_one_of_several(facts: &Facts<'_>, h: &Hypothesis) -> bool {
     let refused =
         |seen: &Observation| matches!(seen.kind, Kind::SampleRefused | Kind::ClientRefused);
@@ -42,8 +42,8 @@ fn is_one_of_several(facts: &Facts<'_>, h: &Hypothesis) -> bool {
         && facts.observed(refused).next().is_some()
 }
 
-/// Whether it is only about backends that get no users' requests: a pod that starts is not ready,
-/// and what it cannot do yet fails nobody.
+/// Whether it concerns only backends that get no requests of users, such as a pod that starts and
+/// is not ready yet.
 fn is_out_of_service(facts: &Facts<'_>, h: &Hypothesis) -> bool {
     let idle = |name| facts.round.backend(name).is_some_and(|backend| !backend.ready);
     !h.backends.is_empty() && h.backends.iter().all(idle)
@@ -246,7 +246,7 @@ fn place(h: &Hypothesis) -> String {
     if h.backends.is_empty() { "the load balancer".to_owned() } else { list(&h.backends) }
 }
 
-/// What the samples through the balancer showed, and how much could hide in them.
+/// What the samples through the balancer showed, and what share could fail unseen.
 fn seen(facts: &Facts<'_>) -> String {
     let trials = facts.sampling().map_or(0, |run| {
         run.pairs.trials + run.client_flows.trials + run.tried(SampledFlow::Pair, Step::Challenge)

@@ -100,8 +100,8 @@ impl<'a> Facts<'a> {
         pairs.flat_map(|pair| self.met(check, &place(pair))).collect()
     }
 
-    /// Pairs whose token was refused. Where the registry behind Harbor's core refused core's own
-    /// password, core had accepted the token: such a pair says nothing of tokens.
+    /// Pairs whose token was refused, without those where core accepted the token and the registry
+    /// behind core then refused core's own password.
     pub(super) fn refused_pairs(&self) -> Vec<(ObservationId, &'a Cell, &'a Refusal)> {
         let refused = |cell: &'a Cell| {
             let (issuer, verifier) = (cell.issuer.clone(), cell.verifier.clone());
@@ -112,7 +112,7 @@ impl<'a> Facts<'a> {
         self.round.matrix.cells.iter().filter_map(refused).collect()
     }
 
-    /// Failed flows. One that only the prober's own limits ended is none.
+    /// Failed flows, without those that ended by the prober's own limits.
     pub(super) fn failed_flows(&self) -> Vec<(ObservationId, &'a Flow)> {
         let failed = |flow: &'a Flow| Some((*self.flows.get(&flow.route)?, flow));
         self.round.flows.iter().filter_map(failed).collect()

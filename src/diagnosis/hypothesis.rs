@@ -25,9 +25,9 @@ pub(super) enum Hits {
     Background(&'static str),
     /// Nothing yet: it will after a failover, or soon.
     Later,
-    /// Nothing: worth knowing.
+    /// Nothing, but it is worth knowing.
     Nothing,
-    /// The prober: it cannot see what it has to. Users may be well.
+    /// Only the prober, which cannot measure what it has to. Users may be well.
     Prober,
 }
 
@@ -59,8 +59,8 @@ pub(super) struct Hypothesis {
     pub(super) alternatives: Vec<FindingName>,
     /// The observations that it explains.
     pub(super) claims: Vec<(ObservationId, Claim)>,
-    /// Whether it is worth saying although it explains nothing that was observed, or nothing that
-    /// another cause does not explain as well.
+    /// Whether it is reported even where it explains no observation, or none that another cause
+    /// does not explain as well.
     pub(super) stands_alone: bool,
     /// The evidence that is missing. With an entry here it is only told in the trace.
     pub(super) lacks: Vec<String>,

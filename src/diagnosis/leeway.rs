@@ -33,8 +33,8 @@ pub(super) fn issuing_clock(round: &Round, backend: &BackendName) -> Option<Cloc
     Some(date.and_then(|date| iat.intersect(date)).unwrap_or(iat))
 }
 
-/// The issuer's clock by its own word alone: its tokens, and what else Harbor's core tells, where
-/// that does not contradict them.
+/// The issuer's clock by what it says itself: by its tokens, narrowed by the other times that
+/// Harbor's core says where they do not contradict the tokens.
 pub(super) fn issued(round: &Round, backend: &BackendName) -> Option<ClockInterval> {
     let iat = reading(round, backend, ClockSource::Iat)?;
     let others = [ClockSource::Csrf, ClockSource::Systeminfo];
@@ -72,8 +72,9 @@ pub(super) fn ahead(
     Some(if same { ClockInterval::between(0.0, 0.0) } else { issues.minus(checks) })
 }
 
-/// The smallest leeway left over all pairs, in seconds, at the best that the intervals allow: it
-/// is negative only where some pair is certainly beyond what its verifier forgives.
+/// The leeway that is left, in seconds, for the pair that has the least of it. It is computed with
+/// the most favourable ends of the intervals, so it is negative only where a pair is certainly
+/// beyond what its verifier tolerates.
 pub(super) fn margin(round: &Round) -> Option<f64> {
     let mut least: Option<f64> = None;
     for verifier in &round.backends {

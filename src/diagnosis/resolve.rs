@@ -115,7 +115,7 @@ fn related(all: &[Hypothesis], fates: &mut Vec<TraceEntry>) -> Vec<Hypothesis> {
     kept
 }
 
-/// Makes one of those that name the same cause.
+/// Merges the hypotheses that name the same cause.
 fn merged(all: Vec<Hypothesis>, fates: &mut Vec<TraceEntry>) -> Vec<Hypothesis> {
     let mut kept: Vec<Hypothesis> = Vec::new();
     for h in all {
@@ -142,7 +142,7 @@ fn assign(facts: &Facts<'_>, active: &[Hypothesis]) -> Owners {
     owners
 }
 
-/// Gives every observation that is free to the first that claims it so.
+/// Gives every observation without an owner to the first hypothesis that claims it in this way.
 fn claim(active: &[Hypothesis], how: Claim, owners: &mut Owners) {
     for (number, h) in active.iter().enumerate() {
         for (id, claim) in &h.claims {
@@ -153,8 +153,8 @@ fn claim(active: &[Hypothesis], how: Claim, owners: &mut Owners) {
     }
 }
 
-/// Gives what is free to the cause that it follows from, and what follows from that, until nothing
-/// changes.
+/// Gives each observation without an owner to the cause that it follows from, then what follows
+/// from that observation, until nothing changes.
 fn follow(facts: &Facts<'_>, owners: &mut Owners) {
     loop {
         let mut found = Vec::new();
@@ -174,7 +174,7 @@ fn follow(facts: &Facts<'_>, owners: &mut Owners) {
     }
 }
 
-/// Those that explain nothing that others do not explain, with who does.
+/// The causes that explain nothing beyond what others explain, each with those others.
 fn losers(facts: &Facts<'_>, active: &[Hypothesis], owners: &Owners) -> Vec<(FindingName, Fate)> {
     let loses = |(number, h): (usize, &Hypothesis)| {
         let wins = owners.values().any(|owner| *owner == number);

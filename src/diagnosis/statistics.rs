@@ -38,7 +38,7 @@ pub(super) fn shares(round: &Round) -> Vec<Share> {
         run.keys.iter().map(|count| (count.key.as_str().to_owned(), count.tokens)).collect();
     let by_key: Vec<_> = alive.iter().map(|name| (*name, key_of(name))).collect();
     let by_certificate: Vec<_> = alive.iter().map(|name| (*name, certificate_of(name))).collect();
-    // A certificate of the balancer's own says nothing of the backend behind it.
+    // A certificate of the balancer itself says nothing about the backend behind it.
     let passes_through = run.certificates.iter().any(|(fingerprint, _)| {
         by_certificate.iter().any(|(_, own)| own.as_deref() == Some(fingerprint))
     });
@@ -161,8 +161,9 @@ fn share_of(shares: &[Share], name: &BackendName) -> Option<f64> {
     shares.iter().find(|share| share.backend.as_ref() == Some(name)).map(|share| share.share)
 }
 
-/// The part of an issuer's fresh tokens that a verifier refuses. A pair that was not tried is as
-/// one whose token has the same key; one token says little where the clocks refuse a part of them.
+/// The part of an issuer's fresh tokens that a verifier refuses. A pair that was not tried is
+/// judged by a pair whose token has the same key. Where the clocks predict that a part of the tokens
+/// is refused, that part counts, for one token of the matrix says little.
 pub(super) fn refused(round: &Round, issuer: &BackendName, verifier: &BackendName) -> Option<f64> {
     let by_clock = super::clocks::refused_part(round, issuer, verifier).unwrap_or(0.0);
     let at_verifier = || {

@@ -6,8 +6,8 @@ use crate::model::{
     Route, SampleFailure, SampledFlow, Step,
 };
 
-/// Over the last minutes this number of events that a sound registry never shows is one too
-/// many; one may have been the last of what is over.
+/// From this number on, events of the last minutes that a sound registry never shows are reported.
+/// A single one may be the last of a fault that is over.
 const TWICE: u32 = 2;
 
 pub(super) fn observe(round: &Round, earlier: &Earlier) -> Vec<Observation> {
@@ -26,8 +26,8 @@ pub(super) fn observe(round: &Round, earlier: &Earlier) -> Vec<Observation> {
     all
 }
 
-/// What the first try of the balancer's own flow met, where nothing was sampled and a backend is
-/// lost in the same way: more than chance.
+/// What the first try of the balancer's own flow met, where nothing was sampled and a backend fails
+/// in the same way, so that it is more than chance.
 fn first_try(round: &Round) -> Option<Observation> {
     let lost = round.balancer_flow()?.lost_before.clone()?;
     let alike = |flow: &Flow| {
@@ -41,7 +41,7 @@ fn first_try(round: &Round) -> Option<Observation> {
         .then(|| of_users(ObservationKind::ClientFailed, Step::Challenge, lost.clone(), (1, 1)))
 }
 
-/// Two lost requests of one round may be chance however few there were.
+/// Fewer lost requests of one round may be chance, however few requests it sent.
 pub(super) const FEW_OF_A_ROUND: u32 = 3;
 
 /// An observation through the balancer with its numbers.
@@ -63,8 +63,8 @@ fn ratio(flow: SampledFlow, run: &BalancerRun) -> Ratio {
 }
 
 /// The numbers of this round where it happened there; else those of the last minutes, where it
-/// happened often enough and may go on. Whether it does is asked of both kinds of flow together:
-/// there are few of the one, and what is over for the many is over for them.
+/// happened often enough and may go on. Whether it goes on is judged from both kinds of flow
+/// together: there are few of one kind, and what is over for the many is over for the few.
 fn numbers(now: (u32, u32), series: &Series, both: &Series) -> Option<((u32, u32), bool)> {
     if now.0 > 0 {
         return Some((now, false));
@@ -114,8 +114,8 @@ fn alike(one: &SampleFailure, other: &SampleFailure) -> bool {
     (one.flow, one.step, one.failure.reason) == (other.flow, other.step, other.failure.reason)
 }
 
-/// Wrong answers: one is too many, for a sound registry gives none. Only a gateway may once have
-/// had no node to ask: a 5xx counts from the second on, along whichever route the other was.
+/// Wrong answers: a single one counts, for a sound registry gives none. The exception is a 5xx: a
+/// gateway may once have had no node to ask, so it counts from the second on, on whatever route.
 fn answers(round: &Round, run: &BalancerRun, past: &[&BalancerRun]) -> Vec<Observation> {
     let of_gateways = round.responses.iter().filter(|it| it.step != Step::Check && it.code >= 500);
     let alone = of_gateways.map(|it| it.count).sum::<u64>() <= 1;
@@ -152,7 +152,7 @@ fn answers(round: &Round, run: &BalancerRun, past: &[&BalancerRun]) -> Vec<Obser
     kinds.iter().filter_map(observed).collect()
 }
 
-/// Lost requests: a few among thousands are chance, and not a word is made of them.
+/// Lost requests: a few among thousands are chance and are not reported.
 fn losses(round: &Round, run: &BalancerRun, past: &[&BalancerRun]) -> Vec<Observation> {
     let by_flow = round.balancer_flow().is_some_and(|flow| flow.lost_before.is_some());
     let lost = run.lost_to_network() + u32::from(by_flow);

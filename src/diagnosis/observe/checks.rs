@@ -98,7 +98,7 @@ impl Seen<'_> {
         let checked = &round.checks.authorization_header;
         self.whole(Check::AuthorizationHeader, &checked.found);
         let routes = checked.measured().map_or(&[][..], Vec::as_slice);
-        // A server that takes an invalid token for a guest's fails nobody by it.
+        // A server that treats an invalid token as a guest's is no failure for anyone.
         let told = |at: &&OfRoute<HeaderFate>| match &at.value {
             Outcome::Failed(failure) => {
                 failure.reason.is_network() || failure.reason.is_server_error()
@@ -386,8 +386,8 @@ fn missing(content: &Content, found: &ContentFound) -> Option<String> {
     })
 }
 
-/// Whether the load balancer puts right where every node sends uploads on to: clients come through
-/// it.
+/// Whether every node sends uploads on to a wrong place and the load balancer corrects that, so
+/// that no client is affected.
 fn is_mended(uploads: &Uploads, public: &str) -> bool {
     let is_right = |begun: &&OfRoute<Begun>| match &begun.value {
         Outcome::Measured(Begun::At(at)) => at.as_ref().is_none_or(|at| at == public),
@@ -397,15 +397,15 @@ fn is_mended(uploads: &Uploads, public: &str) -> bool {
     right.peek().is_some() && right.all(|route| *route == Route::Balancer)
 }
 
-/// Whether the prober could not ask. That its resolver does not know a name which the registry
-/// itself gave to clients is another matter: theirs may not know it either.
+/// Whether the prober could not ask. A name that the registry gave and the prober's resolver does
+/// not know does not count: clients' resolvers may not know it either.
 fn is_out_of_means(failure: &Failure) -> bool {
     matches!(failure.reason, Reason::DeadlineReached | Reason::ProberLimit | Reason::ProberBusy)
 }
 
 /// Whether the check shows that a route drops the `Authorization` header. A route that accepts a
-/// good token does not, whatever else it shows; and a server that nobody knows may answer a bad
-/// token and none alike.
+/// good token does not drop it, whatever else it shows. A server of an unknown family may answer a
+/// bad token as it answers none, which shows nothing.
 pub(in super::super) fn header_is_dropped(round: &Round, route: &Route) -> bool {
     let fates = || round.checks.authorization_header.measured().into_iter().flatten();
     let fate = |wanted| move |at: &&OfRoute<HeaderFate>| at.value.measured() == Some(&wanted);
@@ -418,8 +418,8 @@ pub(in super::super) fn header_is_dropped(round: &Round, route: &Route) -> bool 
     dropped && !takes_tokens && known
 }
 
-/// Whether `/v2/` still says what it did when the check was made: its last result stands for a
-/// while, and what was put right meanwhile is no finding.
+/// Whether `/v2/` still says what it said when the check ran. The last result of a check is kept
+/// for a while, and what was corrected meanwhile is no finding.
 pub(in super::super) fn is_current(round: &Round, route: &Route, said: &UrlSaid) -> bool {
     let now = round.flow(route).and_then(|flow| flow.challenge.measured());
     now.is_some_and(|now| {

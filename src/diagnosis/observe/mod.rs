@@ -50,8 +50,8 @@ fn lossy(traffic: &Traffic, seen: &[Observation]) -> Option<Observation> {
 }
 
 /// What checks met, without what may be chance: the only request of a route that the network lost,
-/// and the only push that was gone when it was pulled, for another prober may have replaced it and a
-/// store that loses what it was given shows more.
+/// and the only push that was gone when it was pulled. Another prober may have replaced that push,
+/// and a store that loses pushes shows more than one.
 fn beyond_chance(all: Vec<Observation>) -> Vec<Observation> {
     let failed = |seen: &Observation| seen.kind == ObservationKind::CheckFailed;
     let lost =
@@ -68,8 +68,8 @@ fn beyond_chance(all: Vec<Observation>) -> Vec<Observation> {
     all.into_iter().zip(single).filter(|(_, single)| !single).map(|(seen, _)| seen).collect()
 }
 
-/// Whether a request arrived and no answer came in time. A network loses connections by chance,
-/// but what it lost of an answer is sent again.
+/// Whether a request arrived and no answer came in time. That is no chance: a network may lose a
+/// connection, but TCP sends lost parts of an answer again.
 fn is_unanswered(seen: &Observation) -> bool {
     let failure = &seen.failure;
     failure.reason == Reason::Timeout && failure.phase == Some(Phase::Wait)
@@ -102,11 +102,11 @@ fn pair(cell: &crate::model::Cell, sampled: bool) -> Option<Observation> {
     };
     let step = Some(crate::model::Step::Access);
     let observed = Observation::single(kind, place, failure);
-    // A node that does not answer when it is asked directly fails nobody who comes another way,
-    // whatever it was asked with.
+    // A node that does not answer when it is asked directly is no failure of those who come through
+    // the balancer, whatever token it was shown.
     let direct = kind == ObservationKind::PairFailed && cell.verifier != Route::Balancer;
-    // A client does not carry the token of one node through the balancer to another unless the
-    // balancer leads it so, and that is what the samples measure.
+    // A client carries the token of one node to another only where the balancer leads it there, and
+    // the samples measure that.
     let carried = kind == ObservationKind::PairRefused && sampled;
     let met_by = if direct || carried { MetBy::Node } else { observed.met_by };
     Some(Observation { met_by, step, answer, ..observed })

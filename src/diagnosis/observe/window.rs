@@ -21,7 +21,8 @@ pub(super) const OF_MINUTES: f64 = 1e-3;
 /// One lost request is never more than chance.
 const FEW: u32 = 2;
 
-/// A failure that would by now have shown again in all but this share of cases is gone.
+/// A failure is over when, if it went on, it would have shown again by now in all but this share of
+/// cases.
 const GONE: f64 = 0.05;
 
 /// Events of one kind in rounds, oldest first: each with how often it happened and could have.
@@ -46,9 +47,9 @@ impl Series {
         self.0.iter().filter(|(events, _)| *events > 0).count()
     }
 
-    /// Whether it still happens: what followed the last event is not yet long enough to say that
-    /// it is over. How often it happened is taken from its first event on, and of few events no
-    /// more is believed than they prove.
+    /// Whether it may still happen: too little time followed the last event to say that it is over.
+    /// How often it happens is counted from its first event on; a few events count only for the
+    /// rate that they prove.
     pub(super) fn goes_on(&self) -> bool {
         let happened = |(events, _): &(u32, u32)| *events > 0;
         let first = self.0.iter().position(happened);

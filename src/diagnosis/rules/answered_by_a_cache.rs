@@ -1,6 +1,6 @@
-//! A cache in front that does not look at `Authorization`: what was an answer to one client is given
-//! to others. Some say by a header that they kept it; else it is only seen that no node behind them
-//! would answer so.
+//! A cache in front that does not look at `Authorization`: it gives the answer for one client to
+//! others. Some caches say so in a header; of the others it is only seen that no node would answer
+//! so.
 
 use crate::diagnosis::facts::{Facts, ObservationId};
 use crate::diagnosis::hypothesis::{Hits, Hypothesis};
@@ -37,7 +37,7 @@ fn kept(facts: &Facts<'_>) -> Option<Hypothesis> {
     let fate = |seen: &Observation| {
         let alike = seen.kind == ObservationKind::CheckRefused
             && seen.check == Some(Check::AuthorizationHeader);
-        // Of several kinds of failures not every first one was a hit.
+        // Of each kind of failure only the first is known, and it need not be a hit of the cache.
         let sampled = seen.check.is_none() && seen.reason() == Reason::Unauthorized;
         seen.place.involves_balancer() && (alike || sampled)
     };

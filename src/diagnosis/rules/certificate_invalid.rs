@@ -32,8 +32,8 @@ fn refused(facts: &Facts<'_>) -> Option<Hypothesis> {
         })
     };
     if everywhere {
-        // An authority that is unknown on every route is one that the prober lacks, and a name that
-        // no certificate has is one by which people do not ask.
+        // An authority that is unknown on every route is one that the prober lacks. A name that no
+        // certificate has is one that users do not use.
         let (summary, hits) = if all_are(&UNTRUSTED) {
             let cure = "No route presents a certificate that the prober trusts: give its authority, \
                         or the certificate itself, by --ca-file (tls.ca_file).";

@@ -118,7 +118,7 @@ fn already_expired(facts: &Facts<'_>) -> Option<Hypothesis> {
     let expired = |pair: &Pair<'_>| {
         let flow = facts.round.backend_flow(pair.issuer);
         let lifetime = flow.and_then(|flow| flow.token.measured()).and_then(TokenFacts::lifetime);
-        // Times that make no sense are another trouble than a clock's.
+        // Tokens whose times make no sense are not the fault of a clock.
         let lifetime = lifetime.filter(|seconds| *seconds > 0);
         let backwards = super::super::leeway::ahead(facts.round, pair.issuer, pair.verifier);
         #[expect(clippy::cast_precision_loss, reason = "a lifetime is far below 2^52 seconds")]
@@ -255,7 +255,7 @@ fn at_fault(facts: &Facts<'_>, edges: &[Edge<'_>]) -> Vec<BackendName> {
     chosen.into_iter().collect()
 }
 
-/// How far a clock is off at the least: an interval around zero blames nobody.
+/// How far a clock is off at the least: zero where its interval includes zero.
 fn off_by(facts: &Facts<'_>, name: &BackendName) -> f64 {
     issuing_clock(facts.round, name).map_or(0.0, |clock| {
         if clock.contains(0.0) { 0.0 } else { clock.lower().abs().min(clock.upper().abs()) }

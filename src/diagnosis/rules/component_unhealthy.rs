@@ -1,5 +1,5 @@
-//! Harbor calls a part of itself unhealthy, other than its database and Redis, which have causes of
-//! their own.
+//! A node's health page calls a part of Harbor unhealthy, other than the database and Redis, which
+//! have causes of their own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +19,7 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
             sick.entry(backend.clone()).or_default().push(told.component.clone());
         }
     }
-    // One for each backend: what a worse cause accounts for at one says nothing of another.
+    // One for each backend: a worse cause may explain it at one backend and not at another.
     sick.iter().map(|(backend, components)| unhealthy(facts, backend, components)).collect()
 }
 

@@ -64,7 +64,7 @@ pub(super) struct Seen {
     pub(super) stale: Against,
     /// Nodes that do not know their own uploads.
     pub(super) own: Against,
-    /// What shows that something is apart, and not who.
+    /// What shows that something is not shared, but not at which node.
     pub(super) unplaced: Marks,
     /// Whether something was seen to appear late, which nothing but a cache brings about.
     pub(super) late: bool,
@@ -102,7 +102,7 @@ impl Seen {
         let all: Vec<(BackendName, ContentFound)> = content.at.iter().filter_map(found).collect();
         let whole: Vec<&BackendName> =
             all.iter().filter(|(_, found)| content.is_whole(found)).map(|(name, _)| name).collect();
-        // What is whole nowhere is split nowhere.
+        // Content that no node has whole does not tell nodes apart.
         if whole.is_empty() {
             return;
         }
@@ -126,7 +126,7 @@ impl Seen {
                 &mut self.storage
             };
             into.of(name).add(line, ids);
-            // Of two that differ it is not known which is right.
+            // Where half of the nodes differ, no one knows which half is right.
             if other && whole.len() * 2 == all.len() {
                 for good in &whole {
                     into.of(good);
@@ -136,7 +136,7 @@ impl Seen {
     }
 
     fn uploads(&mut self, facts: &Facts<'_>, uploads: &Uploads) {
-        // Whose content is known to be missing is known without comparing.
+        // A node whose content is missing is at fault; no comparison is needed.
         let named = self.named();
         let at_fault = if named.is_empty() { stores(uploads).odd } else { named };
         let given = |pair: &'_ OfPair<UploadVerdict>| pair.value.measured().copied();
@@ -207,7 +207,7 @@ impl Seen {
         let line = format!("{name}: {tag} pushed over {route} is not there");
         match route.backend() {
             _ if named.contains(name) => self.lacks(facts, name, other).add(line, ids),
-            // A node that lacks what others push makes the others lack what it pushes.
+            // Where a node keeps its content to itself, the others lack what it pushes.
             Some(by) if named.contains(by) => self.lacks(facts, by, other).add(line, ids),
             Some(_) => self.lacks(facts, name, other).add(line, ids),
             // Where the balancer led to is not known: that node may be the odd one.

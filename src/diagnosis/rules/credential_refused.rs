@@ -13,7 +13,7 @@ pub(super) const WRONG_SECRET_SECONDS: f64 = 1.4;
 
 pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     let refusals = Refusals::of(facts);
-    // Whoever cannot look up accounts refuses everybody.
+    // A node that cannot look up accounts refuses all of them.
     let database = is_harbor(facts) && !facts.calls_unhealthy("database").is_empty();
     if !refusals.are_everywhere() || database {
         return Vec::new();
@@ -70,8 +70,8 @@ fn credential_step(flow: &Flow) -> Step {
     if flow.scheme == AccessScheme::Basic { Step::Access } else { Step::Token }
 }
 
-/// Whether what was refused is how the credential was shown, not the credential: by another method
-/// it is taken, or a token is asked for behind a login that took it.
+/// Whether the way in which the credential was sent is refused, not the credential: another method
+/// is accepted, or a login accepts it and the registry behind then asks for a token.
 fn is_about_the_way(flow: &Flow) -> bool {
     flow.knows_one_method() || asks_twice(flow)
 }

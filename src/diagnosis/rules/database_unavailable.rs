@@ -94,7 +94,7 @@ fn projects(facts: &Facts<'_>) -> Option<Hypothesis> {
     Some(h.evidence(flow_lines(&found)).flows(&found).explains(pages))
 }
 
-/// An empty challenge whose message is not about a missing project: the database's driver speaks.
+/// An empty challenge whose message is an error of the database driver, not a missing project.
 fn is_database_error(answer: &Answer) -> bool {
     let empty = answer.challenge.as_ref().is_some_and(|c| c.scheme == AuthScheme::Empty);
     let message = answer.error_message.as_deref().unwrap_or_default().to_ascii_lowercase();
@@ -105,7 +105,7 @@ fn is_database_error(answer: &Answer) -> bool {
             .any(|word| message.contains(word))
 }
 
-/// The database is called unhealthy and no flow has met it yet.
+/// A health page calls the database unhealthy, and no flow has failed because of it yet.
 fn only_told(facts: &Facts<'_>, names: Vec<BackendName>) -> Option<Hypothesis> {
     if names.is_empty() {
         return None;

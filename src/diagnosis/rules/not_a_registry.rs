@@ -102,8 +102,8 @@ fn everywhere(found: &[(ObservationId, &Flow)]) -> Hypothesis {
         .explains(found.iter().map(|(id, _)| *id))
 }
 
-/// No backend answers so. Where it befalls all requests it is a rule of the balancer's; where it
-/// befalls some, one of the nodes behind it may be none that is known.
+/// Only the balancer answers so, and no backend. If all requests get this answer, it is a rule of
+/// the balancer. If some do, a node behind it may be one that is not configured.
 fn through_balancer(facts: &Facts<'_>, found: &[(ObservationId, &Flow)]) -> Option<Hypothesis> {
     let foreign = |seen: &Observation| {
         let step = seen.step.unwrap_or(Step::Check);
@@ -137,7 +137,7 @@ fn through_balancer(facts: &Facts<'_>, found: &[(ObservationId, &Flow)]) -> Opti
             .proved_if(!found.is_empty(), &[FindingName::UnknownBackend])
             .evidence(evidence)
             .fits(seen)
-            // Whoever is asked for another login first is refused with a good token.
+            // Where another login is asked for first, a good token is refused too.
             .fits(if own_login { facts.through_balancer(is_refused) } else { Vec::new() }),
     )
 }

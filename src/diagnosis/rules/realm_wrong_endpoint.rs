@@ -93,9 +93,9 @@ fn no_token(facts: &Facts<'_>) -> Option<Hypothesis> {
     Some(if everywhere { h.explains(bad.iter().map(|(id, _)| *id)) } else { h.flows(&bad) })
 }
 
-/// A token server of its own, which every route names and nobody listed: what the prober lacks is
-/// the permission to go there. On the registry's own host, under another scheme or port, it is a
-/// fault of the registry.
+/// A separate token server, which every route names and the configuration does not list: the prober
+/// lacks only the permission to go there. On the registry's own host, under another scheme or port,
+/// it is a fault of the registry.
 fn token_server<'a>(facts: &Facts<'a>) -> Option<&'a str> {
     let mut realms = facts.round.flows.iter().map(|flow| flow.challenge.measured().map(authority));
     let first = realms.next()??;
@@ -201,7 +201,7 @@ fn backends(odd: &[Odd<'_>]) -> Vec<BackendName> {
     odd.iter().filter_map(|odd| odd.route.backend().cloned()).collect()
 }
 
-/// Repositories name a token endpoint that nobody may use, and `/v2/` does not.
+/// Repositories name a token endpoint that is not allowed, and `/v2/` names one that is.
 fn leads_away(facts: &Facts<'_>, odd: &[Odd<'_>]) -> Option<Hypothesis> {
     if odd.is_empty() {
         return None;

@@ -1,6 +1,5 @@
-//! The token is good, and permission, project or repository is missing everywhere (D8). As likely
-//! as not the prober's own configuration is behind the nodes' registry, so users are not said to
-//! fail by it.
+//! The token is good, and permission, project or repository is missing everywhere (D8). The cause
+//! may as well be the prober's own configuration, so the finding does not say that users fail.
 
 use super::super::facts::{Facts, ObservationId};
 use super::super::hypothesis::{Hits, Hypothesis};

@@ -43,7 +43,7 @@ fn challenges(facts: &Facts<'_>) -> Option<Hypothesis> {
         flow.failure().is_some_and(|(_, failure)| failure.reason == Reason::NoChallenge)
     };
     let everywhere = bad.len() == facts.round.flows.len();
-    // A registry that asks nobody for anything fails nobody: the prober asks the wrong one.
+    // A registry that asks for no token fails for no one: the prober asks the wrong registry.
     let nothing_to_test = everywhere && bad.iter().all(|(_, flow)| open(flow));
     let summary = if nothing_to_test {
         "No route asks for a token: the URL leads to no registry with a token service.".to_owned()

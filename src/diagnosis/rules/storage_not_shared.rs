@@ -75,8 +75,8 @@ fn own(seen: &Seen) -> Option<Hypothesis> {
     Some(found)
 }
 
-/// What was pushed, or begun, at one place is missing at another, and who of the two is apart is
-/// not known.
+/// What was pushed, or begun, at one place is missing at another, and it is not known which of the
+/// two does not share.
 fn unplaced(seen: &Seen) -> Option<Hypothesis> {
     if seen.unplaced.ids.is_empty() || !seen.storage.is_empty() || !seen.databases.is_empty() {
         return None;

@@ -50,9 +50,9 @@ fn refused(facts: &Facts<'_>, cause: Cause, flows: &[(ObservationId, &Flow)]) ->
     let users = flows.iter().any(|(_, flow)| flow.route == Route::Balancer);
     let every_node = !backends.is_empty() && backends.len() == facts.round.backends.len();
     let everywhere = flows.len() == facts.round.flows.len();
-    // Where it befalls every route, or every node and nobody who comes through the balancer, the
-    // prober lacks what others have.
-    // A client certificate that the balancer wants is for its users to have.
+    // Where every route refuses, or every node but not the balancer, the prober lacks what others
+    // have.
+    // A client certificate that the balancer wants is one that its users have.
     let own = everywhere || if users { cause == Cause::ClientCertificate } else { every_node };
     let who = match (everywhere, every_node && !users) {
         (true, _) => "Every route".to_owned(),

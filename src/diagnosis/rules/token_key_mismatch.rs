@@ -58,8 +58,8 @@ fn different_keys(facts: &Facts<'_>) -> Option<Hypothesis> {
             .zip(own)
             .is_some_and(|(shown, own)| shown != own && shown.form() == own.form())
     });
-    // A verifier that refuses even its own says nothing of others' keys. One that could not judge
-    // its own, which named nobody or met another fault, proves nothing, but refuses by the same cause.
+    // A verifier that refuses even its own token says nothing about others' keys. One that was not
+    // shown a good token of its own proves nothing, but its refusals have the same cause.
     let sound = |(_, cell, _): &Refused<'_>| {
         cell.verifier.backend().is_some_and(|name| accepts_own(facts, name))
     };

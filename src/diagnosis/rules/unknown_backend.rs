@@ -17,7 +17,7 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     let backends = || facts.round.backends.iter().map(|backend| &backend.name);
     let known: Vec<KeyId> =
         backends().flat_map(|name| keys::of_backend(facts, name)).map(|(key, _)| key).collect();
-    // A backend of which no key is known may be the one.
+    // The strange key may be that of a backend whose key is not known.
     let keyless = backends().any(|name| {
         let flow = facts.round.backend_flow(name);
         let answers = flow.is_some_and(|flow| flow.challenge.measured().is_some());
@@ -39,7 +39,7 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     // A key that a replica behind a known address may have is no proof of another node.
     let counted = backends().all(|name| keys::are_counted(facts, name));
     let refused = refused_samples(facts);
-    // Many keys that everybody accepts are nobody's trouble.
+    // Several keys that every backend accepts do no harm.
     if refused.is_empty() && facts.refused_pairs().is_empty() && !counted {
         return Vec::new();
     }
@@ -95,7 +95,7 @@ fn by_elimination(facts: &Facts<'_>) -> Option<Hypothesis> {
         .refused_pairs()
         .into_iter()
         .filter(|(_, cell, refusal)| {
-            // Whom every backend accepts nobody but the balancer can have refused.
+            // Every backend accepts this issuer, so the refusal came from elsewhere.
             cell.issuer.backend().is_some()
                 && is_lb(cell)
                 && !looks_unseen(refusal, family)
