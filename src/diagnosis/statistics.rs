@@ -162,8 +162,8 @@ fn share_of(shares: &[Share], name: &BackendName) -> Option<f64> {
 }
 
 /// The part of an issuer's fresh tokens that a verifier refuses. A pair that was not tried is
-/// judged by a pair whose token has the same key. Where the clocks predict that a part of the tokens
-/// is refused, that part counts, for one token of the matrix says little.
+/// judged by a pair whose token has the same key. Where the clocks predict that only a part of the
+/// tokens is refused, that part counts, for one token of the matrix says little.
 pub(super) fn refused(round: &Round, issuer: &BackendName, verifier: &BackendName) -> Option<f64> {
     let by_clock = super::clocks::refused_part(round, issuer, verifier).unwrap_or(0.0);
     let at_verifier = || {

@@ -147,7 +147,7 @@ pub enum Fault {
     // Web state, storage, Redis (E, F, G).
     /// Another `csrf_key`.
     CsrfKey,
-    /// Pages of the public URL are taken for a foreign site's (Harbor 2.12.3).
+    /// Pages of the public URL are treated as those of a foreign site (Harbor 2.12.3).
     ForeignOrigin,
     /// The node has a Redis of its own.
     RedisSplit,

@@ -212,7 +212,7 @@ pub enum CsrfVerdict {
     Accepted,
     /// It could not: its key is another one.
     UnknownKey,
-    /// It takes the public URL for a foreign site.
+    /// It treats the public URL as a foreign site.
     ForeignOrigin,
 }
 

@@ -37,7 +37,7 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     let lost = &keys.own_refused;
     let own = (!lost.is_empty()).then(|| {
         let own = verb(lost.len(), "its own cookie", "their own cookies");
-        format!("{} cannot read even {own}: each process or replica has another key", list(lost))
+        format!("{} cannot read even {own}: processes or replicas may have other keys", list(lost))
     });
     let unknown = Outcome::Measured(CsrfVerdict::UnknownKey);
     let found = Hypothesis::new(FindingName::CsrfKeyMismatch, names, summary)
