@@ -57,7 +57,7 @@ pub(super) struct Arguments {
     /// JSON); nothing is measured
     #[arg(long, value_name = "DURATION", value_parser = duration, conflicts_with = "config_file")]
     since: Option<Duration>,
-    /// Where that daemon listens; over TLS `--ca-file`, `--cert-file` and `--key-file` serve as with a URL
+    /// URL of that daemon. `--ca-file`, `--cert-file` and `--key-file` apply to it if it uses TLS
     #[arg(long, value_name = "URL", default_value = USUAL, requires = "since")]
     daemon: String,
     /// Time limit for the whole diagnosis
@@ -365,19 +365,19 @@ impl Given {
         let url = PublicUrl::parse(url).ok().filter(|_| !named)?;
         // Who asked for no account must not be kept from an answer by docker's configuration.
         let found = docker_account(&url).unwrap_or_else(|mistake| {
-            print::note(&format!("No account of docker login is used: {mistake}"));
+            print::note(&format!("The account of docker login cannot be used: {mistake}"));
             None
         });
         let (account, path) = found?;
         if self.may_show_passwords(&url) {
             print::note(
                 "The account of docker login is not used, because a connection is not encrypted or \
-                 its certificate is not verified. --username names an account all the same.",
+                 its certificate is not verified. To use one anyway, name it with --username.",
             );
             return None;
         }
         print::note(&format!(
-            "The account {} of {} is used. --anonymous asks without, --username with another.",
+            "Using the account {} from {}. --anonymous uses none, --username another one.",
             account.username,
             path.display()
         ));

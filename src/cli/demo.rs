@@ -18,7 +18,7 @@ const USUAL: &str = "127.0.0.1:9912";
 /// Starts a simulated registry with a fault and a prober for it, and shows what it finds
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// What is wrong with the registry; registry-prober lab --list prints all
+    /// Name of a scenario; registry-prober lab --list prints all
     #[arg(default_value = "token-key-mismatch")]
     scenario: String,
     /// End after the first round

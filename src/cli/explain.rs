@@ -6,7 +6,7 @@ use super::{Exit, print};
 use crate::findings::Runbook;
 use crate::report;
 
-/// Prints the page of a finding or alert: meaning, impact, proof and cure
+/// Prints the page of a finding or alert: meaning, impact, how to confirm it and how to fix it
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// A finding or alert; without it, all are listed

@@ -20,10 +20,11 @@ pub(super) struct Arguments {
     /// The daemon
     #[arg(long, default_value = USUAL)]
     url: String,
-    /// Certificates (PEM) that sign for the daemon; without it, one on this machine may show any
+    /// Certificates (PEM) to trust for the daemon. Without it, every certificate is accepted from a
+    /// daemon on this machine
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
-    /// Client certificate chain (PEM), where the daemon wants one
+    /// Client certificate chain (PEM), if the daemon asks for one
     #[arg(long, value_name = "FILE", requires = "key_file")]
     cert_file: Option<PathBuf>,
     /// Key of the client certificate (PEM)

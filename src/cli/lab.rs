@@ -17,12 +17,13 @@ use crate::schedule::told_to_stop;
 /// Starts a simulated registry with a fault, and prints its addresses and a ready configuration
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// What is wrong with it; without, all scenarios are listed
+    /// Name of a scenario; without it, all scenarios are listed
     scenario: Option<String>,
     /// List all scenarios
     #[arg(long, conflicts_with = "scenario")]
     list: bool,
-    /// Keep the configuration in this folder, where it stays after the end; else in one of its own
+    /// Write the configuration to this folder and leave it there. Without it, a temporary folder is
+    /// used
     #[arg(long, value_name = "FOLDER")]
     folder: Option<PathBuf>,
     #[command(flatten)]
@@ -32,10 +33,10 @@ pub(super) struct Arguments {
 /// How a scenario is played.
 #[derive(Debug, clap::Args)]
 pub(super) struct How {
-    /// Another family of servers than the scenario's, for instance harbor-2.10
+    /// Family of servers, if not the one of the scenario, for instance harbor-2.10
     #[arg(long, value_parser = family)]
     family: Option<Family>,
-    /// Another number of nodes
+    /// Number of nodes, if not the one of the scenario
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
     nodes: Option<u32>,
     /// Seed: the same number gives the same answers

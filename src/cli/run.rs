@@ -34,11 +34,13 @@ pub(super) struct Arguments {
     /// File with TLS and users of the port, in the format of Prometheus' exporters
     #[arg(long = "web.config.file", value_name = "FILE")]
     web_config: Option<PathBuf>,
-    /// File that keeps incidents, findings and signing keys across restarts; the rounds of incidents lie next to it
+    /// File that keeps incidents, findings and signing keys across restarts. A folder next to it
+    /// keeps the rounds of incidents
     #[arg(long = "history.file", value_name = "FILE")]
     journal: Option<PathBuf>,
-    /// Probe only some of the file's registries, where several probers share them: I/N with I from 0 to N-1, or auto/N for
-    /// the number at the end of this host's name, as the pods of a stateful set have it
+    /// Probe only part I of N of the file's registries, with I from 0 to N-1: several probers share
+    /// them. auto/N takes I from the number at the end of the host name, as pods of a stateful set
+    /// have it
     #[arg(long, value_name = "I/N", value_parser = shard)]
     shard: Option<Shard>,
     /// How often to look for changes of the configuration and the files it names; 0s: never

@@ -203,8 +203,7 @@ pub(super) async fn listen(address: &str) -> anyhow::Result<TcpListener> {
     };
     bound.with_context(|| {
         format!(
-            "cannot listen at {address}; another address or port is chosen with \
-             --web.listen-address"
+            "cannot listen at {address}; choose another address or port with --web.listen-address"
         )
     })
 }

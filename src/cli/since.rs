@@ -38,7 +38,7 @@ pub(super) async fn run(
              a browser"
         ),
         Err(ApiError::Refused { .. }) => {
-            bail!("{url} is no daemon that keeps incidents, or one of an older version")
+            bail!("{url} does not serve incidents: is it registry-prober, and new enough?")
         }
         Err(error) => bail!(
             "no daemon answers at {url}: {error}. `registry-prober run` keeps the incidents; \

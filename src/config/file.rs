@@ -10,7 +10,7 @@ mapping! {
     /// The configuration of registry-prober.
     #[schemars(title = "registry-prober configuration")]
     File {
-        /// What holds for every registry that does not say otherwise.
+        /// Defaults for all registries. A key of a registry takes precedence.
         global: Global,
         /// The registries to probe: 1 to 1000.
         #[schemars(required, extend("minItems" = 1, "maxItems" = 1000))]
@@ -19,7 +19,7 @@ mapping! {
 }
 
 mapping! {
-    /// What holds for every registry that does not say otherwise.
+    /// Defaults for all registries. A key of a registry takes precedence.
     Global {
         /// Time between the starts of two rounds, 1s to 1d. Default 15s.
         interval: DurationText,
@@ -46,7 +46,7 @@ mapping! {
         backends: Vec<At<BackendEntry>>,
         /// How the nodes are found when they are not listed.
         discovery: Discovery,
-        /// Who the prober is; anonymous without.
+        /// The account of the prober. Without it the prober is anonymous.
         credentials: CredentialsEntry,
         /// A system robot that may list the worker pools of Harbor's job service, and read its
         /// replications. Optional.
@@ -72,7 +72,7 @@ mapping! {
         /// Authorities other than the registry's own that may see credentials, for instance
         /// `https://auth.example.com`.
         allowed_realms: Vec<At<String>>,
-        /// What requests say in `User-Agent`, where a filter lets only some programs pass. Default:
+        /// The `User-Agent` of all requests, for filters that let only some programs pass. Default:
         /// `registry-prober/` and the version.
         #[schemars(extend("pattern" = "^[ -~]{1,200}$"))]
         user_agent: String,
@@ -141,7 +141,7 @@ mapping! {
         /// `labels`. The label `backend` names the only target of its group.
         #[schemars(required)]
         path: String,
-        /// `http` or `https`, for targets that say neither. Default: the URL's.
+        /// `http` or `https`, for targets without a scheme. Default: the URL's.
         #[schemars(extend("enum" = ["http", "https"]))]
         scheme: String,
     }
@@ -168,7 +168,7 @@ mapping! {
 }
 
 mapping! {
-    /// Who the prober is: `username` with `password_file` or `password_env`, or `docker_config`.
+    /// An account: `username` with `password_file` or `password_env`, or `docker_config`.
     #[schemars(extend("oneOf" = [
         {"required": ["username", "password_file"]},
         {"required": ["username", "password_env"]},

@@ -196,7 +196,7 @@ pub fn docker_account(url: &PublicUrl) -> Result<Option<(Credentials, PathBuf)>,
 }
 
 /// What is said of a file that does not know the registry.
-const NO_ENTRY: &str = "no entry for the registry; docker login makes one";
+const NO_ENTRY: &str = "no entry for the registry; run docker login";
 
 /// Asks docker's configuration, and the credential helper it names, for the registry's account.
 ///

@@ -29,7 +29,7 @@ pub struct Registry {
     pub url: PublicUrl,
     /// Where its backends come from.
     pub backends: BackendSource,
-    /// Who the prober is; anonymous without.
+    /// The account of the prober. Without it the prober is anonymous.
     pub credentials: Option<Credentials>,
     /// A system robot that may list worker pools and read replications.
     pub system_credentials: Option<Credentials>,
@@ -47,7 +47,7 @@ pub struct Registry {
     pub token_method: TokenMethod,
     /// Authorities other than the registry's own that may see credentials.
     pub allowed_realms: Vec<Authority>,
-    /// What requests say in `User-Agent`; the program's name and version without.
+    /// The `User-Agent` of all requests; without it, the program's name and version.
     pub user_agent: Option<String>,
     /// Checks in addition to the token flow.
     pub checks: CheckSettings,

@@ -217,7 +217,7 @@ fn publish(
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, DiscoveryCause> {
     let other =
-        |_| DiscoveryCause::Cluster("the API server's answer is no EndpointSlice".to_owned());
+        |_| DiscoveryCause::Cluster("the API server's answer is not an EndpointSlice".to_owned());
     serde_json::from_slice(body).map_err(other)
 }
 

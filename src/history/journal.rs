@@ -201,7 +201,7 @@ impl Journal {
             result.map_err(failed(&self.path, "cannot be written"))?;
         }
         if self.unsynced {
-            self.file.sync_data().map_err(failed(&self.path, "does not reach the disk"))?;
+            self.file.sync_data().map_err(failed(&self.path, "cannot be flushed to the disk"))?;
             self.unsynced = false;
         }
         Ok(())
@@ -245,7 +245,7 @@ fn locked(path: &Path) -> Result<File, JournalError> {
         let opened = file.metadata().map_err(failed(path, "cannot be opened"))?;
         if !opened.is_file() {
             let source = io::Error::from(io::ErrorKind::InvalidInput);
-            return Err(failed(path, "is no regular file")(source));
+            return Err(failed(path, "is not a regular file")(source));
         }
         match file.try_lock() {
             Ok(()) => {}
@@ -547,6 +547,6 @@ mod tests {
     #[test]
     fn what_is_no_file_is_no_journal() {
         let error = Journal::open(Path::new("/dev/zero")).unwrap_err().to_string();
-        assert!(error.contains("/dev/zero: is no regular file"), "{error}");
+        assert!(error.contains("/dev/zero: is not a regular file"), "{error}");
     }
 }

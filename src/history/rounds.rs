@@ -95,7 +95,7 @@ impl Rounds {
             return Ok(());
         }
         if self.folder.is_some() && self.in_memory() > MOST_IN_MEMORY {
-            let what = "the disk takes no rounds and too many wait; it is not kept".to_owned();
+            let what = "no round can be written, and too many wait: this one is lost".to_owned();
             return Err(KeptRoundError { place: id.to_owned(), what });
         }
         self.memory.insert(id.to_owned(), bytes);

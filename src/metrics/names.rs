@@ -70,13 +70,13 @@ metrics! {
     CLIENT_FLOWS = "client_flows_total", Kind::Counter, ["registry", "client"],
         "Logins through the load balancer as a kind of client makes them: docker, podman, containerd.";
     CLIENT_FLOW_FAILURES = "client_flow_failures_total", Kind::Counter, ["registry", "client"],
-        "Those logins that failed, after all that this kind of client does about a 401.";
+        "Logins of client_flows_total that failed, after all retries of this kind of client.";
     FLOW_SUCCESS = "flow_success", Kind::Gauge, ["registry", "route"],
         "Whether the newest token flow over this route passed every step.";
     STEP_SUCCESS = "step_success", Kind::Gauge, ["registry", "route", "step"],
         "Whether this step of the newest token flow passed; absent if it did not run.";
     FLOW_SECONDS = "flow_seconds_total", Kind::Counter, ["registry", "route"],
-        "Time of whole token flows over fresh connections; divided by the number of flows, the mean.";
+        "Total time of token flows over fresh connections; divide it by flows_total for the mean.";
     STEP_DURATION = "step_duration_seconds", Kind::Histogram(REQUEST), ["registry", "step"],
         "Time of one step of a token flow over a fresh connection, on every route.";
     PHASE_SECONDS = "phase_seconds_total", Kind::Counter, ["registry", "phase"],
@@ -120,15 +120,15 @@ metrics! {
     CLOCK_MARGIN = "clock_margin_seconds", Kind::Gauge, ["registry"],
         "Smallest clock tolerance left over all pairs; negative means that tokens are refused.";
     COMPONENT_HEALTHY = "component_healthy", Kind::Gauge, ["registry", "backend", "component"],
-        "Whether this backend's own health page calls the component healthy; that page tries no passwords or keys. The component all stands for those that are healthy.";
+        "Whether this backend's own health page reports the component healthy; the page tests no passwords or keys. The component all stands for all healthy components.";
     CLOCK_STEPS = "clock_steps_total", Kind::Counter, ["registry"],
         "Rounds in which the prober's own clock was stepped.";
     CSRF_CROSS_VALID = "csrf_cross_valid", Kind::Gauge, ["registry", "issuer", "verifier"],
-        "Whether the verifier could read the CSRF cookie of the issuer when last asked: refusals, and each backend's own.";
+        "Whether the verifier could read the issuer's CSRF cookie when last asked; only refusals and each backend's own cookie.";
     SESSION_CROSS_VALID = "session_cross_valid", Kind::Gauge, ["registry", "issuer", "verifier"],
-        "Whether the verifier knew the session of the issuer when last asked: refusals, and each backend's own.";
+        "Whether the verifier knew the issuer's session when last asked; only refusals and each backend's own session.";
     UPLOAD_CROSS_VALID = "upload_cross_valid", Kind::Gauge, ["registry", "issuer", "verifier"],
-        "Whether an upload begun at the issuer can go on at the verifier: refusals, and each backend's own.";
+        "Whether an upload begun at the issuer can go on at the verifier; only refusals and each backend's own upload.";
     CONTENT_PRESENT = "content_present", Kind::Gauge, ["registry", "backend"],
         "Whether the backend has the canary's content, the same as the others; absent if not known.";
     CERTIFICATE_NOT_AFTER = "certificate_not_after_timestamp_seconds", Kind::Gauge,

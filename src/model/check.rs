@@ -76,7 +76,7 @@ checks! {
     Dns = "dns", Anonymous, Interval, dns: DnsReport;
     /// What does each backend say of its own components?
     Health = "health", Anonymous, Round, health: Vec<OfRoute<Vec<ComponentHealth>>>;
-    /// Which part of a slow token is the slow one?
+    /// Which step of a slow token request is slow?
     Latency = "latency", Anonymous, Round, latency: Vec<OfRoute<Vec<Rung>>>;
     /// Do the backends take each other's CSRF cookies, as a browser brings them?
     Csrf = "csrf", Anonymous, Interval, csrf: Vec<OfPair<CsrfVerdict>>;
@@ -84,7 +84,7 @@ checks! {
     Session = "session", Anonymous, Interval, session: Vec<OfPair<SessionVerdict>>;
     /// How large a request body does each route let through?
     BodyLimit = "body_limit", Anonymous, Interval, body_limit: Vec<OfRoute<BodyLimit>>;
-    /// Where does each backend send clients for a blob, and is it given there?
+    /// Where does each backend send clients for a blob, and can they read it there?
     BlobRedirect = "blob_redirect", Pull, Interval, blob_redirect: BlobRedirects;
     /// Does every backend have the canary's content, and the same?
     Content = "content", Pull, Interval, content: super::Content;

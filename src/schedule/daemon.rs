@@ -219,12 +219,12 @@ impl Daemon {
         loop {
             tokio::select! {
                 () = until.cancelled() => return,
-                () = hangups.next() => info!("SIGHUP: the configuration is read again"),
+                () = hangups.next() => info!("SIGHUP: reading the configuration again"),
                 () = look() => {
                     if !self.has_changed().await {
                         continue;
                     }
-                    info!("the configuration's files have changed; they are read again");
+                    info!("the configuration's files have changed; reading them again");
                 }
             }
             // What is wrong has been said already.

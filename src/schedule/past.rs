@@ -137,7 +137,7 @@ impl Past {
         let (past, judged) = (Arc::clone(self), Arc::clone(judged));
         let write = move || past.write(&change, Some((&judged, interval)));
         if writes.spawn_blocking(write).await.is_err() {
-            warn!("what a round changed was not written down");
+            warn!("the changes of a round were not written to the journal");
         }
     }
 
@@ -218,7 +218,7 @@ impl Disk {
             Ok(()) if self.failing => {
                 self.failing = false;
                 let lost = self.journal.as_ref().map_or(0, Journal::dropped);
-                info!(lost, "the journal is written again");
+                info!(lost, "the journal can be written again");
             }
             Err(error) if !self.failing => {
                 self.failing = true;

@@ -129,7 +129,7 @@ impl RegistryTask {
         if unsettled && self.unsettled < MAX_UNSETTLED {
             self.unsettled += 1;
             let registry = &judged.round.registry;
-            info!(%registry, "backends changed during a round; it does not count");
+            info!(%registry, "backends changed during a round; its result is dropped");
             return;
         }
         self.unsettled = 0;

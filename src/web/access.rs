@@ -140,7 +140,7 @@ impl Access {
             Ok(new) => {
                 look.failing = None;
                 if let Some(new) = new {
-                    tracing::info!("certificates and users of the port are read again");
+                    tracing::info!("certificates and users of the port were read again");
                     *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
                 }
             }
@@ -231,7 +231,7 @@ pub(super) async fn require_users(
         Verdict::Passes => return next.run(request).await,
         Verdict::Busy => {
             let later = [(RETRY_AFTER, "1")];
-            let text = "Too many passwords wait to be looked at.\n";
+            let text = "Too many passwords are waiting to be checked. Try again.\n";
             return (StatusCode::SERVICE_UNAVAILABLE, later, text).into_response();
         }
         Verdict::Refused => {}
@@ -270,7 +270,7 @@ fn digest(rules: &Rules) -> [u8; 32] {
 fn acceptor(pem: &Pem) -> Result<TlsAcceptor, String> {
     let chain = certificates(&pem.certificates, "cert_file")?;
     let key = PrivateKeyDer::from_pem_slice(pem.key.expose_secret().as_bytes())
-        .map_err(|_| "key_file: no private key in PEM inside".to_owned())?;
+        .map_err(|_| "key_file: contains no PEM private key".to_owned())?;
     let versions: &[&rustls::SupportedProtocolVersion] =
         if pem.only_1_3 { &[&rustls::version::TLS13] } else { rustls::ALL_VERSIONS };
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -299,5 +299,5 @@ fn acceptor(pem: &Pem) -> Result<TlsAcceptor, String> {
 fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, String> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     let found = found.map_err(|_| format!("{what}: not well-formed PEM"))?;
-    if found.is_empty() { Err(format!("{what}: no certificate in PEM inside")) } else { Ok(found) }
+    if found.is_empty() { Err(format!("{what}: contains no PEM certificate")) } else { Ok(found) }
 }

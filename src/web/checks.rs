@@ -90,8 +90,8 @@ fn content(checks: &Checks) -> Vec<Found> {
         all.filter(|(_, found)| found.measured() == present).map(|(backend, _)| backend).collect()
     };
     let lines = [
-        ("critical", "✕ missing or another at", with(Some(&false))),
-        ("", "not known of", with(None)),
+        ("critical", "✕ missing or different at", with(Some(&false))),
+        ("", "unknown at", with(None)),
         ("", "there at", with(Some(&true))),
     ];
     let lines = lines.into_iter().filter(|(.., names)| !names.is_empty());

@@ -59,7 +59,7 @@ pub(super) async fn refuse_bodies(request: Request, next: Next) -> Response {
         .get(CONTENT_LENGTH)
         .map(|value| value.to_str().ok().and_then(|text| text.parse().ok()).unwrap_or(u64::MAX));
     if headers.contains_key(TRANSFER_ENCODING) || length.is_some_and(|length| length > MAX_BODY) {
-        return (StatusCode::PAYLOAD_TOO_LARGE, "No request here has a body.\n").into_response();
+        return (StatusCode::PAYLOAD_TOO_LARGE, "Send no request body.\n").into_response();
     }
     next.run(request).await
 }
@@ -76,8 +76,8 @@ pub(super) async fn refuse_other_names(
         return (StatusCode::BAD_REQUEST, text).into_response();
     };
     if !hosts.iter().all(|host| shared.state.names.answer_to(host)) {
-        let text = "registry-prober does not know itself by this host name. The option \
-                    --web.external-url=http://NAME adds one.\n";
+        let text = "registry-prober does not answer to this host name. Add it with the option \
+                    --web.external-url=http://NAME.\n";
         return (StatusCode::MISDIRECTED_REQUEST, text).into_response();
     }
     next.run(request).await
@@ -90,7 +90,7 @@ pub(super) async fn refuse_other_sites(
     next: Next,
 ) -> Response {
     if shared.state.names.is_from_elsewhere(request.headers()) {
-        let text = "A page of another site sent this request, so nothing is done. Enter the \
+        let text = "This request came from a page of another site and was refused. Enter the \
                     address by hand.\n";
         return (StatusCode::FORBIDDEN, text).into_response();
     }

@@ -89,11 +89,11 @@ pub(super) async fn api_round(
 fn missing(id: &str, error: Option<String>) -> Response {
     if let Some(error) = error {
         tracing::warn!(error, "a kept round cannot be read");
-        let text = format!("This round is kept and cannot be read: {error}\n");
+        let text = format!("The file of this round cannot be read: {error}\n");
         return (StatusCode::INTERNAL_SERVER_ERROR, text).into_response();
     }
     let plain: String = id.chars().take(100).filter(char::is_ascii_graphic).collect();
-    let text = format!("No round {plain} is kept. /history lists those that are.\n");
+    let text = format!("Round {plain} is not kept. /history lists the rounds that are.\n");
     (StatusCode::NOT_FOUND, text).into_response()
 }
 

@@ -79,7 +79,7 @@ const PATHS: &str = "\
 /metrics        metrics for Prometheus
 /probe?target=  one round of a registry now; &debug=true shows everything measured
 /api/v1/status  the status as JSON
-/history        what was wrong, and the last rounds
+/history        incidents, and the last rounds
 /rounds/ID      the status page as it was in that round
 /api/v1/incidents, /api/v1/rounds, /api/v1/rounds/ID   the same as JSON
 /config         the configuration in use, without secrets
@@ -149,7 +149,7 @@ async fn style() -> impl IntoResponse {
 async fn not_found(uri: Uri) -> (StatusCode, String) {
     // The path is shown with everything but plain characters replaced: a log or a terminal reads it.
     let path: String = uri.path().chars().take(100).filter(char::is_ascii_graphic).collect();
-    (StatusCode::NOT_FOUND, format!("Nothing is at {path}. There are:\n\n{PATHS}"))
+    (StatusCode::NOT_FOUND, format!("Nothing is at {path}. These paths exist:\n\n{PATHS}"))
 }
 
 fn accept(headers: &HeaderMap) -> Option<&str> {

@@ -58,7 +58,7 @@ fn target(query: &[(String, String)], snapshot: &Snapshot) -> Option<RegistryNam
 
 fn targets(snapshot: &Snapshot) -> String {
     let mut text =
-        "target must name one configured registry: /probe?target=NAME\n\nThere are:\n".to_owned();
+        "target must name one configured registry: /probe?target=NAME\n\nRegistries:\n".to_owned();
     for name in snapshot.registries.keys() {
         let _ = writeln!(text, "{name}");
     }

@@ -231,7 +231,7 @@ async fn only_a_configured_registry_is_probed_and_the_others_are_named() {
     ] {
         let (status, body) = bench.get(&format!("/probe{query}")).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{query}");
-        assert!(body.ends_with("There are:\nmain\n"), "{query}: {body}");
+        assert!(body.ends_with("Registries:\nmain\n"), "{query}: {body}");
     }
 }
 

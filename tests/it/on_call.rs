@@ -72,7 +72,7 @@ async fn the_account_of_docker_login_is_used_where_none_is_named_and_said_to_be(
     };
     let with = check(&url, &[]);
     assert_eq!(with.code, Some(0), "{with:?}");
-    let said = format!("The account {} of ", login.username);
+    let said = format!("Using the account {} from ", login.username);
     assert!(with.stderr.contains(&said), "{with:?}");
     assert!(!format!("{with:?}").contains(&login.password), "{with:?}");
 

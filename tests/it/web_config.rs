@@ -116,7 +116,7 @@ async fn only_users_are_answered_over_tls_and_a_renewed_certificate_needs_no_res
     pki.sign("server");
     sleep(Duration::from_millis(1100)).await;
     assert_eq!(pki.curl(&metrics, &["--user", &user]), 200);
-    running.log("certificates and users of the port are read again");
+    running.log("certificates and users of the port were read again");
     fs::write(pki.path("web.yml"), "tls: {}\n").unwrap();
     sleep(Duration::from_millis(1100)).await;
     assert_eq!(pki.curl(&metrics, &["--user", &user]), 200, "the old one stays in use");

@@ -1,4 +1,4 @@
-//! Which part of a slow token is the slow one? Where a backend took long, it is asked for tokens
+//! Which step of a slow token request is slow? Where a backend took long, it is asked for tokens
 //! that make it do less: one for nobody and nothing, which asks no database, and one for nobody and
 //! the repository, which does (captures/harbor-2.15.2/03-token-anonymous.http). Backends that are
 //! quick are not asked.

@@ -179,7 +179,7 @@ pub(super) fn checks(page: &mut Page, checks: &Checks) {
     });
     for (lead, what, text) in [
         ("  Components   ", "not healthy: ", list(&sick)),
-        ("  Content      ", "missing or another at ", list(&missing)),
+        ("  Content      ", "missing or different at ", list(&missing)),
         ("  Body limits  ", "", list(&limits.collect::<Vec<_>>())),
     ] {
         if !text.is_empty() {

@@ -43,7 +43,7 @@ fn fate(entry: &TraceEntry) -> String {
     let fits = count(usize::try_from(entry.claims).unwrap_or(usize::MAX), "observation");
     match &entry.fate {
         Fate::Kept => format!("kept; it fits {fits}"),
-        Fate::MergedInto { finding } => format!("the same cause as {finding}, which tells it"),
+        Fate::MergedInto { finding } => format!("the same cause as {finding}, which reports it"),
         Fate::SuppressedBy { finding } => format!("it follows from {finding}"),
         Fate::ExplainedBy { findings } => {
             format!("it fits {fits}, and {} explains them better", list(findings))

@@ -116,7 +116,7 @@ async fn a_kept_round_is_the_status_page_of_then_and_its_links_lead_on() {
     assert!(text.contains("main-3.json.gz: unexpected end of file"), "{text}");
     let (status, text) = bench.get("/rounds/..%2F..%2Fetc%2Fpasswd").await;
     assert_eq!(status, 404);
-    assert!(text.contains("/history lists those that are"), "{text}");
+    assert!(text.contains("/history lists the rounds that are"), "{text}");
 }
 
 #[tokio::test]

@@ -340,7 +340,7 @@ fn what_the_checks_carried_is_shown_as_the_tokens_are() {
         round.checks.upload = made(Uploads { pairs, ..Uploads::default() });
     });
     let page = squeezed(&page(&sample::snapshot(&[sample::judged(round, Vec::new())])));
-    let (_, panel) = page.split_once("What else the backends take from each other").unwrap();
+    let (_, panel) = page.split_once("What else the backends accept from each other").unwrap();
     for words in [
         "<h3>CSRF cookies</h3>",
         "6 accepted, 1 refused, 1 without an answer, 1 not tried",
@@ -356,7 +356,7 @@ fn what_the_checks_carried_is_shown_as_the_tokens_are() {
     assert!(!panel.contains("<h3>Sessions</h3>"), "that check was not made");
     let healthy = sample::judged(sample::round(&names), Vec::new());
     let page = super::pages::page(&sample::snapshot(&[healthy]));
-    assert!(!page.contains("What else the backends take"), "none of them was made");
+    assert!(!page.contains("What else the backends accept"), "none of them was made");
 }
 
 #[test]
@@ -471,7 +471,7 @@ fn what_checks_found_at_single_backends_stands_beside_them() {
         (true, "no limit up to 20 GiB: a, b, c"),
         (true, "unknown for lb"),
         (false, "<span class=\"critical\">✕ not healthy: redis at b</span>"),
-        (false, "<span class=\"critical\">✕ missing or another at b</span>"),
+        (false, "<span class=\"critical\">✕ missing or different at b</span>"),
         (false, "there at a, c"),
         (false, "1 MiB passes and 2 MiB does not: b"),
         (false, "no limit up to 20 GiB: a, c"),
