@@ -1,5 +1,5 @@
 //! What people read is plain English: no word of STYLE.md's list stands in the program's texts, its
-//! help, templates, runbooks, examples, README and SECURITY.
+//! help, templates, runbooks, examples, README, SECURITY and CONTRIBUTING.
 
 use std::fs;
 use std::path::Path;
