@@ -12,21 +12,21 @@ use crate::transport::{Api, ApiError, ClientPem, Tls};
 /// Where a daemon listens unless it is given another address.
 pub(super) const USUAL: &str = "http://127.0.0.1:9912";
 
-/// How a daemon is asked that has TLS: files in PEM.
+/// The PEM files for asking a daemon over TLS.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Files<'a> {
-    /// Certificates that sign for it.
+    /// Certificates to trust for the daemon.
     pub(super) ca: Option<&'a Path>,
-    /// The certificate of who asks, with its chain.
+    /// The client certificate, with its chain.
     pub(super) cert: Option<&'a Path>,
-    /// Its key.
+    /// The key of the client certificate.
     pub(super) key: Option<&'a Path>,
 }
 
 /// The body of an answer with status 200.
 ///
 /// # Errors
-/// A file cannot be used; or inside, why there is no such answer.
+/// Outer: a file cannot be used. Inner: why there is no answer with status 200.
 pub(super) async fn ask(
     url: &PublicUrl,
     path: &str,
@@ -40,7 +40,7 @@ pub(super) async fn ask(
     let key = key.transpose().context("--key-file")?.map(SecretString::from);
     let client = certificates.as_deref().zip(key.as_ref());
     let client = client.map(|(certificates, key)| ClientPem { certificates, key });
-    // Its certificate names the host as others know it; what answers here is this machine itself.
+    // On loopback every certificate is accepted: the daemon runs on this machine.
     let trusted = ca.is_none() && url.authority().is_loopback();
     let tls = Tls::prepare(ca.as_deref(), client.as_ref(), trusted)?;
     let user_agent = concat!("registry-prober/", env!("CARGO_PKG_VERSION"));

@@ -214,7 +214,7 @@ async fn diagnose(arguments: Arguments) -> anyhow::Result<Exit> {
     Ok(snapshot.status().into())
 }
 
-/// Rounds one after another: the first as a whole, of the others what has changed.
+/// Rounds one after another: prints the first one in full, then a line for each with what changed.
 async fn watch(
     runners: Vec<Runner>,
     limit: Duration,
@@ -271,7 +271,7 @@ async fn rounds(runners: Vec<Runner>, deadline: Instant) -> anyhow::Result<Snaps
     }
     let mut registries = BTreeMap::new();
     let mut notes = Vec::new();
-    // What only shows across registries needs every round.
+    // Some causes only show when the rounds of all registries are compared.
     for ((runner, discovery), judged) in ended.into_iter().zip(judge_together(rounds)) {
         let registry = runner.registry();
         if let Some(error) = &discovery {
@@ -363,7 +363,7 @@ impl Given {
     fn borrow_account(&mut self, url: &str) -> Option<SecretString> {
         let named = self.username.is_some() || self.password_file.is_some() || self.password_stdin;
         let url = PublicUrl::parse(url).ok().filter(|_| !named)?;
-        // Who asked for no account must not be kept from an answer by docker's configuration.
+        // A broken docker configuration must not fail a check that asked for no account.
         let found = docker_account(&url).unwrap_or_else(|mistake| {
             print::note(&format!("The account of docker login cannot be used: {mistake}"));
             None
@@ -385,7 +385,7 @@ impl Given {
         Some(account.password)
     }
 
-    /// Whether a password that no option or file named could be read on its way, or go elsewhere.
+    /// Whether the password of `docker login` could be read on its way or reach another server.
     fn may_show_passwords(&self, url: &PublicUrl) -> bool {
         let plain = |url: &PublicUrl| {
             url.authority().scheme == Scheme::Http && !url.authority().is_loopback()

@@ -57,7 +57,7 @@ fn not_ready(why: &str) -> Exit {
     Exit::Warning
 }
 
-/// Whoever listens there, a terminal reads it.
+/// Removes control characters: another program may answer there, and a terminal prints it.
 fn clean(text: &str) -> String {
     text.chars().filter(|c| !c.is_control() || *c == '\n').collect()
 }

@@ -34,15 +34,16 @@ enum Format {
 }
 
 impl LogArguments {
-    /// Begins to log. Only the program itself speaks below `warn`: what the libraries tell at
-    /// `debug` and `trace` holds headers, and headers hold secrets.
+    /// Begins to log. Libraries log at `warn` and above only: their `debug` and `trace` lines
+    /// contain headers, and headers contain secrets.
     pub(super) fn begin(&self) {
         let level = self.level.to_possible_value();
         let level = level.as_ref().map_or("info", |value| value.get_name());
         let others = if self.level == Level::Error { "error" } else { "warn" };
         let filter = EnvFilter::new(format!("{others},registry_prober={level}"));
         let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
-        // A second logger could only be a mistake of this program, and the first one goes on.
+        // It fails only if there is a logger already. That would be a bug, and the first logger
+        // goes on.
         let _ = match self.format {
             Format::Json => builder.json().flatten_event(true).with_target(false).try_init(),
             Format::Text => {

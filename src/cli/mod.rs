@@ -94,10 +94,10 @@ impl From<Exit> for ExitCode {
 /// Reads the command line.
 ///
 /// # Errors
-/// How to end at once: help and version were printed, or what is wrong with the usage.
+/// The exit code. Help, the version or the mistake in the usage is printed already.
 pub fn parse() -> Result<Cli, Exit> {
     Cli::try_parse().map_err(|error| {
-        // Nothing is left to be done about a closed standard output or error.
+        // If standard output or error is closed, there is nothing left to do.
         let _ = error.print();
         if error.use_stderr() { Exit::Unknown } else { Exit::Ok }
     })

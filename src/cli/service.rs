@@ -24,7 +24,7 @@ use crate::report;
 use crate::schedule::{Daemon, Hangups};
 use crate::web::{self, Pending, Rendered};
 
-/// How long the end may take; less than the two seconds that are promised.
+/// The limit for stopping, below the two seconds that are promised.
 const END_LIMIT: Duration = Duration::from_millis(1700);
 
 /// How the service is run.
@@ -33,7 +33,7 @@ pub(super) struct Settings {
     pub(super) listeners: Vec<TcpListener>,
     /// How often the configuration's files are looked at; never if zero.
     pub(super) auto_reload: Duration,
-    /// Where what is known is kept over a restart.
+    /// Where incidents, findings and keys are kept over a restart.
     pub(super) journal: Option<Journal>,
     /// Which of the file's registries are probed here.
     pub(super) shard: Shard,
@@ -95,7 +95,7 @@ impl Service {
         error!("the web server ended: a bug in registry-prober");
     }
 
-    /// Ends everything, what is under way included.
+    /// Stops everything, running rounds included.
     pub(super) async fn end(self) {
         self.shutdown.cancel();
         let all = async {
@@ -189,7 +189,7 @@ impl web::Program for Program {
 /// Listens at `host:port`, or at `:port` on every address of the machine.
 ///
 /// # Errors
-/// The address cannot be listened at, and what to do about it.
+/// The address cannot be used. The error says what to do.
 pub(super) async fn listen(address: &str) -> anyhow::Result<TcpListener> {
     let bound = match address.strip_prefix(':') {
         // Where IPv6 is switched off there is still IPv4.

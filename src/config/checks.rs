@@ -1,4 +1,4 @@
-//! What is looked at beside the token flow: which checks, how often, and what may be written.
+//! The checks in addition to the token flow: which ones, how often, and what they may write.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -22,7 +22,7 @@ pub struct CheckSettings {
     pub interval: Duration,
     /// Checks that are never made.
     pub disabled: BTreeSet<Check>,
-    /// Resolvers that are asked for the public name beside the system's.
+    /// Resolvers that are asked for the public name in addition to the system's.
     pub dns_resolvers: Vec<SocketAddr>,
     /// What may be written; nothing unless configured.
     pub push: Option<PushSettings>,

@@ -54,7 +54,7 @@ pub enum ClusterError {
     Missing {
         /// The kubeconfig.
         path: String,
-        /// What is not there.
+        /// What is missing.
         what: String,
     },
     /// A setting without which the request would go elsewhere, or come from another user.

@@ -79,7 +79,7 @@ impl Pace {
                 .map_or(self.max_requests_per_second, |(rate, _)| *rate),
         };
 
-        // Said by the level that brings the pair about, and only if all it says could be read.
+        // Reported at the level that causes the conflict, and only if all its values could be read.
         let readable = interval.is_some() == own_interval.is_some()
             && timeout.is_some() == own_timeout.is_some();
         if let Some(at) = timeout.or(interval)

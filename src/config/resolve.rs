@@ -21,7 +21,7 @@ const MAX_REGISTRIES: usize = 1000;
 const MAX_BACKENDS: usize = 500;
 const MAX_SAMPLES: u32 = 1000;
 
-/// The configuration, if it can be built; right only if no problem was noted.
+/// The configuration, if it can be built. It is valid only if no problem was noted.
 pub(super) fn config(at: &At<File>, directory: &Path, problems: &mut Problems) -> Option<Config> {
     let file = at.value.as_ref()?;
     let global = good(file.global.as_ref())
@@ -171,7 +171,7 @@ fn plaintext(
     if let (Some(url), Some(at)) = (url, &entry.url)
         && check(url.authority(), at.place)
     {
-        // The addresses follow the URL, which is the one to correct.
+        // The addresses take their scheme from the URL, so only the URL is reported.
         return;
     }
     if let (Some(at), Some(found)) = (&entry.discovery, found)

@@ -24,7 +24,8 @@ pub enum BackendSource {
 }
 
 impl BackendSource {
-    /// What is known in advance of where found backends are; a file says it when it is read.
+    /// The authority of found backends, as far as it is known before they are found. A file says it
+    /// when it is read.
     pub(super) fn authority(&self) -> Option<Authority> {
         let (scheme, host, port) = match self {
             Self::Static(_) | Self::File(_) => return None,
@@ -46,7 +47,7 @@ pub struct Backend {
     pub scheme: Scheme,
     /// Address, or a name to resolve, and port.
     pub address: HostPort,
-    /// Not so only where discovery knows that no user's request is sent there yet.
+    /// False only if discovery knows that no user's request is sent there yet.
     pub ready: bool,
 }
 
@@ -138,7 +139,7 @@ pub(super) fn discovery(
 fn dns(entry: &DnsDiscovery, url: &PublicUrl, problems: &mut Problems) -> Option<DnsSource> {
     let of_url = DnsSource::of_url(url);
     let scheme = scheme(entry.scheme.as_ref(), of_url.scheme, problems);
-    // A scheme of its own has a port of its own.
+    // Another scheme means another default port.
     let usual = if scheme == of_url.scheme { of_url.port } else { scheme.default_port() };
     let port = match good(entry.port.as_ref()) {
         None => usual,

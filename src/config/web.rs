@@ -11,7 +11,7 @@ use super::node::{self, Node, Value};
 use super::problem::{ConfigErrors, Mistake, Place, Problems, ReadError, quoted};
 use super::read::{At, Read, good, mapping};
 
-/// A hash that takes longer than some seconds is one nobody wants to wait for.
+/// The highest cost of a hash. Above it, each login would take many seconds.
 const MAX_COST: u32 = 14;
 
 mapping! {
@@ -19,7 +19,8 @@ mapping! {
     WebFile {
         /// TLS; without it the port speaks http.
         tls_server_config: TlsServer,
-        /// Who may use the port, with the bcrypt hash of each one's password; all without.
+        /// The users of the port, with the bcrypt hash of each password. Without it everyone may
+        /// use the port.
         basic_auth_users: Users,
     }
 }

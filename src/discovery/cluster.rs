@@ -98,14 +98,14 @@ async fn follow(source: KubernetesSource, state: watch::Sender<State>) {
         if let Err(cause) = followed {
             state.send_modify(|state| state.failing = Some(cause.to_string()));
         }
-        // Many probers do not come back in step.
+        // A random part, so that many probers do not come back at the same moment.
         sleep(wait.mul_f64(0.5 + rand::random::<f64>())).await;
         wait = (wait * 2).min(WAIT.1);
     }
 }
 
-/// Lists everything and follows the changes until it is time to list again. Says whether a watch
-/// lived: what ends at once must not be asked for again and again without a pause.
+/// Lists everything and follows the changes until it is time to list again. Returns whether a watch
+/// lasted: one that ends at once must not be started again without a pause.
 async fn follow_once(
     source: &KubernetesSource,
     state: &watch::Sender<State>,
@@ -180,7 +180,8 @@ async fn list(api: &Api, path: &str) -> Result<(BTreeMap<String, Slice>, String)
     Err(DiscoveryCause::Cluster(format!("has more than {} EndpointSlices", PAGE * MAX_PAGES)))
 }
 
-/// Takes a change in. Whether the watch can go on: after 410 everything has to be listed again.
+/// Takes a change in. Returns whether the watch can go on: after 410 everything has to be listed
+/// again.
 fn apply(
     slices: &mut BTreeMap<String, Slice>,
     version: &mut String,

@@ -1,9 +1,9 @@
 //! Which backends a registry has right now: those of the file, every address behind a name, what
 //! another program wrote into a file, or the pods behind a Service of Kubernetes.
 //!
-//! A [`Finder`] is asked at the begin of each round and once more at its end, so that a node which
-//! left meanwhile is not taken for one that failed. Lists, names and files are looked at when it is
-//! asked; the endpoints of a Service are watched all the time.
+//! A [`Finder`] is asked at the beginning of each round, and again at the end of one in which
+//! something is wrong, so that a node which left meanwhile is not taken for one that failed. Lists,
+//! names and files are read when it is asked; the endpoints of a Service are watched all the time.
 
 mod cluster;
 mod dns;

@@ -63,7 +63,7 @@ struct Endpoint {
     target_ref: Option<Target>,
 }
 
-/// What is not said of an endpoint: that it is ready, and does not terminate.
+/// What holds for an endpoint that does not say it: it is ready, and does not terminate.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 struct Conditions {
@@ -108,7 +108,8 @@ pub(super) fn backends<'s>(
         for endpoint in endpoints {
             let Some(backend) = endpoint.backend(source, port) else { continue };
             match found.get_mut(&backend.name) {
-                // While slices are rebuilt an endpoint may stand in two; the newer is not known.
+                // While slices are rebuilt, an endpoint may be in two of them, and nothing shows
+                // which is newer.
                 Some(known) if known.address == backend.address => known.ready |= backend.ready,
                 Some(_) => {}
                 None => {
@@ -172,8 +173,8 @@ impl Endpoint {
     }
 }
 
-/// A pod's name as a backend's. Its end tells it from its siblings, so that is what is kept of one
-/// that is too long.
+/// The backend name of a pod. If it is too long its end is kept, because the end distinguishes it
+/// from its siblings.
 fn name(pod: &str) -> Option<BackendName> {
     let start = pod.char_indices().rev().nth(62).map_or(0, |(start, _)| start);
     BackendName::parse(pod.get(start..)?.trim_start_matches(['-', '.'])).ok()

@@ -26,8 +26,8 @@ pub struct Event {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum What {
-    /// A finding that the round before did not have at these backends, or had less or more surely
-    /// or badly.
+    /// A finding that the round before did not have at these backends, or had with another severity
+    /// or confidence.
     FindingOpened {
         /// Its name.
         finding: String,
@@ -43,8 +43,8 @@ pub enum What {
     FindingClosed {
         /// Its name.
         finding: String,
-        /// Those of which it is gone; empty where it named none. A line of a journal of before
-        /// these were told has nothing here, and is gone everywhere.
+        /// The backends where it is gone; empty if it named none. The line of an older journal has
+        /// no such field: then it is gone everywhere.
         #[serde(default)]
         backends: Option<Vec<String>>,
     },
@@ -93,8 +93,8 @@ pub fn events(earlier: &Earlier, judged: &Judged) -> Vec<Event> {
     changes.into_iter().map(event).collect()
 }
 
-/// The subjects of one cause, told in one line where they have as much in common; those without a
-/// backend apart.
+/// The subjects of one cause, in one line for each severity and confidence. Those without a backend
+/// have a line of their own.
 fn opened(earlier: &Earlier, found: &BTreeMap<Subject, Weight>) -> Vec<What> {
     let mut lines: BTreeMap<(FindingName, bool, Weight), Vec<String>> = BTreeMap::new();
     for (subject, weight) in found {
@@ -170,8 +170,8 @@ pub fn apply(earlier: &mut Earlier, event: &Event) {
     }
 }
 
-/// Those of a line, left out what is no backend's name. A line that names backends and none that
-/// can be read is about no subject.
+/// The subjects of a line, without what is not the name of a backend. A line of which no name can
+/// be read is about no subject.
 fn subjects(name: FindingName, backends: &[String]) -> Vec<Subject> {
     let known: Vec<BackendName> =
         backends.iter().filter_map(|text| BackendName::recall(text).ok()).collect();

@@ -18,7 +18,7 @@ const MOST: usize = 300;
 const MOST_BACKENDS: usize = 100;
 /// The longest sentence that is kept with an incident.
 const LONGEST_TEXT: usize = 600;
-/// How much more of the users has to fail for a round to be worse than the worst before.
+/// By how much the share of users who fail must grow for a round to be worse than the worst before.
 const WORSE: f64 = 0.05;
 /// A node that is gone for no longer than this was restarted.
 const RESTART_SECONDS: i64 = 120;
@@ -130,7 +130,8 @@ impl Incidents {
         changed
     }
 
-    /// Lets the oldest go that are over, else the oldest, until no more than this number is left.
+    /// Removes incidents until no more than this number is left: first the oldest that are over,
+    /// then the oldest.
     pub fn make_room(&mut self, most: usize) {
         while self.all.len() > most {
             let over = self.all.iter().position(|incident| incident.closed.is_some());
@@ -138,8 +139,8 @@ impl Incidents {
         }
     }
 
-    /// Lets one incident go that has rounds of which this holds, the oldest that is over, to make room
-    /// for rounds; whether there was one.
+    /// Removes the oldest incident that is over and has a round for which this holds, to make room
+    /// for rounds. Returns whether there was one.
     pub fn forget_oldest(&mut self, kept: impl Fn(&str) -> bool) -> bool {
         let takes_room = |incident: &Incident| incident.rounds.all().any(&kept);
         let over = |incident: &Incident| incident.closed.is_some() && takes_room(incident);

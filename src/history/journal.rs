@@ -33,7 +33,7 @@ const MAX_WAITING: usize = 1024 * 1024;
 /// Why a journal cannot be used.
 #[derive(Debug, Error)]
 pub enum JournalError {
-    /// The file does not do what is asked of it.
+    /// The file cannot be opened, locked, read or written.
     #[error("journal {path}: {what}: {source}")]
     File {
         /// The file.
@@ -144,7 +144,7 @@ impl Journal {
         self.append(&events.iter().cloned().chain(incidents).collect::<Vec<_>>())?;
         let size = self.file.metadata().map_or(0, |metadata| metadata.len());
         if self.shorten_if_large(size, all).is_err() {
-            // It serves as it is; the next try costs as much writing as led to this one.
+            // The long file still works. The next try comes after as many bytes as led to this one.
             self.large = size + LARGE;
         }
         Ok(())
@@ -182,8 +182,8 @@ impl Journal {
         self.dropped
     }
 
-    /// Appends events, and before them those that the file did not take earlier. Without any it
-    /// tries only the latter.
+    /// Appends events, and before them those that the file did not take earlier. Without new events
+    /// it only tries those again.
     ///
     /// # Errors
     /// [`JournalError`] if the file takes not all of them; the rest waits for the next call.

@@ -80,7 +80,7 @@ impl Rounds {
         Ok(Self { folder: Some(folder.to_owned()), files, memory: BTreeMap::new() })
     }
 
-    /// Keeps a round; whether there is one of that id now.
+    /// Keeps a round, unless one of that id is kept already.
     ///
     /// # Errors
     /// It cannot be written: then it stays in memory for the next try, while there is room. One that
@@ -122,7 +122,7 @@ impl Rounds {
         self.files.contains_key(id) || self.memory.contains_key(id)
     }
 
-    /// Lets go what is not wanted.
+    /// Removes the rounds that are not wanted.
     pub fn retain(&mut self, wanted: &BTreeSet<&str>) {
         self.memory.retain(|id, _| wanted.contains(id.as_str()));
         let Some(folder) = &self.folder else { return };
@@ -146,7 +146,7 @@ impl Rounds {
         self.memory.values().map(|bytes| bytes.len() as u64).sum()
     }
 
-    /// Where a round is, to be read without holding anything; none if it is not kept.
+    /// Where a round is kept, so that it can be read without a lock; none if it is not kept.
     pub fn place(&self, id: &str) -> Option<KeptPlace> {
         if let Some(bytes) = self.memory.get(id) {
             return Some(KeptPlace::Memory(bytes.clone()));
@@ -203,7 +203,7 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let written = file.write_all(bytes).and_then(|()| file.sync_all());
     let moved = written.and_then(|()| fs::rename(&beside, path));
     if moved.is_err() {
-        // On a full disk half a round is in the way of all others.
+        // On a full disk, half a round would only take room from the others.
         let _ = fs::remove_file(&beside);
     }
     moved

@@ -206,7 +206,7 @@ impl Balancer {
                         || upstreams.get(*index).is_some_and(|node| node.healthy))
             })
             .collect();
-        // With nobody left nginx forgets its grudges.
+        // If no node is left, nginx tries those again that refused it before.
         let usable = if usable.is_empty() && !self.plan.health_checks {
             (0..upstreams.len()).collect()
         } else {

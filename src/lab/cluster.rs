@@ -218,7 +218,7 @@ impl Door {
             Self::Shut { socket } => socket,
             Self::Open(listener) => {
                 drop(listener);
-                // In between the port may be some other connection's for a moment.
+                // Meanwhile another connection may have taken the port for a moment.
                 let mut tries = 0..BINDS;
                 loop {
                     match bind(address) {

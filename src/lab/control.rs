@@ -23,7 +23,7 @@ use super::answer::with_body;
 use super::fault::FaultOrder;
 use super::running::{NodeAddress, Running};
 
-/// What is told beside the faults.
+/// What is shown in addition to the faults.
 pub(super) struct Places {
     pub(super) scenario: String,
     pub(super) nodes: Vec<NodeAddress>,

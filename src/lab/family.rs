@@ -65,7 +65,7 @@ impl Family {
         !matches!(self, Self::Distribution2 | Self::Distribution3)
     }
 
-    /// What is forgiven on `exp` and `nbf`, in seconds.
+    /// The tolerance for `exp` and `nbf`, in seconds.
     pub fn leeway_seconds(self) -> i64 {
         if self == Self::Harbor210 { 0 } else { 60 }
     }

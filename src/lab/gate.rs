@@ -23,7 +23,7 @@ pub enum Entry {
 /// The connection that a request comes by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Connection {
-    /// Unlike for every connection.
+    /// A number of its own for every connection.
     pub number: u64,
     /// The client's address, as a number.
     pub source: u32,

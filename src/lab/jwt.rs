@@ -101,7 +101,7 @@ pub(super) struct Policy<'a> {
 /// Why a token is refused; only what the servers' answers tell apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// The key is known and the signature is not its.
+    /// The key is known, but it did not make the signature.
     Signature,
     /// Anything else.
     Invalid,

@@ -1,4 +1,4 @@
-//! How a lab is to be.
+//! How a lab is set up.
 
 use std::time::SystemTime;
 
@@ -24,11 +24,11 @@ pub struct Options {
     pub balancer: Option<BalancerKind>,
     /// Another layer of the balancer.
     pub layer: Option<Layer>,
-    /// Another public host, with its port unless that is 443: where the balancer is a real one.
+    /// Another public host, with its port unless that is 443; for a real load balancer.
     pub public_host: Option<String>,
     /// More faults than the scenario's.
     pub faults: Vec<FaultOrder>,
-    /// What chance follows from.
+    /// The seed of everything that is random.
     pub seed: u64,
     /// What tokens are signed with.
     pub keys: KeyKind,

@@ -37,11 +37,10 @@ pub struct Scenario {
     /// Whether it may list worker pools (Harbor).
     #[serde(default)]
     pub pools: bool,
-    /// Whether it has the account of a person beside its own (Harbor).
+    /// Whether it has the account of a person in addition to its own (Harbor).
     #[serde(default)]
     pub directory: bool,
-    /// A second installation of one node stands beside, with everything of its own but Redis; these
-    /// are its faults.
+    /// The faults of a second installation of one node, which shares only Redis with this one.
     #[serde(default)]
     pub second: Option<Vec<Fault>>,
     /// What is wrong.

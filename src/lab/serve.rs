@@ -24,7 +24,7 @@ const TLS_HANDSHAKE: u8 = 0x16;
 /// What of a request's body is read.
 const BODY_LIMIT: usize = 64 << 20;
 
-/// How a connection ends that does not end as HTTP has it.
+/// How a connection ends if it does not end as in HTTP.
 #[derive(Debug)]
 enum Ending {
     Reset,

@@ -11,7 +11,7 @@ use super::fault::{CertificateFault, Fault};
 #[expect(clippy::struct_excessive_bools, reason = "each is a fault that is there or not")]
 pub(super) struct Settings {
     pub(super) family: Family,
-    /// Unlike for every replica: the number of all that is its own.
+    /// The number of its own keys, secrets and stores; another one for every replica.
     pub(super) own: u32,
     pub(super) signing_key: u32,
     pub(super) verifying_key: u32,

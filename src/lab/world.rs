@@ -117,7 +117,7 @@ impl World {
         self.nodes.iter().filter(|node| node.known).map(|node| node.name.clone()).collect()
     }
 
-    /// The place of the node of the installation beside this one, if there is one.
+    /// The place of the node of the second installation, if there is one.
     pub fn second(&self) -> Option<usize> {
         self.scenario.second.as_ref()?;
         self.nodes.len().checked_sub(1)

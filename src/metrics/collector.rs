@@ -231,8 +231,8 @@ fn clocks(page: &mut Page, snapshot: &Snapshot, tallies: &Tallies) {
     );
 }
 
-/// The clocks that say something of their own: those by `Date`, and others where there is none of a
-/// backend or the two cannot both be true.
+/// The clocks that get a series: those by `Date`, and other sources if a backend has no `Date` or
+/// the two cannot both be true.
 fn telling(clocks: &[ClockReading]) -> impl Iterator<Item = &ClockReading> {
     clocks.iter().filter(|clock| {
         let mut dates = clocks

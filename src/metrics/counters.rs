@@ -39,7 +39,7 @@ impl Counters {
         });
     }
 
-    /// Shows failures that are new at once, for a page that is made once.
+    /// Shows new failures at once, for a page that is written only once.
     pub(super) fn settle(&self) {
         self.with(|tallies| tallies.values_mut().for_each(Tally::settle));
     }
@@ -248,7 +248,7 @@ impl RouteTally {
         if let Some((step, failure)) = flow.failure() {
             let late = match self.failures.entry((step, failure.reason)) {
                 Entry::Vacant(new) => new.insert(Late::default()),
-                // One that was there before is not late.
+                // A counter that was there before shows its events at once.
                 Entry::Occupied(known) => {
                     let late = known.into_mut();
                     late.shown = late.value + 1;

@@ -3,9 +3,9 @@
 //!
 //! `explain` prints its pages by [`runbook`].
 //!
-//! Every output is a pure function of a [`Snapshot`]. Nothing is measured or judged here; nothing
-//! is written anywhere either, and nobody is asked whether standard output is a terminal. Texts
-//! that servers had a hand in pass through `wording` before they are put into any output.
+//! Every output is a pure function of a [`Snapshot`]. Nothing is measured, judged or written here,
+//! and nothing depends on whether standard output is a terminal. Texts that servers had a hand in
+//! pass through `wording` before they are put into any output.
 
 mod backends;
 mod checks;

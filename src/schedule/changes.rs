@@ -19,7 +19,7 @@ pub(super) enum Change {
         before: Option<Status>,
         after: Status,
     },
-    /// A finding is new, or is as bad as it was not before, at these of its backends.
+    /// A finding is new at these backends, or its severity changed there.
     Appeared(Finding),
     /// A finding is gone at these backends.
     Cleared { finding: FindingName, backends: Vec<BackendName> },
@@ -29,8 +29,8 @@ pub(super) enum Change {
     Recovered(Route),
 }
 
-/// What is different from the round before. The first round differs in all that is wrong, and in
-/// its status.
+/// What is different from the round before. For a first round: everything that is wrong, and its
+/// status.
 pub(super) fn changes(before: Option<&Judged>, after: &Judged) -> Vec<Change> {
     let mut changes = Vec::new();
     let status = before.map(|judged| judged.assessment.status);
@@ -57,7 +57,7 @@ pub(super) fn changes(before: Option<&Judged>, after: &Judged) -> Vec<Change> {
     changes
 }
 
-/// Every subject with how bad it is.
+/// Every subject with its worst severity.
 fn subjects(findings: &[Finding]) -> BTreeMap<Subject, Severity> {
     let mut all = BTreeMap::new();
     for finding in findings {
@@ -69,7 +69,7 @@ fn subjects(findings: &[Finding]) -> BTreeMap<Subject, Severity> {
     all
 }
 
-/// A finding as far as it is about those subjects; none if it is about none of them.
+/// The finding, limited to the subjects that fit; none if no subject does.
 fn at_those(finding: &Finding, fits: impl Fn(&Subject) -> bool) -> Option<Finding> {
     let mut subjects = Subject::all(finding.finding, &finding.backends);
     subjects.retain(fits);
@@ -143,7 +143,7 @@ fn list(names: &[BackendName]) -> String {
     names.iter().map(BackendName::as_str).collect::<Vec<_>>().join(",")
 }
 
-/// A text that a server may have had a hand in, on one line.
+/// A text that may come from a server, on one line.
 fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -76,15 +76,15 @@ struct Registries {
 }
 
 struct Member {
-    /// Never run itself: its twin is, and those made of it for probes on demand.
+    /// It never runs itself. Its twin does, and so do the copies for probes on demand.
     runner: Runner,
     on_demand: OnDemand,
     stop: CancellationToken,
 }
 
 impl Daemon {
-    /// Starts to probe what was loaded from `path`, remembering what the journal knows; `show` makes
-    /// of a round what is kept of it. Must be called inside a tokio runtime.
+    /// Starts to probe what was loaded from `path`, with what the journal remembers. `show` turns a
+    /// round into the form in which it is kept. Must be called inside a tokio runtime.
     ///
     /// # Errors
     /// [`ConfigurationError::Tls`] if a registry's certificates cannot be used, and
@@ -191,10 +191,10 @@ impl Daemon {
         taken
     }
 
-    /// One round of a registry now, apart from its timer and its counters. Checks that are not made
-    /// in every round stay with the registry's own rounds, whose last results are told. Who asks
-    /// while such a round runs gets that one. None for a registry that is not configured, or is
-    /// stopped meanwhile.
+    /// One round of a registry now, outside its timer and its counters. Checks that do not run in
+    /// every round are left to the registry's own rounds; their last results are reported. A caller
+    /// who asks while such a round runs gets that round. None if the registry is not configured, or
+    /// is stopped meanwhile.
     pub async fn probe_now(&self, name: &RegistryName, within: Duration) -> Option<Arc<Judged>> {
         let deadline = Instant::now() + within;
         let registries = self.registries.lock().await;
@@ -209,8 +209,8 @@ impl Daemon {
         round.await
     }
 
-    /// Takes the configuration again on SIGHUP, and when its files have changed, which is looked
-    /// for at every `interval` (never if that is zero); until it is cancelled.
+    /// Reads the configuration again on SIGHUP and when its files have changed, until it is
+    /// cancelled. It looks at the files at every `interval`; never if that is zero.
     pub async fn tend(&self, mut hangups: Hangups, interval: Duration, until: CancellationToken) {
         let look = async || match interval {
             Duration::ZERO => std::future::pending().await,
@@ -324,8 +324,8 @@ impl Daemon {
 /// What a new configuration does to the registries that run.
 struct Plan {
     start: Vec<Registry>,
-    /// Those that have other backends, or find them elsewhere, and are the same else: the next round
-    /// asks those, and what is known of the backends that stay remains.
+    /// Registries of which only the backends changed, or where to find them. The next round asks
+    /// the new ones, and what is known of the backends that stay is kept.
     moved: Vec<(RegistryName, BackendSource)>,
     /// Those that are gone, and those that are different and start again.
     stop: Vec<RegistryName>,
@@ -352,8 +352,8 @@ fn plan(running: &BTreeMap<RegistryName, Member>, wanted: Vec<Registry>) -> Plan
     Plan { start, moved, stop, kept: count }
 }
 
-/// How outputs know a registry that is about to start. What was measured before is still shown if
-/// it was measured on the same routes: another password is no reason for a gap.
+/// The state of a registry that is about to start. Its last round is still shown if the routes are
+/// the same: a new password must not leave a gap.
 fn state(registry: &Registry, old: Option<RegistryState>) -> RegistryState {
     let url = registry.url.to_string();
     let interval_seconds = registry.interval.as_secs_f64();

@@ -1,4 +1,4 @@
-//! Rounds on demand of one registry: one at a time, which all who ask meanwhile get.
+//! Rounds on demand of one registry: one at a time, shared by all who ask while it runs.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,7 +7,7 @@ use futures_util::future::{BoxFuture, Shared, WeakShared};
 
 use crate::model::Judged;
 
-/// What a round on demand comes to; none if its registry is stopped meanwhile.
+/// The result of a round on demand; none if its registry is stopped meanwhile.
 type Coming = BoxFuture<'static, Option<Arc<Judged>>>;
 
 /// The round that runs now, if one does. It runs as long as somebody waits for it.

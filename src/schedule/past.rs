@@ -18,7 +18,8 @@ use crate::history::{
 };
 use crate::model::{Earlier, Incident, Judged, RegistryName, RoundLine, ShownRound, round_id};
 
-/// Shows a round as it is now, with the seconds between two of its registry's.
+/// Turns a round into the form in which it is kept. The number is the registry's interval in
+/// seconds.
 pub type ShowRound = dyn Fn(&Arc<Judged>, f64) -> ShownRound + Send + Sync;
 
 /// The past of all registries.
@@ -41,7 +42,7 @@ struct Memory {
 struct Disk {
     rounds: Rounds,
     journal: Option<Journal>,
-    /// A full disk is said once, not at every round.
+    /// Whether the last write failed: a full disk is logged once, not at every round.
     failing: bool,
 }
 
@@ -110,8 +111,8 @@ impl Past {
         spawn_blocking(read).await.ok()?
     }
 
-    /// Ends the incidents of registries that are none of these, for no round will. Who stops a
-    /// registry does so before.
+    /// Ends the incidents of all other registries, because no round will. The caller has stopped
+    /// those registries before.
     pub(super) fn leave(
         self: &Arc<Self>,
         registries: &BTreeSet<&str>,
@@ -125,8 +126,8 @@ impl Past {
         }
     }
 
-    /// Writes down what a round changed, or keeps it where the disk refuses it. What has begun goes
-    /// on where nobody waits for it any more.
+    /// Writes what a round changed, or keeps it in memory if the disk refuses it. A write that has
+    /// begun goes on even if its caller is gone.
     pub(super) async fn save(
         self: &Arc<Self>,
         change: Change,
@@ -182,14 +183,14 @@ impl Past {
             Some(journal) => journal.record(&change.events, &change.incidents, &all),
             None => Ok(()),
         };
-        // Only what no line of the journal names any more may go.
+        // A kept round may be removed only when no line of the journal names it any more.
         if lines.is_ok() {
             self.make_room(&mut disk.rounds);
         }
         disk.say(lines.and(rounds.map_err(JournalError::from)));
     }
 
-    /// Lets go the rounds that no incident names, and the oldest incidents where their rounds take
+    /// Removes the rounds that no incident names, and the oldest incidents if the kept rounds take
     /// too much room.
     fn make_room(&self, rounds: &mut Rounds) {
         loop {
@@ -212,7 +213,7 @@ impl Past {
 }
 
 impl Disk {
-    /// Says that the disk takes nothing, and that it does again, each once.
+    /// Logs once that the journal cannot be written, and once that it can be again.
     fn say(&mut self, done: Result<(), JournalError>) {
         match done {
             Ok(()) if self.failing => {

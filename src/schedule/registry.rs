@@ -27,7 +27,7 @@ pub(super) struct Publisher {
     pub(super) counters: Arc<Counters>,
     /// What outlives a round, and a restart where there is a journal.
     pub(super) past: Arc<Past>,
-    /// What is being written down; the end waits for it.
+    /// Writes that are under way; the end of the program waits for them.
     pub(super) writes: TaskTracker,
 }
 

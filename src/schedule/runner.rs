@@ -20,25 +20,25 @@ const USER_AGENT: &str = concat!("registry-prober/", env!("CARGO_PKG_VERSION"));
 /// How long it may take to see whether the backends have changed.
 const RECHECK: Duration = Duration::from_secs(1);
 
-/// Turns again and again for one registry, and remembers what is needed in between.
+/// Runs rounds of one registry, and remembers what the next round needs.
 pub struct Runner {
     registry: Arc<Registry>,
     prober: Prober,
     /// Shared with twins and those on demand.
     finder: Arc<Finder>,
-    /// As last found; kept while they cannot be found.
+    /// The backends that were found last; kept while discovery fails.
     backends: Vec<Backend>,
 }
 
-/// What a run brought.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Run {
     /// The round with what it means.
     pub judged: Arc<Judged>,
-    /// Why backends could not be found this time. The round was made with those last found, and
-    /// through the load balancer.
+    /// Why discovery failed this time. The round then used the backends found last, and the load
+    /// balancer.
     pub discovery: Option<DiscoveryError>,
-    /// Whether the backends were others when the round ended: what it met may be their coming and
+    /// Whether the backends had changed when the round ended: what it met may be their coming and
     /// going.
     pub unsettled: bool,
 }
@@ -68,16 +68,16 @@ impl Runner {
         Self { registry, prober, finder, backends: Vec::new() }
     }
 
-    /// A second runner for the same registry, to run in the place of this one: of what a round
-    /// changes, it shares what the checks found last, and sessions and pace of each route.
+    /// A second runner for the same registry, to run in the place of this one. Both share what the
+    /// checks found last, and the sessions and the pace of each route.
     #[must_use]
     pub fn twin(&self) -> Self {
         self.with(self.prober.twin())
     }
 
-    /// A runner for rounds on demand, in addition to those of this one and its twins: it leaves to them the
-    /// checks that are not made in every round, and tells what they found last. No route is asked
-    /// more often for it.
+    /// A runner for rounds on demand, in addition to this one and its twins. It leaves to them the
+    /// checks that do not run in every round, and reports what they found last. It shares the pace
+    /// of each route.
     #[must_use]
     pub fn on_demand(&self) -> Self {
         self.with(self.prober.on_demand())
@@ -101,8 +101,8 @@ impl Runner {
     /// Finds the backends, probes them and judges the round with what earlier rounds left behind.
     /// Ends by `deadline`.
     ///
-    /// A round in which something is wrong is no answer if the backends were others at its end: it is
-    /// taken again, once, where there is time for that.
+    /// A round in which something is wrong says nothing if the backends had changed at its end. It
+    /// is then taken again, once, if there is time.
     pub async fn run(
         &mut self,
         deadline: Instant,
@@ -135,7 +135,7 @@ impl Runner {
         };
         let round = self.prober.round(&self.backends, clock, deadline, progress).await;
         let judged = Arc::new(judge(round, earlier));
-        // Where nothing is wrong nobody has to know who came and went.
+        // If nothing is wrong, it does not matter which backends came or went.
         let sound = judged.assessment.status == Status::Ok && judged.assessment.findings.is_empty();
         let unsettled = !sound && discovery.is_none() && self.has_changed(deadline).await;
         Run { judged, discovery, unsettled }
@@ -146,8 +146,8 @@ impl Runner {
         found.unwrap_or_else(|_| Err(self.finder.too_late()))
     }
 
-    /// Whether the backends are others than those of the round. That one becomes ready is no
-    /// reason to ask all again.
+    /// Whether the backends differ from those of the round. One that only became ready is no reason
+    /// to ask all of them again.
     async fn has_changed(&self, deadline: Instant) -> bool {
         let until = deadline.min(Instant::now() + RECHECK);
         let now = tokio::time::timeout_at(until, self.finder.find()).await;
@@ -160,7 +160,8 @@ impl Runner {
     }
 }
 
-/// Judges rounds that ended together anew, each beside the others, where that can tell more.
+/// Judges rounds that ended together once more, each with the others as neighbours, if that can
+/// show more.
 pub fn judge_together(judged: Vec<Arc<Judged>>) -> Vec<Arc<Judged>> {
     let neighbours: Vec<Neighbour> =
         judged.iter().filter_map(|judged| Neighbour::of(&judged.round)).collect();

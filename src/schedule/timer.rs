@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How far a round may start from its even time, as a part of the interval, so that many probers
-/// do not ask in step.
+/// How far a round may start from its even time, as a part of the interval, so that many probers do
+/// not ask at the same moment.
 const JITTER: f64 = 0.05;
 /// The part of an interval that lies between the end of a round and the start of the next.
 const MARGIN: f64 = 0.02;
@@ -48,7 +48,7 @@ impl Timer {
         if now > self.due {
             let behind = now.saturating_duration_since(self.even);
             let whole = behind.as_nanos() / self.interval.as_nanos().max(1) + 1;
-            // More rounds than this are not missed in the life of a machine.
+            // No machine runs long enough to miss more rounds than this.
             skipped = u32::try_from(whole).unwrap_or(u32::MAX);
             self.even += self.interval * skipped;
             self.due = self.even;

@@ -32,7 +32,7 @@ use super::operate::bearer;
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Passwords that are remembered as good.
 const MAX_KNOWN: usize = 64;
-/// Passwords that wait to be hashed, at most. What waits holds a place of the port.
+/// The most passwords that wait to be hashed. Each waiting request holds a place of the port.
 const MAX_WAITING: usize = 8;
 
 /// TLS and users as they are configured.
@@ -59,7 +59,7 @@ pub struct Pem {
     pub only_1_3: bool,
 }
 
-/// Reads the rules; what is wrong with them otherwise.
+/// Reads the rules, or says what is wrong with them.
 pub type LoadRules = dyn Fn() -> Result<Rules, String> + Send + Sync;
 
 /// The rules of the port, and how to read them again.
@@ -77,13 +77,13 @@ pub struct Access {
 enum Verdict {
     Passes,
     Refused,
-    /// Too many passwords wait to be looked at.
+    /// Too many passwords are waiting to be checked.
     Busy,
 }
 
 struct Look {
     at: Instant,
-    /// What was wrong then, said once.
+    /// What was wrong then, so that it is logged once.
     failing: Option<String>,
 }
 
@@ -126,7 +126,8 @@ impl Access {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Looks at the files if that was not done lately. Rules that are wrong leave the old ones.
+    /// Looks at the files if that was not done lately. If the new rules are wrong, the old ones
+    /// stay.
     fn look(&self) {
         let mut look = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
         if look.at.elapsed() < LOOK_AGAIN {
@@ -152,7 +153,7 @@ impl Access {
         }
     }
 
-    /// A connection as it is to be read: behind its handshake if there is TLS.
+    /// The connection to read from: after the handshake if there is TLS.
     pub(super) async fn open(self: Arc<Self>, stream: TcpStream) -> io::Result<Box<dyn Stream>> {
         let access = Arc::clone(&self);
         let looked = spawn_blocking(move || access.look()).await;
@@ -182,11 +183,12 @@ impl Access {
         let Ok(_place) = self.waiting.try_acquire() else { return Verdict::Busy };
         let turn = Arc::clone(&self.hashing).acquire_owned().await;
         let Ok(turn) = turn else { return Verdict::Refused };
-        // An unknown user's password is held to somebody's hash, so that the answer takes as long.
+        // For an unknown user, the password is compared with another user's hash, so that the
+        // answer takes as long.
         let is_user = current.users.contains_key(&user);
         let hash = current.users.get(&user).or_else(|| current.users.values().next()).cloned();
         let right = spawn_blocking(move || {
-            // Held until the work is done, also when the client has gone meanwhile.
+            // Held until the hash is computed, even if the client has gone meanwhile.
             let _turn = turn;
             let held = hash.as_ref().map_or("", |hash| hash.expose_secret());
             let same = bcrypt::verify(password.expose_secret(), held).unwrap_or(false);
@@ -214,8 +216,8 @@ fn basic(header: &str) -> Option<(String, SecretString)> {
     Some((user.to_owned(), SecretString::from(password)))
 }
 
-/// Refuses who is no user. Health checks name no registry and are answered to all; a token for
-/// reloading is looked at where it is used.
+/// Refuses everyone who is not a user. Health checks are open to all, because they name no
+/// registry. The token for reloading is checked where it is used.
 pub(super) async fn require_users(
     Extract(access): Extract<Arc<Access>>,
     request: Request,

@@ -1,4 +1,4 @@
-//! The checks beside the token flow, arranged for the page.
+//! The checks in addition to the token flow, arranged for the page.
 
 use chrono::{DateTime, Utc};
 
@@ -10,7 +10,7 @@ use crate::model::{
 /// Names of a list that people still read.
 const LISTED: usize = 12;
 
-/// One check: what it looks at, and when it was last made or why not.
+/// One check: what it looks at, and when it last ran or why it did not.
 pub(super) struct CheckRow {
     pub(super) name: &'static str,
     pub(super) about: &'static str,
@@ -18,7 +18,7 @@ pub(super) struct CheckRow {
     pub(super) class: &'static str,
     pub(super) sign: &'static str,
     pub(super) state: String,
-    /// What it found at which backends or routes, where it found values and no pairs.
+    /// What it found at each backend or route, if its results are values and not pairs.
     pub(super) found: Vec<Found>,
 }
 
@@ -35,7 +35,7 @@ impl Found {
     }
 }
 
-/// Those that were made first; then those that were not, and why.
+/// The checks that ran come first, then those that did not, with the reason.
 pub(super) fn checks(round: &Round, now: DateTime<Utc>) -> Vec<CheckRow> {
     let mut runs = round.checks.runs();
     runs.sort_by_key(|run| matches!(run.made, Outcome::Skipped(_)));

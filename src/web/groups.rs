@@ -1,5 +1,5 @@
-//! A matrix of many nodes, with those in one row and column that are treated alike, so that the odd
-//! one out is seen.
+//! A matrix of many nodes, in which nodes that are treated alike share a row and a column, so that
+//! the odd one out is seen.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::matrix::{CellMark, NOT_TRIED, Placed};
 const MOST_GROUPS: usize = 12;
 /// Names that stand in a heading; the rest are counted.
 const NAMED: usize = 3;
-/// The load balancer leads to any node: what it answers says nothing of one node's likeness.
+/// The load balancer leads to any node: its answers do not show which nodes are alike.
 const BALANCER: &str = "lb";
 
 /// The groups as a small matrix.
@@ -26,7 +26,7 @@ pub(super) struct Group<'a> {
     pub(super) all: Vec<&'a str>,
 }
 
-/// What the tokens of a group came to.
+/// The results of a group's tokens.
 pub(super) struct GroupRow<'a> {
     pub(super) issuers: Group<'a>,
     pub(super) key: Option<&'a str>,
@@ -46,7 +46,7 @@ impl<'a> Group<'a> {
     }
 }
 
-/// The groups of a matrix; none where there are hardly fewer than nodes.
+/// The groups of a matrix; none if there are nearly as many groups as nodes.
 pub(super) fn grouped<'a>(
     issuers: &[&'a str],
     verifiers: &[&'a str],
@@ -88,7 +88,7 @@ fn odd_first<'a>(groups: BTreeMap<(bool, Vec<&'static str>), Vec<&'a str>>) -> V
 /// Every pair that was tried.
 struct Grid<'p, 'a> {
     cells: BTreeMap<(&'a str, &'a str), &'p Placed<'a>>,
-    /// How often each word was met with tokens of a key at a verifier.
+    /// How often each result occurred, by key of the token and verifier.
     by_key: BTreeMap<(&'a str, &'a str), BTreeMap<&'static str, usize>>,
     keys: BTreeMap<&'a str, &'a str>,
 }
@@ -114,7 +114,8 @@ impl<'p, 'a> Grid<'p, 'a> {
         self.keys.get(issuer).copied()
     }
 
-    /// What a pair came to. One that was left out is as most with a token of the same key.
+    /// The result of a pair. A pair that was left out counts as most pairs with a token of the same
+    /// key.
     fn word(&self, issuer: &'a str, verifier: &'a str) -> &'static str {
         if let Some(cell) = self.cells.get(&(issuer, verifier)) {
             return cell.mark.word;
@@ -124,7 +125,8 @@ impl<'p, 'a> Grid<'p, 'a> {
         most.map_or(NOT_TRIED, |(word, _)| word)
     }
 
-    /// All pairs of two groups in one cell: the worst that was met, and how often where not always.
+    /// All pairs of two groups in one cell: the worst result, and how often it occurred if not
+    /// always.
     fn sum(&self, issuers: &[&'a str], verifiers: &[&'a str]) -> CellMark {
         let pairs = issuers.iter().flat_map(|i| verifiers.iter().map(move |v| (*i, *v)));
         let met: Vec<&CellMark> =

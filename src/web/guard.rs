@@ -52,7 +52,7 @@ pub(super) async fn survive_panics(request: Request, next: Next) -> Response {
     }
 }
 
-/// Refuses requests with a body worth the name, before anything of it is read.
+/// Refuses requests with a body of more than a few bytes, before anything of it is read.
 pub(super) async fn refuse_bodies(request: Request, next: Next) -> Response {
     let headers = request.headers();
     let length = headers
@@ -64,8 +64,8 @@ pub(super) async fn refuse_bodies(request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-/// Refuses requests that are meant for another host, as those of a page are that has its own name
-/// lead to this machine.
+/// Refuses requests that name another host, as those of a web page do whose own name resolves to
+/// this machine.
 pub(super) async fn refuse_other_names(
     Extract(shared): Extract<Arc<Shared>>,
     request: Request,
@@ -97,8 +97,8 @@ pub(super) async fn refuse_other_sites(
     next.run(request).await
 }
 
-/// Lets pages be made one after the other: however many ask for them, health checks find a
-/// processor, and who asks for a page waits for those only who came first.
+/// Lets pages be rendered one after the other. Health checks then always find a processor, and a
+/// request for a page waits only for those before it.
 pub(super) async fn show_one_at_a_time(
     Extract(shared): Extract<Arc<Shared>>,
     request: Request,

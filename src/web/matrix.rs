@@ -37,11 +37,11 @@ pub(super) struct MatrixPanel<'a> {
     /// Instead of the rows, where there would be too many columns and no groups.
     pub(super) exceptions: Vec<(&'a str, &'a str, CellMark)>,
     pub(super) wide: bool,
-    /// What the signs of a table that has no words mean, each once; empty where it has words.
+    /// The meaning of each sign, for a table without words; empty if the table has words.
     pub(super) legend: Vec<CellMark>,
     /// Whether the table waits for a click.
     pub(super) folded: bool,
-    /// Whether pairs were left out because others tell as much.
+    /// Whether pairs were left out because other pairs show the same.
     pub(super) sampled: bool,
     pub(super) unlisted: usize,
     pub(super) accepted: usize,
@@ -75,7 +75,7 @@ pub(super) struct Placed<'a> {
     pub(super) mark: CellMark,
 }
 
-/// What the checks of a round carried, as far as they were made.
+/// What the checks that ran in a round carried.
 pub(super) fn carried(round: &Round) -> Vec<MatrixPanel<'_>> {
     round.checks.matrices().map(|matrix| MatrixPanel::of_check(&matrix)).collect()
 }

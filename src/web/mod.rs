@@ -54,7 +54,7 @@ pub struct State {
     pub snapshots: watch::Receiver<Arc<Snapshot>>,
     /// The rest of the program.
     pub program: Box<dyn Program>,
-    /// Who may reload from elsewhere than loopback; nobody without.
+    /// The token that allows to reload from elsewhere than loopback; none without it.
     pub reload_token: Option<SecretString>,
     /// The names under which the daemon is reached.
     pub names: Names,
@@ -94,7 +94,7 @@ pub fn router(state: State) -> Router {
     let probes = Semaphore::new(PROBES_AT_ONCE);
     let pages = Semaphore::new(1);
     let shared = Arc::new(Shared { state, probes, pages, started: Instant::now() });
-    // What costs processor time to show.
+    // Pages that take processor time.
     let pages = Router::new()
         .route("/", get(page::status))
         .route("/metrics", get(metrics))
@@ -105,7 +105,7 @@ pub fn router(state: State) -> Router {
         .route("/api/v1/rounds", get(history::api_rounds))
         .route("/api/v1/rounds/{id}", get(history::api_round))
         .route_layer(middleware::from_fn_with_state(shared.clone(), guard::show_one_at_a_time));
-    // What makes the daemon work, beside answering.
+    // Requests that make the daemon do more than answer.
     let orders = Router::new()
         .route("/probe", get(probe::probe))
         .route("/-/reload", post(operate::reload).put(operate::reload))

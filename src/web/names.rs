@@ -1,8 +1,8 @@
 //! Which hosts the port answers to, and which pages may make it work.
 //!
-//! A page elsewhere can have its own name resolved to this machine and then read every answer as if
-//! it came from its own server. Such a request is known by the name that it carries: nobody can do
-//! that with `localhost` or with an address.
+//! A web page elsewhere can let its own name resolve to this machine, and then read every answer as
+//! if it came from its own server (DNS rebinding). Its requests carry that name, so they can be
+//! refused. With `localhost` or with an address this attack is not possible.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -16,16 +16,16 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// The names under which the daemon is reached.
 #[derive(Debug)]
 pub struct Names {
-    /// Where it is not known how it is reached, every name is good.
+    /// Every name is accepted, because it is not known how the daemon is reached.
     any: bool,
-    /// Other addresses than this machine's own lead here as well.
+    /// Whether addresses other than loopback lead here as well.
     addresses: bool,
     external: BTreeSet<String>,
 }
 
 impl Names {
-    /// The names of a daemon that listens at these addresses, and of which the operator says that
-    /// it is reached as these hosts.
+    /// The names of a daemon that listens at these addresses and that, as the operator says, is
+    /// reached under these hosts.
     pub fn new(listeners: &[SocketAddr], external: impl IntoIterator<Item = String>) -> Self {
         let external: BTreeSet<String> = external.into_iter().collect();
         let addresses = !listeners.iter().all(|at| at.ip().to_canonical().is_loopback());

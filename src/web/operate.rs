@@ -58,8 +58,8 @@ fn may_reload(peer: Option<SocketAddr>, headers: &HeaderMap, token: Option<&Secr
     if let Some(shown) = bearer(headers) {
         return token.is_some_and(|token| same(token.expose_secret(), shown));
     }
-    // Behind a proxy on this machine everybody comes from loopback, and so does a web page that
-    // makes the operator's browser send a request; both are told by what they add.
+    // Behind a proxy on this machine every request comes from loopback, and so does one that a web
+    // page lets the operator's browser send. Both are recognised by the headers that they add.
     let second_hand = [FORWARDED.as_str(), ORIGIN.as_str(), "x-forwarded-for", "x-real-ip", "via"];
     peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback())
         && second_hand.iter().all(|name| !headers.contains_key(*name))

@@ -97,7 +97,7 @@ struct ShownPage<'a> {
     requests: Vec<history::RequestRow<'a>>,
 }
 
-/// A state by word, by sign and by colour, so that none of them is needed alone.
+/// A state as a word, a sign and a colour, so that no reader depends on one of them.
 #[derive(Debug, Clone, Copy)]
 struct Mark {
     word: &'static str,
@@ -157,7 +157,7 @@ struct FindingView<'a> {
     sign: &'static str,
     /// None in the first round that found it.
     since: Option<String>,
-    /// Whether the verdict above it is its summary.
+    /// Whether the verdict above it shows its summary already.
     said: bool,
     remedies: Vec<RemedyView<'a>>,
     confirm: Vec<Span<'a>>,

@@ -132,7 +132,7 @@ impl<'a> RouteRow<'a> {
     }
 }
 
-/// The settings that a backend told and not all tell alike; versions stand next to the family.
+/// The settings in which this backend differs from others. The version is shown next to the family.
 fn settings(facts: &BackendFacts, common: &[(&Setting, &Told)]) -> String {
     let own = facts.settings.iter().filter(|(setting, _)| {
         **setting != Setting::HarborVersion && !common.iter().any(|(same, _)| same == setting)

@@ -1,4 +1,4 @@
-//! A socket that does not wait for ever until its client reads.
+//! A socket that gives up when its client does not read for too long.
 
 use std::io;
 use std::pin::Pin;
@@ -22,7 +22,7 @@ impl<S> Patience<S> {
         Self { stream, limit, waiting: None }
     }
 
-    /// Passes on what a write came to, unless it has waited too long.
+    /// Returns the result of a write, or an error if it has waited too long.
     fn limited<T>(
         &mut self,
         context: &mut Context<'_>,

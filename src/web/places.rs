@@ -1,10 +1,11 @@
-//! Who has a place at the port. A newcomer gets one whoever holds on to the others.
+//! Which connections have a place at the port. A new one gets a place even if others hold on to
+//! theirs.
 //!
-//! A reserve for health checks and scrapes would not do: who fills the port may ask for
-//! `/metrics` too, and from loopback. So no place is kept free; instead a newcomer takes the place
-//! of the connection that has let the server wait longest, of the address that holds the most. A
-//! connection that is being answered is never displaced, and one that does its part at once waits
-//! too shortly to be the next.
+//! Places reserved for health checks and scrapes would not help: whoever fills the port can ask for
+//! `/metrics` too, and from loopback. So no place is kept free. A new connection takes the place of
+//! an old one: of the address that holds the most, the one that has let the server wait longest. A
+//! connection that is being answered is never displaced. One that does its part at once does not
+//! let the server wait long enough to be the next.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug)]
 pub(super) struct Places {
     total: usize,
-    /// Of one address, while others want places as well.
+    /// The most of one address, while others want places as well.
     each: usize,
     open: Mutex<Vec<Place>>,
 }
@@ -110,7 +111,7 @@ fn displace(open: &mut Vec<Place>, among: impl Fn(&Place) -> bool) -> bool {
     }
 }
 
-/// What one client can have many addresses of counts as one: of IPv6 usually a /64.
+/// Addresses that one client usually has together count as one: of IPv6 a /64.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) if !address.is_loopback() => {

@@ -13,13 +13,13 @@ use tokio::time::{Instant, timeout};
 use super::{Shared, accept, rendered};
 use crate::model::{Judged, Phase, RegistryName, Snapshot, round_id};
 
-/// What Prometheus tells of its patience.
+/// The header in which Prometheus says how long it waits.
 const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
 /// Prometheus' own default.
 const DEFAULT_TIMEOUT: f64 = 10.0;
 /// Longer than any round takes; a larger number is a mistake.
 const MAX_TIMEOUT: f64 = 120.0;
-/// What is left for the way back, as `blackbox_exporter` has it.
+/// The time reserved for the way back, as in `blackbox_exporter`.
 const OFFSET: f64 = 0.5;
 
 pub(super) async fn probe(
@@ -65,8 +65,8 @@ fn targets(snapshot: &Snapshot) -> String {
     text
 }
 
-/// How long the round may take: the scrape's time-out less the way back; half of one so short
-/// that nothing would be left. None for what is no duration.
+/// How long the round may take: the scrape's timeout minus the way back, or half of a timeout that
+/// is too short for that. None if it is not a duration.
 fn deadline(headers: &HeaderMap) -> Option<Duration> {
     let seconds = match headers.get(SCRAPE_TIMEOUT) {
         None => DEFAULT_TIMEOUT,

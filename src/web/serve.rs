@@ -34,7 +34,7 @@ struct Limits {
     each: usize,
     /// For the header block; also how long a kept connection may lie idle.
     headers: Duration,
-    /// For an answer of which the client takes nothing more.
+    /// For an answer that the client has stopped reading.
     write: Duration,
     /// For answers under way when the shutdown begins.
     drain: Duration,
@@ -125,7 +125,7 @@ impl Server {
                     }
                     sleep(MOMENT).await;
                 },
-                // Out of file descriptors, or a client that left already: neither is for ever.
+                // Out of file descriptors, or the client has left already. Neither lasts for ever.
                 Err(error) => {
                     tracing::debug!(%error, "a connection could not be accepted");
                     sleep(Duration::from_millis(50)).await;

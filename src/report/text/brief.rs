@@ -1,4 +1,4 @@
-//! What to know and do first, for who was just paged: whom it hits, the first step, the cause. The
+//! What an engineer who was just paged needs first: who is affected, the first step, the cause. The
 //! rest is printed with `-v`.
 
 use super::page::{BOLD, PLAIN, Page, entry, severity_style, when};
