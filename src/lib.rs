@@ -4,7 +4,7 @@
 //! three: another signing key on one node, a clock that is off, a realm that leads elsewhere. This
 //! program behaves like a docker client on every node and through the load balancer, carries each
 //! node's token to every other node, reads every clock, and names the cause, the node at fault and
-//! the cure. This page is the guide to the house; `ARCHITECTURE.md` gives the reasons.
+//! the fix. This page is the guide to the house; `ARCHITECTURE.md` gives the reasons.
 //!
 //! # Rooms
 //!
@@ -41,7 +41,7 @@
 //!
 //! What measures does not judge, what judges does not measure, and what shows does neither.
 //! `metrics`, `web` and `report` see `model` and `findings` and nothing else; where the web server needs a probe
-//! or a reload, `cli` hands it a closure. `registry` and `transport` do not know each other, and
+//! or a reload, `cli` hands it a `Program`. `registry` and `transport` do not know each other, and
 //! the lab shares no parser with `registry`, so that a common mistake cannot hide itself. `discovery`
 //! asks resolvers and the API server of a cluster through `transport`. ARCHITECTURE lists every arrow. Some
 //! foreign crates belong to one room: reqwest to `transport`, the metrics library to `metrics`,
@@ -58,7 +58,7 @@
 //!    [`Snapshot`](model::Snapshot), which every output reads. Nothing is computed twice, so the
 //!    page, the metric and the JSON cannot disagree.
 //!
-//! `check` is one run of the same runner, and so is `/probe`; `demo` is `run` beside a lab.
+//! `check` is one run of the same runner, and so is `/probe`; `demo` is `run` next to a lab.
 //!
 //! # Words
 //!
