@@ -26,8 +26,8 @@ struct Words {
 
 const TOKENS: Words = Words {
     title: "Matrix",
-    remark: "row: issued the token; column: was shown it",
-    refused: "a fresh token was refused, and still when it was shown again",
+    remark: "row: issued the token; column: checked it",
+    refused: "a fresh token was refused, and refused again when tried later",
     about: "the token",
     of: "tokens of",
 };
@@ -57,21 +57,21 @@ pub(super) fn of_checks(page: &mut Page, checks: &Checks) {
         let words = match matrix.check {
             Check::Csrf => Words {
                 title: "CSRF cookies",
-                remark: "row: gave the cookie; column: was shown it",
+                remark: "row: gave the cookie; column: checked it",
                 refused: "the cookie was refused, twice",
                 about: "the cookie",
                 of: "cookies of",
             },
             Check::Session => Words {
                 title: "Sessions",
-                remark: "row: gave the session; column: was shown it",
+                remark: "row: gave the session; column: checked it",
                 refused: "the session was replaced by a new one, twice",
                 about: "the session",
                 of: "sessions of",
             },
             _ => Words {
                 title: "Uploads",
-                remark: "row: began the upload; column: was to go on with it",
+                remark: "row: began the upload; column: was asked to continue it",
                 refused: "the upload cannot go on there, also when asked again",
                 about: "the upload",
                 of: "uploads of",
