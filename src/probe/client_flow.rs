@@ -234,7 +234,7 @@ async fn fetch(
     let got = token::token_by(client, line, (endpoint, family), method, purpose).await;
     let fetched = |(response, got), post_refused| Fetched { response, got, post_refused };
     let status = got.0.answer.as_ref().map(|answer| answer.status);
-    let falls_back = matches!(status, Some(400 | 401 | 404 | 405));
+    let falls_back = status.is_some_and(token::is_unknown_method);
     let of_the_method = status.is_some_and(is_of_the_method);
     let by_get_too = status.is_some_and(|status| !matches!(status, 300..=399 | 429));
     if got.1.is_ok() || !by_get_too {

@@ -157,6 +157,12 @@ pub(super) async fn token(
     token_for(client, link, endpoint, family, purpose).await
 }
 
+/// Whether a status says that a token endpoint does not know the method. containerd takes the first
+/// four for that; 501 is what plain web servers answer to a method that they do not implement.
+pub(super) fn is_unknown_method(status: u16) -> bool {
+    matches!(status, 400 | 401 | 404 | 405 | 501)
+}
+
 /// Asks for a token, by GET or by OAuth2 POST, and checks that it is what was asked for. Where POST
 /// is answered as by somebody who does not know it, GET is asked, as containerd does.
 pub(super) async fn token_for(
@@ -168,7 +174,7 @@ pub(super) async fn token_for(
 ) -> (Response, Result<Token, Unusable>) {
     let method = client.registry.token_method;
     let first = by_method(client, link, (endpoint, family), purpose, method).await;
-    let unknown = |answer: &Answer| matches!(answer.status, 400 | 401 | 404 | 405);
+    let unknown = |answer: &Answer| is_unknown_method(answer.status);
     if method == TokenMethod::Get || !first.0.answer.as_ref().is_some_and(unknown) {
         return first;
     }

@@ -116,6 +116,7 @@ fn where_post_is_not_known_get_is_asked_as_containerd_does() {
         ("known", |_| None),
         ("404", |asked| answers(is_token(asked, "POST"), Reply::page(404, "<html>no</html>"))),
         ("405", |asked| answers(is_token(asked, "POST"), Reply::text(405, "text/plain", "no"))),
+        ("501", |asked| answers(is_token(asked, "POST"), Reply::page(501, "<html>no</html>"))),
         ("400", |asked| answers(is_token(asked, "POST"), Reply::json(400, &json!({})))),
         ("401", |asked| answers(is_token(asked, "POST"), Reply::json(401, &json!({})))),
     ];
