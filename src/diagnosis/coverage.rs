@@ -2,7 +2,7 @@
 //! for no one can say that all is well. Each entry says why it is missing and what to do.
 
 use crate::model::{
-    AccessScheme, BalancerRun, CellResult, Check, CheckRun, Failure, Flow, OfPair, OfRoute,
+    AccessScheme, BalancerRun, CellResult, Check, CheckRun, Checks, Failure, Flow, OfPair, OfRoute,
     Outcome, Reason, Round, Route, Skipped, Step, Unmeasured,
 };
 
@@ -13,6 +13,7 @@ pub(super) fn unmeasured(round: &Round) -> Vec<Unmeasured> {
     all.extend(samples(round));
     all.extend(limited(round, &all));
     all.extend(round.checks.runs().iter().filter_map(check));
+    all.extend(cut_short(&round.checks));
     all
 }
 
@@ -248,10 +249,74 @@ fn check(run: &CheckRun) -> Option<Unmeasured> {
     Some(Unmeasured { essential: asked_for, ..entry(run.check.as_str(), None, why) })
 }
 
+/// Checks that ran and of which a part was not reached, or could not be asked for a reason of this
+/// host: what that part would have shown nobody knows. Only those that are asked for.
+fn cut_short(checks: &Checks) -> Vec<Unmeasured> {
+    let uploads = checks.upload.measured().map(|found| {
+        found.begun.iter().any(|at| is_missing(&at.value))
+            || found.pairs.iter().any(|pair| is_missing(&pair.value))
+            || found.ended.iter().any(|at| is_missing(&at.value))
+    });
+    let pushes = checks.push.measured().map(|found| {
+        found.by.iter().any(|by| is_missing(&by.value))
+            || found.by.iter().filter_map(|by| by.value.measured()).any(|run| {
+                run.failed.as_ref().is_some_and(|failed| failed.failure.reason.is_own())
+                    || run.seen.iter().any(|seen| is_missing(&seen.value))
+            })
+    });
+    let content = checks
+        .content
+        .measured()
+        .map(|found| found.at.iter().any(|at| is_missing(&at.found)) || is_missing(&found.through));
+    [(Check::Upload, uploads), (Check::Push, pushes), (Check::Content, content)]
+        .into_iter()
+        .filter(|(_, missing)| *missing == Some(true))
+        .map(|(check, _)| {
+            let why = "a part of it did not fit into the time of a round; allow a longer interval";
+            entry(check.as_str(), None, why.to_owned())
+        })
+        .collect()
+}
+
+/// Whether a value was not reached in time, or not for a reason of this host.
+fn is_missing<T>(value: &Outcome<T>) -> bool {
+    match value {
+        Outcome::Skipped(reason) => *reason == Skipped::DeadlineReached,
+        Outcome::Failed(failure) => failure.reason.is_own(),
+        Outcome::Measured(_) => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Ratio;
+    use crate::model::{Checked, Content, ContentAt, ContentFound, Ratio, sample};
+
+    #[test]
+    fn a_part_of_a_check_that_was_not_reached_is_missed() {
+        let failed = |reason| Outcome::Failed(Failure::of_answer(reason, "x"));
+        for (found, missed) in [
+            (Outcome::Measured(ContentFound::default()), false),
+            (failed(Reason::ServerError), false),
+            (failed(Reason::ProberLimit), true),
+            (Outcome::Skipped(Skipped::NoToken), false),
+            (Outcome::Skipped(Skipped::DeadlineReached), true),
+        ] {
+            let content = Content {
+                repository: "probe/canary".to_owned(),
+                tag: "v1".to_owned(),
+                digest: String::new(),
+                config: None,
+                at: vec![ContentAt { backend: sample::backend("b"), found: found.clone() }],
+                through: Outcome::Skipped(Skipped::NotThisRound),
+            };
+            let found = Outcome::Measured(content);
+            let checks =
+                Checks { content: Checked { found, ..Checked::default() }, ..Checks::default() };
+            let what: Vec<String> = cut_short(&checks).into_iter().map(|it| it.what).collect();
+            assert_eq!(what, Vec::from_iter(missed.then(|| "content".to_owned())), "{checks:?}");
+        }
+    }
 
     #[test]
     fn what_was_cut_off_is_missed_where_requests_were_lost_or_next_to_nothing_was_asked() {

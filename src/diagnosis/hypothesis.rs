@@ -156,6 +156,10 @@ impl Hypothesis {
         if adds_subjects && other.summary != self.summary {
             self.summary = format!("{} {}", self.summary, other.summary);
         }
+        // What is proved of one node is not proved of another.
+        if adds_subjects {
+            self.confidence = self.confidence.min(other.confidence);
+        }
         // No backend means everywhere, or somewhere in front: it stays so.
         if !self.backends.is_empty() {
             self.backends.extend(other.backends);
@@ -189,4 +193,28 @@ fn worse(one: Hits, other: Hits) -> Hits {
         Hits::Nothing => 0,
     };
     if rank(other) > rank(one) { other } else { one }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::sample::backend;
+
+    #[test]
+    fn what_is_proved_of_one_node_is_not_proved_of_another() {
+        let name = FindingName::TokenKeyMismatch;
+        let at = |node: &str| Hypothesis::new(name, vec![backend(node)], node.to_owned());
+        let unsure = |node: &str| at(node).suspected(&[FindingName::UnknownBackend]);
+        for (one, other, expected, alternatives) in [
+            (at("a"), unsure("b"), Confidence::Suspected, 1),
+            (unsure("b"), at("a"), Confidence::Suspected, 1),
+            (at("a"), unsure("a"), Confidence::Proved, 0),
+            (at("a"), at("b"), Confidence::Proved, 0),
+        ] {
+            let mut merged = one.clone();
+            merged.merge(other.clone());
+            assert_eq!(merged.confidence, expected, "{one:?} {other:?}");
+            assert_eq!(merged.alternatives.len(), alternatives, "{one:?} {other:?}");
+        }
+    }
 }

@@ -14,7 +14,14 @@ use crate::model::{
 const NAME: FindingName = FindingName::DnsAddressNotABackend;
 
 pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
-    let Some(report) = facts.round.checks.dns.measured() else { return Vec::new() };
+    let dns = &facts.round.checks.dns;
+    let Some(report) = dns.measured() else { return Vec::new() };
+    // An earlier round's report says nothing of keys and realms that changed since: it keeps a
+    // finding, and begins none.
+    let is_fresh = dns.at.is_some_and(|at| at >= facts.round.started);
+    if !is_fresh && facts.earlier.open_with(NAME, &[]).is_none() {
+        return disagreement(report).into_iter().collect();
+    }
     let known = Known::of(facts.round);
     let wrong: Vec<(IpAddr, String)> = report
         .addresses
@@ -78,7 +85,8 @@ fn dead_family(report: &DnsReport) -> Option<String> {
 struct Known<'a> {
     realms: BTreeSet<&'a str>,
     services: BTreeSet<&'a str>,
-    keys: BTreeSet<&'a KeyId>,
+    /// None if a backend that answers issued no token: then its key may be any.
+    keys: Option<BTreeSet<&'a KeyId>>,
 }
 
 impl<'a> Known<'a> {
@@ -86,14 +94,17 @@ impl<'a> Known<'a> {
         let flows = || round.flows.iter().filter(|flow| flow.route.backend().is_some());
         let challenges = || flows().filter_map(|flow| flow.challenge.measured());
         let tokens = flows().filter_map(|flow| flow.token.measured());
+        let all_issue = flows()
+            .filter(|flow| flow.challenge.measured().is_some())
+            .all(|flow| flow.token.measured().is_some());
         let counted = round.key_census.iter().flat_map(|census| &census.keys);
         Self {
             realms: challenges().filter_map(|c| c.realm.as_deref()).collect(),
             services: challenges().filter_map(|c| c.service.as_deref()).collect(),
-            keys: tokens
-                .filter_map(|token| token.kid.as_ref())
-                .chain(counted.map(|count| &count.key))
-                .collect(),
+            keys: all_issue.then(|| {
+                let keys = tokens.filter_map(|token| token.kid.as_ref());
+                keys.chain(counted.map(|count| &count.key)).collect()
+            }),
         }
     }
 
@@ -111,9 +122,9 @@ impl<'a> Known<'a> {
     }
 
     fn foreign(&self, seen: &DnsSeen) -> Option<String> {
-        if let Some(key) = &seen.key
-            && !self.keys.is_empty()
-            && !self.keys.contains(key)
+        if let (Some(key), Some(known)) = (&seen.key, &self.keys)
+            && !known.is_empty()
+            && !known.contains(key)
         {
             return Some(format!("signs with key {}…, which no backend has", key.short()));
         }
@@ -160,11 +171,13 @@ fn told(report: &DnsReport) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use chrono::TimeDelta;
+
     use crate::diagnosis::verdict::judge;
     use crate::model::{
-        Assessment, Checked, DnsAddress, DnsAnswer, DnsRecord, DnsReport, DnsSeen, Earlier,
-        Failure, FindingName, KeyCensus, KeyCount, KeyId, Outcome, Phase, Reason, Round, Severity,
-        Skipped, Step, sample,
+        Assessment, Checked, Confidence, DnsAddress, DnsAnswer, DnsRecord, DnsReport, DnsSeen,
+        Earlier, Failure, FindingName, KeyCensus, KeyCount, KeyId, OpenFinding, Outcome, Phase,
+        Reason, Round, Severity, Skipped, Step, Subject, sample,
     };
 
     fn seen(key: &str) -> Outcome<DnsSeen> {
@@ -185,6 +198,16 @@ mod tests {
         addresses: &[(&str, Outcome<DnsSeen>)],
         resolvers: &[&[&str]],
         bend: impl FnOnce(&mut Round),
+    ) -> Assessment {
+        judged_then(addresses, resolvers, bend, Earlier::default())
+    }
+
+    /// The same with what earlier rounds left.
+    fn judged_then(
+        addresses: &[(&str, Outcome<DnsSeen>)],
+        resolvers: &[&[&str]],
+        bend: impl FnOnce(&mut Round),
+        earlier: Earlier,
     ) -> Assessment {
         let answers = resolvers.iter().map(|records| DnsAnswer {
             resolver: "10.0.0.53:53".into(),
@@ -216,7 +239,7 @@ mod tests {
             };
             bend(round);
         });
-        judge(&round, &Earlier::default())
+        judge(&round, &earlier)
     }
 
     #[test]
@@ -288,6 +311,12 @@ mod tests {
         };
         assert!(!splits(&judged_after(&[(at, seen(sample::KEY))], &[&[at]], gone)));
 
+        // One gave no token: the key may be its.
+        let silent = |round: &mut Round| {
+            sample::fail(round, "b", Step::Token, Reason::BadTokenResponse);
+        };
+        assert!(!splits(&judged_after(&[(at, seen(sample::OTHER_KEY))], &[&[at]], silent)));
+
         // None gave a token.
         let tokenless = |round: &mut Round| {
             for name in ["a", "b"] {
@@ -316,6 +345,26 @@ mod tests {
         };
         let judged = judged_after(&[(at, other)], &[&[at]], by_balancer);
         assert!(splits(&judged), "{judged:#?}");
+    }
+
+    #[test]
+    fn a_report_from_before_the_keys_changed_keeps_a_finding_and_begins_none() {
+        let (at, finding) = ("10.0.0.8", FindingName::DnsAddressNotABackend);
+        let stale = |round: &mut Round| {
+            round.checks.dns.at = Some(sample::started() - TimeDelta::minutes(2));
+        };
+        let open = OpenFinding {
+            since: sample::started(),
+            confidence: Confidence::Proved,
+            severity: Severity::Warning,
+        };
+        let before = Earlier {
+            open: [(Subject { finding, backend: None }, open)].into(),
+            ..Earlier::default()
+        };
+        let addresses = [(at, seen(sample::OTHER_KEY))];
+        assert!(!splits(&judged_after(&addresses, &[&[at]], stale)));
+        assert!(splits(&judged_then(&addresses, &[&[at]], stale, before)));
     }
 
     #[test]

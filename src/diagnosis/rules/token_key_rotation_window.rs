@@ -11,20 +11,20 @@ use crate::model::{BackendName, Confidence, FindingName, ObservationKind, Outcom
 const NAME: FindingName = FindingName::TokenKeyRotationWindow;
 
 pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
-    let (mut names, mut evidence, mut proved) = (Vec::new(), Vec::new(), false);
+    let (mut names, mut evidence, mut proved) = (Vec::new(), Vec::new(), true);
     for backend in &facts.round.backends {
         let held = held_and_refused(facts, &backend.name);
         let changed = || changed_lately(facts, &backend.name);
         let Some(line) = held.clone().or_else(changed) else { continue };
-        proved |= held.is_some();
+        proved &= held.is_some() || was_proved(facts, &backend.name);
         evidence.push(line);
         names.push(backend.name.clone());
     }
     if names.is_empty() {
         return Vec::new();
     }
-    let before = facts.earlier.open_with(NAME, &names);
-    proved |= before.is_some_and(|open| open.confidence == Confidence::Proved);
+    let everywhere = names.len() == facts.round.backends.len();
+    let backends = if everywhere { Vec::new() } else { names.clone() };
     let claims: Vec<ObservationId> = facts
         .observed(|seen| {
             seen.kind == ObservationKind::HeldTokenRefused
@@ -32,13 +32,11 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
         })
         .map(|(id, _)| id)
         .collect();
-    let everywhere = names.len() == facts.round.backends.len();
     let summary = format!(
         "The signing key of {} changed: tokens issued before are refused until clients fetch new \
          ones.",
         list(&names)
     );
-    let backends = if everywhere { Vec::new() } else { names };
     let hypothesis = Hypothesis::new(NAME, backends, summary)
         .hits(Hits::Later)
         .evidence(evidence)
@@ -46,6 +44,13 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
         .explains(claims)
         .alone();
     vec![hypothesis]
+}
+
+/// Whether an earlier round proved it of this backend, alone or with all others.
+fn was_proved(facts: &Facts<'_>, backend: &BackendName) -> bool {
+    let own = facts.earlier.open_with(NAME, std::slice::from_ref(backend));
+    let open = own.or_else(|| facts.earlier.open_with(NAME, &[]));
+    open.is_some_and(|open| open.confidence == Confidence::Proved)
 }
 
 /// A token held since before, still alive by its own claims, that its own issuer refuses now.

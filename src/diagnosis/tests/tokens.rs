@@ -441,4 +441,19 @@ fn a_change_of_keys_needs_an_old_token_that_should_live_or_a_memory() {
         let found = lines(&assess_after(&changed(THREE, |_| {}), &earlier));
         assert_eq!(found.join("; "), expected, "{what}");
     }
+
+    // Every node has a new key: what the round before proved of all of them holds, and what it
+    // proved of one holds for that one.
+    let everywhere = Subject { finding: subject.finding, backend: None };
+    for (subject, expected) in [
+        (everywhere, "token-key-rotation-window warning proved []"),
+        (subject, "token-key-rotation-window warning suspected []"),
+    ] {
+        let earlier = Earlier {
+            keys: THREE.iter().map(|name| (backend(name), seen(60, OTHER_KEY))).collect(),
+            open: [(subject, open)].into(),
+            ..Earlier::default()
+        };
+        assert_eq!(lines(&assess_after(&changed(THREE, |_| {}), &earlier)), [expected]);
+    }
 }
