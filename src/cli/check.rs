@@ -226,6 +226,7 @@ async fn watch(
     let mut stop = std::pin::pin!(stop);
     let mut before: Option<Snapshot> = None;
     loop {
+        // Twins run every check each time: one that waited for its interval would not see the fix.
         let twins = runners.iter().map(Runner::twin).collect();
         let snapshot = tokio::select! {
             snapshot = rounds(twins, Instant::now() + limit) => snapshot?,

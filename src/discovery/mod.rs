@@ -78,6 +78,8 @@ pub struct Finder {
     source: Mutex<BackendSource>,
     /// Begins with the first question.
     watch: Mutex<Option<(KubernetesSource, Watch)>>,
+    /// What was found last.
+    last: Mutex<Vec<Backend>>,
 }
 
 impl Finder {
@@ -88,6 +90,7 @@ impl Finder {
             timeout: registry.timeout,
             source: Mutex::new(registry.backends.clone()),
             watch: Mutex::default(),
+            last: Mutex::default(),
         }
     }
 
@@ -125,7 +128,16 @@ impl Finder {
             _ => Ok(found),
         };
         let registry = self.registry.clone();
-        found.and_then(few).map_err(|cause| DiscoveryError { registry, place, cause })
+        let found =
+            found.and_then(few).map_err(|cause| DiscoveryError { registry, place, cause })?;
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&found);
+        Ok(found)
+    }
+
+    /// The backends that were found last, if any ever were; a list of the configuration is not
+    /// found.
+    pub fn last_found(&self) -> Vec<Backend> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// That the backends could not be found in time.
@@ -234,7 +246,8 @@ mod tests {
         std::fs::write(&path, r#"[{"targets": ["a", "b"]}]"#).unwrap();
         assert_eq!(finder.find().await.unwrap().len(), 2);
         std::fs::write(&path, r#"[{"targets": ["a"]}]"#).unwrap();
-        assert_eq!(finder.find().await.unwrap().len(), 1);
+        let found = finder.find().await.unwrap();
+        assert_eq!(found.len(), 1);
         let many: Vec<String> = (0..=MAX_BACKENDS).map(|n| format!("\"node-{n}\"")).collect();
         std::fs::write(&path, format!("[{{\"targets\": [{}]}}]", many.join(","))).unwrap();
         let error = finder.find().await.unwrap_err().to_string();

@@ -137,6 +137,9 @@ fn closed(earlier: &Earlier, found: &BTreeMap<Subject, Weight>) -> Vec<What> {
     lines.into_iter().map(told).collect()
 }
 
+/// The backends of a registry whose keys are remembered.
+const MOST_KEYS: usize = 1_000;
+
 /// Takes an event in. One that names what this version does not know changes nothing.
 pub fn apply(earlier: &mut Earlier, event: &Event) {
     match &event.what {
@@ -165,6 +168,12 @@ pub fn apply(earlier: &mut Earlier, event: &Event) {
             let previous = earlier.keys.remove(&backend).map(|seen| seen.key);
             let seen = KeySeen { key: key.clone(), since: event.at, previous };
             earlier.keys.insert(backend, seen);
+            // Every pod of every rollout has a name of its own.
+            while earlier.keys.len() > MOST_KEYS {
+                let oldest = earlier.keys.iter().min_by_key(|(_, seen)| seen.since);
+                let Some(oldest) = oldest.map(|(name, _)| name.clone()) else { break };
+                earlier.keys.remove(&oldest);
+            }
         }
         What::Incident { .. } => {}
     }

@@ -37,11 +37,7 @@ impl Incidents {
 
     /// Takes in what a journal says of an incident; what it says later holds.
     pub fn restore(&mut self, incident: &Incident) {
-        let same = |known: &&mut Incident| {
-            (&known.registry, &known.finding, known.opened)
-                == (&incident.registry, &incident.finding, incident.opened)
-        };
-        match self.all.iter_mut().find(same) {
+        match self.all.iter_mut().find(|known| known.is_same(incident)) {
             Some(known) => known.clone_from(incident),
             None => self.all.push(incident.clone()),
         }

@@ -150,12 +150,23 @@ impl Journal {
         Ok(())
     }
 
-    /// Replaces a large file by the few lines that say all that is known.
+    /// Rewrites a large file.
     fn shorten_if_large(&mut self, size: u64, incidents: &Incidents) -> io::Result<()> {
         if size > self.large {
-            self.file = shorten(&self.path, &self.known, incidents)?;
-            (self.torn, self.large) = (false, LARGE);
+            self.rewrite(incidents)?;
         }
+        Ok(())
+    }
+
+    /// Replaces the file by the few lines that say all that is known.
+    ///
+    /// # Errors
+    /// If the new file cannot be written; the old one is used as it is.
+    pub fn rewrite(&mut self, incidents: &Incidents) -> io::Result<()> {
+        self.file = shorten(&self.path, &self.known, incidents)?;
+        self.torn = false;
+        // What is known may be large itself: then it is not written again at each line.
+        self.large = LARGE.max(2 * self.file.metadata()?.len());
         Ok(())
     }
 

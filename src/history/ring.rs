@@ -26,10 +26,14 @@ impl Ring {
         let registries: std::collections::BTreeSet<_> =
             self.rounds.iter().map(|(judged, _)| &judged.round.registry).collect();
         let most = (MOST / registries.len().max(1)).clamp(OF_ONE.0, OF_ONE.1);
-        let own: Vec<usize> = (0..self.rounds.len())
-            .filter(|index| self.rounds[*index].0.round.registry == *name)
-            .collect();
-        if own.len() > most {
+        loop {
+            let own: Vec<usize> = (0..self.rounds.len())
+                .filter(|index| self.rounds[*index].0.round.registry == *name)
+                .collect();
+            if own.len() <= most {
+                break;
+            }
+            // The share of one is smaller where registries were added.
             let old = &own[..own.len() - NEWEST.min(own.len())];
             let well = |index: &&usize| self.rounds[**index].0.assessment.status == Status::Ok;
             let gone = old.iter().find(well).or(own.first()).copied();
@@ -76,7 +80,7 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
-    use crate::model::{FindingName, Severity, sample};
+    use crate::model::{FindingName, RegistryName, Severity, sample};
 
     fn round(seconds: i64, well: bool) -> Arc<Judged> {
         let mut round = sample::round(&["a"]);
@@ -105,5 +109,25 @@ mod tests {
         let (kept, interval) = ring.get(&ring.lines()[0].id).unwrap();
         assert_eq!((kept, interval), (round(200, true), 15.0));
         assert!(ring.get("main-x").is_none());
+    }
+
+    #[test]
+    fn the_share_of_a_registry_shrinks_at_once_where_others_come() {
+        let mut ring = Ring::default();
+        let of = |registry: &str, second| {
+            let mut round = sample::round(&["a"]);
+            round.registry = RegistryName::parse(registry).unwrap();
+            round.started += TimeDelta::seconds(second);
+            sample::judged(round, Vec::new())
+        };
+        for second in 0..20 {
+            ring.push(&of("first", second), 15.0);
+        }
+        for number in 0..11 {
+            ring.push(&of(&format!("other-{number}"), 20), 15.0);
+        }
+        ring.push(&of("first", 21), 15.0);
+        let own = ring.lines().into_iter().filter(|line| line.registry == "first").count();
+        assert_eq!(own, MOST / 12);
     }
 }

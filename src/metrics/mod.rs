@@ -44,12 +44,15 @@ impl Metrics {
     /// The page as an `Accept` header wants it. Waits for nothing but the counters' lock, which is
     /// only ever held while numbers are added or read.
     pub fn render(&self, accept: Option<&str>) -> Rendered {
-        let snapshot = self.snapshots.borrow().clone();
+        // Held until the counters are read: between the two a round with a new backend could be
+        // counted, and its counts dropped as of a backend that this snapshot does not have.
+        let snapshot = self.snapshots.borrow();
         let mut page = Page::new(Format::negotiate(accept));
         self.counters.synchronised(&snapshot, |tallies| {
             collector::registries(&mut page, &snapshot, tallies);
             collector::program(&mut page, &snapshot, tallies);
         });
+        drop(snapshot);
         let build = [
             env!("CARGO_PKG_VERSION"),
             env!("REGISTRY_PROBER_REVISION"),

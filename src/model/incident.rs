@@ -41,6 +41,14 @@ pub struct Incident {
     pub rounds: KeptRounds,
 }
 
+impl Incident {
+    /// Whether this is the same incident as another, at an earlier or later time.
+    pub fn is_same(&self, other: &Self) -> bool {
+        (&self.registry, &self.finding, self.opened)
+            == (&other.registry, &other.finding, other.opened)
+    }
+}
+
 /// The rounds of an incident, by id.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeptRounds {

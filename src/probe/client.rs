@@ -320,6 +320,9 @@ impl<'a> Client<'a> {
             &Record { route, step, own, fresh_token: false, exchange: &exchange },
             self.redactor,
         );
+        if let (Some(memory), Ok(reply)) = (self.memory.get(route), &exchange.result) {
+            memory.note_hold(&registry::answer_of(reply.status, &reply.headers, &reply.body));
+        }
         self.redacted(exchange).0
     }
 

@@ -169,7 +169,11 @@ impl Prober {
         }
         let mut told = {
             let mut known = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
-            known.keep(&names);
+            // A round on demand may have found no backends, and what is forgotten here is
+            // forgotten for all.
+            if self.side == Side::Own {
+                known.keep(&names);
+            }
             known.learn(std::mem::take(&mut records.settings), began)
         };
         for facts in &mut measured.backends {

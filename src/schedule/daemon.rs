@@ -63,7 +63,8 @@ pub struct Daemon {
     stop: CancellationToken,
     /// Which of the file's registries are probed here.
     shard: Shard,
-    /// Held while a configuration is taken, so that two reloads cannot mix.
+    /// Held while a configuration is read and taken, so that two reloads cannot mix.
+    reloading: Mutex<()>,
     registries: Mutex<Registries>,
 }
 
@@ -115,6 +116,7 @@ impl Daemon {
             tasks,
             stop: CancellationToken::new(),
             shard,
+            reloading: Mutex::default(),
             registries: Mutex::new(Registries {
                 shown: String::new(),
                 fingerprint: loaded.fingerprint,
@@ -166,10 +168,12 @@ impl Daemon {
     /// # Errors
     /// Why it was not taken.
     pub async fn reload(&self) -> Result<(), ConfigurationError> {
-        let mut registries = self.registries.lock().await;
+        let _one_at_a_time = self.reloading.lock().await;
         let path = self.path.clone();
-        let read = spawn_blocking(move || (config::fingerprint(&path), config::load(&path)));
-        let taken = match read.await {
+        // A credential helper may take its time; pages and probes do not wait for it.
+        let read = spawn_blocking(move || (config::fingerprint(&path), config::load(&path))).await;
+        let mut registries = self.registries.lock().await;
+        let taken = match read {
             Ok((_, Ok(loaded))) => {
                 registries.fingerprint = loaded.fingerprint;
                 self.take(&mut registries, loaded)
@@ -201,7 +205,8 @@ impl Daemon {
         let member = registries.members.get(name)?;
         let round = member.on_demand.join(|| {
             let (mut runner, stop) = (member.runner.on_demand(), member.stop.clone());
-            let earlier = self.publisher.past.earlier(name);
+            let mut earlier = self.publisher.past.earlier(name);
+            earlier.neighbours = self.publisher.neighbours(name);
             let turn = async move { runner.run(deadline, &earlier, &|_| ()).await.judged };
             async move { stop.run_until_cancelled(turn).await }.boxed()
         });

@@ -179,27 +179,40 @@ impl Past {
             None => disk.rounds.flush(),
         };
         let all = self.memory().incidents.clone();
+        // As they are now: a change that came later may have been written before this one.
+        let incidents: Vec<Incident> = all
+            .all()
+            .iter()
+            .filter(|now| change.incidents.iter().any(|then| now.is_same(then)))
+            .cloned()
+            .collect();
         let lines = match &mut disk.journal {
-            Some(journal) => journal.record(&change.events, &change.incidents, &all),
+            Some(journal) => journal.record(&change.events, &incidents, &all),
             None => Ok(()),
         };
-        // A kept round may be removed only when no line of the journal names it any more.
-        if lines.is_ok() {
-            self.make_room(&mut disk.rounds);
+        if lines.is_ok() && self.make_room(&mut disk.rounds) {
+            let all = self.memory().incidents.clone();
+            if let Some(journal) = &mut disk.journal
+                && let Err(error) = journal.rewrite(&all)
+            {
+                warn!(%error, "the journal still names incidents that were let go");
+            }
         }
         disk.say(lines.and(rounds.map_err(JournalError::from)));
     }
 
     /// Removes the rounds that no incident names, and the oldest incidents if the kept rounds take
-    /// too much room.
-    fn make_room(&self, rounds: &mut Rounds) {
+    /// too much room; whether there were such incidents.
+    fn make_room(&self, rounds: &mut Rounds) -> bool {
+        let mut forgot = false;
         loop {
             let all = self.memory().incidents.clone();
             rounds.retain(&all.rounds());
             let kept = |id: &str| rounds.has(id);
             if !rounds.are_too_many() || !self.memory().incidents.forget_oldest(kept) {
-                return;
+                return forgot;
             }
+            forgot = true;
         }
     }
 

@@ -49,7 +49,7 @@ impl Publisher {
     }
 
     /// The other registries, by their newest rounds.
-    fn neighbours(&self, registry: &RegistryName) -> Vec<Neighbour> {
+    pub(super) fn neighbours(&self, registry: &RegistryName) -> Vec<Neighbour> {
         let snapshot = self.snapshots.borrow();
         let others = snapshot.registries.iter().filter(|(name, _)| *name != registry);
         others.filter_map(|(_, state)| Neighbour::of(&state.latest.as_ref()?.round)).collect()

@@ -131,7 +131,13 @@ impl Runner {
                 self.backends = backends;
                 None
             }
-            Err(error) => Some(error),
+            Err(error) => {
+                // A runner of rounds on demand has found none itself.
+                if self.backends.is_empty() {
+                    self.backends = self.finder.last_found();
+                }
+                Some(error)
+            }
         };
         let round = self.prober.round(&self.backends, clock, deadline, progress).await;
         let judged = Arc::new(judge(round, earlier));
