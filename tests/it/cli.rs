@@ -283,5 +283,5 @@ fn a_daemon_that_is_not_there_is_not_healthy() {
     drop(socket);
     let ended = run(&["healthcheck", &format!("--url=http://{address}")]);
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""));
-    assert!(ended.stderr.contains("refused"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("nothing listens there"), "{}", ended.stderr);
 }
