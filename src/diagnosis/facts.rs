@@ -72,6 +72,30 @@ impl<'a> Facts<'a> {
         self.observed(move |observed| observed.check == Some(check))
     }
 
+    /// What nodes answered that were asked for the canary's manifest and blobs themselves.
+    pub(super) fn of_content(&self) -> impl Iterator<Item = (ObservationId, &Observation)> {
+        self.observed(|seen| {
+            let by_node = match seen.check {
+                Some(Check::Content) => true,
+                // Else it is the blob store that answered.
+                Some(Check::BlobRedirect) => seen.kind == ObservationKind::CheckFailed,
+                _ => false,
+            };
+            by_node && seen.place.backend().is_some()
+        })
+    }
+
+    /// Whether a request through the load balancer met for content what a node answers itself.
+    pub(super) fn is_of_content_at_nodes(&self, met: &Observation) -> bool {
+        let of_pulls = match met.kind {
+            // Logins and pulls are counted together.
+            ObservationKind::ClientRefused => true,
+            ObservationKind::ClientFailed => met.step == Some(Step::Repository),
+            _ => false,
+        };
+        of_pulls && self.of_content().any(|(_, seen)| seen.reason() == met.reason())
+    }
+
     /// What a check met at a place.
     pub(super) fn met(&self, check: Check, place: &Place) -> Vec<ObservationId> {
         self.of_check(check).filter(|(_, seen)| seen.place == *place).map(|(id, _)| id).collect()

@@ -107,7 +107,7 @@ fn everywhere(found: &[(ObservationId, &Flow)]) -> Hypothesis {
 fn through_balancer(facts: &Facts<'_>, found: &[(ObservationId, &Flow)]) -> Option<Hypothesis> {
     let foreign = |seen: &Observation| {
         let step = seen.step.unwrap_or(Step::Check);
-        is_foreign(step, seen.reason(), seen.answer.as_ref())
+        is_foreign(step, seen.reason(), seen.answer.as_ref()) && !facts.is_of_content_at_nodes(seen)
     };
     let seen = facts.through_balancer(foreign);
     if seen.is_empty() {

@@ -18,9 +18,9 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
         facts.flows_that(|flow, _, reason| reason.is_server_error() && !is_token_without_key(flow));
     let (servers, routes): (Vec<_>, Vec<_>) =
         found.into_iter().partition(|(_, flow)| token_server(flow).is_some());
-    let by_flows = at_routes(facts, &routes);
-    let sampled = if by_flows.is_none() { sampled(facts) } else { None };
-    [at_a_token_server(&servers), by_flows, sampled].into_iter().flatten().collect()
+    let by_nodes = at_routes(facts, &routes).or_else(|| for_content(facts));
+    let sampled = if by_nodes.is_none() { sampled(facts) } else { None };
+    [at_a_token_server(&servers), by_nodes, sampled].into_iter().flatten().collect()
 }
 
 /// Harbor's core cannot sign: 500 with an empty body (captures/harbor-2.15.2/73-key-unreadable.http).
@@ -61,6 +61,32 @@ fn at_routes(facts: &Facts<'_>, found: &[(ObservationId, &Flow)]) -> Option<Hypo
         h.alternatives.push(FindingName::NotARegistry);
     }
     Some(h)
+}
+
+/// Nodes whose token flow works, and which answer requests for manifests or blobs with server errors.
+fn for_content(facts: &Facts<'_>) -> Option<Hypothesis> {
+    let (ids, seen): (Vec<ObservationId>, Vec<&Observation>) =
+        facts.of_content().filter(|(_, seen)| seen.reason().is_server_error()).unzip();
+    let mut backends: Vec<_> =
+        seen.iter().filter_map(|seen| seen.place.backend()).cloned().collect();
+    backends.sort();
+    backends.dedup();
+    let line = |seen: &&Observation| {
+        let who = seen.answer.as_ref().map_or("", who_answered);
+        let backend = seen.place.backend()?;
+        Some(format!("{backend}: {}{who}", seen.failure))
+    };
+    let summary = format!(
+        "{} {} requests for manifests or blobs with server errors; logins work.",
+        subject(&backends),
+        verb(backends.len(), "answers", "answer")
+    );
+    (!ids.is_empty()).then(|| {
+        Hypothesis::new(NAME, backends, summary)
+            .evidence(seen.iter().filter_map(line).collect::<std::collections::BTreeSet<_>>())
+            .explains(ids)
+            .fits(facts.through_balancer(|seen| seen.reason().is_server_error()))
+    })
 }
 
 /// Samples that ended in server errors although every route's own flow met none.

@@ -70,7 +70,8 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
 /// Samples and flows through the balancer whose token was refused.
 fn refused_samples(facts: &Facts<'_>) -> Vec<ObservationId> {
     let refused = |seen: &Observation| match seen.kind {
-        Kind::SampleRefused | Kind::ClientRefused => true,
+        Kind::SampleRefused => true,
+        Kind::ClientRefused => !facts.is_of_content_at_nodes(seen),
         Kind::FlowFailed => {
             seen.place.involves_balancer()
                 && seen.step >= Some(Step::Access)
