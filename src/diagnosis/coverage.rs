@@ -3,13 +3,14 @@
 
 use crate::model::{
     AccessScheme, BalancerRun, CellResult, Check, CheckRun, Checks, Failure, Flow, OfPair, OfRoute,
-    Outcome, Reason, Round, Route, Skipped, Step, Unmeasured,
+    Outcome, Reason, Round, Route, Skipped, Step, TokenFacts, Unmeasured,
 };
 
 /// Everything that was not measured.
 pub(super) fn unmeasured(round: &Round) -> Vec<Unmeasured> {
     let mut all: Vec<Unmeasured> = round.flows.iter().filter_map(flow).collect();
     all.extend(matrix(round));
+    all.extend(claims(round));
     all.extend(samples(round));
     all.extend(limited(round, &all));
     all.extend(round.checks.runs().iter().filter_map(check));
@@ -98,6 +99,17 @@ fn matrix(round: &Round) -> Option<Unmeasured> {
         "no token was shown to any node".to_owned()
     };
     Some(entry("tokens", None, why))
+}
+
+/// Tokens that are no JWT tell nothing of keys and clocks.
+fn claims(round: &Round) -> Option<Unmeasured> {
+    let mut tokens = round.flows.iter().filter_map(|flow| flow.token.measured()).peekable();
+    tokens.peek()?;
+    tokens.all(TokenFacts::is_opaque).then(|| {
+        let why = "not applicable: the tokens are opaque, so only the nodes can read key, lifetime \
+                   and clock";
+        Unmeasured { essential: false, ..entry("keys", None, why.to_owned()) }
+    })
 }
 
 /// A registry that asks for nothing, or for Basic, on every route has no tokens to compare.

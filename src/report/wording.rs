@@ -158,7 +158,12 @@ fn sound(judged: &Judged) -> String {
     }
     if !whole && !assessment.unmeasured.is_empty() {
         let missing: Vec<String> = assessment.unmeasured.iter().map(Unmeasured::words).collect();
-        let _ = write!(text, " Not measured: {}.", list(&missing));
+        let why = match assessment.unmeasured.as_slice() {
+            [only] => only.why.strip_prefix("not applicable: "),
+            _ => None,
+        };
+        let why = why.map_or(String::new(), |why| format!(", because {why}"));
+        let _ = write!(text, " Not measured: {}{why}.", list(&missing));
     }
     text
 }
