@@ -5,6 +5,9 @@ use super::hypothesis::{Hits, Hypothesis};
 use super::wording::list;
 use crate::model::{BackendName, Family, Flow, Remedy, Severity};
 
+/// The most sound nodes that are listed by name.
+const MOST_NAMED: usize = 5;
+
 /// What to do first where requests of users fail at some nodes and the other nodes can serve them;
 /// then the other remedies.
 pub(super) fn first(
@@ -13,6 +16,11 @@ pub(super) fn first(
     severity: Severity,
     mut rest: Vec<Remedy>,
 ) -> Vec<Remedy> {
+    if h.hits == Hits::Prober {
+        // What only the prober meets is put right at the prober.
+        rest.sort_by_key(|remedy| !remedy.text.contains("the prober"));
+        return rest;
+    }
     let helps = matches!(h.hits, Hits::Tokens | Hits::Requests | Hits::Some(_));
     let sound: Vec<BackendName> = facts
         .round
@@ -32,7 +40,11 @@ pub(super) fn first(
         "Take {} out of the load balancer until the cause is fixed. The basic check passes at {}. Use \
          the command for your load balancer:",
         list(&h.backends),
-        list(&sound)
+        if sound.len() > MOST_NAMED {
+            format!("{} other nodes", sound.len())
+        } else {
+            list(&sound)
+        }
     );
     let address = |name: &BackendName| facts.round.backend(name).map(|node| node.address.as_str());
     let mut commands = Vec::new();
@@ -79,7 +91,7 @@ fn out_of_nginx(addresses: &[&str]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use crate::diagnosis::verdict::judge;
-    use crate::model::{Earlier, FindingName, Ratio, Round, sample};
+    use crate::model::{Earlier, FindingName, FlowResult, Ratio, Reason, Round, Step, sample};
 
     /// `c` signs with another key, and a third of the fresh tokens is refused.
     fn odd_one() -> Round {
@@ -112,6 +124,22 @@ mod tests {
         let again =
             again.filter(|remedy| remedy.text.contains("ake the node out of the load balancer"));
         assert_eq!(again.count(), 0, "it is said once: {:?}", finding.remedies);
+    }
+
+    #[test]
+    fn what_only_the_prober_meets_is_put_right_at_the_prober_first() {
+        let mut round = sample::round(&["a", "b"]);
+        for at in ["a", "b", "lb"] {
+            sample::fail(&mut round, at, Step::Challenge, Reason::TlsCertificate);
+        }
+        for flow in &mut round.flows {
+            if let FlowResult::Failed { failure, .. } = &mut flow.result {
+                failure.detail = "signed by an authority that is not trusted".to_owned();
+            }
+        }
+        let judged = judge(&round, &Earlier::default());
+        let [finding] = judged.findings.as_slice() else { panic!("{judged:?}") };
+        assert!(finding.remedies[0].text.contains("give the prober"), "{:?}", finding.remedies);
     }
 
     #[test]

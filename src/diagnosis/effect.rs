@@ -6,8 +6,8 @@ use super::hypothesis::{Hits, Hypothesis};
 use super::statistics::wilson;
 use super::wording::{list, verb};
 use crate::model::{
-    ClientKind, MetBy, Observation, ObservationKind as Kind, Ratio, Route, SampledFlow, Severity,
-    Step,
+    Check, ClientKind, MetBy, Observation, ObservationKind as Kind, Ratio, Route, SampledFlow,
+    Severity, Step,
 };
 
 /// How bad it is.
@@ -106,21 +106,21 @@ fn is_of_clients(seen: &Observation) -> bool {
 }
 
 /// What each kind of client feels: `docker logins: 53 % fail; a docker pull of ten layers: 97 %`.
+/// Where none of them failed, it says of how many, for a few show little.
 fn clients(facts: &Facts<'_>) -> Option<String> {
-    let share = |part: f64| if part > 0.0 { percent(part) } else { "none".to_owned() };
     let words = facts.clients.iter().map(|view| {
         let (who, login) = (view.run.client.who(), view.login.value);
-        let fail = if login > 0.0 { " fail" } else { "" };
-        match (view.run.client, view.pull) {
-            (ClientKind::Docker, Some(pull)) => format!(
-                "{who} logins: {}{fail}; a {who} pull of ten layers: {}",
-                share(login),
-                share(pull.value)
-            ),
-            (_, Some(pull)) if pull.value > 0.0 => {
-                format!("{who}: {} of pulls fail", percent(pull.value))
+        let logins = if login > 0.0 {
+            format!("{who} logins: {} fail", percent(login))
+        } else {
+            format!("{who} logins: none of {} failed", view.run.logins.trials)
+        };
+        match (view.run.client, view.pull.filter(|pull| pull.value > 0.0)) {
+            (ClientKind::Docker, Some(pull)) => {
+                format!("{logins}; a {who} pull of ten layers: {}", percent(pull.value))
             }
-            _ => format!("{who} logins: {}{fail}", share(login)),
+            (_, Some(pull)) => format!("{who}: {} of pulls fail", percent(pull.value)),
+            (_, None) => logins,
         }
     });
     let words: Vec<String> = words.collect();
@@ -197,20 +197,22 @@ fn pairs(felt: &[&Observation]) -> Option<String> {
     let (refused, failed) = (of(Kind::PairRefused), of(Kind::PairFailed));
     match (refused, failed) {
         (0, 0) => None,
+        (0, 1) => Some("1 token got no answer".to_owned()),
         (0, failed) => Some(format!("{failed} tokens got no answer")),
+        (1, _) => Some("1 token of a single node was refused".to_owned()),
         (refused, _) => Some(format!("{refused} tokens of single nodes were refused")),
     }
 }
 
 fn checks(felt: &[&Observation]) -> Option<String> {
-    let mut names: Vec<&str> = felt
+    let mut names: Vec<String> = felt
         .iter()
         .filter_map(|seen| seen.check)
         .map(|check| match check {
-            crate::model::Check::Push | crate::model::Check::Upload => "a push",
-            crate::model::Check::Content | crate::model::Check::BlobRedirect => "a pull",
-            crate::model::Check::BodyLimit => "an upload of a large layer",
-            other => other.as_str(),
+            Check::Push | Check::Upload => "a push".to_owned(),
+            Check::Content | Check::BlobRedirect => "a pull".to_owned(),
+            Check::BodyLimit => "an upload of a large layer".to_owned(),
+            other => format!("the check {}", other.as_str()),
         })
         .collect();
     names.sort_unstable();
