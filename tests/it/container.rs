@@ -184,7 +184,7 @@ fn the_image_builds_from_its_context_alone_and_knows_its_revision() {
         .current_dir(&source)
         .env("REVISION", REVISION)
         // What it holds is tried here, not its speed, and to optimise takes minutes.
-        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0")
         .env_remove("CARGO_TARGET_DIR")
         .env_remove("REGISTRY_PROBER_REVISION")
         .status()
