@@ -70,13 +70,13 @@ metrics! {
     CLIENT_FLOWS = "client_flows_total", Kind::Counter, ["registry", "client"],
         "Logins through the load balancer as a kind of client makes them: docker, podman, containerd.";
     CLIENT_FLOW_FAILURES = "client_flow_failures_total", Kind::Counter, ["registry", "client"],
-        "Logins of client_flows_total that failed, after all retries of this kind of client.";
+        "Logins through the load balancer that failed, after all retries of this kind of client.";
     FLOW_SUCCESS = "flow_success", Kind::Gauge, ["registry", "route"],
         "Whether the newest token flow over this route passed every step.";
     STEP_SUCCESS = "step_success", Kind::Gauge, ["registry", "route", "step"],
         "Whether this step of the newest token flow passed; absent if it did not run.";
     FLOW_SECONDS = "flow_seconds_total", Kind::Counter, ["registry", "route"],
-        "Total time of token flows over fresh connections; divide it by flows_total for the mean.";
+        "Total time of token flows over fresh connections; divide it by the number of flows for the mean.";
     STEP_DURATION = "step_duration_seconds", Kind::Histogram(REQUEST), ["registry", "step"],
         "Time of one step of a token flow over a fresh connection, on every route.";
     PHASE_SECONDS = "phase_seconds_total", Kind::Counter, ["registry", "phase"],

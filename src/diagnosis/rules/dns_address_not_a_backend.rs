@@ -199,7 +199,7 @@ mod tests {
         resolvers: &[&[&str]],
         bend: impl FnOnce(&mut Round),
     ) -> Assessment {
-        judged_then(addresses, resolvers, bend, Earlier::default())
+        judged_then(addresses, resolvers, bend, &Earlier::default())
     }
 
     /// The same with what earlier rounds left.
@@ -207,7 +207,7 @@ mod tests {
         addresses: &[(&str, Outcome<DnsSeen>)],
         resolvers: &[&[&str]],
         bend: impl FnOnce(&mut Round),
-        earlier: Earlier,
+        earlier: &Earlier,
     ) -> Assessment {
         let answers = resolvers.iter().map(|records| DnsAnswer {
             resolver: "10.0.0.53:53".into(),
@@ -239,7 +239,7 @@ mod tests {
             };
             bend(round);
         });
-        judge(&round, &earlier)
+        judge(&round, earlier)
     }
 
     #[test]
@@ -364,7 +364,7 @@ mod tests {
         };
         let addresses = [(at, seen(sample::OTHER_KEY))];
         assert!(!splits(&judged_after(&addresses, &[&[at]], stale)));
-        assert!(splits(&judged_then(&addresses, &[&[at]], stale, before)));
+        assert!(splits(&judged_then(&addresses, &[&[at]], stale, &before)));
     }
 
     #[test]
