@@ -67,10 +67,11 @@ pub(super) fn endpoint(
     } else {
         return Err(Failure::of_answer(
             Reason::RealmNotAllowed,
-            format!(
+            // Read as an address, a host may have become what it did not look like.
+            client.redactor.text(&format!(
                 "the realm is at {authority}; expected {public} or one of allowed_realms; \
                  no credentials were sent"
-            ),
+            )),
         ));
     };
     let url = TokenUrl::check(url)

@@ -1,5 +1,7 @@
 //! `WWW-Authenticate` headers.
 
+use std::borrow::Cow;
+
 use http::HeaderMap;
 use http::header::WWW_AUTHENTICATE;
 
@@ -137,7 +139,18 @@ fn keep(challenge: &mut Challenge, name: &str, value: &str) {
         "error" => &mut challenge.error,
         _ => return,
     };
-    place.get_or_insert_with(|| value.chars().take(MAX_PARAMETER).collect());
+    place.get_or_insert_with(|| without_userinfo(value).chars().take(MAX_PARAMETER).collect());
+}
+
+/// A realm without the account that its URL may hold, which is shown to nobody. No realm with one is
+/// used.
+fn without_userinfo(value: &str) -> Cow<'_, str> {
+    let Some((scheme, rest)) = value.split_once("//") else { return value.into() };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    match rest[..end].rfind('@') {
+        Some(at) => format!("{scheme}//…{}", &rest[at..]).into(),
+        None => value.into(),
+    }
 }
 
 fn bare(scheme: AuthScheme) -> Challenge {
@@ -157,6 +170,18 @@ mod tests {
             headers.append(WWW_AUTHENTICATE, HeaderValue::from_str(line).unwrap());
         }
         challenge_of(&headers)
+    }
+
+    #[test]
+    fn the_account_in_a_realm_is_kept_nowhere() {
+        for (realm, kept) in [
+            ("https://svc:word@h/token?x=a@b", "https://…@h/token?x=a@b"),
+            ("https://h/token?to=a@b", "https://h/token?to=a@b"),
+            ("a@b", "a@b"),
+        ] {
+            let challenge = of(&[&format!("Bearer realm=\"{realm}\"")]).unwrap();
+            assert_eq!(challenge.realm.as_deref(), Some(kept));
+        }
     }
 
     #[test]

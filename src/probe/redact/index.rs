@@ -8,6 +8,9 @@ use std::ops::Range;
 /// The length of a piece.
 pub(super) const PIECE: usize = 16;
 
+/// The most further secrets with one piece; with more, the piece alone is a find.
+const MOST_OWNERS: usize = 8;
+
 /// A secret as it is looked for: in lower case.
 struct Secret {
     text: Vec<u8>,
@@ -23,6 +26,9 @@ pub(super) struct Index {
     secrets: Vec<Secret>,
     known: HashSet<Vec<u8>>,
     pieces: HashMap<[u8; PIECE], (usize, usize)>,
+    /// Further secrets that have a piece: one must not hide another by having a part of it.
+    shared: HashMap<[u8; PIECE], Vec<(usize, usize)>>,
+    bytes: usize,
     /// Which beginnings pieces may have, by a bit each, so that most places of a text cost one look.
     beginnings: Vec<u64>,
 }
@@ -48,11 +54,14 @@ impl Index {
     /// Adds what a server gave: a token, a cookie, the state of an upload. He chose its letters, so
     /// it takes more for a find, and what is no word of such letters as those are made of counts
     /// not at all: nobody can have the words of others hidden.
-    pub(super) fn given(&mut self, secret: &[u8], public: impl Fn(&[u8]) -> bool) {
+    ///
+    /// Returns whether it was not known yet.
+    pub(super) fn given(&mut self, secret: &[u8], public: impl Fn(&[u8]) -> bool) -> bool {
         let text = secret.to_ascii_lowercase();
         if text.len() < PIECE || self.known.contains(&text) {
-            return;
+            return false;
         }
+        self.bytes += text.len();
         let number = self.secrets.len();
         let mut at = 0;
         for word in text.split(|byte| !is_word(*byte)) {
@@ -66,6 +75,12 @@ impl Index {
         }
         self.known.insert(text.clone());
         self.secrets.push(Secret { text, least: 2 * PIECE });
+        true
+    }
+
+    /// How many bytes of secrets that servers gave there are.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     fn piece(&mut self, text: &[u8], at: usize, secret: usize, public: impl Fn(&[u8]) -> bool) {
@@ -75,7 +90,13 @@ impl Index {
         let (word, bit) = beginning(piece);
         self.beginnings.resize(BEGINNINGS, 0);
         self.beginnings[word] |= bit;
-        self.pieces.entry(*piece).or_insert((secret, at));
+        let first = *self.pieces.entry(*piece).or_insert((secret, at));
+        if first != (secret, at) {
+            let more = self.shared.entry(*piece).or_default();
+            if more.len() < MOST_OWNERS {
+                more.push((secret, at));
+            }
+        }
     }
 
     /// Where secrets are in a text, which is in lower case.
@@ -120,14 +141,30 @@ impl Index {
         if self.beginnings.get(word)? & bit == 0 {
             return None;
         }
-        let (secret, offset) = self.pieces.get(piece)?;
-        let Secret { text: secret, least } = self.secrets.get(*secret)?;
+        let first = self.pieces.get(piece)?;
+        let more = self.shared.get(piece).map_or(&[][..], Vec::as_slice);
+        let all = std::iter::once(first).chain(more);
+        let runs = all.filter_map(|owner| self.run_of(*owner, text, at, floor));
+        // Of a piece that more have, nobody can say whose it is.
+        let of_many = || (more.len() == MOST_OWNERS).then(|| at..at + PIECE);
+        runs.max_by_key(Range::len).or_else(of_many)
+    }
+
+    /// The same for one secret that has the piece, at an offset.
+    fn run_of(
+        &self,
+        (secret, offset): (usize, usize),
+        text: &[u8],
+        at: usize,
+        floor: usize,
+    ) -> Option<Range<usize>> {
+        let Secret { text: secret, least } = self.secrets.get(secret)?;
         let equal = |(a, b): &(&u8, &u8)| a == b;
-        let before = text[floor..at].iter().rev().zip(secret[..*offset].iter().rev());
+        let before = text[floor..at].iter().rev().zip(secret[..offset].iter().rev());
         let before = before.take_while(equal).count();
-        let after = text[at..].iter().zip(&secret[*offset..]).take_while(equal).count();
-        let begins = (*offset - before).checked_sub(1).and_then(|at| secret.get(at));
-        let ends = secret.get(*offset + after);
+        let after = text[at..].iter().zip(&secret[offset..]).take_while(equal).count();
+        let begins = (offset - before).checked_sub(1).and_then(|at| secret.get(at));
+        let ends = secret.get(offset + after);
         let whole = |edge: Option<&u8>| edge.is_none_or(|byte| !is_word(*byte));
         let enough = before + after >= *least || (whole(begins) && whole(ends));
         enough.then(|| at - before..at + after)

@@ -34,6 +34,10 @@ const HIDDEN: &str = "[secret]";
 /// used.
 const REMEMBERED: Duration = Duration::from_secs(60);
 
+/// The most bytes of what servers gave that are looked for in one of the two periods: a server must
+/// not fill the memory with them. What came before is looked for less long then.
+const MAX_GIVEN: usize = 4 << 20;
+
 /// Words that servers say anyway; a password that is one of them cannot be hidden.
 const COMMON: [&str; 6] = [
     "bearer realm=\"service/token\",service=\"harbor-registry\",scope=\"registry:catalog:*\"",
@@ -50,8 +54,8 @@ pub(super) struct Redactor {
     /// Pieces of what everybody may see, which nothing that a server gives can hide.
     public: HashSet<Vec<u8>>,
     given: Mutex<Given>,
-    /// Texts that had nothing to hide. What is learned later was not known to whoever said them
-    /// before, so they need no second look: most headers are the same in every answer.
+    /// Texts that had nothing to hide when they were looked at, so that they need no second look:
+    /// most headers are the same in every answer.
     clean: Mutex<HashSet<u64>>,
     hashes: RandomState,
 }
@@ -106,11 +110,16 @@ impl Redactor {
     /// Takes in what a server gave, or what is sent because one gave it.
     pub(super) fn learn(&self, secret: &str) {
         let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
-        if given.since.elapsed() >= REMEMBERED {
+        if given.since.elapsed() >= REMEMBERED || given.now.bytes() >= MAX_GIVEN {
             given.before = std::mem::take(&mut given.now);
             given.since = Instant::now();
         }
-        given.now.given(secret.as_bytes(), |piece| self.public.contains(piece));
+        let is_new = given.now.given(secret.as_bytes(), |piece| self.public.contains(piece));
+        // A token that is issued again and again may have been said before it was issued. Those that
+        // are signed are new each time.
+        if is_new && !secret.starts_with("eyJ") {
+            self.clean().clear();
+        }
     }
 
     /// Takes in what of a request came from servers.

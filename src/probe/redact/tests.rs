@@ -129,3 +129,39 @@ fn a_reply_loses_what_it_gives_and_is_still_there_as_it_came() {
     let (clean, raw) = redactor.reply(plain);
     assert!(raw.is_none() && clean.body == b"{\"a\": 1.0}");
 }
+
+#[test]
+fn a_token_that_is_issued_again_is_hidden_where_it_was_said_before() {
+    const OPAQUE: &str = "StaticOpaqueToken0123456789abcdefghijklmnop";
+    let redactor = redactor("Tr0ub4dor");
+    let said = format!("answered by {OPAQUE}");
+    assert_eq!(redactor.changed(&said), None, "nobody knows it yet");
+    redactor.learn(OPAQUE);
+    assert_eq!(redactor.text(&said), "answered by [secret]");
+}
+
+#[test]
+fn pieces_of_a_token_in_other_secrets_do_not_hide_it() {
+    let redactor = redactor("Tr0ub4dor");
+    let token = "0Qw7Zx0Kp3Lm0Ty9-1Rw8Ax1Jp4Lk1Uy8-2Sw9Bx2Hp5Lj2Vy7-3Tw0Cx3Gp6Lh3";
+    for piece in token.as_bytes().chunks(PIECE) {
+        redactor.learn(&format!(
+            "q0w1e2r3t4y5u6i7{}z9x8c7v6b5n4m3l2",
+            std::str::from_utf8(piece).unwrap()
+        ));
+    }
+    redactor.learn(token);
+    assert_eq!(redactor.text(&format!("it is {token}")), "it is [secret]");
+}
+
+#[test]
+fn tokens_without_end_take_no_more_than_their_share_of_memory() {
+    let redactor = redactor("Tr0ub4dor");
+    let token = |number: usize| format!("{number:032x}").repeat(1_024);
+    for number in 0..300 {
+        redactor.learn(&token(number));
+        let given = redactor.given.lock().unwrap();
+        assert!(given.now.bytes() + given.before.bytes() <= 2 * MAX_GIVEN + token(0).len() * 2);
+    }
+    assert_eq!(redactor.text(&token(299)), HIDDEN);
+}
