@@ -128,9 +128,10 @@ impl<'a> Facts<'a> {
     /// behind core then refused core's own password.
     pub(super) fn refused_pairs(&self) -> Vec<(ObservationId, &'a Cell, &'a Refusal)> {
         let refused = |cell: &'a Cell| {
+            // First, for most cells of many nodes are no refusals.
+            let refusal = cell.refusal().filter(|refusal| !behind_core(&refusal.answer))?;
             let (issuer, verifier) = (cell.issuer.clone(), cell.verifier.clone());
             let id = self.pairs.get(&Place::Pair { issuer, verifier })?;
-            let refusal = cell.refusal().filter(|refusal| !behind_core(&refusal.answer))?;
             Some((*id, cell, refusal))
         };
         self.round.matrix.cells.iter().filter_map(refused).collect()

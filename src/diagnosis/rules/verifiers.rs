@@ -10,7 +10,7 @@ use super::super::keys;
 use super::super::wording::{describe, list, verb};
 use crate::model::{
     BackendName, Cell, Confidence, Evidence, Family, FindingName, Flow, Issuer, KeyForm, Reason,
-    Route, Step,
+    Refusal, Route, Step,
 };
 
 use FindingName::{
@@ -77,8 +77,9 @@ struct Column<'a> {
 
 fn columns(facts: &Facts<'_>) -> Vec<Hypothesis> {
     let mut found: Vec<Column<'_>> = Vec::new();
+    let refused = facts.refused_pairs();
     for backend in &facts.round.backends {
-        found.extend(column(facts, &backend.name, backend.family));
+        found.extend(column(facts, &refused, &backend.name, backend.family));
     }
     let sound = facts.round.backends.iter().any(|backend| accepts_any(facts, &backend.name));
     // The same everywhere: the issuer, or what is configured for all, is wrong.
@@ -109,15 +110,22 @@ fn reachable(facts: &Facts<'_>) -> usize {
     facts.round.flows.iter().filter(answers).count()
 }
 
-fn column<'a>(facts: &Facts<'a>, name: &BackendName, family: Family) -> Option<Column<'a>> {
-    let refused: Vec<(ObservationId, &Cell)> = facts
-        .refused_pairs()
-        .into_iter()
+fn column<'a>(
+    facts: &Facts<'a>,
+    refused: &[(ObservationId, &'a Cell, &'a Refusal)],
+    name: &BackendName,
+    family: Family,
+) -> Option<Column<'a>> {
+    let refused: Vec<(ObservationId, &Cell)> = refused
+        .iter()
         .filter(|(_, cell, _)| {
             cell.verifier.backend() == Some(name) && cell.issuer != Issuer::Route(Route::Balancer)
         })
-        .map(|(id, cell, _)| (id, cell))
+        .map(|(id, cell, _)| (*id, *cell))
         .collect();
+    if refused.is_empty() {
+        return None;
+    }
     let healed = refused
         .iter()
         .any(|(_, cell)| cell.refusal().is_some_and(|refusal| refusal.healed_after.is_some()));
