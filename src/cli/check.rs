@@ -340,6 +340,9 @@ async fn registries(arguments: Arguments) -> anyhow::Result<Vec<Registry>> {
     for target in &targets {
         if !registries.iter().any(|registry| registry.name.as_str() == target) {
             let known: Vec<_> = registries.iter().map(|r| r.name.as_str()).collect();
+            if humantime::parse_duration(target).is_ok() {
+                bail!("{target:?} is read as the name of a registry; write --watch={target}");
+            }
             bail!(
                 "no registry of {} is called {target:?}; there are {}. For a registry that is not in \
                  the file, did you mean https://{target}?",

@@ -63,7 +63,10 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         _ = &mut stop => None,
         () = service.failed() => None,
     };
-    if let Some(found) = &found {
+    if let Some(found) = found.as_ref().filter(|_| arguments.once) {
+        // Page and configuration end with the demo.
+        print::result(&format!("{found}\n"))?;
+    } else if let Some(found) = &found {
         print::result(&format!(
             "{found}\nStatus page       {page}/\nMetrics           {page}/metrics\n\
              Diagnose again    registry-prober check --config.file={}\n",

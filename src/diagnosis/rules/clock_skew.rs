@@ -69,6 +69,43 @@ fn is_certainly_ahead(facts: &Facts<'_>, pair: &Pair<'_>) -> bool {
     beyond(facts.round, pair.cell).is_some_and(|beyond| beyond.lower() > 0.0)
 }
 
+/// What a skew does to fresh tokens.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tokens {
+    NotYetValid,
+    SomeNotYetValid,
+    Expired,
+}
+
+/// Which clocks are off, to which side where the pairs that refuse tell it, and which tokens fail
+/// where.
+fn summary(at_fault: &[BackendName], edges: &[Edge<'_>], tokens: Tokens) -> String {
+    let count = at_fault.len();
+    let some = if tokens == Tokens::SomeNotYetValid { "some " } else { "" };
+    let (limit, are) = match tokens {
+        Tokens::Expired => ("the lifetime of a token", "have expired"),
+        _ => ("the nodes tolerate", "are not valid yet"),
+    };
+    let (of_issuer, of_verifier) =
+        if tokens == Tokens::Expired { ("behind", "ahead") } else { ("ahead", "behind") };
+    let they_issue = edges.iter().all(|(issuer, _)| at_fault.contains(issuer));
+    let they_verify = edges.iter().all(|(_, verifier)| at_fault.contains(verifier));
+    let (side, what) = match (they_issue, they_verify) {
+        (true, false) => {
+            let its = verb(count, "it issues", "they issue");
+            (of_issuer, format!("{some}fresh tokens that {its} {are} at other nodes"))
+        }
+        (false, true) => (of_verifier, format!("{some}fresh tokens of other nodes {are} there")),
+        _ => ("off", format!("{some}fresh tokens {are} at other nodes")),
+    };
+    format!(
+        "The {} of {} {} {side} by more than {limit}: {what}.",
+        verb(count, "clock", "clocks"),
+        list(at_fault),
+        verb(count, "is", "are")
+    )
+}
+
 /// Fresh tokens that are not valid yet where they are shown: the same token passes later, or the
 /// measured clocks leave no doubt.
 fn not_yet_valid(facts: &Facts<'_>) -> Option<Hypothesis> {
@@ -94,13 +131,7 @@ fn not_yet_valid(facts: &Facts<'_>) -> Option<Hypothesis> {
     ))
     .with("refused_pairs", count as f64)
     .with("healed_pairs", healed as f64);
-    let summary = format!(
-        "The {} of {} {} off by more than the nodes tolerate: fresh tokens are not valid yet at \
-         other nodes.",
-        verb(at_fault.len(), "clock", "clocks"),
-        list(&at_fault),
-        verb(at_fault.len(), "is", "are")
-    );
+    let summary = summary(&at_fault, &edges, Tokens::NotYetValid);
     let hypothesis = Hypothesis::new(FindingName::ClockSkewNbf, at_fault, summary)
         .hits(Hits::Tokens)
         .evidence(clocks::lines(facts.round, &edges))
@@ -133,13 +164,7 @@ fn already_expired(facts: &Facts<'_>) -> Option<Hypothesis> {
     }
     let edges: Vec<Edge<'_>> = found.iter().map(|pair| (pair.issuer, pair.verifier)).collect();
     let at_fault = at_fault(facts, &edges);
-    let summary = format!(
-        "The {} of {} {} off by more than the lifetime of a token: fresh tokens have expired at \
-         other nodes.",
-        verb(at_fault.len(), "clock", "clocks"),
-        list(&at_fault),
-        verb(at_fault.len(), "is", "are")
-    );
+    let summary = summary(&at_fault, &edges, Tokens::Expired);
     let hypothesis = Hypothesis::new(FindingName::ClockSkewExp, at_fault, summary)
         .hits(Hits::Tokens)
         .evidence(clocks::lines(facts.round, &edges))
@@ -167,13 +192,8 @@ fn predicted(facts: &Facts<'_>) -> Option<Hypothesis> {
     let edges: Vec<Edge<'_>> = refusing.iter().map(|it| (it.issuer, it.verifier)).collect();
     let at_fault = at_fault(facts, &edges);
     let certain = clocks::is_certain(facts.round, &refusing);
-    let summary = format!(
-        "The {} of {} {} off by more than the nodes tolerate: some fresh tokens are not valid yet \
-         at other nodes. In this check no node was shown a token at such a moment.",
-        verb(at_fault.len(), "clock", "clocks"),
-        list(&at_fault),
-        verb(at_fault.len(), "is", "are")
-    );
+    let summary = summary(&at_fault, &edges, Tokens::SomeNotYetValid)
+        + " In this check no node was shown a token at such a moment.";
     let hypothesis = Hypothesis::new(FindingName::ClockSkewNbf, at_fault, summary)
         .hits(Hits::Tokens)
         .evidence(clocks::lines(facts.round, &edges))
@@ -260,4 +280,47 @@ fn off_by(facts: &Facts<'_>, name: &BackendName) -> f64 {
     issuing_clock(facts.round, name).map_or(0.0, |clock| {
         if clock.contains(0.0) { 0.0 } else { clock.lower().abs().min(clock.upper().abs()) }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::sample::backend;
+
+    #[test]
+    fn the_side_of_a_clock_follows_from_whose_tokens_fail_where() {
+        let [a, b, c] = ["a", "b", "c"].map(backend);
+        let fault = [c.clone()];
+        let refused_at_c: [Edge<'_>; 2] = [(&a, &c), (&b, &c)];
+        let refused_of_c: [Edge<'_>; 2] = [(&c, &a), (&c, &b)];
+        let both: [Edge<'_>; 2] = [(&a, &c), (&c, &b)];
+        for (edges, tokens, expected) in [
+            (
+                refused_at_c,
+                Tokens::NotYetValid,
+                "The clock of c is behind by more than the nodes tolerate: fresh tokens of other \
+                 nodes are not valid yet there.",
+            ),
+            (
+                refused_of_c,
+                Tokens::SomeNotYetValid,
+                "The clock of c is ahead by more than the nodes tolerate: some fresh tokens that it \
+                 issues are not valid yet at other nodes.",
+            ),
+            (
+                refused_at_c,
+                Tokens::Expired,
+                "The clock of c is ahead by more than the lifetime of a token: fresh tokens of \
+                 other nodes have expired there.",
+            ),
+            (
+                both,
+                Tokens::NotYetValid,
+                "The clock of c is off by more than the nodes tolerate: fresh tokens are not valid \
+                 yet at other nodes.",
+            ),
+        ] {
+            assert_eq!(summary(&fault, &edges, tokens), expected);
+        }
+    }
 }

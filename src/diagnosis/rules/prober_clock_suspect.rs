@@ -33,7 +33,9 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     );
     let hypothesis = Hypothesis::new(FindingName::ProberClockSuspect, Vec::new(), summary)
         .suspected(&[])
-        .hits(Hits::Later)
+        .hits(Hits::Background(
+            "No user request is affected: only what the prober measures is off.",
+        ))
         .evidence([evidence])
         .alone();
     vec![hypothesis]
