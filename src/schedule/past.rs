@@ -179,13 +179,14 @@ impl Past {
             None => disk.rounds.flush(),
         };
         let all = self.memory().incidents.clone();
-        // As they are now: a change that came later may have been written before this one.
-        let incidents: Vec<Incident> = all
-            .all()
-            .iter()
-            .filter(|now| change.incidents.iter().any(|then| now.is_same(then)))
-            .cloned()
-            .collect();
+        // When a registry leaves, the end of its incidents may be written before what its last round
+        // changed; that must not open them again.
+        let has_ended = |then: &Incident| {
+            let now = all.all().iter().find(|now| now.is_same(then));
+            then.closed.is_none() && now.is_some_and(|now| now.closed.is_some())
+        };
+        let incidents: Vec<Incident> =
+            change.incidents.iter().filter(|then| !has_ended(then)).cloned().collect();
         let lines = match &mut disk.journal {
             Some(journal) => journal.record(&change.events, &incidents, &all),
             None => Ok(()),
