@@ -309,7 +309,7 @@ fn verdict(judged: &Judged) -> String {
     if let Some(worst) = findings.first() {
         let more = match findings.len() - 1 {
             0 => String::new(),
-            more => format!(" And {}.", count(more, "finding more", "findings more")),
+            more => format!(" And {}.", count(more, "more finding", "more findings")),
         };
         return format!("{}{more}", worst.summary);
     }
@@ -317,11 +317,14 @@ fn verdict(judged: &Judged) -> String {
     let passed = flows.iter().filter(|flow| flow.succeeded()).count();
     let cells = &judged.round.matrix.cells;
     let accepted = cells.iter().filter(|cell| cell.accepted() == Some(true)).count();
-    format!(
-        "No finding. {passed} of {} work; {accepted} of {} accepted.",
-        count(flows.len(), "route", "routes"),
-        count(cells.len(), "token shown", "tokens shown"),
-    )
+    let tokens = match accepted {
+        0 => String::new(),
+        all if all == cells.len() => ", every node accepts every token".to_owned(),
+        some => format!(", {some} of {} were accepted", count(cells.len(), "token", "tokens")),
+    };
+    let whole = passed == flows.len() && judged.assessment.unmeasured.is_empty();
+    let lead = if whole { "All OK" } else { "No finding" };
+    format!("{lead}: {passed} of {} work{tokens}.", count(flows.len(), "route", "routes"))
 }
 
 /// How many registries are in which state, worst first; one alone needs no counting.
