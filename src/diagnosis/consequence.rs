@@ -79,12 +79,12 @@ fn refused_through_balancer(_: &Facts<'_>, effect: &Observation, cause: &Observa
     // A pull is refused as well where a node knows no account, or not the repository.
     let of_node = cause.kind == Kind::FlowFailed
         && cause.step == Some(Step::Token)
-        && refuses_credential(cause.reason());
+        && cause.reason().refuses_credential();
     let pull = effect.kind == Kind::ClientRefused
         && !is_users(cause)
         && (of_node
             || cause.check == Some(Check::Content)
-                && (refuses_credential(cause.reason()) || cause.reason() == Reason::NotFound));
+                && (cause.reason().refuses_credential() || cause.reason() == Reason::NotFound));
     (sampled || own_flow) && refusal || pull
 }
 
@@ -116,19 +116,12 @@ fn lost_through_balancer(_: &Facts<'_>, effect: &Observation, cause: &Observatio
     through && is_users(effect) && by_backend && effect.is_loss() && cause.is_loss()
 }
 
-fn refuses_credential(reason: Reason) -> bool {
-    matches!(
-        reason,
-        Reason::Unauthorized | Reason::Forbidden | Reason::AnonymousToken | Reason::WrongSubject
-    )
-}
-
 /// The token endpoint refuses through the balancer what it refuses at a backend.
 fn credential_through_balancer(_: &Facts<'_>, effect: &Observation, cause: &Observation) -> bool {
     let at_token = |one: &Observation| {
         matches!(one.kind, Kind::FlowFailed | Kind::SampleFailed | Kind::ClientFailed)
             && one.step == Some(Step::Token)
-            && refuses_credential(one.reason())
+            && one.reason().refuses_credential()
     };
     at_token(effect) && is_users(effect) && at_token(cause) && !is_users(cause)
 }
@@ -144,7 +137,7 @@ fn missing_through_balancer(_: &Facts<'_>, effect: &Observation, cause: &Observa
         at_repository(one)
             || one.check == Some(Check::Content)
             || (one.step == Some(Step::Token)
-                && (refuses_credential(one.reason()) || one.reason() == Reason::MissingAccess))
+                && (one.reason().refuses_credential() || one.reason() == Reason::MissingAccess))
     };
     is_users(effect)
         && matches!(effect.kind, Kind::FlowFailed | Kind::ClientFailed)
@@ -192,7 +185,7 @@ fn check_through_balancer(_: &Facts<'_>, effect: &Observation, cause: &Observati
     let through = effect.check.is_some() && *effect.place.answering() == Route::Balancer;
     let tokens =
         matches!(cause.kind, Kind::PairRefused | Kind::SampleRefused | Kind::ClientRefused);
-    let refused = tokens && refuses_credential(effect.reason());
+    let refused = tokens && effect.reason().refuses_credential();
     let fails = matches!(cause.kind, Kind::FlowFailed | Kind::PairFailed)
         && !is_users(cause)
         && effect.is_loss() == cause.is_loss();
@@ -204,7 +197,7 @@ fn check_of_own_token(_: &Facts<'_>, effect: &Observation, cause: &Observation) 
     let Place::Pair { issuer, verifier } = &cause.place else { return false };
     let own = cause.kind == Kind::PairRefused && issuer.backend() == verifier.backend();
     let here = effect.place.backend().is_some() && effect.place.backend() == verifier.backend();
-    own && here && effect.check.is_some() && refuses_credential(effect.reason())
+    own && here && effect.check.is_some() && effect.reason().refuses_credential()
 }
 
 /// Requests of checks are lost, or answered with an error, at a backend whose health page calls a
@@ -231,7 +224,7 @@ fn at_a_backend_that_fails(_: &Facts<'_>, effect: &Observation, cause: &Observat
     // Only a refused token explains another refused token: a backend that does not answer refuses
     // none, and a refused password says nothing about tokens.
     let about_tokens = effect.kind == Kind::PairRefused || effect.kind == Kind::HeldTokenRefused;
-    let at_token = cause.step >= Some(Step::Access) && refuses_credential(cause.reason());
+    let at_token = cause.step >= Some(Step::Access) && cause.reason().refuses_credential();
     let fits = !about_tokens || at_token;
     fails && fits && (there || (issued_there && effect.check.is_some()))
 }

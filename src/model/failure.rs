@@ -218,6 +218,14 @@ impl Reason {
         matches!(self, Self::ProberLimit | Self::ProberBusy)
     }
 
+    /// Whether a token endpoint says by it that it does not take the credential.
+    pub fn refuses_credential(self) -> bool {
+        matches!(
+            self,
+            Self::Unauthorized | Self::Forbidden | Self::AnonymousToken | Self::WrongSubject
+        )
+    }
+
     /// Whether a gateway or the server behind it failed: 5xx.
     pub fn is_server_error(self) -> bool {
         matches!(

@@ -19,8 +19,8 @@ use crate::model::{
     Route, Skipped, Step, TokenFacts,
 };
 
-/// When a refused token is shown again, after its first presentation.
-const LADDER: [Duration; 4] = [
+/// When what was refused is tried again, after the first time: a token, or an upload.
+pub(super) const LADDER: [Duration; 4] = [
     Duration::from_millis(500),
     Duration::from_secs(1),
     Duration::from_secs(2),

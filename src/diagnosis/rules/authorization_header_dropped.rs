@@ -2,7 +2,7 @@
 //! tells it apart from everything else; without that check good tokens that look unseen do.
 
 use super::answered_by_a_cache;
-use super::credential_refused::{Refusals, lines, refuses};
+use super::credential_refused::{Refusals, lines};
 use crate::diagnosis::facts::{Facts, ObservationId};
 use crate::diagnosis::hypothesis::Hypothesis;
 use crate::diagnosis::observe::header_is_dropped;
@@ -71,7 +71,7 @@ fn follows_from_drop(facts: &Facts<'_>, dropped: &[&Route]) -> Vec<ObservationId
             ObservationKind::FlowFailed
             | ObservationKind::SampleFailed
             | ObservationKind::ClientFailed => match seen.step {
-                Some(Step::Token) => refuses(seen.reason()),
+                Some(Step::Token) => seen.reason().refuses_credential(),
                 _ => answer_unseen(facts, seen),
             },
             ObservationKind::SampleRefused | ObservationKind::ClientRefused => {
@@ -113,7 +113,7 @@ fn password_lost(facts: &Facts<'_>) -> Option<Hypothesis> {
     let sampled = facts.through_balancer(|seen| {
         seen.step == Some(Step::Token)
             && seen.kind != ObservationKind::FlowFailed
-            && refuses(seen.reason())
+            && seen.reason().refuses_credential()
     });
     let summary = "Through the load balancer the credential does not arrive at the token endpoint.";
     let h = Hypothesis::new(NAME, Vec::new(), summary.to_owned())

@@ -119,7 +119,7 @@ fn has_no_project(facts: &Facts<'_>, name: &BackendName) -> bool {
 
 /// Harbor's answer where a project does not exist: an empty challenge that names it
 /// (captures/harbor-2.15.2/77-database-split.http).
-fn is_project_missing(answer: &Answer) -> bool {
+pub(super) fn is_project_missing(answer: &Answer) -> bool {
     let empty = answer.challenge.as_ref().is_some_and(|c| c.scheme == AuthScheme::Empty);
     let message = answer.error_message.as_deref().unwrap_or_default();
     empty && message.contains("not found")

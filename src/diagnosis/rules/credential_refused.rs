@@ -3,9 +3,7 @@
 
 use crate::diagnosis::facts::{Facts, ObservationId};
 use crate::diagnosis::hypothesis::{Hits, Hypothesis};
-use crate::model::{
-    AccessScheme, Account, AuthScheme, Family, FindingName, Flow, Reason, Route, Step,
-};
+use crate::model::{AccessScheme, Account, AuthScheme, Family, FindingName, Flow, Route, Step};
 
 /// Harbor sleeps this long after a wrong secret; a database that is down answers at once
 /// (captures/harbor-2.15.2/04-token-robot.http and 70-database-down.http).
@@ -35,7 +33,7 @@ pub(super) struct Refusals<'a> {
 impl<'a> Refusals<'a> {
     pub(super) fn of(facts: &Facts<'a>) -> Self {
         let flows = facts.flows_that(|flow, step, reason| {
-            step == credential_step(flow) && refuses(reason) && !is_about_the_way(flow)
+            step == credential_step(flow) && reason.refuses_credential() && !is_about_the_way(flow)
         });
         let asked =
             || facts.round.flows.iter().filter(|flow| flow.step(credential_step(flow)).is_some());
@@ -81,14 +79,6 @@ pub(super) fn asks_twice(flow: &Flow) -> bool {
     let challenge = flow.answer(Step::Access).and_then(|answer| answer.challenge.as_ref());
     flow.scheme == AccessScheme::Basic
         && challenge.is_some_and(|challenge| challenge.scheme == AuthScheme::Bearer)
-}
-
-/// Whether the token endpoint says that it does not take the credential.
-pub(super) fn refuses(reason: Reason) -> bool {
-    matches!(
-        reason,
-        Reason::Unauthorized | Reason::Forbidden | Reason::AnonymousToken | Reason::WrongSubject
-    )
 }
 
 /// How long the token endpoint took.

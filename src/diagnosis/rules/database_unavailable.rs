@@ -95,7 +95,7 @@ fn projects(facts: &Facts<'_>) -> Option<Hypothesis> {
 }
 
 /// An empty challenge whose message is an error of the database driver, not a missing project.
-fn is_database_error(answer: &Answer) -> bool {
+pub(super) fn is_database_error(answer: &Answer) -> bool {
     let empty = answer.challenge.as_ref().is_some_and(|c| c.scheme == AuthScheme::Empty);
     let message = answer.error_message.as_deref().unwrap_or_default().to_ascii_lowercase();
     empty

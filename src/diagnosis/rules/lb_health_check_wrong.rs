@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::server_errors::is_token_without_key;
+use super::verifiers::token_without_key;
 use crate::diagnosis::facts::Facts;
 use crate::diagnosis::hypothesis::{Hits, Hypothesis};
 use crate::diagnosis::wording::{list, verb};
@@ -124,7 +124,7 @@ fn names(flow: &Flow) -> &'static [FindingName] {
     match failure.reason {
         Reason::Timeout => &[FindingName::BackendUnreachable, FindingName::TokenEndpointSlow],
         reason if reason.is_network() => &[FindingName::BackendUnreachable],
-        _ if is_token_without_key(flow) => &[FindingName::SigningKeyUnusable],
+        _ if token_without_key(flow) => &[FindingName::SigningKeyUnusable],
         reason if reason.is_server_error() => {
             &[FindingName::ServerErrors, FindingName::CoreRegistryPasswordMismatch]
         }

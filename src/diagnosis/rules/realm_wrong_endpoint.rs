@@ -1,6 +1,7 @@
 //! Challenges that send clients to a token endpoint that is not the registry's, on every path or
 //! for repositories only.
 
+use super::drift::words;
 use crate::diagnosis::facts::{Facts, ObservationId, backends_of, flow_lines};
 use crate::diagnosis::hypothesis::{Hits, Hypothesis};
 use crate::diagnosis::observe::is_current;
@@ -169,11 +170,6 @@ impl Odd<'_> {
     fn evidence(&self) -> String {
         format!("{}: /v2/ names {}, a repository {}", self.route, words(self.base), words(self.to))
     }
-}
-
-fn words(named: &Named) -> String {
-    let service = named.service.as_deref().unwrap_or("none");
-    format!("{} for service {service}", named.realm)
 }
 
 fn said(round: &Round) -> &[OfRoute<UrlSaid>] {

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use super::content_differs::is_project_missing;
 use super::credential_refused::{Refusals, compared, lines};
 use crate::diagnosis::facts::{Facts, ObservationId, backends_of};
 use crate::diagnosis::hypothesis::Hypothesis;
 use crate::diagnosis::observe::header_is_dropped;
 use crate::diagnosis::wording::{list, verb};
-use crate::model::{Account, Answer, AuthScheme, BackendName, FindingName, Flow, Route, Step};
+use crate::model::{Account, BackendName, FindingName, Flow, Route, Step};
 
 pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     let refusals = Refusals::of(facts);
@@ -38,14 +39,6 @@ fn cause(facts: &Facts<'_>, flow: &Flow, backend: &BackendName) -> FindingName {
     } else {
         FindingName::AnonymousDowngrade
     }
-}
-
-/// Harbor's answer where a project does not exist: an empty challenge that names it
-/// (captures/harbor-2.15.2/77-database-split.http).
-fn is_project_missing(answer: &Answer) -> bool {
-    let empty = answer.challenge.as_ref().is_some_and(|c| c.scheme == AuthScheme::Empty);
-    let message = answer.error_message.as_deref().unwrap_or_default();
-    empty && message.contains("not found")
 }
 
 fn refused_at(

@@ -3,8 +3,9 @@
 
 use super::super::facts::{Facts, ObservationId};
 use super::content::Seen;
+use super::database_unavailable::is_database_error;
 use crate::model::{
-    Answer, AuthScheme, BackendName, Family, Flow, Observation, Outcome, Reason, Step, Version,
+    AuthScheme, BackendName, Family, Flow, Observation, Outcome, Reason, Step, Version,
 };
 
 /// The first Harbor that compares a token's age with the project's (2.13.5).
@@ -103,15 +104,4 @@ fn refuses_tokens(facts: &Facts<'_>, name: &BackendName) -> bool {
     let keys = facts.round.key_census.iter().find(|census| census.backend == *name);
     pairs.iter().any(|(id, ..)| involved(facts.observation(*id)))
         || keys.is_some_and(|census| census.keys.len() > 1)
-}
-
-/// An empty challenge whose message is not about a missing project: the database's driver speaks.
-fn is_database_error(answer: &Answer) -> bool {
-    let empty = answer.challenge.as_ref().is_some_and(|c| c.scheme == AuthScheme::Empty);
-    let message = answer.error_message.as_deref().unwrap_or_default().to_ascii_lowercase();
-    empty
-        && !message.contains("not found")
-        && ["tcp", "sql", "connection", "too many clients", "database", "pq:", "fatal"]
-            .iter()
-            .any(|word| message.contains(word))
 }

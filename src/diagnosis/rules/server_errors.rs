@@ -1,10 +1,11 @@
 //! 5xx by a gateway or by the server behind it.
 
+use super::verifiers::token_without_key;
 use crate::diagnosis::facts::{Facts, ObservationId, backends_of, token_server};
 use crate::diagnosis::hypothesis::Hypothesis;
 use crate::diagnosis::wording::{subject, verb};
 use crate::model::{
-    Answer, Evidence, Family, FindingName, Flow, Observation, ObservationKind, Reason, Step,
+    Answer, Evidence, Family, FindingName, Flow, Observation, ObservationKind, Step,
 };
 
 const NAME: FindingName = FindingName::ServerErrors;
@@ -15,19 +16,12 @@ const SEVERAL: u32 = 2;
 pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     // A token endpoint that answers 500 with an empty body is about the key.
     let found =
-        facts.flows_that(|flow, _, reason| reason.is_server_error() && !is_token_without_key(flow));
+        facts.flows_that(|flow, _, reason| reason.is_server_error() && !token_without_key(flow));
     let (servers, routes): (Vec<_>, Vec<_>) =
         found.into_iter().partition(|(_, flow)| token_server(flow).is_some());
     let by_nodes = at_routes(facts, &routes).or_else(|| for_content(facts));
     let sampled = if by_nodes.is_none() { sampled(facts) } else { None };
     [at_a_token_server(&servers), by_nodes, sampled].into_iter().flatten().collect()
-}
-
-/// Harbor's core cannot sign: 500 with an empty body (captures/harbor-2.15.2/73-key-unreadable.http).
-pub(super) fn is_token_without_key(flow: &Flow) -> bool {
-    let Some((Step::Token, failure)) = flow.failure() else { return false };
-    failure.reason == Reason::ServerError
-        && flow.answer(Step::Token).is_some_and(|answer| answer.body_bytes == 0)
 }
 
 fn at_a_token_server(found: &[(ObservationId, &Flow)]) -> Option<Hypothesis> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use http::Method;
 use http::header::LOCATION;
+use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use super::super::answer::unexpected;
@@ -27,6 +28,12 @@ pub(super) const BLOB: &str = r#"{"author":"registry-prober"}"#;
 /// Its digest.
 pub(super) const BLOB_DIGEST: &str =
     "sha256:785414db8be51616978a64f640df5bf9250b2912ad2655672c84219166b2ee98";
+
+/// The digest of content.
+pub(super) fn digest(content: impl AsRef<[u8]>) -> String {
+    let hash = Sha256::digest(content);
+    hash.iter().fold("sha256:".to_owned(), |hex, byte| format!("{hex}{byte:02x}"))
+}
 
 /// What is kept of the round's time to end uploads in.
 const RESERVE: Duration = Duration::from_secs(2);

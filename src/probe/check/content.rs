@@ -9,13 +9,13 @@ use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 use http::header::{ACCEPT, RANGE};
 use http::{HeaderName, Method};
-use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use super::super::answer::unexpected;
 use super::super::client::Client;
 use super::super::flow::boxed;
 use super::super::path::Path;
+use super::blob;
 use super::visit::{Extra, Got, Pass, Visit, is_there, leads_on};
 use crate::config::Scope;
 use crate::model::{
@@ -355,12 +355,7 @@ impl<'a> Place<'a> {
 /// The digest of the bytes that came, if any did.
 fn of_body(got: &Got) -> Option<String> {
     let body = got.raw().body.as_slice();
-    let digest = || {
-        Sha256::digest(body)
-            .iter()
-            .fold("sha256:".to_owned(), |hex, byte| format!("{hex}{byte:02x}"))
-    };
-    (!body.is_empty()).then(digest)
+    (!body.is_empty()).then(|| blob::digest(body))
 }
 
 fn accept(name: HeaderName, value: &'static str) -> Extra {

@@ -8,14 +8,13 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use http::Method;
 use http::header::ACCEPT;
-use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, sleep_until};
 
 use super::super::answer::unexpected;
 use super::super::client::Client;
 use super::super::flow::boxed;
 use super::super::path::Path;
-use super::blob::{BLOB, BLOB_DIGEST, Pushers, Start, is_read_only, put, start};
+use super::blob::{BLOB, BLOB_DIGEST, Pushers, Start, digest, is_read_only, put, start};
 use super::visit::{Extra, Got, Pass, Visit, is_there};
 use crate::model::{
     BackendName, Check, Failure, Flow, OfRoute, Outcome, PushFailure, PushRun, PushStep, Pushed,
@@ -117,15 +116,6 @@ fn manifest(route: &Route) -> String {
         LAYER.len(),
         serde_json::Value::from(route.as_str()),
     )
-}
-
-fn digest(text: &str) -> String {
-    use std::fmt::Write as _;
-    let hex = Sha256::digest(text.as_bytes()).iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    });
-    format!("sha256:{hex}")
 }
 
 async fn push(

@@ -1,8 +1,6 @@
 //! Can an upload that was begun at one backend go on at every other? Begun at each, its status
 //! asked for and an empty piece sent at the others, and ended where it was begun.
 
-use std::time::Duration;
-
 use futures_util::future::join_all;
 use http::Method;
 use tokio::time::{Instant, sleep_until};
@@ -10,6 +8,7 @@ use tokio::time::{Instant, sleep_until};
 use super::super::answer::unexpected;
 use super::super::client::Client;
 use super::super::flow::boxed;
+use super::super::matrix::LADDER;
 use super::super::path::Path;
 use super::blob::{BLOB, BLOB_DIGEST, Pushers, Start, start};
 use super::visit::{Extra, Got, Pass, Visit};
@@ -18,14 +17,6 @@ use crate::model::{
     UploadVerdict, Uploads,
 };
 use crate::registry::UploadPlace;
-
-/// When an upload that is refused is asked for again, after the first time.
-const LADDER: [Duration; 4] = [
-    Duration::from_millis(500),
-    Duration::from_secs(1),
-    Duration::from_secs(2),
-    Duration::from_secs(5),
-];
 
 /// Up to this number of backends every pair is tried; above, each with its next two: what is equal
 /// in a ring is equal everywhere.
