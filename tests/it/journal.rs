@@ -82,9 +82,11 @@ async fn a_disk_that_is_full_for_a_while_costs_the_journal_nothing_and_is_said_o
     let over = daemon.log("the journal can be written again");
     assert_eq!(over["lost"], 0);
     bench.cluster.set_faults(Vec::new()).unwrap();
-    daemon.log("a finding cleared");
+    // On a busy machine another finding may come and go.
+    while daemon.log("a finding cleared")["finding"] != "token-key-mismatch" {}
+    // The round that cleared it may be counted before its lines are written; the next one is not.
     let before = rounds(&address);
-    while rounds(&address) == before {
+    while rounds(&address) < before + 2 {
         std::thread::yield_now();
     }
     daemon.signal("KILL");
