@@ -4,13 +4,17 @@
 use proptest::prelude::*;
 
 use super::tables::assess;
+use crate::diagnosis::facts::Facts;
+use crate::diagnosis::hypothesis::Rule;
+use crate::diagnosis::resolve::resolve;
+use crate::diagnosis::rules;
 use crate::model::sample::{
     KEY, OTHER_KEY, backend, changed, fail, refuse, round, route, set_cell, sign_with,
 };
 use crate::model::{
-    Answer, AuthScheme, BackendName, CellResult, Challenge, ClockInterval, Confidence, Failure,
-    Family, FindingName, Issuer, KeyId, Outcome, Reason, Refusal, Round, Route, Severity, Skipped,
-    Status, Step,
+    Answer, AuthScheme, BackendName, CellResult, Challenge, ClockInterval, Confidence, Earlier,
+    Failure, Family, FindingName, Issuer, KeyId, Outcome, Reason, Refusal, Round, Route, Severity,
+    Skipped, Status, Step,
 };
 
 pub(super) const THREE: &[&str] = &["a", "b", "c"];
@@ -373,6 +377,23 @@ proptest! {
             prop_assert!(!finding.summary.is_empty() && !finding.effect.is_empty());
         }
         prop_assert_eq!(assess(&round), assessment);
+    }
+
+    #[test]
+    fn the_order_of_the_rules_decides_nothing(round in any_round(), turn in 0..rules::ALL.len()) {
+        let earlier = Earlier::default();
+        let facts = Facts::new(&round, &earlier);
+        let by = |rules: &[Rule]| {
+            let all = rules.iter().flat_map(|rule| rule(&facts)).collect();
+            let resolved = resolve(&facts, all);
+            (format!("{:?}", resolved.kept), resolved.unexplained)
+        };
+        let mut order = rules::ALL.to_vec();
+        let expected = by(&order);
+        order.reverse();
+        prop_assert_eq!(&by(&order), &expected);
+        order.rotate_left(turn);
+        prop_assert_eq!(&by(&order), &expected);
     }
 }
 
