@@ -2,7 +2,7 @@
 //! refuse every token, their own included, and issuers that no verifier accepts (A3, A4 and A5 in
 //! `deploy/modes.md`). They read the same whole columns and rows of the matrix.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::facts::{Facts, ObservationId, backends_of, odd_ones};
 use super::super::hypothesis::{Hits, Hypothesis};
@@ -77,11 +77,11 @@ struct Column<'a> {
 
 fn columns(facts: &Facts<'_>) -> Vec<Hypothesis> {
     let mut found: Vec<Column<'_>> = Vec::new();
-    let refused = facts.refused_pairs();
-    for backend in &facts.round.backends {
+    let (refused, accepting) = (facts.refused_pairs(), accepting(facts));
+    for backend in facts.round.backends.iter().filter(|it| !accepting.contains(&it.name)) {
         found.extend(column(facts, &refused, &backend.name, backend.family));
     }
-    let sound = facts.round.backends.iter().any(|backend| accepts_any(facts, &backend.name));
+    let sound = !accepting.is_empty();
     // The same everywhere: the issuer, or what is configured for all, is wrong.
     let everywhere = !sound && found.len() > 1 && found.len() == reachable(facts);
     let mut by_cause: BTreeMap<FindingName, Vec<Column<'_>>> = BTreeMap::new();
@@ -92,16 +92,13 @@ fn columns(facts: &Facts<'_>) -> Vec<Hypothesis> {
     all.map(|(cause, columns)| refuse_all(facts, cause, &columns, everywhere)).collect()
 }
 
-/// Cells in which a backend verifies what backends or token servers issued.
-fn cells_at<'a>(facts: &Facts<'a>, name: &BackendName) -> Vec<&'a Cell> {
-    let here = |cell: &&Cell| {
-        cell.verifier.backend() == Some(name) && cell.issuer != Issuer::Route(Route::Balancer)
+/// The backends that accept a token that a backend or a token server issued.
+fn accepting<'a>(facts: &Facts<'a>) -> BTreeSet<&'a BackendName> {
+    let accepts = |cell: &&Cell| {
+        cell.accepted() == Some(true) && cell.issuer != Issuer::Route(Route::Balancer)
     };
-    facts.round.matrix.cells.iter().filter(here).collect()
-}
-
-fn accepts_any(facts: &Facts<'_>, name: &BackendName) -> bool {
-    cells_at(facts, name).iter().any(|cell| cell.accepted() == Some(true))
+    let cells = facts.round.matrix.cells.iter().filter(accepts);
+    cells.filter_map(|cell| cell.verifier.backend()).collect()
 }
 
 fn reachable(facts: &Facts<'_>) -> usize {
@@ -135,7 +132,7 @@ fn column<'a>(
         .any(|(_, cell)| cell.issuer.backend() == Some(name) || cell.issuer.backend().is_none());
     let other_audience = services(facts).is_some_and(|(_, odd)| odd.contains(name));
     let luck = keys::hides_replicas(facts, name);
-    if accepts_any(facts, name) || healed || !own || luck || other_audience {
+    if healed || !own || luck || other_audience {
         return None;
     }
     let cause = cause_of(family, &refused);
