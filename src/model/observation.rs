@@ -199,7 +199,7 @@ impl Observation {
 /// Something that had to be measured and was not, with the reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Unmeasured {
-    /// What: `flow`, `matrix`, `samples`, or the name of a check.
+    /// What: for instance `flow`, `tokens`, `keys` or `matrix`, or the name of a check.
     pub what: String,
     /// On which route, if on one.
     pub route: Option<String>,

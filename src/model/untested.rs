@@ -19,6 +19,11 @@ impl Unmeasured {
 }
 
 impl Assessment {
+    /// Whether nothing is missing that could be measured. Opaque tokens tell no keys, and are sound.
+    pub fn is_complete(&self) -> bool {
+        self.unmeasured.iter().all(|missing| missing.what == "keys")
+    }
+
     /// What is essential and was not measured, and why: `NOT TESTED: tokens, because …`. Nothing if
     /// nothing is missing.
     pub fn not_tested(&self) -> Option<String> {

@@ -44,7 +44,7 @@ pub struct Observed {
 /// Something that had to be measured and was not.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Missing {
-    /// What: `flow`, `tokens`, `matrix`, `samples`, or the name of a check.
+    /// What: for instance `flow`, `tokens`, `keys` or `matrix`, or the name of a check.
     pub what: String,
     /// On which route; null if on no single one.
     pub route: Option<String>,

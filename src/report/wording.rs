@@ -142,9 +142,7 @@ fn sound(judged: &Judged) -> String {
         1 => ", the one token that was shown was accepted".to_owned(),
         some => format!(", all {some} tokens that were shown were accepted"),
     };
-    // Opaque tokens are sound; there is only less to say of them.
-    let whole = works == round.flows.len()
-        && assessment.unmeasured.iter().all(|missing| missing.what == "keys");
+    let whole = works == round.flows.len() && assessment.is_complete();
     let all = if whole { "All OK: " } else { "" };
     let mut text = format!("{all}{routes}{tokens}.");
     if let (Outcome::Measured(run), Some((_, upper))) =

@@ -322,7 +322,7 @@ fn verdict(judged: &Judged) -> String {
         all if all == cells.len() => ", every node accepts every token".to_owned(),
         some => format!(", {some} of {} were accepted", count(cells.len(), "token", "tokens")),
     };
-    let whole = passed == flows.len() && judged.assessment.unmeasured.is_empty();
+    let whole = passed == flows.len() && judged.assessment.is_complete();
     let lead = if whole { "All OK" } else { "No finding" };
     format!("{lead}: {passed} of {} work{tokens}.", count(flows.len(), "route", "routes"))
 }

@@ -1,5 +1,7 @@
 //! 5xx by a gateway or by the server behind it.
 
+use std::collections::BTreeSet;
+
 use super::verifiers::token_without_key;
 use crate::diagnosis::facts::{Facts, ObservationId, backends_of, token_server};
 use crate::diagnosis::hypothesis::Hypothesis;
@@ -71,13 +73,13 @@ fn for_content(facts: &Facts<'_>) -> Option<Hypothesis> {
         Some(format!("{backend}: {}{who}", seen.failure))
     };
     let summary = format!(
-        "{} {} requests for manifests or blobs with server errors; logins work.",
+        "{} {} requests for manifests or blobs with server errors.",
         subject(&backends),
         verb(backends.len(), "answers", "answer")
     );
     (!ids.is_empty()).then(|| {
         Hypothesis::new(NAME, backends, summary)
-            .evidence(seen.iter().filter_map(line).collect::<std::collections::BTreeSet<_>>())
+            .evidence(seen.iter().filter_map(line).collect::<BTreeSet<_>>())
             .explains(ids)
             .fits(facts.through_balancer(|seen| seen.reason().is_server_error()))
     })
