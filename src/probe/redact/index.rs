@@ -2,8 +2,12 @@
 //! fixed length are found in a table, and a find is drawn out as far as text and secret agree. So
 //! the part of a secret that was cut out of it is found as well.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
 use std::ops::Range;
+
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 /// The length of a piece.
 pub(super) const PIECE: usize = 16;
@@ -13,9 +17,16 @@ const MOST_OWNERS: usize = 8;
 
 /// A secret as it is looked for: in lower case.
 struct Secret {
-    text: Vec<u8>,
+    text: Box<[u8]>,
     /// A part of at least this length is a find; a shorter one only as a whole word of it.
     least: usize,
+}
+
+/// Where a piece is: in which secret, and from which byte of it. Small, for each token has dozens.
+#[derive(Clone, Copy, PartialEq)]
+struct Place {
+    secret: u32,
+    at: u32,
 }
 
 /// Secrets to look for.
@@ -24,10 +35,13 @@ pub(super) struct Index {
     /// Shorter than a piece, found as a whole only.
     short: Vec<Vec<u8>>,
     secrets: Vec<Secret>,
-    known: HashSet<Vec<u8>>,
-    pieces: HashMap<[u8; PIECE], (usize, usize)>,
+    /// The numbers of the secrets that servers gave, by their texts.
+    known: HashTable<u32>,
+    /// The first secret that has a piece. Table and secret do not both keep its letters.
+    pieces: HashTable<Place>,
     /// Further secrets that have a piece: one must not hide another by having a part of it.
-    shared: HashMap<[u8; PIECE], Vec<(usize, usize)>>,
+    shared: HashMap<[u8; PIECE], Vec<Place>>,
+    hashes: RandomState,
     bytes: usize,
     /// Which beginnings pieces may have, by a bit each, so that most places of a text cost one look.
     beginnings: Vec<u64>,
@@ -44,11 +58,11 @@ impl Index {
             self.short.push(text);
             return;
         }
-        let number = self.secrets.len();
-        for at in 0..=text.len() - PIECE {
-            self.piece(&text, at, number, &public);
+        let places = 0..=text.len() - PIECE;
+        let number = self.keep(Secret { text: text.into(), least: PIECE });
+        for at in places {
+            self.piece(number, at, &public);
         }
-        self.secrets.push(Secret { text, least: PIECE });
     }
 
     /// Adds what a server gave: a token, a cookie, the state of an upload. He chose its letters, so
@@ -58,23 +72,19 @@ impl Index {
     /// Returns whether it was not known yet.
     pub(super) fn given(&mut self, secret: &[u8], public: impl Fn(&[u8]) -> bool) -> bool {
         let text = secret.to_ascii_lowercase();
-        if text.len() < PIECE || self.known.contains(&text) {
+        let hash = self.hashes.hash_one(&text);
+        let is_it = |number: &u32| *self.secrets[*number as usize].text == *text;
+        if text.len() < PIECE || self.known.find(hash, is_it).is_some() {
             return false;
         }
         self.bytes += text.len();
-        let number = self.secrets.len();
-        let mut at = 0;
-        for word in text.split(|byte| !is_word(*byte)) {
-            if word.len() >= PIECE {
-                let last = at + word.len() - PIECE;
-                for piece in (at..last).step_by(PIECE).chain([last]) {
-                    self.piece(&text, piece, number, &public);
-                }
-            }
-            at += word.len() + 1;
+        let places = places_of_words(&text);
+        let number = self.keep(Secret { text: text.into(), least: 2 * PIECE });
+        for at in places {
+            self.piece(number, at, &public);
         }
-        self.known.insert(text.clone());
-        self.secrets.push(Secret { text, least: 2 * PIECE });
+        let Self { known, secrets, hashes, .. } = self;
+        known.insert_unique(hash, number, |it| hashes.hash_one(&secrets[*it as usize].text));
         true
     }
 
@@ -83,20 +93,40 @@ impl Index {
         self.bytes
     }
 
-    fn piece(&mut self, text: &[u8], at: usize, secret: usize, public: impl Fn(&[u8]) -> bool) {
-        let Some(piece) = text[at..].first_chunk::<PIECE>().filter(|piece| !public(*piece)) else {
+    /// Keeps a secret and returns its number.
+    fn keep(&mut self, secret: Secret) -> u32 {
+        self.secrets.push(secret);
+        u32::try_from(self.secrets.len() - 1).unwrap_or(u32::MAX)
+    }
+
+    fn piece(&mut self, secret: u32, at: usize, public: impl Fn(&[u8]) -> bool) {
+        let Self { secrets, pieces, shared, hashes, beginnings, .. } = self;
+        let secrets = &*secrets;
+        let place = Place { secret, at: u32::try_from(at).unwrap_or(u32::MAX) };
+        let Some(piece) = letters(secrets, place).filter(|piece| !public(*piece)) else {
             return;
         };
         let (word, bit) = beginning(piece);
-        self.beginnings.resize(BEGINNINGS, 0);
-        self.beginnings[word] |= bit;
-        let first = *self.pieces.entry(*piece).or_insert((secret, at));
-        if first != (secret, at) {
-            let more = self.shared.entry(*piece).or_default();
-            if more.len() < MOST_OWNERS {
-                more.push((secret, at));
+        beginnings.resize(BEGINNINGS, 0);
+        beginnings[word] |= bit;
+        let hash_of = |place: &Place| hashes.hash_one(letters(secrets, *place));
+        let is_it = |place: &Place| letters(secrets, *place) == Some(piece);
+        match pieces.entry(hashes.hash_one(Some(piece)), is_it, hash_of) {
+            Entry::Vacant(free) => drop(free.insert(place)),
+            Entry::Occupied(first) if *first.get() == place => {}
+            Entry::Occupied(_) => {
+                let more = shared.entry(*piece).or_default();
+                if more.len() < MOST_OWNERS {
+                    more.push(place);
+                }
             }
         }
+    }
+
+    /// The first secret that has a piece.
+    fn first(&self, piece: &[u8; PIECE]) -> Option<Place> {
+        let is_it = |place: &Place| letters(&self.secrets, *place) == Some(piece);
+        self.pieces.find(self.hashes.hash_one(Some(piece)), is_it).copied()
     }
 
     /// Where secrets are in a text, which is in lower case.
@@ -141,24 +171,19 @@ impl Index {
         if self.beginnings.get(word)? & bit == 0 {
             return None;
         }
-        let first = self.pieces.get(piece)?;
+        let first = self.first(piece)?;
         let more = self.shared.get(piece).map_or(&[][..], Vec::as_slice);
-        let all = std::iter::once(first).chain(more);
-        let runs = all.filter_map(|owner| self.run_of(*owner, text, at, floor));
+        let all = std::iter::once(first).chain(more.iter().copied());
+        let runs = all.filter_map(|owner| self.run_of(owner, text, at, floor));
         // Of a piece that more have, nobody can say whose it is.
         let of_many = || (more.len() == MOST_OWNERS).then(|| at..at + PIECE);
         runs.max_by_key(Range::len).or_else(of_many)
     }
 
     /// The same for one secret that has the piece, at an offset.
-    fn run_of(
-        &self,
-        (secret, offset): (usize, usize),
-        text: &[u8],
-        at: usize,
-        floor: usize,
-    ) -> Option<Range<usize>> {
-        let Secret { text: secret, least } = self.secrets.get(secret)?;
+    fn run_of(&self, owner: Place, text: &[u8], at: usize, floor: usize) -> Option<Range<usize>> {
+        let Secret { text: secret, least } = self.secrets.get(owner.secret as usize)?;
+        let offset = owner.at as usize;
         let equal = |(a, b): &(&u8, &u8)| a == b;
         let before = text[floor..at].iter().rev().zip(secret[..offset].iter().rev());
         let before = before.take_while(equal).count();
@@ -169,6 +194,24 @@ impl Index {
         let enough = before + after >= *least || (whole(begins) && whole(ends));
         enough.then(|| at - before..at + after)
     }
+}
+
+/// The letters of a piece.
+fn letters(secrets: &[Secret], place: Place) -> Option<&[u8; PIECE]> {
+    secrets.get(place.secret as usize)?.text.get(place.at as usize..)?.first_chunk()
+}
+
+/// Where pieces begin that together cover each word of a text that is long enough for one.
+fn places_of_words(text: &[u8]) -> Vec<usize> {
+    let (mut places, mut at) = (Vec::new(), 0);
+    for word in text.split(|byte| !is_word(*byte)) {
+        if word.len() >= PIECE {
+            let last = at + word.len() - PIECE;
+            places.extend((at..last).step_by(PIECE).chain([last]));
+        }
+        at += word.len() + 1;
+    }
+    places
 }
 
 /// How many words of bits there are.
