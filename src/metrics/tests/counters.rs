@@ -92,6 +92,30 @@ fn counters_of_what_stays_survive_and_what_is_gone_vanishes() {
 }
 
 #[test]
+fn a_day_of_pods_that_come_fail_and_go_leaves_no_series_behind() {
+    let bench = Bench::new(sample::fresh_snapshot(&["pod-0", "pod-1", "pod-2"]));
+    let series = || bench.text().lines().filter(|line| !line.starts_with('#')).count();
+    let of = |first: u32, failed: bool| {
+        let names = [0, 1, 2].map(|more| format!("pod-{}", first + more));
+        let names = names.each_ref().map(String::as_str);
+        sample::changed(&names, |round| {
+            if failed {
+                sample::fail(round, names[0], Step::Token, Reason::Timeout);
+            }
+        })
+    };
+    let round = |first, failed| bench.finish(&[sample::judged(of(first, failed), Vec::new())]);
+    round(0, false);
+    let before = series();
+    // One pod is replaced every five minutes; the oldest fails before it goes.
+    for first in 0..288 {
+        round(first, true);
+        round(first + 1, false);
+    }
+    assert_eq!(series(), before);
+}
+
+#[test]
 fn a_changed_key_is_dated_and_the_first_one_is_no_change() {
     let bench = Bench::new(sample::fresh_snapshot(&["a", "b"]));
     let series = |backend: &str| {

@@ -9,6 +9,7 @@ mod fronts;
 mod page;
 mod pki;
 mod plan;
+mod pods;
 pub(crate) mod process;
 mod prometheus;
 mod proxies;

@@ -105,6 +105,20 @@ pub(crate) async fn nginx_front_with(
     nginx(folder, name, "", &text, &tls(certificate), "").await
 }
 
+/// The same without TLS, as a pod behind an ingress.
+pub(crate) async fn nginx_pod(
+    folder: &Path,
+    name: &str,
+    directives: &str,
+    locations: &[(&str, SocketAddr)],
+) -> (Process, SocketAddr) {
+    let mut text = String::new();
+    for (location, to) in locations {
+        let _ = writeln!(text, "location {location} {{ {directives} proxy_pass http://{to}; }}");
+    }
+    nginx(folder, name, "", &text, "", "").await
+}
+
 /// An nginx without TLS that gives the files below `root`.
 pub(crate) async fn nginx_store(
     folder: &Path,
@@ -155,6 +169,27 @@ pub(crate) async fn nginx_balancer_of(
     fronts: &[SocketAddr],
     certificate: &CertificateFiles,
 ) -> (Process, SocketAddr) {
+    balancer_to("https", folder, name, directives, fronts, certificate).await
+}
+
+/// The same towards pods that speak plain http.
+pub(crate) async fn nginx_ingress(
+    folder: &Path,
+    name: &str,
+    pods: &[SocketAddr],
+    certificate: &CertificateFiles,
+) -> (Process, SocketAddr) {
+    balancer_to("http", folder, name, Directives::default(), pods, certificate).await
+}
+
+async fn balancer_to(
+    scheme: &str,
+    folder: &Path,
+    name: &str,
+    directives: Directives<'_>,
+    fronts: &[SocketAddr],
+    certificate: &CertificateFiles,
+) -> (Process, SocketAddr) {
     let Directives { http, listen, server, location } = directives;
     let mut upstream = String::from("upstream nodes {\n");
     for front in fronts {
@@ -163,7 +198,7 @@ pub(crate) async fn nginx_balancer_of(
     let _ = writeln!(upstream, "}}\n{http}");
     let locations = format!(
         "{server}\n\
-         location / {{ proxy_pass https://nodes; proxy_next_upstream off; {location} }}"
+         location / {{ proxy_pass {scheme}://nodes; proxy_next_upstream off; {location} }}"
     );
     nginx(folder, name, &upstream, &locations, &tls(certificate), listen).await
 }
