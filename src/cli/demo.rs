@@ -1,4 +1,4 @@
-//! `demo`: the lab with a fault and the daemon beside it, for whoever meets the program first.
+//! `demo`: the lab with a fault and a daemon for it, for those who try the program first.
 
 use std::time::Duration;
 

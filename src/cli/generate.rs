@@ -1,4 +1,4 @@
-//! `completions` and `man`: what shells and `man` read, made from the command line's own definition.
+//! `completions` and `man`: what shells and `man` read, from the command line's own definition.
 
 use clap::CommandFactory as _;
 use clap_complete::Shell;

@@ -42,7 +42,7 @@ fn quiet(written: io::Result<()>) -> io::Result<()> {
 
 /// Prints a notice that is not part of the result.
 pub(super) fn note(text: &str) {
-    // Without a standard error there is nobody to tell.
+    // Without a standard error no one can read it.
     let _ = writeln!(anstream::stderr().lock(), "{text}");
 }
 

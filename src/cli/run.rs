@@ -1,4 +1,4 @@
-//! `run`: probes until it is told to stop, and answers to Prometheus and to people.
+//! `run`: probes until it is stopped, and answers to Prometheus and to people.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

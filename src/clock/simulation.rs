@@ -1,5 +1,5 @@
 //! The estimator against simulated clocks and networks: the truth is inside, always; and where
-//! the network is good the interval is narrow, steps are found and drifts are told.
+//! the network is good the interval is narrow, steps are found and drifts are reported.
 
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -272,7 +272,7 @@ fn a_step_between_rounds_is_found_in_the_next_with_its_size() {
 #[test]
 fn a_step_in_mid_round_never_leaves_an_interval_far_from_both_truths() {
     // Answers from before and after a step can agree by chance about a place between the two, or
-    // one of them just beside the old one; no more than this is then wrong, and for one round.
+    // one of them just next to the old one; no more than this is then wrong, and for one round.
     const BESIDE: f64 = 0.003;
     let mut beside = 0;
     for seed in 0..3_000 {

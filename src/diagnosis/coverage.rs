@@ -262,7 +262,7 @@ fn check(run: &CheckRun) -> Option<Unmeasured> {
 }
 
 /// Checks that ran and of which a part was not reached, or could not be asked for a reason of this
-/// host: what that part would have shown nobody knows. Only those that are asked for.
+/// host: what that part would have shown is unknown. Only those that are asked for.
 fn cut_short(checks: &Checks) -> Vec<Unmeasured> {
     let uploads = checks.upload.measured().map(|found| {
         found.begun.iter().any(|at| is_missing(&at.value))

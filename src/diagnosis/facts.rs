@@ -1,4 +1,4 @@
-//! What the rules look at: a round, what earlier rounds left, the observations made of both, and
+//! What the rules look at: a round, what earlier rounds left, the observations from both, and
 //! what follows from the measurements alone. Nothing here knows a cause.
 
 use std::collections::BTreeMap;
@@ -143,7 +143,7 @@ impl<'a> Facts<'a> {
         self.round.flows.iter().filter_map(failed).collect()
     }
 
-    /// What requests through the load balancer met beside checks, as far as it fits.
+    /// What requests through the load balancer met outside the checks, as far as it fits.
     pub(super) fn through_balancer(
         &self,
         fits: impl Fn(&Observation) -> bool,

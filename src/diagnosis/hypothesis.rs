@@ -19,7 +19,7 @@ pub(super) enum Hits {
     Requests,
     /// This kind of request, such as `Pulls`, where it meets these backends.
     Some(&'static str),
-    /// Browsers: web logins and changes made there. Clients of the registry do not feel it.
+    /// Browsers: web logins and changes on web pages. Clients of the registry do not feel it.
     WebPages,
     /// What users do not see at once, as this sentence says.
     Background(&'static str),
@@ -62,7 +62,7 @@ pub(super) struct Hypothesis {
     /// Whether it is reported even where it explains no observation, or none that another cause
     /// does not explain as well.
     pub(super) stands_alone: bool,
-    /// The evidence that is missing. With an entry here it is only told in the trace.
+    /// The evidence that is missing. With an entry here only the trace shows it.
     pub(super) lacks: Vec<String>,
 }
 
@@ -138,7 +138,7 @@ impl Hypothesis {
         self
     }
 
-    /// Notes that this evidence is missing: it is only told in the trace.
+    /// Notes that this evidence is missing: only the trace shows it.
     pub(super) fn lacking(mut self, what: &str) -> Self {
         self.lacks.push(what.to_owned());
         self

@@ -1,4 +1,4 @@
-//! The commands that show what a finding is made of: each request that failed, as curl sends it.
+//! The commands that show what a finding rests on: each request that failed, as curl sends it.
 //!
 //! A command is one line, because curl asks for the password: of several lines that are pasted at
 //! once it would take the second one for it. No secret stands in a command or is printed by it.

@@ -72,7 +72,7 @@ fn divide(backends: &[(&BackendName, Option<String>)], seen: &[(String, u32)]) -
         let among = u32::try_from(having.len()).unwrap_or(u32::MAX);
         shares.extend(having.iter().map(|(name, _)| part(Some(name), (*count, total), among)));
     }
-    // Of one that could be told apart and was not met: a share near zero. Of one that issued no
+    // Of one that can be distinguished and was not met: a share near zero. Of one that issued no
     // token nothing can be said.
     for (name, _) in backends.iter().filter(|(_, kind)| kind.is_some()) {
         if !shares.iter().any(|share| share.backend.as_ref() == Some(name)) {

@@ -76,7 +76,7 @@ fn fails_everywhere(facts: &Facts<'_>, seen: &[&Observation]) -> Option<&'static
     fails(&[Check::Upload, Check::Push]).then_some("Pushes")
 }
 
-/// Whether an observation says something of the backend that answered: of a refused pair nobody
+/// Whether an observation says something about the backend that answered: of a refused pair no one
 /// knows which of the two is at fault.
 fn accuses(observed: &Observation) -> bool {
     !matches!(observed.kind, Kind::PairRefused) && matches!(observed.place, Place::Route { .. })

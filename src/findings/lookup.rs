@@ -23,7 +23,7 @@ impl Runbook {
         Self::all().find(|page| page.name() == name)
     }
 
-    /// The name of the page that somebody may have meant.
+    /// The name of the page that was probably meant.
     pub fn meant(name: &str) -> Option<&'static str> {
         nearest(name, Self::all().map(Self::name))
     }

@@ -334,8 +334,8 @@ fn next_to(path: &Path, ending: &str) -> PathBuf {
     name.into()
 }
 
-/// Writes the summary beside the file and puts it in its place, so that a crash leaves one or the
-/// other whole. It is locked before anybody else can find it.
+/// Writes the summary next to the file and moves it into place, so that a crash leaves one or the
+/// other whole. It is locked before any other process can find it.
 fn shorten(
     path: &Path,
     known: &BTreeMap<String, Earlier>,

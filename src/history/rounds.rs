@@ -59,7 +59,7 @@ impl Rounds {
     /// wanted. Whoever holds the lock of the journal may do so.
     ///
     /// # Errors
-    /// The folder cannot be read or made.
+    /// The folder cannot be read or created.
     pub fn open(folder: &Path, wanted: &BTreeSet<&str>) -> Result<Self, KeptRoundError> {
         fs::create_dir_all(folder).map_err(KeptRoundError::of(folder))?;
         let mut files = BTreeMap::new();

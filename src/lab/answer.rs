@@ -76,7 +76,7 @@ pub(super) fn set(response: &mut Response<Bytes>, name: &str, value: &str) {
     }
 }
 
-/// Adds a header beside those of the same name.
+/// Adds a header to those of the same name.
 pub(super) fn add(response: &mut Response<Bytes>, name: &str, value: &str) {
     if let Ok(name) = HeaderName::from_bytes(name.as_bytes()) {
         let value = HeaderValue::from_str(value).unwrap_or(HeaderValue::from_static(""));

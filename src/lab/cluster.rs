@@ -39,9 +39,9 @@ impl Cluster {
     /// Starts a scenario. Must be called inside a tokio runtime.
     ///
     /// # Errors
-    /// [`LabError`] if keys, certificates or sockets cannot be made.
+    /// [`LabError`] if keys, certificates or sockets cannot be created.
     pub fn start(scenario: &Scenario, options: &Options) -> Result<Self, LabError> {
-        // Before keys are made, which may take a second: the lab's wall clock runs from here.
+        // Before keys are generated, which may take a second: the lab's wall clock runs from here.
         let began = Instant::now();
         let world = World::new(scenario, options)?;
         let (names, public_host) = (world.node_names(), world.public_host().to_owned());
@@ -124,7 +124,7 @@ impl Cluster {
         self.token_server
     }
 
-    /// The one node of the installation beside, if there is one.
+    /// The one node of the neighbouring installation, if there is one.
     pub fn second(&self) -> Option<SocketAddr> {
         self.second
     }
@@ -149,12 +149,12 @@ impl Cluster {
         self.shared.world().scratch()
     }
 
-    /// Who lists worker pools, if anybody may.
+    /// The account that lists worker pools, if one may.
     pub fn system_login(&self) -> Option<Login> {
         self.shared.world().system_login()
     }
 
-    /// The person whom a directory knows, if the prober has the account.
+    /// The person in the directory, if the prober has the account.
     pub fn directory_login(&self) -> Option<Login> {
         self.shared.world().directory_login()
     }

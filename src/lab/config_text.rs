@@ -64,7 +64,7 @@ fn write(cluster: &Cluster, dir: &Path) -> Result<String, LabError> {
     Ok(text)
 }
 
-/// The installation beside, as another registry with the same accounts.
+/// The neighbouring installation, as another registry with the same accounts.
 fn second(text: &mut String, address: &str) {
     let kept = [
         "    credentials:",

@@ -5,10 +5,10 @@ use thiserror::Error;
 /// Why a lab cannot be built.
 #[derive(Debug, Error)]
 pub enum LabError {
-    /// A signing key could not be made.
+    /// A signing key could not be generated.
     #[error("no signing key: {0}")]
     Key(String),
-    /// A certificate could not be made.
+    /// A certificate could not be generated.
     #[error("no certificate: {0}")]
     Certificate(String),
     /// No scenario has this name.

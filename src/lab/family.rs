@@ -80,7 +80,7 @@ impl Family {
         self == Self::Harbor215
     }
 
-    /// Whether anonymous callers are told the version.
+    /// Whether anonymous callers may read the version.
     pub(super) fn tells_version(self) -> bool {
         matches!(self, Self::Harbor1 | Self::Harbor210 | Self::Harbor211)
     }

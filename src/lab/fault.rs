@@ -90,7 +90,7 @@ pub enum Fault {
     ExternalUrl(String),
     /// The realm of the challenge, whatever else is configured.
     Realm(String),
-    /// The node is told `X-Forwarded-Proto: http`.
+    /// The node receives `X-Forwarded-Proto: http`.
     ForwardedProtoHttp,
     /// The node's nginx holds an old address of core.
     StaleUpstream,

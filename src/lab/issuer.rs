@@ -42,7 +42,7 @@ pub enum KidForm {
     Libtrust,
     /// The RFC 7638 thumbprint, which distribution from 3.0 looks keys up by.
     Thumbprint,
-    /// libtrust's beside the certificate itself (`x5c`), which both look at first
+    /// libtrust's in addition to the certificate itself (`x5c`), which both look at first
     /// (captures/distribution-2.8.2/32-x5c.http, captures/distribution-3.1.1/32-x5c.http).
     WithCertificate,
 }

@@ -1,4 +1,4 @@
-//! Signing keys of the lab's token issuers, made once per process.
+//! Signing keys of the lab's token issuers, generated once per process.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -24,7 +24,7 @@ pub enum KeyKind {
     Fast,
 }
 
-/// The keys that were made, by kind and number.
+/// The keys that exist, by kind and number.
 type Made = HashMap<(KeyKind, u32), Arc<SigningKey>>;
 
 /// One key pair with its two key ids.
@@ -71,8 +71,8 @@ impl SigningKey {
         &self.thumbprint
     }
 
-    /// A certificate of the public key, signed by itself, PEM: what real registries are told to
-    /// trust (`rootcertbundle`).
+    /// A certificate of the public key, signed by itself, PEM: what real registries are
+    /// configured to trust (`rootcertbundle`).
     pub fn certificate_pem(&self) -> &str {
         &self.certificate
     }

@@ -19,7 +19,7 @@
 //! - [`Fault`], [`FaultOrder`]: what can be wrong and where. A list of them composes.
 //!
 //! The lab shares no parser with the rooms that probe, so that a common mistake cannot hide
-//! itself. Key pairs are made once per process; everything else follows from the seed.
+//! itself. Key pairs are generated once per process; everything else follows from the seed.
 
 mod answer;
 mod answers;

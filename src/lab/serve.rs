@@ -48,7 +48,7 @@ impl Transport for TlsStream<TcpStream> {
     }
 }
 
-/// Serves a connection until it ends. Errors of one connection concern nobody else.
+/// Serves a connection until it ends. Errors of one connection concern no other.
 pub(super) async fn connection(
     shared: Arc<Running>,
     entry: Entry,

@@ -283,7 +283,7 @@ impl Settings {
     }
 }
 
-/// Keys above this number verify only; nobody signs with them.
+/// Keys above this number verify only; no node signs with them.
 const VERIFIER_KEYS: u32 = 500_000;
 
 /// Stores above this number hold what was replicated some time ago.

@@ -142,7 +142,7 @@ impl Storage {
 }
 
 /// Harbor's Redis: the sessions of people who logged in. Anonymous sessions need no memory, their
-/// id tells which Redis made it.
+/// id says which Redis created it.
 #[derive(Debug, Default)]
 pub(super) struct Redis {
     /// Session id → account name.

@@ -75,7 +75,7 @@ impl World {
     /// Builds the registry of a scenario.
     ///
     /// # Errors
-    /// [`LabError`] if keys cannot be made or a fault is ordered at a place that does not exist.
+    /// [`LabError`] if keys cannot be generated or a fault names a place that does not exist.
     pub fn new(scenario: &Scenario, options: &Options) -> Result<Self, LabError> {
         let mut scenario = scenario.clone();
         scenario.family = options.family.unwrap_or(scenario.family);
@@ -138,7 +138,7 @@ impl World {
     /// The account of the prober. The registry may refuse it, if a fault says so.
     ///
     /// # Errors
-    /// [`LabError::Key`] if no key can be made for a secret that is a token.
+    /// [`LabError::Key`] if no key can be generated for a secret that is a token.
     pub fn login(&self) -> Result<Login, LabError> {
         if self.scenario.push {
             return Ok(Login::pusher());
@@ -179,12 +179,12 @@ impl World {
         self.scenario.push.then_some(super::stores::SCRATCH)
     }
 
-    /// Who lists worker pools, if anybody may.
+    /// The account that lists worker pools, if one may.
     pub fn system_login(&self) -> Option<Login> {
         (self.scenario.pools && self.scenario.family.is_harbor()).then(Login::pools)
     }
 
-    /// The person whom a directory knows, if the prober has the account.
+    /// The person in the directory, if the prober has the account.
     pub fn directory_login(&self) -> Option<Login> {
         (self.scenario.directory && self.scenario.family.is_harbor()).then(Login::person)
     }

@@ -1,4 +1,4 @@
-//! The families of a page, made from the newest snapshot and the counters.
+//! The families of a page, from the newest snapshot and the counters.
 //!
 //! Gauges are never stored: they are what the newest round says, so a series cannot outlive its
 //! cause. Each family of the table of names is written here once, in the table's order.

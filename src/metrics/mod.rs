@@ -1,7 +1,7 @@
 //! Prometheus' view of the newest rounds. The only room that knows the metrics library.
 //!
 //! [`names`] is the table of all metrics. [`Counters`] holds the little that must live on from
-//! round to round; everything else is read from the newest [`Snapshot`] when somebody asks, so a
+//! round to round; everything else is read from the newest [`Snapshot`] at each scrape, so a
 //! page costs no probe and holds no series of a backend that is gone. To add a metric: a line in
 //! [`names`], a family in `collector`.
 

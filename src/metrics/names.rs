@@ -1,7 +1,7 @@
 //! Every metric of the program: name, type, labels and help, in the order of the page.
 //!
 //! This table is a contract with dashboards and rules. A label value is a name from the
-//! configuration, a word from a closed list, or a text that was made safe and bounded where it
+//! configuration, a word from a closed list, or a text that was cleaned and bounded where it
 //! came from the wire (key id, address, version).
 
 /// The type of a metric.

@@ -102,7 +102,7 @@ pub enum Page {
     UrlTooLong,
     /// A web application firewall or a rule against robots refuses the client.
     Filter,
-    /// The start page of a web server that nobody configured.
+    /// The start page of a web server without a configuration of its own.
     Welcome,
     /// Traefik, or another server in Go: no route for this name or path.
     NoRoute,

@@ -30,7 +30,7 @@ pub struct KeyCount {
 }
 
 /// The share of the balancer's answers that one backend gave. A backend whose answers cannot be
-/// told from others' by anything has none: its share is unknown, not zero.
+/// distinguished from others' has none: its share is unknown, not zero.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Share {
     /// The backend; none for answers of no backend that is configured.
@@ -152,7 +152,7 @@ impl BalancerRun {
         lost.map(|failed| failed.count).sum()
     }
 
-    /// Requests that were lost on the way, or by a gateway that had nobody to ask, in flows of
+    /// Requests that were lost on the way, or by a gateway without a live server, in flows of
     /// either kind.
     pub fn lost_on_the_way(&self) -> u32 {
         let lost = self.failures.iter().filter(|failed| {

@@ -18,7 +18,7 @@ pub struct Caller {
     pub balancer: Option<String>,
     /// Backends that are asked by the other scheme than the public URL's.
     pub other_scheme: BTreeSet<BackendName>,
-    /// Certificates that are trusted beside the system's.
+    /// Certificates that are trusted in addition to the system's.
     pub ca_file: Option<String>,
     /// Client certificate and key.
     pub client_certificate: Option<(String, String)>,

@@ -6,7 +6,7 @@ use super::{
     Skipped, UploadVerdict,
 };
 
-/// The pairs of one check that was made.
+/// The pairs of one check that ran.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CheckMatrix<'a> {
     /// Which check.
@@ -101,7 +101,7 @@ impl<'a> CheckMatrix<'a> {
 }
 
 impl Checks {
-    /// The pairs of a check; nothing if it carries nothing, or was not made.
+    /// The pairs of a check; nothing if it carries nothing, or did not run.
     pub fn matrix(&self, check: Check) -> Option<CheckMatrix<'_>> {
         fn all<T>(checked: &Checked<Vec<OfPair<T>>>) -> Option<&[OfPair<T>]> {
             checked.measured().map(Vec::as_slice)
@@ -118,7 +118,7 @@ impl Checks {
         }
     }
 
-    /// The pairs of every check that was made and carries something.
+    /// The pairs of every check that ran and carries something.
     pub fn matrices(&self) -> impl Iterator<Item = CheckMatrix<'_>> {
         let made = Check::ALL.iter().filter_map(|check| self.matrix(*check));
         made.filter(|matrix| !matrix.pairs.is_empty())

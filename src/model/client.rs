@@ -79,7 +79,7 @@ pub struct Estimate {
 /// What users of one kind of client feel.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct ClientView {
-    /// The flows that were made.
+    /// The flows that ran.
     pub run: ClientRun,
     /// The share of logins that fail.
     pub login: Estimate,

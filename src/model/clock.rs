@@ -159,7 +159,7 @@ pub struct ClockReading {
     pub spread_seconds: f64,
     /// The least round trip lately, in seconds: no interval can be much narrower.
     pub round_trip_seconds: Option<f64>,
-    /// How fast it runs, where that could be told.
+    /// How fast it runs, where that could be measured.
     pub drift: Option<ClockDrift>,
 }
 

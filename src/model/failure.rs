@@ -48,7 +48,7 @@ pub enum Step {
     Access,
     /// `GET /v2/<repository>/tags/list` with the token, where a scope is configured.
     Repository,
-    /// Not of the flow: a request of a check beside it, or for a clock.
+    /// Not of the flow: a request of an extra check, or for a clock.
     Check,
 }
 
@@ -153,7 +153,7 @@ reasons! {
     BadTokenResponse = "bad_token_response",
     /// The token is anonymous although credentials were sent.
     AnonymousToken = "anonymous_token",
-    /// The token names somebody else than the credentials do.
+    /// The token names another account than the credentials do.
     WrongSubject = "wrong_subject",
     /// The token's audience is not the challenge's service.
     WrongAudience = "wrong_audience",

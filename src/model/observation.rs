@@ -78,7 +78,7 @@ impl MetBy {
     }
 }
 
-/// Where an observation was made.
+/// Where something was observed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(untagged)]
 pub enum Place {
@@ -229,7 +229,7 @@ pub struct TraceEntry {
 pub enum Fate {
     /// It is a finding.
     Kept,
-    /// It belongs to the same cause as another and is told there.
+    /// It belongs to the same cause as another, which reports it.
     MergedInto {
         /// The finding that tells it.
         finding: super::FindingName,

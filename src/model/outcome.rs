@@ -1,4 +1,4 @@
-//! A measurement that may have failed or not been made, each with its reason.
+//! A measurement that may have failed or been left out, each with its reason.
 
 use serde::Serialize;
 
@@ -8,7 +8,7 @@ use super::Failure;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome<T> {
-    /// It was made and this is the value.
+    /// It succeeded, and this is the value.
     Measured(T),
     /// It was tried and failed.
     Failed(Failure),

@@ -33,7 +33,7 @@ impl UrlSaid {
 pub struct Named {
     /// The token endpoint.
     pub realm: String,
-    /// For whom the token shall be; none if the challenge does not say.
+    /// The service that the token is for; none if the challenge does not say.
     pub service: Option<String>,
     /// Whether the endpoint is at the public authority or at one that is configured as allowed.
     pub allowed: bool,

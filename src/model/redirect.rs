@@ -19,7 +19,7 @@ pub struct BlobRedirects {
 pub enum BlobWay {
     /// By the registry itself.
     Served,
-    /// By somebody else, to whom clients are sent.
+    /// By another server, to which clients are redirected.
     Redirected {
         /// Scheme and authority, without path and query: they carry a signature.
         to: String,
@@ -28,7 +28,7 @@ pub enum BlobWay {
     },
 }
 
-/// The answer of somebody to whom clients are sent for a blob.
+/// The answer of the server to which clients are redirected for a blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Fetched {
     /// Its status.

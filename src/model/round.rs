@@ -8,7 +8,7 @@ use super::{
     Route, Version,
 };
 
-/// What is known of one backend beside its flow.
+/// What is known of one backend in addition to its flow.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct BackendFacts {
     /// Its name.
@@ -18,12 +18,12 @@ pub struct BackendFacts {
     /// Not so only where discovery says that no user's request is sent there, as of a pod that
     /// starts.
     pub ready: bool,
-    /// Its family, told from its answers.
+    /// Its family, inferred from its answers.
     pub family: Family,
     /// The version it tells without credentials. Harbor 2.13 and later tell none; then this is
     /// `Measured(None)`.
     pub version: Outcome<Option<Version>>,
-    /// What its answers of this round told of its settings.
+    /// What its answers of this round say about its settings.
     pub settings: super::Settings,
 }
 
@@ -140,7 +140,7 @@ pub struct Round {
     pub traffic: Vec<Traffic>,
     /// Tokens held since an earlier round, shown to the backend that issued them.
     pub held_tokens: Vec<HeldToken>,
-    /// What the checks beside the flow found.
+    /// What the extra checks found.
     pub checks: super::Checks,
     /// Clocks by backend and source.
     pub clocks: Vec<ClockReading>,

@@ -61,7 +61,7 @@ impl fmt::Display for Setting {
     }
 }
 
-/// The value of a setting, as a backend told it in this round.
+/// The value of a setting, as a backend gave it in this round.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Told {
     /// At most 120 characters.
@@ -72,5 +72,5 @@ pub struct Told {
     pub settled: bool,
 }
 
-/// The settings that a backend told.
+/// The settings that a backend gave.
 pub type Settings = BTreeMap<Setting, Told>;

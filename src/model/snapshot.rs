@@ -42,7 +42,7 @@ pub struct Assessment {
     pub expected_interval: Option<(f64, f64)>,
     /// The 95 % Wilson interval of the measured ratio.
     pub unauthorized_interval: Option<(f64, f64)>,
-    /// What each kind of client feels; empty if no such flows were made.
+    /// What each kind of client feels; empty if no such flows ran.
     pub clients: Vec<ClientView>,
     /// What each backend forgives.
     pub leeways: Vec<(BackendName, Leeway)>,

@@ -15,7 +15,7 @@ pub struct Timeline {
 
 impl Timeline {
     /// Adds a finished phase. A phase out of order, or after the one that failed, is left out, so
-    /// that a later duration can never stand beside an earlier failure.
+    /// that a later duration can never stand next to an earlier failure.
     #[must_use]
     pub fn then(mut self, phase: Phase, took: Duration) -> Self {
         if self.failed_in.is_none() && self.phases.last().is_none_or(|(last, _)| *last < phase) {

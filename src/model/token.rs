@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A signing key's id from a JWT header (`kid`), made safe to be a label.
+/// A signing key's id from a JWT header (`kid`), cleaned so that it can be a label.
 ///
 /// A key id is a pure function of the public key in every family, so equal ids mean equal keys
 /// on the issuing side.
@@ -127,7 +127,7 @@ impl TokenFacts {
         self.alg.is_empty()
     }
 
-    /// Whether the token names nobody. Of an opaque one that says nothing.
+    /// Whether the token names no account. Of an opaque one that says nothing.
     pub fn is_anonymous(&self) -> bool {
         self.subject.as_deref().is_none_or(str::is_empty)
     }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{BackendName, Failure, OfPair, OfRoute, Outcome};
 
-/// Uploads begun over every route, and what every backend made of each backend's.
+/// Uploads begun over every route, and how every backend answered to each backend's.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Uploads {
     /// The beginning over every route.

@@ -142,7 +142,7 @@ fn keep(challenge: &mut Challenge, name: &str, value: &str) {
     place.get_or_insert_with(|| without_userinfo(value).chars().take(MAX_PARAMETER).collect());
 }
 
-/// A realm without the account that its URL may hold, which is shown to nobody. No realm with one is
+/// A realm without the account that its URL may hold, which is never shown. No realm with one is
 /// used.
 fn without_userinfo(value: &str) -> Cow<'_, str> {
     let Some((scheme, rest)) = value.split_once("//") else { return value.into() };

@@ -24,7 +24,7 @@ pub fn tags_of(body: &[u8]) -> Option<Vec<String>> {
 /// The tag of what the prober pushes.
 pub const OWN_TAG: &str = "registry-prober";
 
-/// The tag to read of a repository: one that is usual for a canary, else the first that somebody
+/// The tag to read of a repository: one that is usual for a canary, else the first that someone
 /// else pushed, else the prober's own, which a push of its own may be writing.
 pub fn canary_tag<'a>(tags: impl IntoIterator<Item = &'a String>) -> Option<&'a String> {
     let tags = Vec::from_iter(tags);

@@ -13,7 +13,7 @@ use crate::model::Setting;
 const MAX_VALUE: usize = 120;
 
 /// The settings in Harbor's `/api/v2.0/systeminfo`; to accounts it tells more of them than
-/// to anybody. Empty if the body is something else.
+/// to anyone. Empty if the body is something else.
 pub fn system_settings(body: &[u8]) -> Vec<(Setting, String)> {
     let Ok(info) = serde_json::from_slice::<Map<String, Value>>(body) else { return Vec::new() };
     let told = [
@@ -51,7 +51,7 @@ fn word(on: bool) -> String {
     if on { "yes" } else { "no" }.to_owned()
 }
 
-/// A URL without user, query and fragment, which nobody needs to see.
+/// A URL without user, query and fragment, which no reader needs.
 fn public_part(url: &str) -> Option<String> {
     let (scheme, rest) = url.trim().split_once("://")?;
     let rest = rest.split(['?', '#']).next()?;

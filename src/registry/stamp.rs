@@ -1,5 +1,5 @@
-//! Times that servers write beside `Date`: in Harbor's CSRF cookie, in its system information, and
-//! in the state of an upload.
+//! Times that servers write in addition to `Date`: in Harbor's CSRF cookie, in its system
+//! information, and in the state of an upload.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
@@ -30,7 +30,7 @@ impl Stamp {
     }
 }
 
-/// When a new `_gorilla_csrf` cookie was made: it begins with the seconds since 1970
+/// When a new `_gorilla_csrf` cookie was issued: it begins with the seconds since 1970
 /// (captures/harbor-2.15.2/31-csrf.http).
 pub fn csrf_time(headers: &HeaderMap) -> Option<Stamp> {
     let mut cookies = headers.get_all(SET_COOKIE).iter().filter_map(|value| value.to_str().ok());
@@ -41,7 +41,7 @@ pub fn csrf_time(headers: &HeaderMap) -> Option<Stamp> {
     Stamp::of_seconds(std::str::from_utf8(seconds).ok()?.parse().ok()?)
 }
 
-/// `current_time` of Harbor's `/api/v2.0/systeminfo`, told to whoever logged in, from 2.5 on
+/// `current_time` of Harbor's `/api/v2.0/systeminfo`, for those who logged in, from 2.5 on
 /// (captures/harbor-2.15.2/30-api.http).
 pub fn systeminfo_time(body: &[u8]) -> Option<Stamp> {
     let value: Value = serde_json::from_slice(body).ok()?;

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// Puts another text in the place of each for which there is one; whether there was any. Names of
-/// members are left alone: nobody keeps them.
+/// members are left alone: they are not kept.
 pub fn each_text(value: &mut Value, change: &dyn Fn(&str) -> Option<String>) -> bool {
     match value {
         Value::String(text) => match change(text) {

@@ -36,7 +36,7 @@ impl fmt::Debug for UploadPlace {
 }
 
 /// The place that an answer names; none if it is not one of an upload to this repository, by
-/// letter and before anybody resolves anything in it: `/v2/<repository>/blobs/uploads/<id>`.
+/// letter and before anything in it is resolved: `/v2/<repository>/blobs/uploads/<id>`.
 pub fn upload_place(headers: &HeaderMap, repository: &str) -> Option<UploadPlace> {
     let text = headers.get(LOCATION)?.to_str().ok()?;
     let (authority, target) = if text.starts_with('/') {

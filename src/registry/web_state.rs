@@ -10,7 +10,7 @@ pub const CSRF_TOKEN: &str = "x-harbor-csrf-token";
 /// The session cookie.
 pub const SESSION_COOKIE: &str = "sid";
 
-/// Longer cookies are nobody's.
+/// Longer cookies belong to no registry.
 const MAX_COOKIE: usize = 1_024;
 
 /// The cookie of that name that an answer sets, as `name=value` without attributes, marked

@@ -1,4 +1,4 @@
-//! The checks beside the token flow, as the JSON contract and the text show them.
+//! The extra checks, as the JSON contract and the text show them.
 
 use chrono::SecondsFormat;
 use schemars::JsonSchema;
@@ -197,7 +197,7 @@ fn check(run: &CheckRun) -> CheckReport {
     }
 }
 
-/// How many were made, and what was left out for a reason that somebody can change.
+/// How many ran, and what was left out for a reason that the reader can change.
 pub(super) fn sentence(round: &Round) -> String {
     let runs = round.checks.runs();
     let made: Vec<&CheckRun> = runs.iter().filter(|run| run.made.measured().is_some()).collect();

@@ -1,6 +1,6 @@
 //! Whole outputs, compared with the files in `tests/data/report/` character by character.
 //!
-//! `UPDATE=1 cargo test report` writes the files anew, and the shipped schema with them; read the
+//! `UPDATE=1 cargo test report` rewrites the files, and the shipped schema with them; read the
 //! difference before it is committed.
 
 use std::fs;

@@ -105,7 +105,7 @@ fn pair(cell: &Cell) -> (&'static str, TestCase) {
     ("pair", TestCase::new(name, ending))
 }
 
-/// What was not measured: an error where nobody can say that all is well without it.
+/// What was not measured: an error where no one can say that all is well without it.
 fn missing(missing: &Unmeasured) -> (&'static str, TestCase) {
     let ending =
         if missing.essential { error("unknown", &missing.why) } else { skipped(&missing.why) };

@@ -1,4 +1,4 @@
-//! Words and phrases that all outputs share, and the one place where foreign text is made safe.
+//! Words and phrases that all outputs share, and the one place where foreign text is cleaned.
 
 use std::fmt::Write as _;
 
@@ -119,7 +119,7 @@ fn is_other_scheme(findings: &[Finding]) -> bool {
     findings.first().is_some_and(|first| first.finding == FindingName::HttpHttpsMismatch)
 }
 
-/// Whether every route refuses the connection, as behind a port that nobody serves.
+/// Whether every route refuses the connection, as at a port without a listener.
 fn nothing_listens(judged: &Judged) -> bool {
     let refused = |flow: &Flow| {
         flow.failure().is_some_and(|(_, failure)| failure.reason == Reason::ConnectionRefused)
@@ -129,7 +129,7 @@ fn nothing_listens(judged: &Judged) -> bool {
 }
 
 /// What was seen to be right, and how much could hide in what was looked at. What was not measured
-/// is named, so that nobody takes it for sound.
+/// is named, so that no reader takes it for sound.
 fn sound(judged: &Judged) -> String {
     let (round, assessment) = (&judged.round, &judged.assessment);
     let works = round.flows.iter().filter(|flow| flow.succeeded()).count();

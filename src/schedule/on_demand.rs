@@ -10,7 +10,7 @@ use crate::model::Judged;
 /// The result of a round on demand; none if its registry is stopped meanwhile.
 type Coming = BoxFuture<'static, Option<Arc<Judged>>>;
 
-/// The round that runs now, if one does. It runs as long as somebody waits for it.
+/// The round that runs now, if one does. It runs as long as a client waits for it.
 #[derive(Debug, Default)]
 pub(super) struct OnDemand(Mutex<Option<WeakShared<Coming>>>);
 

@@ -167,7 +167,7 @@ impl Past {
         Some(Change { events, incidents })
     }
 
-    /// Writes down a change, and the round that made it if an incident names it.
+    /// Writes down a change, and the round that caused it if an incident names it.
     fn write(&self, change: &Change, round: Option<(&Arc<Judged>, f64)>) {
         let mut disk = self.disk();
         let named = |id: &str| {

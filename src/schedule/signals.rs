@@ -20,7 +20,7 @@ pub fn told_to_stop() -> io::Result<impl Future<Output = &'static str>> {
     })
 }
 
-/// Every SIGHUP from the moment it was made; several that come close together count as one.
+/// Every SIGHUP from its creation on; several that come close together count as one.
 #[derive(Debug)]
 pub struct Hangups(Signal);
 

@@ -1,6 +1,6 @@
 //! A client of one API server: whole answers, and answers that go on line by line.
 //!
-//! Unlike a link it keeps connections and speaks to nobody but its server. It follows no redirect,
+//! Unlike a link it keeps connections and speaks to no server but its own. It follows no redirect,
 //! so a token goes nowhere else.
 
 use std::time::Duration;

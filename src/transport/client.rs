@@ -1,4 +1,4 @@
-//! The wire made of real sockets: reqwest, one client for each link.
+//! The wire over real sockets: reqwest, one client for each link.
 //!
 //! A client from a prepared TLS configuration costs microseconds, and a client of its own is what
 //! keeps connections of different flows apart. The pin is reqwest's resolver hook; an explicit

@@ -159,7 +159,7 @@ pub(super) fn certificate_problem(error: &CertificateError) -> String {
             "for another name".to_owned()
         }
         CertificateError::UnknownIssuer => "signed by an unknown authority".to_owned(),
-        // What remains where an authority was made anew under its old name.
+        // What remains where an authority was created again under its old name.
         CertificateError::BadSignature => {
             "signed by another authority of the same name as a trusted one".to_owned()
         }

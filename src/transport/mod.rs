@@ -38,7 +38,7 @@ pub const MAX_BODY: usize = 1024 * 1024;
 /// The largest header block that is accepted, in bytes.
 pub const MAX_HEADERS: usize = 64 * 1024;
 
-/// Where a connection goes and whom it asks for.
+/// Where a connection goes and which host it asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Destination {
     /// Whether to speak TLS.
@@ -73,7 +73,7 @@ pub enum Body {
     /// This text.
     Text(String),
     /// This number of bytes is declared and none is ever sent: a server that refuses the length
-    /// says so at once, anybody else waits. The link cannot be used again.
+    /// says so at once, any other waits. The link cannot be used again.
     Declared(u64),
 }
 
@@ -88,7 +88,7 @@ impl Body {
     }
 }
 
-/// One request. Header values that are secret are marked sensitive by whoever made them; its query
+/// One request. Whoever creates secret header values marks them sensitive; its query
 /// may hold the state of an upload and its body a password, so `Debug` leaves out the one and tells
 /// only the length of the other.
 #[derive(Clone)]
@@ -97,7 +97,7 @@ pub struct Request {
     pub method: Method,
     /// Path and query, beginning with `/`.
     pub path: String,
-    /// Headers beside `Host`.
+    /// Headers in addition to `Host`.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The body.
     pub body: Body,

@@ -1,4 +1,4 @@
-//! Instants noted while a connection is made, outside the future that makes it, so that they
+//! Instants noted while a connection opens, outside the future that opens it, so that they
 //! remain when it is cut off by a deadline.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,7 +37,7 @@ impl Noted {
         if let Some(from) = self.resolving {
             phases.push((Phase::Dns, from, between(from, self.resolved)));
         }
-        // The pool may give the kept connection back while a new one is being made.
+        // The pool may give the kept connection back while a new one opens.
         if let Some(from) = self.connecting.filter(|_| !ok || self.connected.is_some()) {
             let tcp_end = if tls { self.tls_begun } else { self.connected };
             phases.push((Phase::Connect, from, between(from, tcp_end)));
@@ -130,7 +130,7 @@ where
         let connection = self.inner.call(request);
         Box::pin(async move {
             let connection = connection.await?;
-            // One that nobody waits for any longer is no matter of a later request.
+            // One that no request waits for any longer does not concern a later request.
             stamps.note(|n| {
                 if n.number == number {
                     n.connected = Some(Instant::now());

@@ -244,7 +244,7 @@ impl ResolvesClientCert for Asked {
     }
 }
 
-/// Keeps the certificate and the strict verdict, then enforces it unless told not to.
+/// Keeps the certificate and the strict verdict, then enforces it unless configured not to.
 #[derive(Debug)]
 struct Recorder {
     inner: Arc<dyn ServerCertVerifier>,
@@ -376,7 +376,7 @@ fn is_authority(certificate: &CertificateDer<'_>) -> bool {
 }
 
 /// A session store that remembers nothing. It is asked for a hint while the first TLS message is
-/// made: that is the moment at which TCP is done and TLS begins.
+/// created: that is the moment at which TCP is done and TLS begins.
 #[derive(Debug)]
 struct Forgetful(Stamps);
 

@@ -102,7 +102,7 @@ async fn a_bad_file_keeps_the_old_configuration_and_a_good_one_replaces_it() {
     assert_eq!(metric(RELOADED), Some(0.0));
     assert_eq!(http("GET", &address, "/-/ready").0, 200, "the old one goes on");
 
-    // A second registry that nobody answers for; the first is as it was.
+    // A second registry without a server; the first is as it was.
     let more = good.clone()
         + "  - {name: other, url: 'http://127.0.0.1:9', backends: [{name: x, address: '127.0.0.1:9'}]}\n";
     fs::write(&bench.path, more).unwrap();

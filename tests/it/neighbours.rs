@@ -1,4 +1,4 @@
-//! What shows only across registries: `check` judges every registry beside the others.
+//! What shows only across registries: `check` judges every registry together with the others.
 
 use registry_prober::lab::{Options, Scenario};
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! Two faults at once: on different nodes both are named and nobody else is; on the same node the
+//! Two faults at once: on different nodes both are named and no other node is; on the same node the
 //! one that a client meets first is.
 
 use registry_prober::lab::{CertificateFault, Family, Fault, FaultOrder, Options, Scenario};
@@ -81,7 +81,7 @@ impl Pair {
             }
         }
         if same_node {
-            // What keeps a connection from being made hides the rest wholly and alike.
+            // What keeps a connection from opening hides all the rest alike.
             pairs.retain(|pair| pair.one.reach > 0 || pair.other.reach > 0);
         }
         pairs
@@ -126,7 +126,7 @@ impl Pair {
     }
 
     /// Whether a finding is the name of a fault. A node that hangs takes the time in which a database
-    /// of its own would be told from a credential that is not taken.
+    /// of its own would be distinguished from a credential that is not accepted.
     fn is_called(&self, single: &Single, finding: &Finding) -> bool {
         let hangs = self.one.fault == Fault::Hang || self.other.fault == Fault::Hang;
         finding.finding == single.finding
@@ -136,7 +136,7 @@ impl Pair {
                 && finding.confidence == Confidence::Suspected)
     }
 
-    /// Whether a finding is one of the two, and names nobody but their nodes.
+    /// Whether a finding is one of the two, and names no node but theirs.
     fn may_be_found(&self, finding: &Finding) -> bool {
         let ordered = [&self.one, &self.other].iter().any(|s| self.is_called(s, finding));
         let innocent = finding.backends.iter().any(|b| !["b", "c"].contains(&b.as_str()));

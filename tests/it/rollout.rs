@@ -52,7 +52,7 @@ fn number(page: &str, series: &str) -> Option<f64> {
     line.rsplit(' ').next()?.parse().ok()
 }
 
-/// Waits until so many more rounds have counted.
+/// Waits until this number of further rounds has counted.
 async fn rounds(address: &str, more: f64) {
     let count =
         || number(&get(address, "/metrics"), "rounds_total{registry=\"lab\"}").unwrap_or(0.0);

@@ -57,7 +57,7 @@ impl Case {
         })
     }
 
-    /// Whether one such answer alone is taken for a gateway that once had nobody to ask.
+    /// Whether one such answer alone is taken for a gateway that once had no live server.
     fn may_be_a_moment(&self) -> bool {
         matches!(self.fault, Fault::Status { code: 500.., .. })
     }

@@ -1,5 +1,5 @@
 //! The checks of what browsers carry leave nothing behind: Harbor keeps a session for an hour for
-//! everybody who asks without one that it knows.
+//! every client that asks without one that it knows.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

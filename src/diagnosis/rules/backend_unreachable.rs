@@ -26,7 +26,7 @@ fn is_gone(flow: &Flow, reason: Reason) -> bool {
 }
 
 /// Whether a flow ended because an answer did not come in time where the connection had been
-/// accepted: somebody is there.
+/// accepted: a server is there.
 pub(super) fn answers_late(flow: &Flow) -> bool {
     let Some((step, failure)) = flow.failure() else { return false };
     let connected = match failure.phase {
@@ -120,7 +120,7 @@ fn at_routes(facts: &Facts<'_>, gone: &[(ObservationId, &Flow)]) -> Option<Hypot
 }
 
 /// Whether every node takes connections and closes them before it answers, and yet answers those who
-/// come through the load balancer: it wants to be told first who they are.
+/// come through the load balancer: it expects the PROXY header first.
 fn expects_proxy_protocol(facts: &Facts<'_>, gone: &[(ObservationId, &Flow)]) -> bool {
     let closed = |(_, flow): &(ObservationId, &Flow)| {
         flow.failure().is_some_and(|(step, failure)| {

@@ -10,7 +10,7 @@ const NAME: FindingName = FindingName::CertificateInvalid;
 /// How the transport words a certificate whose authority is not among those that are trusted.
 const UNTRUSTED: [&str; 2] = ["signed by", "the certificate of an authority"];
 
-/// How it words one that names somebody else.
+/// How it words one that names another host.
 const OTHER_NAME: [&str; 1] = ["for another name"];
 
 pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
@@ -79,7 +79,7 @@ fn invalid_lines(facts: &Facts<'_>) -> Vec<String> {
 }
 
 /// With verification switched off every flow passes and the verdicts are still known. Where a flow
-/// failed for a certificate it is on: one that passed beside an invalid certificate met another
+/// failed for a certificate it is on: one that passed next to an invalid certificate met another
 /// backend at its second try.
 fn tolerated(facts: &Facts<'_>) -> Option<Hypothesis> {
     let refused = facts.flows_that(|_, _, reason| reason == Reason::TlsCertificate);

@@ -251,7 +251,7 @@ fn at_fault(facts: &Facts<'_>, edges: &[Edge<'_>]) -> Vec<BackendName> {
         let times =
             |name: &BackendName| open.iter().filter(|(a, b)| *a == name || *b == name).count();
         let most = names.iter().copied().filter(|name| times(name) > 0).max_by(|a, b| {
-            // Two that take part equally often are told apart by their clocks.
+            // Two that take part equally often are distinguished by their clocks.
             times(a).cmp(&times(b)).then(off(a).total_cmp(&off(b))).then(b.cmp(a))
         });
         let Some(most) = most else { break };

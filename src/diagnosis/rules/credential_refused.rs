@@ -125,7 +125,7 @@ fn everywhere(facts: &Facts<'_>, refusals: &Refusals<'_>) -> Hypothesis {
             &[FindingName::DatabaseUnavailable, FindingName::LoginLocked],
         )
     };
-    // Where a database may be the cause, everybody's credential may be refused.
+    // Where a database may be the cause, every credential may be refused.
     let own = refusals.flows.len() == refusals.asked
         && !others.contains(&FindingName::DatabaseUnavailable);
     let told =

@@ -54,7 +54,8 @@ pub(super) fn went_through_tls(flow: &Flow) -> bool {
     failed.is_some_and(|step| step.timeline.phases().iter().any(|(phase, _)| *phase == Phase::Tls))
 }
 
-/// Whether a plain request met a port of TLS, or one that sends everybody to TLS on the same host.
+/// Whether a plain request met a port of TLS, or one that redirects all requests to TLS on the same
+/// host.
 pub(super) fn is_plain_port(facts: &Facts<'_>, flow: &Flow) -> bool {
     let reason = flow.failure().map(|(_, failure)| failure.reason);
     let no_registry =

@@ -57,7 +57,7 @@ fn is_own_login(answer: &Answer) -> bool {
     answer.status == 401 && !of_registry && (basic || (answer.html && scheme.is_none()))
 }
 
-/// Whether somebody else than a registry wrote an answer.
+/// Whether something other than a registry wrote an answer.
 fn is_foreign(step: Step, reason: Reason, answer: Option<&Answer>) -> bool {
     let page = answer.and_then(|answer| answer.page);
     if page.is_some_and(|page| !is_of_a_stranger(page)) {

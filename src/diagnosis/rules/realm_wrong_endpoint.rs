@@ -67,7 +67,7 @@ fn unusable(facts: &Facts<'_>) -> Option<Hypothesis> {
     Some(if everywhere { h.explains(bad.iter().map(|(id, _)| *id)) } else { h.flows(&bad) })
 }
 
-/// The endpoint answers that all is well and gives no token: somebody else is there.
+/// The endpoint answers that all is well and gives no token: another server is there.
 fn no_token(facts: &Facts<'_>) -> Option<Hypothesis> {
     let bad = facts.flows_that(|flow, step, reason| {
         reason == Reason::BadTokenResponse

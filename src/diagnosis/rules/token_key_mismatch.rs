@@ -98,7 +98,7 @@ fn different_keys(facts: &Facts<'_>) -> Option<Hypothesis> {
 }
 
 /// The same where the tokens do not say which key signed them, or say the same and are refused all
-/// the same: who accepts whom divides the nodes.
+/// the same: who accepts which tokens divides the nodes.
 fn unknown_keys(facts: &Facts<'_>) -> Option<Hypothesis> {
     let mut found = lasting(facts);
     found.retain(|(_, cell, _)| {

@@ -214,7 +214,7 @@ fn flows_at(facts: &Facts<'_>, names: &[BackendName]) -> Vec<ObservationId> {
     here.into_iter().map(|(id, _)| id).collect()
 }
 
-/// Issuers whose tokens everybody refuses, themselves included.
+/// Issuers whose tokens every node refuses, themselves included.
 fn rows(facts: &Facts<'_>) -> Option<Hypothesis> {
     let refused = facts.refused_pairs();
     let of = |name: &BackendName| {
@@ -234,7 +234,7 @@ fn rows(facts: &Facts<'_>) -> Option<Hypothesis> {
     };
     let backends = facts.round.backends.iter().map(|backend| &backend.name);
     let names: Vec<BackendName> = backends.filter(|name| refused_by_all(name)).cloned().collect();
-    // Where verifiers refuse everybody, the verifiers are at fault.
+    // Where verifiers refuse every token, the verifiers are at fault.
     let some_accept = facts
         .round
         .matrix

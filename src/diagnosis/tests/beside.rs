@@ -1,4 +1,4 @@
-//! What stands beside the token flow: Harbor's components, and what browsers carry from node to
+//! What the extra checks look at: Harbor's components, and what browsers carry from node to
 //! node.
 
 use std::time::Duration;

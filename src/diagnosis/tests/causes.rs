@@ -1,5 +1,5 @@
 //! What holds for every round: each rule with its healthy twin, and the book-keeping of causes for
-//! rounds that nobody has thought of.
+//! rounds that no scenario has.
 
 use proptest::prelude::*;
 

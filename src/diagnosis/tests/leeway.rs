@@ -113,7 +113,7 @@ fn only_one_process_has_surely_one_clock() {
     let cores = changed(THREE, |_| {});
     near(ahead(&cores, &b, &b), 0.0, 0.0);
     near(ahead(&cores, &a, &b), -0.6, 0.6);
-    // The token server beside a registry is another process.
+    // A token server next to a registry is another process.
     let plain = changed(THREE, |r| {
         are_plain(r);
         tells(r, "b", ClockSource::Iat, 89.5, 90.5);

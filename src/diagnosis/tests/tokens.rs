@@ -404,7 +404,7 @@ fn a_change_of_keys_needs_an_old_token_that_should_live_or_a_memory() {
     }
 
     // The old key is one of several behind the address, which is worse; that another
-    // node has another and nobody is refused is no more.
+    // node has another and no token is refused is no more.
     let of_replicas = changed(THREE, |r| {
         r.held_tokens.push(aged(OTHER_KEY, false, 900.0));
         let keys = vec![KeyCount { key: KeyId::from_wire(OTHER_KEY), tokens: 2 }];

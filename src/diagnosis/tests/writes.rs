@@ -47,7 +47,7 @@ fn content(round: &mut Round, at: &[(&str, ContentFound)]) {
     round.checks.content = Checked { found, ..Checked::default() };
 }
 
-/// Where uploads go on: issuer, verifier, verdict; each node goes on with its own besides.
+/// Where uploads go on: issuer, verifier, verdict; each node also goes on with its own.
 fn uploads(round: &mut Round, pairs: &[(&str, &str, UploadVerdict)]) {
     let own = THREE.iter().map(|name| (*name, *name, UploadVerdict::Known));
     let own = own.filter(|(name, ..)| !pairs.iter().any(|(i, v, _)| i == name && v == name));

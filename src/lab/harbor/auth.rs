@@ -65,7 +65,7 @@ pub(super) fn login(call: &mut Call<'_>, user: &str, password: &str) -> Principa
                     || settings.robot_secret_is_token))
             && (account.robot || !settings.secret_changed || account.admin)
     });
-    // A directory that does not answer locks nobody.
+    // A directory that does not answer locks no account.
     let person = account.as_ref().is_some_and(|account| !account.robot && !account.admin);
     if let Some(time) = settings.people_refused.filter(|_| person) {
         call.spend(time);

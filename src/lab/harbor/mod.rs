@@ -45,7 +45,7 @@ fn nginx(call: &mut Call<'_>) -> Response<Bytes> {
         return response;
     }
     if path.starts_with("/v1/") {
-        // Its own answer, without asking anybody.
+        // Its own answer, without asking another server.
         return nginx_page(404, "nginx");
     }
     let for_core = ["/v2/", "/service/", "/api/", "/c/"].iter().any(|at| path.starts_with(at));

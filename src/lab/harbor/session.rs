@@ -1,6 +1,6 @@
 //! Sessions: the `sid` cookie on nearly every answer, and logging in with a password.
 //!
-//! The id of an anonymous session carries the number of the Redis that made it, so that the lab
+//! The id of an anonymous session carries the number of the Redis that created it, so that the lab
 //! need not remember millions of them.
 
 use http::{Method, Response};

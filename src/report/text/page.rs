@@ -1,4 +1,4 @@
-//! Lines of text with styles. Everything that reaches the page is made safe here, so that no
+//! Lines of text with styles. Everything that reaches the page is cleaned here, so that no
 //! caller can forget it.
 
 use std::fmt::Write as _;

@@ -56,7 +56,7 @@ fn connections_that_are_lost_now_and_then_are_always_found() {
 fn connections_that_hang_now_and_then_are_never_passed_over() {
     let hang = |asked: &Asked| {
         (asked.at_balancer && one_in(5)).then(|| {
-            // Longer than anybody waits for an answer.
+            // Longer than any client waits for an answer.
             thread::sleep(Duration::from_secs(7));
             None
         })

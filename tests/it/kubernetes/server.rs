@@ -126,7 +126,7 @@ impl Server {
         (status == 200).then(|| serde_json::from_str(&text).unwrap())
     }
 
-    /// Creates an object, written in YAML or JSON, and gives what the server made of it.
+    /// Creates an object, written in YAML or JSON, and returns it as the server stored it.
     pub(super) async fn create(&self, path: &str, object: &str) -> Value {
         let asked = self.ask(reqwest::Method::POST, path, ADMIN, object.to_owned()).await;
         let (status, text) = asked.expect("it answers");

@@ -1,4 +1,4 @@
-//! Reads the transcripts in `tests/captures`. Their form is told in the README of
+//! Reads the transcripts in `tests/captures`. Their form is described in the README of
 //! `distribution-2.8.2`.
 
 use std::path::{Path, PathBuf};

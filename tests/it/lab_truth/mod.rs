@@ -19,11 +19,11 @@ type Known = (&'static str, &'static str, &'static str, &'static str);
 /// Exchanges that are not sent: file, a part of the label, reason.
 type Skipped = (&'static str, &'static str, &'static str);
 
-/// What a folder needs beside its transcripts.
+/// What a folder needs in addition to its transcripts.
 struct Folder<'a> {
     name: &'static str,
     scenario: &'static str,
-    /// Faults of one file, beside those of all.
+    /// Faults of one file, in addition to those of all.
     faults: fn(&str) -> Vec<FaultOrder>,
     /// Where a request enters.
     entry: fn(&Exchange) -> Entry,

@@ -208,7 +208,7 @@ impl Replay {
     }
 }
 
-/// How the replay of file 21 is told apart.
+/// How the replay of file 21 is distinguished.
 pub(crate) const WRONG_SIGNATURE: &str = "right key id, wrong signature";
 
 /// The lab's password for a right one; wrong ones stay.

@@ -22,7 +22,7 @@ use super::process::{Process, command};
 use crate::support::prober;
 
 /// The library that fakes the time, where Debian puts it; `None` with a word about it if it is
-/// not there and nobody insists.
+/// not there and not required.
 fn faketime() -> Option<PathBuf> {
     let folders = fs::read_dir("/usr/lib").expect("libraries").filter_map(Result::ok);
     let place = |folder: PathBuf| folder.join("faketime/libfaketime.so.1");
@@ -183,7 +183,7 @@ async fn known_offsets_of_real_servers_lie_inside_and_near_the_middle() {
     truths.push((0.0, 0.0));
 
     // A busy machine sends late, which makes intervals wide and never wrong: it is asked again, and
-    // how exact it gets is told and not demanded. That the truth lies inside is, every time.
+    // how exact it gets is printed and not demanded. That the truth lies inside is, every time.
     let tries = 1..=TRIES;
     for number in tries {
         match measure(&nodes, &truths, began).await {
@@ -293,7 +293,7 @@ async fn a_clock_that_is_set_between_or_within_rounds_is_found_with_its_step() {
         if let Some(found) = stepped.step {
             assert!(found.contains(step) && !found.contains(0.0), "{step}: {stepped:?}");
         } else {
-            // What is smaller than the intervals on a busy machine cannot be told from nothing.
+            // A step smaller than the intervals on a busy machine cannot be seen.
             let wide = stepped.interval.width() > step.abs() / 2.0;
             assert!(step.abs() < 0.05 || wide, "{step}: {stepped:?}");
         }
@@ -314,7 +314,7 @@ async fn a_clock_that_is_set_between_or_within_rounds_is_found_with_its_step() {
         );
         let both = torn.interval.contains(offset) && torn.interval.contains(offset + step);
         // The round may have had its last answer before, or its first after.
-        // Set within a round, the clock may leave an interval a little beside both truths.
+        // Set within a round, the clock may leave an interval that misses both truths a little.
         let near = |truth: f64| {
             torn.interval.lower() - 0.003 <= truth && truth <= torn.interval.upper() + 0.003
         };

@@ -18,7 +18,7 @@ use super::servers::{nginx_front, registry};
 use super::site::Site;
 use crate::support;
 
-/// Where node a, node b, nobody, and another registry listen.
+/// Where node a, node b, no server, and another registry listen.
 const A: &str = "127.0.0.11";
 const B: &str = "127.0.0.12";
 const DEAD: &str = "127.0.0.13";

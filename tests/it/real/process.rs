@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two looks at something that is not ready.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
-/// How often another port is tried, if somebody else took it first.
+/// How often another port is tried, if another process took it first.
 const PORTS: usize = 5;
 
 /// Why what was awaited did not come.

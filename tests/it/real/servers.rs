@@ -130,7 +130,7 @@ pub(crate) async fn nginx_store(
     nginx(folder, name, "", &location, "", "").await
 }
 
-/// Strict round robin over requests, which ends TLS and begins it anew towards the nodes.
+/// Strict round robin over requests, which ends TLS and begins it again towards the nodes.
 pub(crate) async fn nginx_balancer(
     folder: &Path,
     fronts: &[SocketAddr],
@@ -151,7 +151,7 @@ pub(crate) async fn nginx_balancer_with(
     nginx_balancer_of(folder, name, directives, fronts, certificate).await
 }
 
-/// What an nginx before the nodes does besides, as directives of each level.
+/// What else an nginx before the nodes does, as directives of each level.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Directives<'a> {
     pub(crate) http: &'a str,
