@@ -56,7 +56,13 @@ pub(super) async fn run(
         let text = serde_json::to_string_pretty(&serde_json::json!({ "incidents": incidents }))?;
         print::result(&(text + "\n"))?;
     } else {
-        print::result(&report::incidents::render(&incidents, from, now, print::width()))?;
+        print::result(&report::incidents::render(
+            &incidents,
+            &url.to_string(),
+            from,
+            now,
+            print::width(),
+        ))?;
     }
     Ok(Exit::Ok)
 }

@@ -81,8 +81,10 @@ impl Incidents {
             let before = incident.clone();
             reopen(incident);
             at(incident, &backends, now);
-            if is_worse(incident, worst.severity, &users) {
+            let now_at_fault = backends.iter().filter(|name| !name.is_empty()).count();
+            if is_worse(incident, worst.severity, &users, now_at_fault) {
                 worsen(incident, worst, &users, &id);
+                incident.backends_at_worst = now_at_fault;
             }
             if *incident != before || before.lasting.is_empty() {
                 changed.push(incident.clone());
@@ -182,6 +184,7 @@ fn open(
         closed: None,
         returned: 0,
         lasting: Vec::new(),
+        backends_at_worst: 0,
         longest_seconds: 0,
         note: None,
         rounds: KeptRounds { opening: id.to_owned(), worst: id.to_owned(), closing: None },
@@ -249,16 +252,26 @@ fn restart(incident: &Incident) -> Option<String> {
         [] => format!("Like a restart: it was over after about {seconds} s."),
         [one] => format!("Like a restart: {one} did not answer for about {seconds} s."),
         several => format!(
-            "Like a rolling restart: {} did not answer, each for about {seconds} s.",
+            "Like a rolling restart: {} did not answer, each for at most {seconds} s.",
             several.join(", ")
         ),
     })
 }
 
-fn is_worse(incident: &Incident, severity: Severity, users: &[UserShare]) -> bool {
-    let share = |users: &[UserShare]| users.iter().map(UserShare::ratio).fold(0.0, f64::max);
+/// Whether a round is worse than the worst before: by severity, then by the users who fail, then by
+/// the number of nodes at fault.
+fn is_worse(incident: &Incident, severity: Severity, users: &[UserShare], backends: usize) -> bool {
+    let (now, then) = (failing(users), failing(&incident.users));
+    let more_nodes = backends > incident.backends_at_worst && now > then - WORSE;
     severity > incident.severity
-        || severity == incident.severity && share(users) > share(&incident.users) + WORSE
+        || severity == incident.severity && (now > then + WORSE || more_nodes)
+}
+
+/// The share of users who fail, over all kinds. One kind alone says little: of five logins all may
+/// fail while hardly any other user does.
+fn failing(users: &[UserShare]) -> f64 {
+    let kinds = f64::from(u32::try_from(users.len()).unwrap_or(u32::MAX).max(1));
+    users.iter().map(UserShare::ratio).sum::<f64>() / kinds
 }
 
 fn worsen(incident: &mut Incident, finding: &Finding, users: &[UserShare], id: &str) {
@@ -280,7 +293,7 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
-    use crate::model::{Failure, Reason, SampledFlow, Step, sample};
+    use crate::model::{ClientKind, ClientRun, Failure, Ratio, Reason, SampledFlow, Step, sample};
 
     const MISMATCH: FindingName = FindingName::TokenKeyMismatch;
     const AWAY: FindingName = FindingName::BackendUnreachable;
@@ -376,6 +389,44 @@ mod tests {
     }
 
     #[test]
+    fn the_worst_round_is_that_with_the_most_users_and_nodes_not_the_first_in_which_one_kind_fails()
+    {
+        let clients = |judged: &Judged, of_five: u32| {
+            let mut judged = judged.clone();
+            let mut run = judged.round.balancer.measured().cloned().unwrap();
+            run.clients = ClientKind::ALL
+                .map(|kind| ClientRun {
+                    logins: Ratio {
+                        events: if kind == ClientKind::Docker { 5 } else { of_five },
+                        trials: 5,
+                    },
+                    ..ClientRun::of(kind)
+                })
+                .to_vec();
+            judged.round.balancer = crate::model::Outcome::Measured(run);
+            judged
+        };
+        let critical = Severity::Critical;
+        // docker fails from the first round on.
+        let rounds = [
+            clients(&failing(&at(0, MISMATCH, critical, &["b"]), 6), 0),
+            clients(&failing(&at(15, MISMATCH, critical, &["b"]), 16), 4),
+            clients(&failing(&at(30, MISMATCH, critical, &["b", "c"]), 16), 4),
+            clients(&failing(&at(45, MISMATCH, critical, &["b"]), 6), 0),
+        ];
+        let mut all = Incidents::default();
+        let worst = |all: &Incidents| all.all()[0].rounds.worst.clone();
+        for (taken, expected) in [(0, 0), (1, 1), (2, 2), (3, 2)] {
+            all.take(&rounds[taken]);
+            assert_eq!(worst(&all), round_id(&rounds[expected].round), "after round {taken}");
+        }
+        let lasts = all.all()[0].clone();
+        assert_eq!(lasts.longest_seconds, 15, "c was at fault for one round");
+        let now = sample::started() + TimeDelta::seconds(60);
+        assert_eq!(lasts.as_of(now).longest_seconds, 60, "b still is");
+    }
+
+    #[test]
     fn lost_flows_count_as_failed_users() {
         let mut round = sample::round(&["a"]);
         let mut run = round.balancer.measured().cloned().unwrap();
@@ -404,7 +455,7 @@ mod tests {
             all.all()[0].note.clone()
         };
         let rolling = course(&[(0, &["a"]), (45, &["b"]), (90, &[]), (105, &["c"]), (165, &[])]);
-        let expected = "Like a rolling restart: a, b, c did not answer, each for about 60 s.";
+        let expected = "Like a rolling restart: a, b, c did not answer, each for at most 60 s.";
         assert_eq!(rolling.as_deref(), Some(expected));
         let one = course(&[(0, &["a"]), (30, &[])]);
         assert_eq!(one.as_deref(), Some("Like a restart: a did not answer for about 30 s."));

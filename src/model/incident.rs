@@ -33,7 +33,11 @@ pub struct Incident {
     pub returned: u32,
     /// Since when it lasts at each backend, while it does; the name is empty where there is none.
     pub lasting: Vec<(String, DateTime<Utc>)>,
-    /// The longest time in seconds that it lasted at one backend without a break.
+    /// How many backends were at fault when it was worst.
+    #[serde(default)]
+    pub backends_at_worst: usize,
+    /// The longest time in seconds that it lasted at one backend without a break, as far as that has
+    /// ended.
     pub longest_seconds: i64,
     /// What it was in plain words, where its course tells: a restart.
     pub note: Option<String>,
@@ -46,6 +50,14 @@ impl Incident {
     pub fn is_same(&self, other: &Self) -> bool {
         (&self.registry, &self.finding, self.opened)
             == (&other.registry, &other.finding, other.opened)
+    }
+
+    /// The same with the time until a moment, where it lasts.
+    #[must_use]
+    pub fn as_of(mut self, now: DateTime<Utc>) -> Self {
+        let lasting = self.lasting.iter().map(|(_, since)| (now - *since).num_seconds());
+        self.longest_seconds = lasting.fold(self.longest_seconds, i64::max);
+        self
     }
 }
 

@@ -6,9 +6,10 @@ use super::text::{BOLD, Page, severity_style};
 use super::wording::{count, list, severity_word};
 use crate::model::{Incident, UserShare};
 
-/// Incidents since a moment, the latest first.
+/// Incidents of a daemon since a moment, the latest first.
 pub fn render(
     incidents: &[Incident],
+    daemon: &str,
     from: DateTime<Utc>,
     now: DateTime<Utc>,
     width: usize,
@@ -27,12 +28,12 @@ pub fn render(
     };
     page.paragraph("", BOLD, &format!("{number} since {since}{open}."));
     for incident in incidents.iter().rev() {
-        block(&mut page, incident, now);
+        block(&mut page, incident, daemon, now);
     }
     page.into_text()
 }
 
-fn block(page: &mut Page, incident: &Incident, now: DateTime<Utc>) {
+fn block(page: &mut Page, incident: &Incident, daemon: &str, now: DateTime<Utc>) {
     page.gap();
     let lead = format!("{}  ", severity_word(incident.severity));
     let at = match incident.backends.as_slice() {
@@ -53,7 +54,8 @@ fn block(page: &mut Page, incident: &Incident, now: DateTime<Utc>) {
     if let Some(note) = &incident.note {
         entry(page, "Note", note);
     }
-    entry(page, "Round", &format!("/rounds/{} of the daemon", incident.rounds.worst));
+    let root = daemon.trim_end_matches('/');
+    entry(page, "Worst", &format!("{root}/rounds/{}", incident.rounds.worst));
 }
 
 fn when(incident: &Incident, now: DateTime<Utc>) -> String {
@@ -104,6 +106,7 @@ mod tests {
             closed: Some(opened + TimeDelta::minutes(22)),
             returned: 1,
             lasting: Vec::new(),
+            backends_at_worst: 1,
             longest_seconds: 900,
             note: None,
             rounds: KeptRounds { worst: "main-2".to_owned(), ..KeptRounds::default() },
@@ -111,6 +114,7 @@ mod tests {
         let lasts = Incident { closed: None, backends: Vec::new(), ..incident.clone() };
         let text = render(
             &[incident, lasts],
+            "http://127.0.0.1:9912/",
             opened - TimeDelta::hours(1),
             opened + TimeDelta::hours(8),
             80,
@@ -123,12 +127,12 @@ mod tests {
             "CRITICAL  token-key-mismatch at c, registry main",
             "UTC (22 min); it came back 1 time",
             "  Users     9 of 20 independent flows (45 %) failed at worst",
-            "  Round     /rounds/main-2 of the daemon",
+            "  Worst     http://127.0.0.1:9912/rounds/main-2",
         ] {
             assert!(text.contains(line), "{line}: {text}");
         }
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
-        let none = render(&[], opened, opened, 80);
+        let none = render(&[], "", opened, opened, 80);
         assert!(none.contains("No incident since "), "{none}");
     }
 }

@@ -67,7 +67,10 @@ pub(super) async fn round(
 pub(super) async fn api_incidents(
     Extract(shared): Extract<Arc<Shared>>,
 ) -> Json<serde_json::Value> {
-    Json(serde_json::json!({ "incidents": shared.state.program.incidents() }))
+    let program = &shared.state.program;
+    let now = program.now();
+    let all: Vec<Incident> = program.incidents().into_iter().map(|it| it.as_of(now)).collect();
+    Json(serde_json::json!({ "incidents": all }))
 }
 
 /// `/api/v1/rounds`.

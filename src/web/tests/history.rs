@@ -30,6 +30,7 @@ fn incident() -> Incident {
         closed: Some(opened + TimeDelta::minutes(25)),
         returned: 2,
         lasting: Vec::new(),
+        backends_at_worst: 1,
         longest_seconds: 900,
         note: Some("Like a restart: c was away for at most 30 s.".to_owned()),
         rounds: KeptRounds {
