@@ -9,7 +9,7 @@ use super::counters::{RouteTally, Tallies, Tally, signing_backend};
 use super::exposition::{Page, Sample};
 use super::names;
 use crate::model::{
-    BackendFacts, Certificate, Check, ClockReading, ClockSource, FindingName, Flow, Judged, KeyId,
+    BackendFacts, Certificate, Check, ClockReading, ClockSource, Finding, Flow, Judged, KeyId,
     Leeway, Outcome, Route, Severity, Snapshot, TokenFacts,
 };
 
@@ -314,14 +314,15 @@ fn verdicts(page: &mut Page, snapshot: &Snapshot) {
             })
         }),
     );
-    let active: BTreeSet<FindingName> = newest(snapshot)
-        .flat_map(|(_, judged)| judged.assessment.findings.iter().map(|found| found.finding))
-        .collect();
     page.family(
         &names::FINDING_INFO,
-        active
-            .into_iter()
-            .map(|finding| Sample::number([finding.as_str(), finding.definition().meaning], 1.0)),
+        newest(snapshot).flat_map(|(name, judged)| {
+            explained(judged).into_iter().map(move |finding| {
+                let (step, command) = first_step(finding);
+                let meaning = finding.finding.definition().meaning;
+                Sample::number([name, finding.finding.as_str(), meaning, &step, command], 1.0)
+            })
+        }),
     );
     page.family(
         &names::FINDINGS,
@@ -445,4 +446,54 @@ fn version_of(facts: &BackendFacts) -> String {
 #[expect(clippy::cast_precision_loss, reason = "microseconds since 1970 fit a float until 2255")]
 fn seconds_since_1970(moment: chrono::DateTime<chrono::Utc>) -> f64 {
     moment.timestamp_micros() as f64 / 1e6
+}
+
+/// Each name of a finding once, with the worst finding of that name.
+fn explained(judged: &Judged) -> Vec<&Finding> {
+    let mut known = BTreeSet::new();
+    judged.assessment.findings.iter().filter(|found| known.insert(found.finding)).collect()
+}
+
+/// What to do first about a finding, and the command for it, for who reads an alert. A command that
+/// would be cut off is left out, and so are those of which the reader has to choose one.
+fn first_step(finding: &Finding) -> (String, &str) {
+    const LONGEST: usize = 400;
+    let Some(remedy) = finding.remedies.first() else { return (String::new(), "") };
+    let text = if remedy.text.len() <= LONGEST { remedy.text.as_str() } else { "" };
+    let (labels, commands): (Vec<&String>, Vec<&String>) =
+        remedy.commands.iter().partition(|line| line.starts_with('#'));
+    match commands.first().filter(|command| command.len() <= LONGEST) {
+        Some(command) if labels.len() < 2 => (text.to_owned(), command),
+        _ if commands.is_empty() => (text.to_owned(), ""),
+        _ => (format!("{}, which the status page shows.", text.trim_end_matches([':', '.'])), ""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::sample;
+    use crate::model::{FindingName, Remedy};
+
+    #[test]
+    fn an_alert_is_given_one_command_and_never_a_choice_or_a_part_of_one() {
+        let long = "x".repeat(500);
+        for (commands, step, command) in [
+            (vec!["# Kubernetes", "kubectl get pods"], "Do this:", "kubectl get pods"),
+            (vec!["date -u", "uptime"], "Do this:", "date -u"),
+            (vec![], "Do this:", ""),
+            (
+                vec!["# HAProxy", "one", "# nginx", "other"],
+                "Do this, which the status page shows.",
+                "",
+            ),
+            (vec![long.as_str()], "Do this, which the status page shows.", ""),
+        ] {
+            let mut finding =
+                sample::finding(FindingName::ServerErrors, Severity::Critical, &["a"]);
+            let commands: Vec<String> = commands.into_iter().map(str::to_owned).collect();
+            finding.remedies = vec![Remedy { text: "Do this:".to_owned(), commands }];
+            assert_eq!(first_step(&finding), (step.to_owned(), command), "{finding:?}");
+        }
+    }
 }

@@ -137,8 +137,9 @@ metrics! {
     FINDING_ACTIVE = "finding_active", Kind::Gauge,
         ["registry", "finding", "severity", "backend"],
         "A cause found in the newest round, one series for each backend at fault.";
-    FINDING_INFO = "finding_info", Kind::Gauge, ["finding", "meaning"],
-        "What each active finding means, in one line; always 1.";
+    FINDING_INFO = "finding_info", Kind::Gauge,
+        ["registry", "finding", "meaning", "first_step", "command"],
+        "What each active finding means, what to do first, and the command for it; always 1.";
     FINDINGS = "findings", Kind::Gauge, ["registry", "severity"],
         "Number of findings in the newest round.";
     BACKEND_INFO = "backend_info", Kind::Gauge,

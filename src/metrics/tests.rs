@@ -44,7 +44,7 @@ content_present gauge registry backend
 csrf_cross_valid gauge registry issuer verifier
 expected_unauthorized_ratio gauge registry
 finding_active gauge registry finding severity backend
-finding_info gauge finding meaning
+finding_info gauge registry finding meaning first_step command
 findings gauge registry severity
 flow_failures_total counter registry route step reason
 flow_seconds_total counter registry route
@@ -342,8 +342,9 @@ fn a_cell_a_finding_and_a_failure_are_the_same_thing_in_the_metrics() {
             Some(1.0),
         ),
         (
-            "finding_info{finding=\"token-key-mismatch\",meaning=\"Nodes sign and check tokens \
-             with different keys.\"}",
+            "finding_info{registry=\"main\",finding=\"token-key-mismatch\",meaning=\"Nodes sign and \
+             check tokens with different keys.\",first_step=\"Copy private_key.pem of a to b and \
+             restart core.\",command=\"\"}",
             Some(1.0),
         ),
         ("findings{registry=\"main\",severity=\"critical\"}", Some(2.0)),

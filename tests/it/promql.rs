@@ -176,7 +176,7 @@ const METRICS: &[(&str, Kind, &[&str])] = {
         ("content_present", Gauge, &["registry", "backend"]),
         ("certificate_not_after_timestamp_seconds", Gauge, &["registry", "route"]),
         ("finding_active", Gauge, &["registry", "finding", "severity", "backend"]),
-        ("finding_info", Gauge, &["finding", "meaning"]),
+        ("finding_info", Gauge, &["registry", "finding", "meaning", "first_step", "command"]),
         ("findings", Gauge, &["registry", "severity"]),
         ("backend_info", Gauge, &["registry", "backend", "address", "family", "version"]),
         ("round_duration_seconds", Histogram, &["registry"]),
