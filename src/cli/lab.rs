@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
+use super::drill::Drill;
 use super::explain::did_you_mean;
 use super::{Exit, print};
 use crate::findings::nearest;
@@ -28,6 +29,8 @@ pub(super) struct Arguments {
     folder: Option<PathBuf>,
     #[command(flatten)]
     how: How,
+    #[command(flatten)]
+    drill: Drill,
 }
 
 /// How a scenario is played.
@@ -79,8 +82,10 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         config.display(),
         config.display()
     ))?;
-    stop.await;
-    Ok(Exit::Ok)
+    tokio::select! {
+        _ = stop => Ok(Exit::Ok),
+        failed = arguments.drill.run(&cluster) => failed.map(|()| Exit::Ok),
+    }
 }
 
 /// A scenario, or the name that was meant.

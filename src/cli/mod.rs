@@ -8,6 +8,7 @@ mod ask;
 mod check;
 mod config;
 mod demo;
+mod drill;
 mod explain;
 mod generate;
 mod healthcheck;

@@ -23,6 +23,8 @@ mod dashboard;
 mod debian;
 mod directory;
 #[cfg(test)]
+mod drill;
+#[cfg(test)]
 mod field;
 #[cfg(test)]
 mod findings;
