@@ -6,8 +6,8 @@ use super::hypothesis::{Hits, Hypothesis};
 use super::statistics::wilson;
 use super::wording::{list, verb};
 use crate::model::{
-    Check, ClientKind, MetBy, Observation, ObservationKind as Kind, Ratio, Route, SampledFlow,
-    Severity, Step,
+    Check, ClientKind, ClientView, Flow, MetBy, Observation, ObservationKind as Kind, Ratio, Route,
+    SampledFlow, Severity, Step,
 };
 
 /// How bad it is.
@@ -92,9 +92,59 @@ pub(super) fn sentence(facts: &Facts<'_>, h: &Hypothesis, won: &[ObservationId])
     parts.extend(own_flow(&felt));
     parts.extend(pairs(&felt));
     parts.extend(checks(&felt));
-    let lead = if felt.iter().any(|seen| is_of_clients(seen)) { clients(facts) } else { None };
-    let lead = lead.map_or(String::new(), |lead| format!("{lead}. "));
+    let lead = plainly(facts, h, &felt).map_or(String::new(), |lead| format!("{lead}. "));
     format!("{lead}Through the load balancer {}.", join(&parts))
+}
+
+/// What fails, in the words of those who feel it; the figures come after it.
+fn plainly(facts: &Facts<'_>, h: &Hypothesis, felt: &[&Observation]) -> Option<String> {
+    if let Hits::Some(what) = h.hits {
+        return Some(some_fail(facts, h, what));
+    }
+    let Some(own) = felt.iter().find(|seen| seen.kind == Kind::FlowFailed) else {
+        return felt.iter().any(|seen| is_of_clients(seen)).then(|| clients(facts)).flatten();
+    };
+    let works = |view: &ClientView| view.run.logins.events < view.run.logins.trials;
+    if facts.clients.iter().any(works) {
+        return clients(facts);
+    }
+    let nodes_work = facts.round.flows.iter().any(Flow::succeeded);
+    if nodes_work && facts.clients.is_empty() {
+        // One request alone may have met the one bad node.
+        return None;
+    }
+    let but = if nodes_work { "; asked directly, a node works" } else { "" };
+    Some(match own.step {
+        Some(Step::Repository) => format!("Logins work, and pulls and pushes fail{but}"),
+        _ => format!("Logins, pulls and pushes fail{but}"),
+    })
+}
+
+/// `Pulls that reach b fail; logins work. b gets 33 % of the requests`.
+fn some_fail(facts: &Facts<'_>, h: &Hypothesis, what: &str) -> String {
+    let where_to = if h.backends.is_empty() {
+        String::new()
+    } else {
+        format!(" that reach {}", list(&h.backends))
+    };
+    let logins = facts
+        .round
+        .flow(&Route::Balancer)
+        .is_some_and(|flow| flow.passed(Step::Access) == Some(true));
+    let works = match what {
+        _ if what.starts_with("Logins") => "; robots and local accounts can log in",
+        "Pushes" if logins => "; logins and pulls work",
+        _ if logins => "; logins work",
+        _ => "",
+    };
+    let share: f64 = h.backends.iter().filter_map(|name| facts.share_of(name)).sum();
+    let gets = if share > 0.0 {
+        let get = verb(h.backends.len(), "gets", "get");
+        format!(". {} {get} {} of the requests", list(&h.backends), percent(share))
+    } else {
+        String::new()
+    };
+    format!("{what}{where_to} fail{works}{gets}")
 }
 
 /// Whether it is what every client meets, and not what a check did.
@@ -105,21 +155,21 @@ fn is_of_clients(seen: &Observation) -> bool {
     )
 }
 
-/// What each kind of client feels: `docker logins: 53 % fail; a docker pull of ten layers: 97 %`.
-/// Where none of them failed, it says of how many, for a few show little.
+/// What each kind of client feels: `docker: 53 % of logins fail, 97 % of pulls of ten layers`. Where
+/// none of them failed, it says of how many, for a few show little.
 fn clients(facts: &Facts<'_>) -> Option<String> {
     let words = facts.clients.iter().map(|view| {
         let (who, login) = (view.run.client.who(), view.login.value);
         let logins = if login > 0.0 {
-            format!("{who} logins: {} fail", percent(login))
+            format!("{who}: {} of logins fail", percent(login))
         } else {
-            format!("{who} logins: none of {} failed", view.run.logins.trials)
+            format!("{who}: none of {} logins failed", view.run.logins.trials)
         };
         match (view.run.client, view.pull.filter(|pull| pull.value > 0.0)) {
             (ClientKind::Docker, Some(pull)) => {
-                format!("{logins}; a {who} pull of ten layers: {}", percent(pull.value))
+                format!("{logins}, {} of pulls of ten layers", percent(pull.value))
             }
-            (_, Some(pull)) => format!("{who}: {} of pulls fail", percent(pull.value)),
+            (_, Some(pull)) => format!("{logins}, {} of pulls", percent(pull.value)),
             (_, None) => logins,
         }
     });
@@ -168,8 +218,7 @@ fn sampled(facts: &Facts<'_>, felt: &[&Observation]) -> Vec<String> {
                 Some(format!("{numbers} challenges sent clients to a wrong token endpoint{when}"))
             }
             Kind::SampleFailed | Kind::ClientFailed => {
-                let step = seen.step.map_or("", Step::as_str);
-                Some(format!("{numbers} {step} requests failed ({}){when}", seen.reason()))
+                Some(format!("{numbers} {} failed ({}){when}", requests(seen.step), seen.reason()))
             }
             _ => None,
         }
@@ -182,10 +231,31 @@ fn sampled(facts: &Facts<'_>, felt: &[&Observation]) -> Vec<String> {
     lines
 }
 
+/// The requests of a step, for who does not know the protocol.
+fn requests(step: Option<Step>) -> &'static str {
+    match step {
+        Some(Step::Challenge) => "first requests",
+        Some(Step::Token) => "requests for a token",
+        Some(Step::Access) => "requests with the new token",
+        Some(Step::Repository) => "requests for the canary repository",
+        Some(Step::Check) | None => "requests",
+    }
+}
+
+/// One of them.
+fn request(step: Option<Step>) -> &'static str {
+    match step {
+        Some(Step::Challenge) => "first request",
+        Some(Step::Token) => "request for a token",
+        Some(Step::Access) => "request with its new token",
+        Some(Step::Repository) => "request for the canary repository",
+        Some(Step::Check) | None => "request",
+    }
+}
+
 fn own_flow(felt: &[&Observation]) -> Option<String> {
     let flow = felt.iter().find(|seen| seen.kind == Kind::FlowFailed)?;
-    let step = flow.step.map_or("", Step::as_str);
-    Some(format!("the prober's own login failed at the {step} step ({})", flow.reason()))
+    Some(format!("the prober's own {} failed ({})", request(flow.step), flow.reason()))
 }
 
 fn pairs(felt: &[&Observation]) -> Option<String> {
@@ -226,19 +296,7 @@ fn unfelt(facts: &Facts<'_>, h: &Hypothesis) -> String {
         Hits::Later => {
             return format!("{} Requests will fail after a failover, or soon.", seen(facts));
         }
-        Hits::Some(what) => {
-            let fails = format!("{what} that reach {} fail; logins work.", place(h));
-            let share: f64 = h.backends.iter().filter_map(|name| facts.share_of(name)).sum();
-            return if share > 0.0 {
-                let get = super::wording::verb(h.backends.len(), "It gets", "They get");
-                format!(
-                    "{fails} {get} {} of the requests through the load balancer.",
-                    percent(share)
-                )
-            } else {
-                fails
-            };
-        }
+        Hits::Some(what) => return format!("{}.", some_fail(facts, h, what)),
         _ => format!("Requests that reach {} would fail.", place(h)),
     };
     format!("{} {what}", seen(facts))

@@ -22,6 +22,7 @@ mod coverage;
 mod drain;
 mod effect;
 mod facts;
+mod fill;
 mod hypothesis;
 mod keys;
 mod leeway;

@@ -154,6 +154,12 @@ fn repository(round: &Round) -> Option<&str> {
     Some(name)
 }
 
+/// How curl asks along a route: the command up to its URL, and scheme, host and port of that.
+pub(super) fn asking(round: &Round, route: &Route) -> Option<(String, String)> {
+    let Curl { text, origin } = Curl::to(round, route)?;
+    Some((text.replace(&format!(" -H 'X-Request-Id: {REQUEST_ID}'"), ""), origin))
+}
+
 /// A command in the making.
 struct Curl {
     text: String,

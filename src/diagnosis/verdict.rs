@@ -1,17 +1,18 @@
 //! Puts the three steps together: from a round to its assessment.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::facts::{Facts, ObservationId};
 use super::hypothesis::{Hits, Hypothesis};
 use super::{
-    clocks, coverage, drain, effect, leeway, reproduce, resolve, rules, statistics, unexplained,
+    clocks, coverage, drain, effect, fill, leeway, reproduce, resolve, rules, statistics,
+    unexplained,
 };
 use crate::findings::Product;
 use crate::model::{
     Assessment, BackendName, Confidence, Earlier, Family, Finding, FindingName, Remedy, Round,
-    Status, Unmeasured,
+    Severity, Status, Unmeasured,
 };
 
 /// Judges a round.
@@ -22,9 +23,16 @@ pub(super) fn judge(round: &Round, earlier: &Earlier) -> Assessment {
     let mut kept = resolved.kept;
     kept.extend(unexplained::explain(&facts, &resolved.unexplained));
 
-    let mut found: Vec<(Finding, Hits, Vec<ObservationId>)> =
-        kept.into_iter().map(|(h, won)| (finding(&facts, &h, &won), h.hits, won)).collect();
-    found.sort_by_key(|(f, ..)| (Reverse(f.severity), Reverse(f.explains), f.finding));
+    let broken = broken(&facts, &kept);
+    let mut found: Vec<(Finding, Hits, Vec<ObservationId>)> = kept
+        .into_iter()
+        .map(|(h, won)| (finding(&facts, &h, &won, &broken), h.hits, won))
+        .collect();
+    // How much a cause explains differs from round to round, and the advice must not.
+    found.sort_by(|(f, ..), (g, ..)| {
+        let place = |f: &Finding| (Reverse(f.severity), f.finding);
+        place(f).cmp(&place(g)).then_with(|| f.backends.cmp(&g.backends))
+    });
     let owners: BTreeMap<ObservationId, usize> = found
         .iter()
         .enumerate()
@@ -64,13 +72,26 @@ fn status(findings: &[Finding], unmeasured: &[Unmeasured], blind: bool) -> Statu
     worst
 }
 
-fn finding(facts: &Facts<'_>, h: &Hypothesis, won: &[ObservationId]) -> Finding {
+/// The nodes at which something fails for users, whatever it is.
+fn broken(facts: &Facts<'_>, kept: &[(Hypothesis, Vec<ObservationId>)]) -> BTreeSet<BackendName> {
+    let critical =
+        kept.iter().filter(|(h, won)| effect::severity(facts, h, won) == Severity::Critical);
+    critical.flat_map(|(h, _)| h.backends.iter().cloned()).collect()
+}
+
+fn finding(
+    facts: &Facts<'_>,
+    h: &Hypothesis,
+    won: &[ObservationId],
+    broken: &BTreeSet<BackendName>,
+) -> Finding {
     let mut h = h.clone();
     hold_back(facts, &mut h);
     let severity = effect::severity(facts, &h, won);
     let effect = effect::sentence(facts, &h, won);
-    let remedies = remedies(h.name, facts.common_family());
-    let remedies = drain::first(facts, &h, severity, remedies);
+    let mut remedies = remedies(h.name, facts.common_family());
+    fill::fill(facts.round, &h.backends, broken, &mut remedies);
+    let remedies = drain::first(facts, &h, severity, broken, remedies);
     Finding {
         finding: h.name,
         severity,

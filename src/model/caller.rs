@@ -24,4 +24,7 @@ pub struct Caller {
     pub client_certificate: Option<(String, String)>,
     /// Whether every certificate is accepted.
     pub skips_verification: bool,
+    /// The namespace of the backends, if Kubernetes says that they are pods; `NAMESPACE` where it is
+    /// the prober's own.
+    pub namespace: Option<String>,
 }

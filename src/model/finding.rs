@@ -159,7 +159,8 @@ impl fmt::Display for Evidence {
 pub struct Remedy {
     /// What to do, in a sentence.
     pub text: String,
-    /// Commands to copy, one an entry; none where the sentence says all.
+    /// Commands to copy, one an entry; none where the sentence says all. An entry that begins with `#`
+    /// says what the ones after it are for.
     pub commands: Vec<String>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::config::{self, Backend};
+use crate::config::{self, Backend, BackendSource};
 use crate::model::Caller;
 
 /// What whoever repeats a request must know.
@@ -20,5 +20,11 @@ pub(super) fn caller(registry: &config::Registry, backends: &[Backend]) -> Calle
         ca_file: sources.ca_file.as_deref().map(path),
         client_certificate: client.map(|(chain, key)| (path(chain), path(key))),
         skips_verification: tls.insecure_skip_verify,
+        namespace: match &registry.backends {
+            BackendSource::Kubernetes(pods) => {
+                Some(pods.namespace.clone().unwrap_or_else(|| "NAMESPACE".to_owned()))
+            }
+            _ => None,
+        },
     }
 }

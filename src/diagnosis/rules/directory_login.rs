@@ -15,13 +15,12 @@ use crate::model::{
 const SLOW: f64 = 2.5;
 
 const WAITING: Hits = Hits::Background(
-    "LDAP and OIDC users cannot log in there, or have to wait; robots and local accounts can.",
+    "LDAP and OIDC users may be unable to log in there, or have to wait; robots and local accounts \
+     can log in.",
 );
 
-const REFUSED: Hits = Hits::Background(
-    "LDAP and OIDC users cannot log in at these nodes and can at the others; robots and local \
-     accounts can everywhere.",
-);
+/// Where the login of a person ended without success and a robot's did not: for people it is down.
+const REFUSED: Hits = Hits::Some("Logins of LDAP and OIDC users");
 
 pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     let Some(logins) = facts.round.checks.directory_login.measured() else { return Vec::new() };
@@ -86,7 +85,11 @@ impl Logins<'_> {
             "LDAP/OIDC logins are slow or failing at {}{place}; robot logins are fast.",
             list(names)
         );
-        let found = self.at(FindingName::DirectoryUnavailable, names, summary).suspected(&[]);
+        let unanswered = |login: &DirectoryLogin| login.verdict != LoginVerdict::Accepted;
+        let down = self.given.iter().filter_map(said).any(|(_, login)| unanswered(&login));
+        let hits = if down { REFUSED } else { WAITING };
+        let found = self.at(FindingName::DirectoryUnavailable, names, summary).hits(hits);
+        let found = found.suspected(&[]);
         Some(if alone { Hypothesis { backends: Vec::new(), ..found } } else { found })
     }
 
@@ -131,6 +134,7 @@ impl Logins<'_> {
         );
         self.at(FindingName::DirectoryUnavailable, names, summary)
             .suspected(&[FindingName::SecretkeyMismatch])
+            .hits(REFUSED)
     }
 
     fn cannot_be_asked(&self) -> Hypothesis {
@@ -256,8 +260,8 @@ mod tests {
             ([quick, quick, quick], vec![]),
             // What was lost on its way says nothing of the directory.
             ([quick, None, quick], vec![]),
-            ([late, late, None], vec!["directory-unavailable warning suspected [no backend]"]),
-            ([quick, late, quick], vec!["directory-unavailable warning suspected [b]"]),
+            ([late, late, None], vec!["directory-unavailable critical suspected [no backend]"]),
+            ([quick, late, quick], vec!["directory-unavailable critical suspected [b]"]),
             (
                 [quick, Some((ACCEPTED, 4.0)), quick],
                 vec!["directory-unavailable warning suspected [b]"],
@@ -266,8 +270,8 @@ mod tests {
                 [refused_at_once, refused_at_once, None],
                 vec!["directory-unavailable warning suspected [no backend]"],
             ),
-            ([quick, quick, refused_at_once], vec!["secretkey-mismatch warning suspected [c]"]),
-            ([quick, quick, wrong_password], vec!["directory-unavailable warning suspected [c]"]),
+            ([quick, quick, refused_at_once], vec!["secretkey-mismatch critical suspected [c]"]),
+            ([quick, quick, wrong_password], vec!["directory-unavailable critical suspected [c]"]),
             (
                 [wrong_password, wrong_password, None],
                 vec!["credential-refused warning suspected [no backend]"],
@@ -275,8 +279,8 @@ mod tests {
             (
                 [late, quick, refused_at_once],
                 vec![
-                    "directory-unavailable warning suspected [a]",
-                    "secretkey-mismatch warning suspected [c]",
+                    "directory-unavailable critical suspected [a]",
+                    "secretkey-mismatch critical suspected [c]",
                 ],
             ),
         ] {

@@ -63,7 +63,7 @@ fn a_token_endpoint_that_knows_one_method_is_named_by_the_clients_that_get_none(
             "{what}: {all}"
         );
         let all = expect_at_no_node(what, of(*front), GET, said);
-        assert!(all.contains("docker logins: none of "), "{what}: {all}");
+        assert!(all.contains("docker: none of "), "{what}: {all}");
     }
     let get: &[(&str, Front)] = &[
         ("404 to GET", |asked| answers(is_token(asked, "GET"), Reply::json(404, &json!({})))),
