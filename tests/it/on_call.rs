@@ -16,15 +16,17 @@ fn bench(scenario: &str) -> Bench {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn verdict_users_and_first_step_stand_in_the_first_ten_lines_and_the_rest_needs_v() {
+async fn verdict_users_cause_and_first_step_stand_in_the_first_ten_lines_and_the_rest_needs_v() {
     let bench = bench("token-key-mismatch-odd-one");
     let file = format!("--config.file={}", bench.path.display());
     let brief = run(&["check", &file]).stdout;
     let first: Vec<&str> = brief.lines().take(10).collect();
     let first = first.join("\n");
-    for word in ["CRITICAL", "token-key-mismatch", "Users ", "Do first"] {
+    for word in ["CRITICAL", "token-key-mismatch", "Users ", "Cause ", "Do first"] {
         assert!(first.contains(word), "{word}: {brief}");
     }
+    let c = bench.cluster.nodes()[2].address.port();
+    assert!(brief.contains(&format!("$19==\"{c}\"")), "the node's own address: {brief}");
     let prose = brief.lines().filter(|line| !line.contains("sudo") && !line.contains("kubectl"));
     for line in prose {
         assert!(line.chars().count() <= 80, "{line}");
@@ -33,6 +35,21 @@ async fn verdict_users_and_first_step_stand_in_the_first_ten_lines_and_the_rest_
     let all = run(&["check", &file, "-v"]).stdout;
     assert!(all.contains("To confirm") && all.contains("Clocks"), "{all}");
     assert!(all.lines().count() > brief.lines().count() + 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_registry_that_is_well_v_shows_what_was_measured_and_trace_what_was_considered() {
+    let bench = bench("healthy");
+    let file = format!("--config.file={}", bench.path.display());
+    let said = run(&["check", &file, "--trace"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    for word in ["Routes  ", "Matrix  ", "Clocks  ", "Keys  ", "Load balancer", "Checks  "] {
+        assert!(said.stdout.contains(word), "{word}: {}", said.stdout);
+    }
+    for words in ["found nothing that a sound registry", "Signing keys: token-key-mismatch"] {
+        let text = said.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.contains(words), "{words}: {}", said.stdout);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

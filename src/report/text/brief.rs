@@ -1,7 +1,7 @@
-//! What an engineer who was just paged needs first: who is affected, the first step, the cause. The
+//! What an engineer who was just paged needs first: who is affected, the cause, the first step. The
 //! rest is printed with `-v`.
 
-use super::page::{BOLD, PLAIN, Page, entry, severity_style, when};
+use super::page::{BOLD, LABEL, PLAIN, Page, entry, severity_style, when, wrap};
 use super::{matrix, reasoning};
 use crate::model::{Finding, Judged};
 use crate::report::wording::{headline, runbook, severity_word};
@@ -10,6 +10,9 @@ use crate::report::wording::{headline, runbook, severity_word};
 const SMALL: usize = 6;
 /// Facts of evidence that stand below the cause.
 const FACTS: usize = 3;
+/// Lines for what users feel, and for the cause.
+const USERS: usize = 2;
+const CAUSE: usize = 2;
 
 /// One registry that is not well.
 pub(super) fn registry(page: &mut Page, judged: &Judged) {
@@ -31,27 +34,49 @@ pub(super) fn registry(page: &mut Page, judged: &Judged) {
         matrix::tokens(page, &judged.round.matrix);
     }
     page.gap();
-    let more = "-v prints all remedies, evidence, routes, clocks, keys and checks.";
+    let more = "-v prints all remedies, the way back, evidence, routes, clocks, keys and checks.";
     page.paragraph("", PLAIN, &format!("{}. {more}", when(&judged.round)));
 }
 
-/// The worst finding: users and the first step come before the cause.
+/// The worst finding, so that users, cause and the first step stand in the first ten lines: what is
+/// too long for them comes after the step.
 fn first(page: &mut Page, finding: &Finding) {
-    entry(page, "Users", &finding.effect);
+    let width = page.width().saturating_sub(LABEL + 2);
+    let (users, more_users) = cut(&finding.effect, width, USERS);
+    let (cause, more_cause) = cut(&finding.summary, width, CAUSE);
+    entry(page, "Users", users);
+    entry(page, "Cause", cause);
     step(page, finding);
-    entry(page, "Cause", &finding.summary);
-    for (label, fact) in
-        ["Evidence"].into_iter().chain(std::iter::repeat(" ")).zip(&finding.evidence).take(FACTS)
-    {
-        entry(page, label, &format!("- {fact}"));
+    let facts = finding.evidence.iter().take(FACTS).map(|fact| fact.text.as_str());
+    let all = [more_cause].into_iter().chain(facts).chain([more_users]);
+    let facts: Vec<String> =
+        all.filter(|text| !text.is_empty()).map(|text| format!("- {text}")).collect();
+    for (label, fact) in ["Evidence"].into_iter().chain(std::iter::repeat(" ")).zip(&facts) {
+        entry(page, label, fact);
     }
     entry(page, "Runbook", &runbook(finding.finding));
 }
 
+/// The beginning of a text that takes no more than some lines, up to the end of a sentence or of a
+/// part of one, and the rest. The first part is never cut.
+fn cut(text: &str, width: usize, lines: usize) -> (&str, &str) {
+    if wrap(text, width).len() <= lines {
+        return (text, "");
+    }
+    let ends = text.match_indices("; ").chain(text.match_indices(". ")).map(|(at, _)| at + 1);
+    let mut ends: Vec<usize> = ends.collect();
+    ends.sort_unstable();
+    let fits = |end: &&usize| wrap(&text[..**end], width).len() <= lines;
+    match ends.iter().rev().find(fits).or(ends.first()) {
+        Some(end) => (text[..*end].trim_end_matches(';'), text[*end..].trim_start()),
+        None => (text, ""),
+    }
+}
+
 fn step(page: &mut Page, finding: &Finding) {
     let Some(remedy) = finding.remedies.first() else { return };
-    page.paragraph("  Do first    ", BOLD, &remedy.text);
+    page.paragraph(&format!("  {:LABEL$}", "Do first"), BOLD, &remedy.text);
     for command in &remedy.commands {
-        page.command(14, command);
+        page.command(LABEL + 2, command);
     }
 }

@@ -36,46 +36,48 @@ pub(super) fn render(snapshot: &Snapshot, form: Form) -> String {
     for (name, state) in &snapshot.registries {
         let Some(judged) = state.latest.as_deref() else { continue };
         let alone = snapshot.registries.len() == 1;
-        if quiet(judged) {
+        let quiet = quiet(judged);
+        if !alone && (!quiet || form.verbose) {
+            page.heading(&format!("==== {name} ===="), &state.url);
+        }
+        if quiet && !form.verbose {
             // Among several registries the line above says enough of one that is well.
             if alone {
                 healthy(&mut page, judged);
             }
-            if trace {
-                reasoning::trace(&mut page, &judged.assessment);
-            }
+        } else if form.verbose {
+            everything(&mut page, judged, trace);
             continue;
-        }
-        if !alone {
-            page.heading(&format!("==== {name} ===="), &state.url);
-        }
-        if !form.verbose {
+        } else {
             brief::registry(&mut page, judged);
-            if trace {
-                reasoning::trace(&mut page, &judged.assessment);
-            }
-            continue;
         }
-        for finding in &judged.assessment.findings {
-            finding_block(&mut page, finding);
-        }
-        reasoning::unmeasured(&mut page, &judged.assessment);
         if trace {
-            reasoning::trace(&mut page, &judged.assessment);
+            reasoning::trace(&mut page, judged);
         }
-        matrix::tokens(&mut page, &judged.round.matrix);
-        matrix::of_checks(&mut page, &judged.round.checks);
-        measured::routes(&mut page, &judged.round);
-        measured::clocks(&mut page, judged);
-        measured::keys(&mut page, &judged.round);
-        measured::balancer(&mut page, judged);
-        page.gap();
-        page.paragraph("Checks  ", BOLD, &sentence(&judged.round));
-        measured::checks(&mut page, &judged.round.checks);
-        page.gap();
-        page.paragraph("", PLAIN, &format!("{}: {}", when(&judged.round), checked(judged)));
     }
     page.into_text()
+}
+
+/// All that was found and measured, whether or not anything is wrong.
+fn everything(page: &mut Page, judged: &Judged, trace: bool) {
+    for finding in &judged.assessment.findings {
+        finding_block(page, finding);
+    }
+    reasoning::unmeasured(page, &judged.assessment);
+    if trace {
+        reasoning::trace(page, judged);
+    }
+    matrix::tokens(page, &judged.round.matrix);
+    matrix::of_checks(page, &judged.round.checks);
+    measured::routes(page, &judged.round);
+    measured::clocks(page, judged);
+    measured::keys(page, &judged.round);
+    measured::balancer(page, judged);
+    page.gap();
+    page.paragraph("Checks  ", BOLD, &sentence(&judged.round));
+    measured::checks(page, &judged.round.checks);
+    page.gap();
+    page.paragraph("", PLAIN, &format!("{}: {}", when(&judged.round), checked(judged)));
 }
 
 fn verdicts(page: &mut Page, snapshot: &Snapshot) {

@@ -160,7 +160,7 @@ fn widths(rows: &[Vec<Field>]) -> Vec<usize> {
 
 /// Breaks a text at spaces into lines; a longer word stays whole, as it may be a URL or a digest to
 /// copy. There is always a line.
-fn wrap(text: &str, width: usize) -> Vec<String> {
+pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
     let whole_words = Options::new(width)
         .break_words(false)
         .word_separator(WordSeparator::AsciiSpace)

@@ -1,8 +1,10 @@
 //! What was not measured, and why each cause that was considered is a finding or is none.
 
-use super::super::wording::{count, list};
+use super::super::checks::sentence;
+use super::super::wording::{checked, count, list};
 use super::page::{BOLD, PLAIN, Page};
-use crate::model::{Assessment, Fate, TraceEntry, Unmeasured};
+use crate::findings::Group;
+use crate::model::{Assessment, Fate, FindingName, Judged, TraceEntry, Unmeasured};
 
 /// What was not measured, essential things first.
 pub(super) fn unmeasured(page: &mut Page, assessment: &Assessment) {
@@ -17,18 +19,41 @@ pub(super) fn unmeasured(page: &mut Page, assessment: &Assessment) {
     }
 }
 
-/// Every hypothesis with its fate.
-pub(super) fn trace(page: &mut Page, assessment: &Assessment) {
+/// Every hypothesis with its fate. Where nothing is wrong, what was looked for and could have shown.
+pub(super) fn trace(page: &mut Page, judged: &Judged) {
+    let assessment = &judged.assessment;
     page.heading("Why, and why not", "every cause that was considered");
-    if assessment.trace.is_empty() {
-        page.paragraph("  ", PLAIN, "No cause fits anything that was observed.");
-    }
     for entry in &assessment.trace {
         page.paragraph(&format!("  {}: ", subject(entry)), BOLD, &fate(entry));
     }
-    let observed = count(assessment.observations.len(), "observation");
-    let text = format!("{observed} in all, each in one finding.");
-    page.paragraph("  ", PLAIN, &text);
+    if assessment.observations.is_empty() {
+        let text = format!(
+            "{} found nothing that a sound registry does not show, so no cause has anything to \
+             explain.",
+            checked(judged)
+        );
+        page.paragraph("  ", PLAIN, &text);
+        page.paragraph("  ", PLAIN, &sentence(&judged.round));
+    } else {
+        let observed = count(assessment.observations.len(), "observation");
+        page.paragraph("  ", PLAIN, &format!("{observed} in all, each in one finding."));
+    }
+    considered(page, assessment);
+}
+
+/// The causes for which nothing spoke, by what they are about.
+fn considered(page: &mut Page, assessment: &Assessment) {
+    let fits = |name: &FindingName| assessment.trace.iter().any(|it| it.hypothesis == *name);
+    page.paragraph("  ", PLAIN, "Nothing fits these causes:");
+    for group in Group::ALL {
+        let of_group = |name: &&FindingName| name.definition().group == group;
+        let none: Vec<&FindingName> =
+            FindingName::ALL.iter().filter(of_group).filter(|name| !fits(name)).collect();
+        if !none.is_empty() {
+            let names: Vec<String> = none.iter().map(ToString::to_string).collect();
+            page.paragraph(&format!("  {}: ", group.title()), BOLD, &names.join(", "));
+        }
+    }
 }
 
 fn subject(entry: &TraceEntry) -> String {
