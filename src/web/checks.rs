@@ -35,11 +35,31 @@ impl Found {
     }
 }
 
-/// The checks that ran come first, then those that did not, with the reason.
-pub(super) fn checks(round: &Round, now: DateTime<Utc>) -> Vec<CheckRow> {
-    let mut runs = round.checks.runs();
-    runs.sort_by_key(|run| matches!(run.made, Outcome::Skipped(_)));
-    runs.iter().map(|run| row(run, &round.checks, now)).collect()
+/// The checks of a round.
+pub(super) struct ChecksPanel {
+    /// Those with something to say.
+    pub(super) rows: Vec<CheckRow>,
+    /// The others: those that ran come first, then those that did not, with the reason.
+    pub(super) folded: Vec<CheckRow>,
+    /// How many of the others ran, and how many did not.
+    pub(super) summary: String,
+}
+
+impl ChecksPanel {
+    pub(super) fn new(round: &Round, now: DateTime<Utc>) -> Self {
+        let mut runs = round.checks.runs();
+        runs.sort_by_key(|run| matches!(run.made, Outcome::Skipped(_)));
+        let rows = runs.iter().map(|run| row(run, &round.checks, now));
+        let tells = |row: &CheckRow| {
+            let found = row.found.iter().any(|found| found.class == "critical");
+            found || row.class == "step critical"
+        };
+        let (rows, folded): (Vec<_>, Vec<_>) = rows.partition(tells);
+        let ran = folded.iter().filter(|row| row.class == "step ok").count();
+        let summary =
+            format!("{} ran, {} did not run", count(ran, "check", "checks"), folded.len() - ran);
+        Self { rows, folded, summary }
+    }
 }
 
 fn row(run: &CheckRun, checks: &Checks, now: DateTime<Utc>) -> CheckRow {

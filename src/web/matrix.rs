@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::groups::{Grouped, grouped};
 use super::text::seconds;
 use crate::model::{
-    BackendName, Carried, Cell, CellResult, Check, CheckMatrix, CheckPair, Issuer, KeyId, Matrix,
-    Round, Route,
+    BackendName, Carried, Cell, CellResult, Check, CheckMatrix, CheckPair, Failure, Issuer, KeyId,
+    Matrix, Reason, Round, Route,
 };
 
 /// Above this many verifiers only the pairs that were not accepted are listed, unless there are few
@@ -214,6 +214,14 @@ impl CellMark {
         Self { class: "warning", sign: "!", word: NO_ANSWER, detail }
     }
 
+    /// What the prober had no time for says nothing of the nodes.
+    fn failed(failure: &Failure) -> Self {
+        match failure.reason {
+            Reason::DeadlineReached => Self::untried(Reason::DeadlineReached.as_str()),
+            reason => Self::unanswered(reason.to_string()),
+        }
+    }
+
     fn untried(reason: &str) -> Self {
         Self { class: "none", sign: "–", word: NOT_TRIED, detail: reason.replace('_', " ") }
     }
@@ -232,7 +240,7 @@ impl CellMark {
                     None => format!("{status}, {}\u{a0}×", refusal.tries),
                 })
             }
-            CellResult::Failed { failure, .. } => Self::unanswered(failure.reason.to_string()),
+            CellResult::Failed { failure, .. } => Self::failed(failure),
             CellResult::Skipped { reason } => Self::untried(reason.as_str()),
         }
     }
@@ -245,7 +253,7 @@ impl CellMark {
                 Self::accepted(format!("after {}", seconds(after)))
             }
             Carried::Refused(reason) => Self::refused(reason.replace('_', " ")),
-            Carried::Failed(failure) => Self::unanswered(failure.reason.to_string()),
+            Carried::Failed(failure) => Self::failed(failure),
             Carried::Skipped(reason) => Self::untried(reason.as_str()),
         }
     }

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::checks::{CheckRow, checks};
+use super::checks::ChecksPanel;
 use super::matrix::{MatrixPanel, carried};
 use super::panels::{Balancer, Clocks, Routes};
 use super::text::{Span, ago, count, seconds, spans};
@@ -149,7 +149,7 @@ struct RoundView<'a> {
     carried: Vec<MatrixPanel<'a>>,
     clocks: Clocks<'a>,
     balancer: Balancer<'a>,
-    checks: Vec<CheckRow>,
+    checks: ChecksPanel,
 }
 
 struct FindingView<'a> {
@@ -232,7 +232,7 @@ impl<'a> RoundView<'a> {
             carried: carried(round),
             clocks: Clocks::new(judged),
             balancer: Balancer::new(judged),
-            checks: checks(round, now),
+            checks: ChecksPanel::new(round, now),
         }
     }
 }
@@ -240,8 +240,9 @@ impl<'a> RoundView<'a> {
 /// One thing to do: a sentence, and the commands below it.
 struct RemedyView<'a> {
     prose: Vec<Span<'a>>,
-    /// Each to be copied alone; empty where there is none.
-    commands: &'a [String],
+    /// Each to be copied alone; empty where there is none. One that is a comment says what the ones
+    /// after it are for.
+    commands: Vec<(bool, &'a str)>,
 }
 
 impl<'a> FindingView<'a> {
@@ -270,7 +271,16 @@ fn since(since: DateTime<Utc>, now: DateTime<Utc>) -> String {
 }
 
 fn remedy(remedy: &Remedy) -> RemedyView<'_> {
-    RemedyView { prose: spans(&remedy.text), commands: &remedy.commands }
+    fn line(command: &str) -> (bool, &str) {
+        match command.strip_prefix("# ") {
+            Some(label) => (true, label),
+            None => (false, command),
+        }
+    }
+    RemedyView {
+        prose: spans(&remedy.text),
+        commands: remedy.commands.iter().map(|it| line(it)).collect(),
+    }
 }
 
 /// The observations that ended in no known cause.

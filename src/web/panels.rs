@@ -166,7 +166,7 @@ fn expiry(certificate: &Certificate, now: DateTime<Utc>) -> (&'static str, Strin
 }
 
 /// Above this many nodes, those that are as they should be are folded.
-const UNFOLDED: usize = 8;
+const UNFOLDED: usize = 4;
 /// A clock that is further off than this is never folded.
 const NOTABLE_OFFSET: f64 = 1.0;
 

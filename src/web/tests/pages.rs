@@ -375,7 +375,8 @@ fn a_matrix_of_many_backends_waits_for_a_click_unless_something_is_wrong() {
             }));
         });
         let page = page(&sample::snapshot(&[sample::judged(round, Vec::new())]));
-        assert_eq!(page.contains("<details>"), folded, "{count} {odd}");
+        let waits = page.contains("<details><summary>Every pair");
+        assert_eq!(waits, folded, "{count} {odd}");
         assert_eq!(page.contains("matrix signs"), count > 8, "{count}: signs alone");
         let words =
             page.matches("accepted</span>").count() + page.matches("</span> accepted").count();
