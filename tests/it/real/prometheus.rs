@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::path::Path;
 
 use serde_json::Value;
 use url::form_urlencoded;
@@ -15,7 +16,7 @@ use crate::operations::repository;
 use crate::support::program::{Running, get, http};
 
 /// What a query is answered with.
-fn samples(address: &str, query: &str) -> Vec<Value> {
+pub(super) fn samples(address: &str, query: &str) -> Vec<Value> {
     let query: String = form_urlencoded::byte_serialize(query.as_bytes()).collect();
     let answer: Value =
         serde_json::from_str(&get(address, &format!("/api/v1/query?query={query}"))).unwrap();
@@ -48,7 +49,11 @@ fn alerts(address: &str, name: &str) -> BTreeSet<[String; 3]> {
 
 /// A Prometheus that scrapes the program every second and knows the rules.
 async fn prometheus(site: &Site, prober: &str) -> (Process, String) {
-    let rules = repository("deploy/prometheus/rules.yml");
+    prometheus_with(site, prober, &repository("deploy/prometheus/rules.yml")).await
+}
+
+/// The same with other rules.
+pub(super) async fn prometheus_with(site: &Site, prober: &str, rules: &Path) -> (Process, String) {
     let config = site.folder().join("prometheus.yml");
     let text = format!(
         "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n\

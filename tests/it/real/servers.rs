@@ -259,9 +259,10 @@ pub(crate) async fn haproxy_balancer_with(
 ) -> (Process, SocketAddr) {
     Process::listening(folder, name, |address| {
         let mut text = format!(
-            "global\n  maxconn 512\ndefaults\n  mode tcp\n  timeout connect 2s\n  \
-             timeout client 30s\n  timeout server 30s\n\
-             listen registry\n  bind {address}\n  balance roundrobin\n"
+            "global\n  maxconn 512\n  stats socket {} level admin\ndefaults\n  mode tcp\n  \
+             timeout connect 2s\n  timeout client 30s\n  timeout server 30s\n\
+             listen registry\n  bind {address}\n  balance roundrobin\n",
+            folder.join(format!("{name}.sock")).display()
         );
         for (server, front) in NODES.into_iter().zip(fronts) {
             let _ = writeln!(text, "  server {server} {front} {words}");

@@ -6,7 +6,9 @@
 //! site twice, once through each, so that every fault is judged through both.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,11 +21,12 @@ use registry_prober::probe::Prober;
 use registry_prober::transport::install_crypto_provider;
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::net::TcpStream;
 use tokio::task::spawn_blocking;
 
 use super::pki::{Authority, CertificateFiles};
 use super::plan::{HAPROXY, NGINX, NODES, NodePlan, PAIR, Plan, TokenServer, Way, issuer_settings};
-use super::process::Process;
+use super::process::{Process, command};
 use super::servers::{haproxy_balancer, nginx_balancer, nginx_front, nginx_front_with, registry};
 use crate::support::{self, program};
 
@@ -144,6 +147,27 @@ impl Site {
     /// Ends the registry of a node; its front and its issuer go on.
     pub(crate) fn stop_registry(&mut self, node: usize) {
         self.nodes[node].registry = None;
+    }
+
+    /// Starts it again where it was.
+    pub(crate) async fn start_registry(&mut self, node: usize) {
+        let (name, behind) = (NODES[node], self.nodes[node].behind);
+        let mut command = command("docker-registry");
+        command.arg("serve").arg(self.folder().join(format!("registry-{name}.yml")));
+        let mut process = Process::start(command, self.folder(), &format!("registry-{name}-again"));
+        let listens = async || TcpStream::connect(behind).await.is_ok();
+        process.until(listens).await.expect("it listens again");
+        self.nodes[node].registry = Some(process);
+    }
+
+    /// What the admin socket of `HAProxy` answers to a command.
+    pub(crate) fn haproxy(&self, order: &str) -> String {
+        let socket = self.folder().join("balancer-haproxy.sock");
+        let mut stream = UnixStream::connect(socket).expect("HAProxy's socket");
+        writeln!(stream, "{order}").unwrap();
+        let mut said = String::new();
+        stream.read_to_string(&mut said).unwrap();
+        said
     }
 
     /// One round through nginx, judged.
