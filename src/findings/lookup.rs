@@ -69,6 +69,12 @@ impl Runbook {
     }
 }
 
+/// How a command of a page is written where the prober is no program of the host.
+pub const ELSEWHERE: &str = "In place of `sudo registry-prober`, write `docker exec registry-prober \
+                             /registry-prober` where the prober runs in a container, and `kubectl -n \
+                             monitoring exec deploy/registry-prober -- /registry-prober` where it runs \
+                             in a pod.";
+
 /// `[text](target)` as `text`.
 fn without_links(text: &str) -> String {
     let mut parts = text.split('[');

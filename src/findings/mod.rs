@@ -24,7 +24,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-pub use lookup::{Runbook, nearest};
+pub use lookup::{ELSEWHERE, Runbook, nearest};
 
 include!(concat!(env!("OUT_DIR"), "/findings.rs"));
 

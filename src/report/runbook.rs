@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use anstyle::Style;
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
-use crate::findings::{FindingName, Group, Runbook, alerts};
+use crate::findings::{ELSEWHERE, FindingName, Group, Runbook, alerts};
 
 /// Columns of a line, where words allow it.
 const WIDTH: usize = 80;
@@ -31,6 +31,9 @@ pub fn page(runbook: Runbook) -> String {
     for event in Parser::new_ext(runbook.text(), Options::ENABLE_TABLES) {
         sheet.take(event);
     }
+    sheet.gap();
+    sheet.words(&ELSEWHERE.replace('`', ""));
+    sheet.flush();
     sheet.text
 }
 
@@ -283,6 +286,8 @@ mod tests {
             let source = source.replace("```yaml", "");
             let text = shown(name);
             let page = &text[text.find("\nMeaning\n").unwrap()..];
+            // What stands below every page is about its commands.
+            let (page, _) = page.split_once("In place of sudo registry-prober,").unwrap();
             assert_eq!(
                 letters(page).into_iter().collect::<String>(),
                 letters(&source).into_iter().collect::<String>(),

@@ -7,7 +7,7 @@ use axum::response::{Html, IntoResponse, Response};
 use pulldown_cmark::{CowStr, Event, Options, Parser, Tag, html};
 
 use super::text::spans;
-use crate::findings::{FindingName, Group, Runbook, alerts};
+use crate::findings::{ELSEWHERE, FindingName, Group, Runbook, alerts};
 
 /// The list, by group.
 pub(super) async fn index() -> Response {
