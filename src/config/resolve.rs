@@ -54,98 +54,142 @@ pub(super) fn registry(
     problems: &mut Problems,
 ) -> Option<Registry> {
     let entry = at.value.as_ref()?;
-    let mut needs = |missing: bool, key| {
-        if missing {
-            problems.add(at.place, Mistake::Missing { thing: "a registry", key });
-        }
-    };
-    needs(entry.name.is_none(), "name");
-    needs(entry.url.is_none(), "url");
-    needs(entry.backends.is_none() && entry.discovery.is_none(), "backends (or discovery)");
-
+    required(entry, at.place, problems);
     let name = good(entry.name.as_ref())
         .and_then(|(name, place)| problems.note(place, RegistryName::parse(name)));
     let url = good(entry.url.as_ref())
         .and_then(|(url, place)| problems.note(place, PublicUrl::parse(url)));
     let scheme = url.as_ref().map_or(Scheme::Https, |url| url.authority().scheme);
     let backends = backend_source(entry, url.as_ref(), directory, problems);
-    let mut sources = Sources::default();
-    let credentials = given.or_else(|| {
-        let at = entry.credentials.as_ref()?;
-        secret::credentials(at, url.as_ref(), directory, &mut sources, problems)
-    });
-    let mut further = |at: Option<&At<CredentialsEntry>>| match at {
-        Some(at) => {
-            let mut own = Sources::default();
-            let read = secret::credentials(at, url.as_ref(), directory, &mut own, problems);
-            (read, own.password)
-        }
-        None => (None, None),
-    };
-    let (system_credentials, system_password) = further(entry.system_credentials.as_ref());
-    let (directory_credentials, directory_password) = further(entry.directory_credentials.as_ref());
-    (sources.system_password, sources.directory_password) = (system_password, directory_password);
-    let tls = good(entry.tls.as_ref()).map_or_else(TlsSettings::default, |(entry, _)| {
-        secret::tls(entry, directory, &mut sources, problems)
-    });
-    let scope = good(entry.scope.as_ref()).and_then(|(text, place)| {
-        let expected = "repository:NAME:pull with a NAME in lower case";
-        let mistake = Mistake::Expected { expected, found: quoted(text) };
-        problems.note(place, Scope::parse(text).ok_or(mistake))
-    });
+    let secrets = secrets(entry, given, url.as_ref(), directory, problems);
     let balancer = balancer(entry.balancer.as_ref(), scheme, problems);
-    let matrix = good(entry.matrix.as_ref()).and_then(|(text, place)| {
-        let expected = "auto, full or sampled:K with K from 1";
-        let mistake = Mistake::Expected { expected, found: quoted(text) };
-        problems.note(place, matrix_mode(text).ok_or(mistake))
-    });
-    let token_method = good(entry.token_method.as_ref()).and_then(|(text, place)| {
-        let mistake = Mistake::Expected { expected: "get or post", found: quoted(text) };
-        problems.note(place, token_method(text).ok_or(mistake))
-    });
+    let words = words(entry, problems);
     let allowed_realms = allowed_realms(entry, problems);
-    let user_agent = good(entry.user_agent.as_ref()).and_then(|(text, place)| {
-        let expected = "1 to 200 printable ASCII characters, without blanks at either end";
-        let mistake = Mistake::Expected { expected, found: quoted(text) };
-        problems.note(place, is_user_agent(text).then(|| text.clone()).ok_or(mistake))
-    });
     let checks = checks::settings(entry.checks.as_ref(), problems);
     let pace = Pace::of_registry(entry, global, problems);
     let allow_plaintext = good(entry.allow_plaintext.as_ref()).is_some_and(|(allow, _)| *allow);
-    let secrets = [
-        entry.credentials.is_some(),
-        credentials.is_some(),
-        system_credentials.is_some(),
-        directory_credentials.is_some(),
-    ];
-    let confidential = !allow_plaintext && secrets.contains(&true);
+    let confidential = !allow_plaintext && (entry.credentials.is_some() || secrets.any());
     if confidential {
         plaintext(entry, url.as_ref(), backends.as_ref(), problems);
     }
-    let backends = backends.map(|found| match found {
-        BackendSource::File(file) => BackendSource::File(FileSource { confidential, ..file }),
-        other => other,
-    });
 
     Some(Registry {
-        credentials,
-        system_credentials,
-        directory_credentials,
-        scope,
-        tls,
+        credentials: secrets.credentials,
+        system_credentials: secrets.system,
+        directory_credentials: secrets.directory,
+        scope: words.scope,
+        tls: secrets.tls,
         balancer,
-        matrix: matrix.unwrap_or(MatrixMode::Auto),
-        token_method: token_method.unwrap_or(TokenMethod::Get),
+        matrix: words.matrix.unwrap_or(MatrixMode::Auto),
+        token_method: words.token_method.unwrap_or(TokenMethod::Get),
         allowed_realms,
-        user_agent,
+        user_agent: words.user_agent,
         checks,
         interval: pace.interval,
         timeout: pace.timeout,
         max_requests_per_second: pace.max_requests_per_second,
         allow_plaintext,
-        sources,
-        ..Registry::new(name?, url?, backends?)
+        sources: secrets.sources,
+        ..Registry::new(name?, url?, guarded(backends?, confidential))
     })
+}
+
+/// Notes each key that a registry lacks.
+fn required(entry: &RegistryEntry, place: Place, problems: &mut Problems) {
+    let addresses = entry.backends.is_some() || entry.discovery.is_some();
+    for (present, key) in [
+        (entry.name.is_some(), "name"),
+        (entry.url.is_some(), "url"),
+        (addresses, "backends (or discovery)"),
+    ] {
+        if !present {
+            problems.add(place, Mistake::Missing { thing: "a registry", key });
+        }
+    }
+}
+
+/// Everything of a registry that is read from elsewhere: accounts, trust, and where they come from.
+struct Secrets {
+    credentials: Option<Credentials>,
+    system: Option<Credentials>,
+    directory: Option<Credentials>,
+    tls: TlsSettings,
+    sources: Sources,
+}
+
+impl Secrets {
+    fn any(&self) -> bool {
+        self.credentials.is_some() || self.system.is_some() || self.directory.is_some()
+    }
+}
+
+fn secrets(
+    entry: &RegistryEntry,
+    given: Option<Credentials>,
+    url: Option<&PublicUrl>,
+    directory: &Path,
+    problems: &mut Problems,
+) -> Secrets {
+    let mut account = |at: Option<&At<CredentialsEntry>>| {
+        let mut own = Sources::default();
+        let read = at.and_then(|at| secret::credentials(at, url, directory, &mut own, problems));
+        (read, own.password)
+    };
+    let own = if given.is_some() { None } else { entry.credentials.as_ref() };
+    let (credentials, password) = account(own);
+    let (system, system_password) = account(entry.system_credentials.as_ref());
+    let (of_directory, directory_password) = account(entry.directory_credentials.as_ref());
+    let mut sources =
+        Sources { password, system_password, directory_password, ..Sources::default() };
+    let tls = good(entry.tls.as_ref()).map_or_else(TlsSettings::default, |(entry, _)| {
+        secret::tls(entry, directory, &mut sources, problems)
+    });
+    let credentials = given.or(credentials);
+    Secrets { credentials, system, directory: of_directory, tls, sources }
+}
+
+/// The settings that are one word or a short text with rules of its own.
+struct Words {
+    scope: Option<Scope>,
+    matrix: Option<MatrixMode>,
+    token_method: Option<TokenMethod>,
+    user_agent: Option<String>,
+}
+
+fn words(entry: &RegistryEntry, problems: &mut Problems) -> Words {
+    let repository = "repository:NAME:pull with a NAME in lower case";
+    let printable = "1 to 200 printable ASCII characters, without blanks at either end";
+    Words {
+        scope: meaning(entry.scope.as_ref(), repository, Scope::parse, problems),
+        matrix: meaning(
+            entry.matrix.as_ref(),
+            "auto, full or sampled:K with K from 1",
+            matrix_mode,
+            problems,
+        ),
+        token_method: meaning(entry.token_method.as_ref(), "get or post", token_method, problems),
+        user_agent: meaning(entry.user_agent.as_ref(), printable, user_agent, problems),
+    }
+}
+
+/// What a text means. One that means nothing is a problem that says what was expected.
+fn meaning<T>(
+    at: Option<&At<String>>,
+    expected: &'static str,
+    read: impl FnOnce(&str) -> Option<T>,
+    problems: &mut Problems,
+) -> Option<T> {
+    let (text, place) = good(at)?;
+    let mistake = Mistake::Expected { expected, found: quoted(text) };
+    problems.note(place, read(text).ok_or(mistake))
+}
+
+/// The same source. One that reads its backends from a file has to refuse plain HTTP itself.
+fn guarded(backends: BackendSource, confidential: bool) -> BackendSource {
+    match backends {
+        BackendSource::File(file) => BackendSource::File(FileSource { confidential, ..file }),
+        other => other,
+    }
 }
 
 /// Notes every authority to which credentials would travel unencrypted over a network.
@@ -293,9 +337,10 @@ fn token_method(text: &str) -> Option<TokenMethod> {
     }
 }
 
-fn is_user_agent(text: &str) -> bool {
+fn user_agent(text: &str) -> Option<String> {
     let printable = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
-    printable && (1..=200).contains(&text.len()) && text.trim() == text
+    let fits = printable && (1..=200).contains(&text.len()) && text.trim() == text;
+    fits.then(|| text.to_owned())
 }
 
 fn allowed_realms(entry: &RegistryEntry, problems: &mut Problems) -> Vec<Authority> {

@@ -31,7 +31,6 @@ pub struct Cluster {
     control: SocketAddr,
     login: Login,
     /// Aborts what it holds when dropped.
-    #[expect(dead_code, reason = "held for its drop")]
     tasks: JoinSet<()>,
 }
 
@@ -44,20 +43,15 @@ impl Cluster {
         // Before keys are generated, which may take a second: the lab's wall clock runs from here.
         let began = Instant::now();
         let world = World::new(scenario, options)?;
-        let (names, public_host) = (world.node_names(), world.public_host().to_owned());
-        let mut sockets = Vec::new();
-        for index in 0..names.len() {
-            sockets.push((Entry::Node(index), bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?));
-        }
-        let second = world.second();
-        if let Some(index) = second {
-            let socket = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
-            sockets.push((Entry::Node(index), socket));
-        }
+        let nodes = (0..)
+            .zip(world.node_names())
+            .map(|(index, name)| Ok((name, Port::any(Entry::Node(index))?)))
+            .collect::<Result<Vec<_>, LabError>>()?;
+        let second = world.second().map(|index| Port::any(Entry::Node(index))).transpose()?;
+        let balancer = Port::any(Entry::Balancer)?;
         let own_server = world.has_token_server().then_some(Entry::TokenServer);
-        for entry in [Entry::Balancer].into_iter().chain(own_server) {
-            sockets.push((entry, bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?));
-        }
+        let token_server = own_server.map(Port::any).transpose()?;
+        let public_host = world.public_host().to_owned();
         let shared = Arc::new(Running {
             world: Mutex::new(world),
             pki: Pki::new(&public_host, options.began)?,
@@ -66,42 +60,48 @@ impl Cluster {
             connections: AtomicU64::new(0),
             changes: watch::channel(0).0,
         });
-        let (mut nodes, mut tasks) = (Vec::new(), JoinSet::new());
-        let mut balancer = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let (mut token_server, mut next_door) = (None, None);
-        let mut names = names.into_iter();
-        for (entry, socket) in sockets {
-            let address = socket.local_addr().map_err(|source| LabError::io("a port", source))?;
-            match entry {
-                Entry::Node(index) if Some(index) == second => next_door = Some(address),
-                Entry::Node(_) => {
-                    let name = names.next().unwrap_or_default();
-                    nodes.push(NodeAddress { name, address });
-                }
-                Entry::Balancer => balancer = address,
-                Entry::TokenServer => {
-                    token_server = Some(address);
-                    shared.world().set_token_server(&format!("https://{address}"));
-                }
-            }
-            // Listen before `start` returns, so that the first request finds an open port.
-            let door = Door::open(&shared, entry, socket, address)?;
-            tasks.spawn(listen(Arc::clone(&shared), entry, address, door));
-        }
         let login = shared.world().login()?;
-        let control = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?
-            .listen(16)
-            .and_then(|listener| Ok((listener.local_addr()?, listener)))
-            .map_err(|source| LabError::io("the control port", source))?;
-        let (control, listener) = control;
+        let (control, listener) = control_port()?;
         let places = control::Places {
             scenario: scenario.name.clone(),
-            nodes: nodes.clone(),
-            balancer,
-            token_server,
+            nodes: nodes
+                .iter()
+                .map(|(name, port)| NodeAddress { name: name.clone(), address: port.address })
+                .collect(),
+            balancer: balancer.address,
+            token_server: token_server.as_ref().map(|port| port.address),
         };
-        tasks.spawn(control::serve(Arc::clone(&shared), places, listener));
-        Ok(Self { shared, nodes, balancer, token_server, second: next_door, control, login, tasks })
+        if let Some(address) = places.token_server {
+            shared.world().set_token_server(&format!("https://{address}"));
+        }
+        let cluster = Self {
+            shared: Arc::clone(&shared),
+            nodes: places.nodes.clone(),
+            balancer: places.balancer,
+            token_server: places.token_server,
+            second: second.as_ref().map(|port| port.address),
+            control,
+            login,
+            tasks: JoinSet::new(),
+        };
+        let nodes = nodes.into_iter().map(|(_, port)| port);
+        let ports = nodes.chain(second).chain([balancer]).chain(token_server);
+        cluster.open(ports, places, listener)
+    }
+
+    /// Lets every port listen before this returns, so that the first request finds an open one.
+    fn open(
+        mut self,
+        ports: impl Iterator<Item = Port>,
+        places: control::Places,
+        listener: TcpListener,
+    ) -> Result<Self, LabError> {
+        for Port { entry, socket, address } in ports {
+            let door = Door::open(&self.shared, entry, socket, address)?;
+            self.tasks.spawn(listen(Arc::clone(&self.shared), entry, address, door));
+        }
+        self.tasks.spawn(control::serve(Arc::clone(&self.shared), places, listener));
+        Ok(self)
     }
 
     /// The public URL, which no resolver knows: connect to the addresses instead.
@@ -124,7 +124,7 @@ impl Cluster {
         self.token_server
     }
 
-    /// The one node of the neighbouring installation, if there is one.
+    /// The one node of the second installation, if there is one.
     pub fn second(&self) -> Option<SocketAddr> {
         self.second
     }
@@ -181,6 +181,29 @@ impl std::fmt::Debug for Cluster {
             .field("token_server", &self.token_server)
             .finish_non_exhaustive()
     }
+}
+
+/// A port of its own for each entry, bound and not yet listening.
+struct Port {
+    entry: Entry,
+    socket: TcpSocket,
+    address: SocketAddr,
+}
+
+impl Port {
+    fn any(entry: Entry) -> Result<Self, LabError> {
+        let socket = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+        let address = socket.local_addr().map_err(|source| LabError::io("a port", source))?;
+        Ok(Self { entry, socket, address })
+    }
+}
+
+/// Where the lab takes orders.
+fn control_port() -> Result<(SocketAddr, TcpListener), LabError> {
+    bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?
+        .listen(16)
+        .and_then(|listener| Ok((listener.local_addr()?, listener)))
+        .map_err(|source| LabError::io("the control port", source))
 }
 
 /// How often a port that was let go is taken again, and how long after each other.

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, Request};
+use http::{Method, Request, Response};
 use hyper::body::Bytes;
 use rand::Rng as _;
 use rand::rngs::SmallRng;
@@ -17,6 +17,9 @@ use super::gate::{Connection, Entry};
 use super::settings::{Clock, Network};
 use super::world::World;
 use super::{distribution, harbor, token_server};
+
+/// How long a balancer waits for a node that says nothing.
+const GATEWAY_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl World {
     /// The answer that comes before a request's body is read, if one does.
@@ -196,6 +199,28 @@ impl World {
         if order.is_empty() {
             return own(503).delayed(delay);
         }
+        match self.ask_in_turn(order, &upstreams, &forwarded, elapsed) {
+            Ok((node, mut response, after)) => {
+                self.balancer.returned(&mut response, &node.name, request, cookie.as_deref());
+                if !self.balancer.plan.transparent {
+                    let date = self.balancer_now(elapsed + delay + after);
+                    set(&mut response, "date", &http_date(date));
+                }
+                Reaction::Answer { response, after: after + delay }
+            }
+            Err((status, after)) => own(status).delayed(after + delay),
+        }
+    }
+
+    /// The answer of the first node that gives one and how long it took, or the status that the
+    /// balancer gives instead, and after what time.
+    fn ask_in_turn<'u>(
+        &mut self,
+        order: Vec<usize>,
+        upstreams: &'u [Upstream],
+        request: &Request<Bytes>,
+        elapsed: Duration,
+    ) -> Result<(&'u Upstream, Response<Bytes>, Duration), (u16, Duration)> {
         for index in order {
             let usable = |node: &&Upstream| matches!(node.port, Port::Tls | Port::Silent);
             let Some(node) = upstreams.get(index).filter(usable) else {
@@ -205,25 +230,20 @@ impl World {
             let reaction = if node.port == Port::Silent {
                 Reaction::Hang
             } else {
-                self.at_node(index, &forwarded, elapsed)
+                self.at_node(index, request, elapsed)
             };
             match reaction {
-                Reaction::Answer { mut response, after } => {
+                Reaction::Answer { response, after } => {
                     self.balancer.busy(index, elapsed + after);
-                    self.balancer.returned(&mut response, &node.name, request, cookie.as_deref());
-                    if !self.balancer.plan.transparent {
-                        let date = self.balancer_now(elapsed + delay + after);
-                        set(&mut response, "date", &http_date(date));
-                    }
-                    return Reaction::Answer { response, after: after + delay };
+                    return Ok((node, response, after));
                 }
                 // nginx asks the next node after a reset, unless the request changes something.
                 Reaction::Reset if *request.method() == Method::GET => {}
-                Reaction::Hang => return own(504).delayed(Duration::from_secs(60) + delay),
-                Reaction::Raw { .. } | Reaction::Reset => return own(502).delayed(delay),
+                Reaction::Hang => return Err((504, GATEWAY_TIMEOUT)),
+                Reaction::Raw { .. } | Reaction::Reset => return Err((502, Duration::ZERO)),
             }
         }
-        own(502).delayed(delay)
+        Err((502, Duration::ZERO))
     }
 
     fn balancer_now(&self, elapsed: Duration) -> i64 {

@@ -22,8 +22,8 @@ use super::stores::Stores;
 /// The key that old robot secrets were signed with.
 const LOST_KEY: u32 = 600_000;
 
-/// The node of the registry next door.
-pub(super) const BESIDE: u32 = 250_000;
+/// The number of the node of the second installation.
+pub(super) const SECOND: u32 = 250_000;
 
 /// A fault that is switched on.
 #[derive(Debug, Clone, PartialEq)]
@@ -218,67 +218,90 @@ impl World {
     /// Works out every node's settings from the faults.
     fn rebuild(&mut self) -> Result<(), LabError> {
         let names = node_names(self.scenario.nodes);
-        for place in self.faults.iter().flat_map(|active| &active.order.at) {
-            if !names.contains(place) && !["*", "lb", "token-server"].contains(&place.as_str()) {
-                return Err(LabError::UnknownPlace { place: place.clone(), known: names });
-            }
-        }
+        self.check_places(&names)?;
         let mut nodes: Vec<Node> = (1_u32..)
             .zip(names)
             .map(|(number, name)| self.build_node(number, name, true, &[]))
             .collect();
-        let mut mangling = BalancerFaults::default();
-        for active in self.faults.iter().filter(|active| active.order.concerns("lb")) {
-            match &active.order.fault {
-                Fault::UnknownNode { faults } => {
-                    let number = 200_000 + u32::try_from(nodes.len()).unwrap_or(0);
-                    let faults: Vec<Fault> =
-                        std::iter::once(Fault::OtherKey).chain(faults.iter().cloned()).collect();
-                    nodes.push(self.build_node(number, format!("stray{number}"), false, &faults));
-                }
-                other => mangling.apply_fault(other, active.since),
-            }
-        }
-        if let Some(faults) = &self.scenario.second {
-            let url = format!("https://{SECOND_HOST}");
-            let own = [
-                Fault::ExternalUrl(url),
-                Fault::OtherKey,
-                Fault::ContentBehind,
-                Fault::HttpSecret,
-                Fault::CsrfKey,
-            ];
-            let faults: Vec<Fault> = own.into_iter().chain(faults.iter().cloned()).collect();
-            nodes.push(self.build_node(BESIDE, "second".to_owned(), false, &faults));
-        }
-        let mut clock = Settings::healthy(self.scenario.family, 0, "");
-        for (fault, since) in &mangling.clock_faults {
-            clock.apply_fault(fault, *since);
-        }
-        self.balancer.clock = clock.clock;
-        self.balancer.mangling = mangling;
-        let server = !self.scenario.family.is_harbor() && self.scenario.tokens == TokenPlan::Server;
-        self.token_server = server.then(|| {
-            let mut settings = Settings::healthy(self.scenario.family, 300_000, &self.public_host);
-            for active in self.faults.iter().filter(|a| a.order.concerns("token-server")) {
-                settings.apply_fault(&active.order.fault, active.since);
-            }
-            (Arc::new(settings), Memory::default())
-        });
-        // What a core keeps in its memory survives a change of faults.
-        for (new, old) in nodes.iter_mut().zip(&mut self.nodes) {
-            for ((_, memory), (_, before)) in new.replicas.iter_mut().zip(&mut old.replicas) {
-                *memory = std::mem::take(before);
-            }
-        }
+        self.add_strays(&mut nodes);
+        nodes.extend(self.build_second());
+        keep_memories(&mut nodes, &mut self.nodes);
         self.nodes = nodes;
-        let all: Vec<Arc<Settings>> = self
-            .nodes
-            .iter()
-            .flat_map(|node| &node.replicas)
-            .chain(&self.token_server)
-            .map(|(settings, _)| Arc::clone(settings))
-            .collect();
+        self.token_server = self.build_token_server();
+        self.apply_balancer_faults();
+        self.prepare_keys()
+    }
+
+    /// Refuses faults at places that do not exist.
+    fn check_places(&self, names: &[String]) -> Result<(), LabError> {
+        for place in self.faults.iter().flat_map(|active| &active.order.at) {
+            if !names.contains(place) && !["*", "lb", "token-server"].contains(&place.as_str()) {
+                let known = names.to_vec();
+                return Err(LabError::UnknownPlace { place: place.clone(), known });
+            }
+        }
+        Ok(())
+    }
+
+    fn faults_of(&self, place: &str) -> impl Iterator<Item = &ActiveFault> {
+        self.faults.iter().filter(move |active| active.order.concerns(place))
+    }
+
+    /// Nodes that only the balancer knows.
+    fn add_strays(&self, nodes: &mut Vec<Node>) {
+        for active in self.faults_of("lb") {
+            let Fault::UnknownNode { faults } = &active.order.fault else { continue };
+            let number = 200_000 + u32::try_from(nodes.len()).unwrap_or(0);
+            let faults: Vec<Fault> =
+                std::iter::once(Fault::OtherKey).chain(faults.iter().cloned()).collect();
+            nodes.push(self.build_node(number, format!("stray{number}"), false, &faults));
+        }
+    }
+
+    /// The node of the second installation, which shares only Redis with this one.
+    fn build_second(&self) -> Option<Node> {
+        let faults = self.scenario.second.as_ref()?;
+        let own = [
+            Fault::ExternalUrl(format!("https://{SECOND_HOST}")),
+            Fault::OtherKey,
+            Fault::ContentBehind,
+            Fault::HttpSecret,
+            Fault::CsrfKey,
+        ];
+        let faults: Vec<Fault> = own.into_iter().chain(faults.iter().cloned()).collect();
+        Some(self.build_node(SECOND, "second".to_owned(), false, &faults))
+    }
+
+    fn build_token_server(&self) -> Option<(Arc<Settings>, Memory)> {
+        if self.scenario.family.is_harbor() || self.scenario.tokens != TokenPlan::Server {
+            return None;
+        }
+        let mut settings = Settings::healthy(self.scenario.family, 300_000, &self.public_host);
+        for active in self.faults_of("token-server") {
+            settings.apply_fault(&active.order.fault, active.since);
+        }
+        Some((Arc::new(settings), Memory::default()))
+    }
+
+    fn apply_balancer_faults(&mut self) {
+        let mut mangling = BalancerFaults::default();
+        for active in self.faults_of("lb") {
+            if !matches!(active.order.fault, Fault::UnknownNode { .. }) {
+                mangling.apply_fault(&active.order.fault, active.since);
+            }
+        }
+        let mut settings = Settings::healthy(self.scenario.family, 0, "");
+        for (fault, since) in &mangling.clock_faults {
+            settings.apply_fault(fault, *since);
+        }
+        self.balancer.clock = settings.clock;
+        self.balancer.mangling = mangling;
+    }
+
+    /// Makes every key that a node signs or verifies with.
+    fn prepare_keys(&mut self) -> Result<(), LabError> {
+        let replicas = self.nodes.iter().flat_map(|node| &node.replicas).chain(&self.token_server);
+        let all: Vec<Arc<Settings>> = replicas.map(|(settings, _)| Arc::clone(settings)).collect();
         self.pool_owners = all.iter().map(|settings| (settings.own, settings.redis)).collect();
         for settings in all {
             self.keys.prepare(settings.signing_key)?;
@@ -317,5 +340,14 @@ impl World {
             }
         }
         Node { name, known, replicas }
+    }
+}
+
+/// What a core keeps in its memory survives a change of faults.
+fn keep_memories(nodes: &mut [Node], before: &mut [Node]) {
+    for (new, old) in nodes.iter_mut().zip(before) {
+        for ((_, memory), (_, kept)) in new.replicas.iter_mut().zip(&mut old.replicas) {
+            *memory = std::mem::take(kept);
+        }
     }
 }

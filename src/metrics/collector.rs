@@ -63,18 +63,7 @@ fn flows(page: &mut Page, snapshot: &Snapshot, tallies: &Tallies) {
             })
         }),
     );
-    let clients =
-        || tallies.iter().flat_map(|(name, tally)| tally.clients.iter().map(move |it| (name, it)));
-    page.family(
-        &names::CLIENT_FLOWS,
-        clients()
-            .map(|(name, (kind, count))| Sample::count([name.as_str(), kind.as_str()], count.0)),
-    );
-    page.family(
-        &names::CLIENT_FLOW_FAILURES,
-        clients()
-            .map(|(name, (kind, count))| Sample::count([name.as_str(), kind.as_str()], count.1)),
-    );
+    client_flows(page, tallies);
     page.family(
         &names::FLOW_SUCCESS,
         newest_flows(snapshot)
@@ -111,6 +100,21 @@ fn flows(page: &mut Page, snapshot: &Snapshot, tallies: &Tallies) {
     );
     page.family(&names::RESPONSES, responses(tallies, |tally| &tally.responses));
     page.family(&names::AUTHENTICATED_RESPONSES, responses(tallies, |tally| &tally.authenticated));
+}
+
+fn client_flows(page: &mut Page, tallies: &Tallies) {
+    let clients =
+        || tallies.iter().flat_map(|(name, tally)| tally.clients.iter().map(move |it| (name, it)));
+    page.family(
+        &names::CLIENT_FLOWS,
+        clients()
+            .map(|(name, (kind, count))| Sample::count([name.as_str(), kind.as_str()], count.0)),
+    );
+    page.family(
+        &names::CLIENT_FLOW_FAILURES,
+        clients()
+            .map(|(name, (kind, count))| Sample::count([name.as_str(), kind.as_str()], count.1)),
+    );
 }
 
 fn balancer_and_matrix(page: &mut Page, snapshot: &Snapshot, tallies: &Tallies) {

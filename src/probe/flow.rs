@@ -15,7 +15,7 @@ use super::request::{Auth, Request, Response, Token};
 use super::token;
 use crate::model::{
     AccessScheme, Answer, AuthScheme, Challenge, Failure, Family, Flow, FlowResult, Outcome,
-    Reason, Route, Setting, Skipped, Step, StepReport,
+    Reason, Route, Setting, Skipped, Step, StepReport, Timeline,
 };
 use crate::registry;
 
@@ -71,6 +71,7 @@ async fn attempt(client: &Client<'_>, route: &Route) -> (Flow, Option<Token>) {
     (flow, token)
 }
 
+/// The steps, as far as they lead. The token is one that other nodes may be shown.
 async fn run(client: &Client<'_>, route: &Route, flow: &mut Flow) -> Option<Token> {
     let mut link = client.link(route);
     let (response, challenge) = challenge(client, link.as_mut(), route).await;
@@ -82,32 +83,42 @@ async fn run(client: &Client<'_>, route: &Route, flow: &mut Flow) -> Option<Toke
     flow.steps.push(report(Step::Challenge, response, challenge.as_ref().err()));
     let challenge = challenge.ok()?;
 
-    let endpoint = match token::endpoint(client, route, &challenge) {
-        Ok(endpoint) => endpoint,
+    let token = match token::endpoint(client, route, &challenge) {
+        Ok(endpoint) => take_token(client, &endpoint, family, flow).await?,
         Err(failure) => {
             flow.token = Outcome::Failed(failure.clone());
-            flow.steps.push(StepReport {
-                step: Step::Token,
-                answer: None,
-                failure: Some(failure),
-                timeline: crate::model::Timeline::default(),
-            });
+            flow.steps.push(unsent(Step::Token, failure));
             return None;
         }
     };
+    // Harbor's core asks for a subject on /v2/, so an anonymous token proves nothing there.
+    if token.facts.is_anonymous() && family == Family::Harbor2 {
+        return None;
+    }
+    show_token(client, route, &token, flow).await;
+    Some(token)
+}
+
+/// The step that asks for a token, and asks again where that tells more.
+async fn take_token(
+    client: &Client<'_>,
+    endpoint: &token::Endpoint,
+    family: Family,
+    flow: &mut Flow,
+) -> Option<Token> {
     flow.issuer = Some(endpoint.issuer.clone());
     let mut link = endpoint.link(client);
-    let (mut response, mut got) = token::token(client, link.as_mut(), &endpoint, family).await;
+    let (mut response, mut got) = token::token(client, link.as_mut(), endpoint, family).await;
     if got.is_ok() && response.timeline().total() >= SLOW && !client.is_over() {
         // One late answer is not a slow endpoint: it is asked again, and the quicker counts.
         let mut link = endpoint.link(client);
-        let again = token::token(client, link.as_mut(), &endpoint, family).await;
+        let again = token::token(client, link.as_mut(), endpoint, family).await;
         if again.1.is_ok() && again.0.timeline().total() < response.timeline().total() {
             (response, got) = again;
         }
     }
     if got.is_err() {
-        let at = (&endpoint, family);
+        let at = (endpoint, family);
         flow.other_method = token::by_other_method(client, link.as_mut(), at, &response).await;
     }
     let (token, failure) = match got {
@@ -120,34 +131,32 @@ async fn run(client: &Client<'_>, route: &Route, flow: &mut Flow) -> Option<Toke
         (None, None) => Outcome::Skipped(Skipped::NoToken),
     };
     flow.steps.push(report(Step::Token, response, failure.as_ref()));
-    if failure.is_some() {
-        return None;
-    }
-    let token = *token?;
+    if failure.is_some() { None } else { token.map(|token| *token) }
+}
 
-    // Harbor's core asks for a subject on /v2/, so an anonymous token proves nothing there.
-    if token.facts.is_anonymous() && family == Family::Harbor2 {
-        return None;
-    }
+/// The steps that show the token: to `/v2/`, then to the repository of the scope.
+async fn show_token(client: &Client<'_>, route: &Route, token: &Token, flow: &mut Flow) {
     let mut link = client.link(route);
     let (response, failure) =
-        access(client, link.as_mut(), route, Step::Access, "/v2/", &token).await;
+        access(client, link.as_mut(), route, Step::Access, "/v2/", token).await;
     // nginx adds headers to what went well; this is the same request at every node.
     if let Some(reply) = response.reply().filter(|_| failure.is_none()) {
-        let told = registry::strict_transport(&reply.headers);
-        client.record_settings(route, vec![(Setting::StrictTransportSecurity, told)]);
+        let policy = registry::strict_transport(&reply.headers);
+        client.record_settings(route, vec![(Setting::StrictTransportSecurity, policy)]);
     }
+    let refused = failure.is_some();
     flow.steps.push(report(Step::Access, response, failure.as_ref()));
-    if failure.is_none()
-        && let Some(scope) = &client.registry.scope
-    {
-        let path = Path::of(&scope.repository).then("/tags/list");
-        let mut link = client.link(route);
-        let step = Step::Repository;
-        let (response, failure) = access(client, link.as_mut(), route, step, path, &token).await;
-        flow.steps.push(report(step, response, failure.as_ref()));
-    }
-    Some(token)
+    let Some(scope) = client.registry.scope.as_ref().filter(|_| !refused) else { return };
+    let path = Path::of(&scope.repository).then("/tags/list");
+    let mut link = client.link(route);
+    let step = Step::Repository;
+    let (response, failure) = access(client, link.as_mut(), route, step, path, token).await;
+    flow.steps.push(report(step, response, failure.as_ref()));
+}
+
+/// A step that failed before a request was sent.
+fn unsent(step: Step, failure: Failure) -> StepReport {
+    StepReport { step, answer: None, failure: Some(failure), timeline: Timeline::default() }
 }
 
 pub(super) fn report(step: Step, response: Response, failure: Option<&Failure>) -> StepReport {

@@ -16,7 +16,7 @@ use super::memory::{Memories, Memory};
 use super::pace::Side;
 use super::redact::Redactor;
 use super::request::Token;
-use super::settings::KnownSettings;
+use super::settings::{KnownSettings, NotedSettings};
 use super::suspicion::HeldTokens;
 use super::{balancer, caller, check, clock, facts, flow, matrix, plain, suspicion};
 use crate::clock::Clock;
@@ -135,13 +135,8 @@ impl Prober {
         let number = self.rounds;
         self.rounds += 1;
         let registry = Arc::clone(&self.registry);
-        let routes: Vec<Route> = backends
-            .iter()
-            .map(|backend| Route::Backend(backend.name.clone()))
-            .chain([Route::Balancer])
-            .collect();
         let limit = registry.max_requests_per_second;
-        let memory = Memory::of(&self.memory, &routes, limit, self.side);
+        let memory = Memory::of(&self.memory, &routes(backends), limit, self.side);
         let names: Vec<BackendName> = backends.iter().map(|backend| backend.name.clone()).collect();
         let stepped = self.clocks.begin(clock, &names);
         let seed = self.seeds.random();
@@ -153,32 +148,17 @@ impl Prober {
             Client::new(&registry, backends, &*self.wire, remembered, clock, deadline, seed);
 
         let kept = (&mut self.held, &mut self.checks);
-        let turn = Turn { number, times: self.extra_samples.times(began) };
-        let mut measured = client.processor.watch(measure(&client, kept, turn, progress)).await;
+        let plan = Plan { rounds_before: number, sample_times: self.extra_samples.times(began) };
+        let mut measured = client.processor.watch(measure(&client, kept, plan, progress)).await;
         let processor_wait_seconds = client.processor.longest_wait().as_secs_f64();
         self.extra_samples.note(began, &measured.balancer);
         progress(Progress::Done);
         let mut records = client.finish();
         if let Outcome::Measured(run) = &mut measured.balancer {
-            // Where tokens come from a server of its own, this counts too few rather than too many.
-            let sent = records.sent(&Route::Balancer);
-            run.outside = Ratio {
-                events: sent.events.saturating_sub(run.lost_to_network()),
-                trials: sent.trials.saturating_sub(run.requests()),
-            };
+            run.outside = outside_samples(run, records.sent(&Route::Balancer));
         }
-        let mut told = {
-            let mut known = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
-            // A round on demand may have found no backends, and what is forgotten here is
-            // forgotten for all.
-            if self.side == Side::Own {
-                known.keep(&names);
-            }
-            known.learn(std::mem::take(&mut records.settings), began)
-        };
-        for facts in &mut measured.backends {
-            facts.settings = told.remove(&facts.name).unwrap_or_default();
-        }
+        let settings = std::mem::take(&mut records.settings);
+        self.learn_settings(&mut measured.backends, settings, began);
         let (clocks, stepped) = match self.clocks.end() {
             Ok(clocks) => (clocks, stepped),
             Err(stepped) => (Vec::new(), Some(stepped)),
@@ -208,15 +188,45 @@ impl Prober {
             certificates: records.certificates.into_values().collect(),
         }
     }
+
+    /// Gives each backend the settings that it showed in this round or in one before.
+    fn learn_settings(&self, backends: &mut [BackendFacts], shown: NotedSettings, began: Instant) {
+        let mut known = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        // A round on demand may have found no backends, and what is forgotten here is forgotten for
+        // all.
+        if self.side == Side::Own {
+            let names: Vec<BackendName> = backends.iter().map(|facts| facts.name.clone()).collect();
+            known.keep(&names);
+        }
+        let mut settings = known.learn(shown, began);
+        for facts in backends {
+            facts.settings = settings.remove(&facts.name).unwrap_or_default();
+        }
+    }
 }
 
-/// What a round has of those before it.
+/// Every way to reach the registry.
+fn routes(backends: &[Backend]) -> Vec<Route> {
+    let single = backends.iter().map(|backend| Route::Backend(backend.name.clone()));
+    single.chain([Route::Balancer]).collect()
+}
+
+/// The requests through the load balancer that belong to no sample. Where tokens come from a server
+/// of its own, this counts too few rather than too many.
+fn outside_samples(run: &BalancerRun, sent: Ratio) -> Ratio {
+    Ratio {
+        events: sent.events.saturating_sub(run.lost_to_network()),
+        trials: sent.trials.saturating_sub(run.requests()),
+    }
+}
+
+/// What a round does because of those before it.
 #[derive(Clone, Copy)]
-struct Turn {
-    /// How many there were.
-    number: u64,
+struct Plan {
+    /// How many rounds there were.
+    rounds_before: u64,
     /// How many times as many samples it takes.
-    times: u32,
+    sample_times: u32,
 }
 
 struct Measured {
@@ -233,7 +243,7 @@ struct Measured {
 async fn measure(
     client: &Client<'_>,
     (held, kept): (&mut HeldTokens, &mut check::LastResults),
-    turn: Turn,
+    plan: Plan,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Measured {
     let routes = client.routes();
@@ -245,10 +255,10 @@ async fn measure(
         flows = plain::flows(client, scheme).await;
     }
 
-    let clocks = clock::measure(client, &flows, turn.number == 0);
+    let clocks = clock::measure(client, &flows, plan.rounds_before == 0);
     // What a node that hangs leaves of the round is little: the checks do not wait for the matrix.
     let checks = check::run_due(client, kept, &flows);
-    let rest = rest(client, held, turn, progress, &flows, tokens);
+    let rest = rest(client, held, plan, progress, &flows, tokens);
     let ((), checks, mut measured) =
         join3(flow::boxed(clocks), flow::boxed(checks), flow::boxed(rest)).await;
     (measured.flows, measured.checks) = (flows, checks);
@@ -259,7 +269,7 @@ async fn measure(
 async fn rest(
     client: &Client<'_>,
     held: &mut HeldTokens,
-    turn: Turn,
+    plan: Plan,
     progress: &(dyn Fn(Progress) + Sync),
     flows: &[Flow],
     tokens: Vec<Option<Token>>,
@@ -269,7 +279,7 @@ async fn rest(
     let own = |backend: &Backend| flows.iter().find(|f| f.route.backend() == Some(&backend.name));
     let facts = client.backends.iter().map(|b| flow::boxed(facts::facts(client, b, own(b))));
     let backends = join_all(facts).await;
-    let (mut matrix, refused) = matrix::first_pass(client, &rows, flows, turn.number).await;
+    let (mut matrix, refused) = matrix::first_pass(client, &rows, flows, plan.rounds_before).await;
     let foreign_tokens = suspicion::borrowed(client, &rows, flows).await;
     let held_tokens = suspicion::aged(client, held, tokens).await;
     let mut key_census = suspicion::census(client, &rows, &matrix).await;
@@ -278,7 +288,7 @@ async fn rest(
     let scheme = flows.first().map_or(AccessScheme::Token, |flow| flow.scheme);
     let sampling = async {
         match scheme {
-            AccessScheme::Token => balancer::sample(client, flows, turn.times).await,
+            AccessScheme::Token => balancer::sample(client, flows, plan.sample_times).await,
             _ => plain::sample(client, scheme).await,
         }
     };

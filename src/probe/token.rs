@@ -322,7 +322,6 @@ fn problem(
     scope: Option<&Scope>,
     facts: &TokenFacts,
 ) -> Option<Failure> {
-    let failure = |reason, detail: String| Some(Failure::of_answer(reason, detail));
     let harbor = matches!(family, Family::Harbor1 | Family::Harbor2);
     // distribution verifies neither a shared secret nor a token that says neither by whom nor for
     // whom it is: who issues such is something else that looks like it.
@@ -331,59 +330,57 @@ fn problem(
     if family == Family::Unknown || facts.is_opaque() || (foreign && !harbor) {
         return None;
     }
-    // A token server beside distribution may name nobody; Harbor always names the account.
-    if let Some(credentials) = client.registry.credentials.as_ref().filter(|_| harbor) {
-        let subject = facts.subject.as_deref().unwrap_or_default();
-        if facts.is_anonymous() {
-            return failure(
-                Reason::AnonymousToken,
-                "200 with an anonymous token although credentials were sent".to_owned(),
-            );
-        }
-        // Other token servers may map the account to another subject; Harbor never does.
-        if family == Family::Harbor2 && !subject.eq_ignore_ascii_case(&credentials.username) {
-            let name = &credentials.username;
-            return failure(
-                Reason::WrongSubject,
-                format!("the token is for {subject:?}; expected {name:?}"),
-            );
-        }
+    let credentials = client.registry.credentials.as_ref();
+    // A token server next to distribution may name no account; Harbor always names it.
+    credentials
+        .filter(|_| harbor)
+        .and_then(|credentials| wrong_account(&credentials.username, family, facts))
+        .or_else(|| wrong_service(endpoint.service.as_ref()?, facts))
+        .or_else(|| wrong_times(facts))
+        .or_else(|| missing_access(credentials.and(scope)?, facts))
+}
+
+fn wrong_account(username: &str, family: Family, facts: &TokenFacts) -> Option<Failure> {
+    let subject = facts.subject.as_deref().unwrap_or_default();
+    if facts.is_anonymous() {
+        let detail = "200 with an anonymous token although credentials were sent";
+        return Some(Failure::of_answer(Reason::AnonymousToken, detail.to_owned()));
     }
-    if let Some(service) = &endpoint.service
-        && !facts.audience.contains(service)
-    {
-        return failure(
-            Reason::WrongAudience,
-            format!(
-                "the token's aud is {:?}; expected the challenge's service {service:?}",
-                facts.audience
-            ),
+    // Other token servers may map the account to another subject; Harbor never does.
+    let differs = family == Family::Harbor2 && !subject.eq_ignore_ascii_case(username);
+    differs.then(|| {
+        let detail = format!("the token is for {subject:?}; expected {username:?}");
+        Failure::of_answer(Reason::WrongSubject, detail)
+    })
+}
+
+fn wrong_service(service: &String, facts: &TokenFacts) -> Option<Failure> {
+    let TokenFacts { audience, .. } = facts;
+    (!audience.contains(service)).then(|| {
+        let detail = format!(
+            "the token's aud is {audience:?}; expected the challenge's service {service:?}"
         );
-    }
-    if facts.lifetime().is_some_and(|lifetime| lifetime <= 0)
-        || facts.not_before.zip(facts.expires_at).is_some_and(|(from, to)| from >= to)
-    {
-        return failure(
-            Reason::BadTokenTimes,
-            format!(
-                "iat {:?}, nbf {:?}, exp {:?} leave no lifetime",
-                facts.issued_at, facts.not_before, facts.expires_at
-            ),
-        );
-    }
-    let scope = scope?;
-    client.registry.credentials.as_ref()?;
-    let missing: Vec<&str> = scope
-        .actions
-        .iter()
-        .filter(|action| !facts.grants(&scope.repository, action))
-        .map(String::as_str)
-        .collect();
-    if missing.is_empty() {
-        return None;
-    }
-    failure(
-        Reason::MissingAccess,
-        format!("the token does not grant {} on {}", missing.join(","), scope.repository),
-    )
+        Failure::of_answer(Reason::WrongAudience, detail)
+    })
+}
+
+fn wrong_times(facts: &TokenFacts) -> Option<Failure> {
+    let TokenFacts { issued_at, not_before, expires_at, .. } = facts;
+    let none_left = facts.lifetime().is_some_and(|lifetime| lifetime <= 0)
+        || not_before.zip(*expires_at).is_some_and(|(from, to)| from >= to);
+    none_left.then(|| {
+        let detail =
+            format!("iat {issued_at:?}, nbf {not_before:?}, exp {expires_at:?} leave no lifetime");
+        Failure::of_answer(Reason::BadTokenTimes, detail)
+    })
+}
+
+fn missing_access(scope: &Scope, facts: &TokenFacts) -> Option<Failure> {
+    let Scope { repository, actions } = scope;
+    let lacks = |action: &&String| !facts.grants(repository, action);
+    let missing: Vec<&str> = actions.iter().filter(lacks).map(String::as_str).collect();
+    (!missing.is_empty()).then(|| {
+        let detail = format!("the token does not grant {} on {repository}", missing.join(","));
+        Failure::of_answer(Reason::MissingAccess, detail)
+    })
 }

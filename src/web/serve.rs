@@ -134,6 +134,7 @@ impl Server {
         }
     }
 
+    /// A future that owns all it needs, for it outlives the server that accepted it.
     fn connection(
         &self,
         stream: TcpStream,
@@ -143,59 +144,74 @@ impl Server {
         let (router, shutdown, limits) = (self.router.clone(), self.shutdown.clone(), self.limits);
         let access = self.access.clone();
         async move {
-            // Without it small answers wait 40 ms for the client's acknowledgement.
-            let _ = stream.set_nodelay(true);
-            let opened = async {
-                match access {
-                    None => Ok(Box::new(stream) as Box<dyn Stream>),
-                    Some(access) => access.open(stream).await,
-                }
-            };
             let opened = tokio::select! {
-                opened = timeout(limits.headers, opened) => opened,
+                opened = open(stream, peer, access, limits) => opened,
                 () = seat.displaced.cancelled() => return,
                 () = shutdown.cancelled() => return,
             };
-            let stream = match opened {
-                Ok(Ok(stream)) => stream,
-                Ok(Err(error)) => {
-                    tracing::debug!(%peer, %error, "a handshake failed");
-                    return;
-                }
-                Err(_) => return,
-            };
-            let turn = seat.turn.clone();
-            let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-                request.extensions_mut().insert(ConnectInfo(peer));
-                let (answer, turn) = (router.clone().oneshot(request), turn.clone());
-                turn.server();
-                async move {
-                    let answer = answer.await;
-                    turn.client();
-                    answer
-                }
-            });
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(limits.headers)
-                .max_buf_size(MAX_HEADER_BYTES)
-                .serve_connection(TokioIo::new(Patience::new(stream, limits.write)), service);
-            let mut connection = std::pin::pin!(connection);
-            let result = tokio::select! {
-                result = connection.as_mut() => result,
-                () = seat.displaced.cancelled() => {
-                    tracing::debug!(%peer, "closed the connection that waited longest, for a new one");
-                    Ok(())
-                }
-                () = shutdown.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    timeout(limits.drain, connection).await.unwrap_or(Ok(()))
-                }
-            };
-            if let Err(error) = result {
-                tracing::debug!(%peer, %error, "a connection ended early");
+            if let Some(stream) = opened {
+                answer(stream, peer, router, (&seat, limits, &shutdown)).await;
             }
         }
+    }
+}
+
+/// The stream on which requests come; none if the client is too slow or its handshake fails.
+async fn open(
+    stream: TcpStream,
+    peer: SocketAddr,
+    access: Option<Arc<Access>>,
+    limits: Limits,
+) -> Option<Box<dyn Stream>> {
+    // Without it small answers wait 40 ms for the client's acknowledgement.
+    let _ = stream.set_nodelay(true);
+    let Some(access) = access else { return Some(Box::new(stream)) };
+    match timeout(limits.headers, access.open(stream)).await.ok()? {
+        Ok(stream) => Some(stream),
+        Err(error) => {
+            tracing::debug!(%peer, %error, "a handshake failed");
+            None
+        }
+    }
+}
+
+/// Answers requests until the client leaves, its place is wanted, or the server ends.
+async fn answer(
+    stream: Box<dyn Stream>,
+    peer: SocketAddr,
+    router: Router,
+    (seat, limits, shutdown): (&Seat, Limits, &CancellationToken),
+) {
+    let turn = seat.turn.clone();
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        let (answer, turn) = (router.clone().oneshot(request), turn.clone());
+        turn.server();
+        async move {
+            let answer = answer.await;
+            turn.client();
+            answer
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.headers)
+        .max_buf_size(MAX_HEADER_BYTES)
+        .serve_connection(TokioIo::new(Patience::new(stream, limits.write)), service);
+    let mut connection = std::pin::pin!(connection);
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = seat.displaced.cancelled() => {
+            tracing::debug!(%peer, "closed the connection that waited longest, for a new one");
+            Ok(())
+        }
+        () = shutdown.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            timeout(limits.drain, connection).await.unwrap_or(Ok(()))
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%peer, %error, "a connection ended early");
     }
 }
 

@@ -6,7 +6,7 @@ use super::super::facts::{Facts, is_lb};
 use super::super::hypothesis::{Hits, Hypothesis};
 use super::super::keys;
 use super::super::wording::list;
-use crate::model::{BackendName, Cell, Evidence, FindingName, ObservationKind};
+use crate::model::{BackendName, BalancerRun, Cell, Evidence, FindingName, ObservationKind};
 
 /// Below this chance of meeting only these nodes by luck, affinity is the word for it.
 const UNLIKELY: f64 = 0.01;
@@ -23,50 +23,11 @@ fn refused_for_good(facts: &Facts<'_>, cell: &Cell) -> bool {
 
 fn hidden(facts: &Facts<'_>) -> Option<Hypothesis> {
     let run = facts.sampling().filter(|run| run.pairs.trials > 0)?;
-    let met = facts.observed(|seen| {
-        seen.place.involves_balancer()
-            && matches!(
-                seen.kind,
-                ObservationKind::SampleRefused
-                    | ObservationKind::ClientRefused
-                    | ObservationKind::FlowFailed
-            )
-    });
-    if met.count() > 0 {
+    let (met, avoided) = (met(facts), avoided(facts));
+    if meets_refusals(facts) || avoided.is_empty() || met.is_empty() {
         return None;
     }
-    let refused: Vec<&Cell> =
-        facts.round.matrix.cells.iter().filter(|cell| refused_for_good(facts, cell)).collect();
-    let led_to: Vec<&BackendName> = facts
-        .shares
-        .iter()
-        .filter(|share| share.share > 0.0)
-        .filter_map(|share| share.backend.as_ref())
-        .collect();
-    // Only where some node that disagrees was never met is anything hidden.
-    let avoided: Vec<&BackendName> = facts
-        .shares
-        .iter()
-        .filter(|share| share.share <= 0.0)
-        .filter_map(|share| share.backend.as_ref())
-        .filter(|name| {
-            refused.iter().any(|cell| {
-                cell.issuer.backend() == Some(name) || cell.verifier.backend() == Some(name)
-            })
-        })
-        .collect();
-    if refused.is_empty() || avoided.is_empty() || led_to.is_empty() {
-        return None;
-    }
-    let all = f64::from(u32::try_from(facts.round.backends.len()).unwrap_or(u32::MAX));
-    let kept = f64::from(u32::try_from(led_to.len()).unwrap_or(u32::MAX));
-    // Each pair meets the balancer at least twice, for its token and with it.
-    let by_luck = (kept / all).powf(2.0 * f64::from(run.pairs.trials));
-    // Several addresses behind the name are chosen by the resolver and the client, not by a
-    // balancer.
-    let report = facts.round.checks.dns.measured();
-    let several = report.is_some_and(|report| report.addresses.len() > 1);
-    if by_luck > UNLIKELY || several {
+    if luck(facts, run, met.len()) > UNLIKELY || has_several_addresses(facts) {
         return None;
     }
     let trials = run.pairs.trials + run.client_flows.trials;
@@ -74,17 +35,60 @@ fn hidden(facts: &Facts<'_>) -> Option<Hypothesis> {
     let summary = format!(
         "The load balancer keeps this prober on {}. Other clients, or this one after a failover, \
          reach {} and are refused.",
-        list(&led_to),
+        list(&met),
         list(&avoided)
     );
     let hypothesis = Hypothesis::new(FindingName::LbAffinityHidesMismatch, Vec::new(), summary)
         .hits(Hits::Later)
         .evidence([Evidence::from(format!(
             "all of {trials} flows through the load balancer reached {}",
-            list(&led_to)
+            list(&met)
         ))
         .with("flows", f64::from(trials))])
         .evidence(cookie.map(|name| format!("the load balancer sets the cookie {name:?}")))
         .alone();
     Some(hypothesis)
+}
+
+/// Whether clients of the load balancer met a refusal or a failure, so that nothing is hidden.
+fn meets_refusals(facts: &Facts<'_>) -> bool {
+    let kinds = [
+        ObservationKind::SampleRefused,
+        ObservationKind::ClientRefused,
+        ObservationKind::FlowFailed,
+    ];
+    let met = facts.observed(|seen| seen.place.involves_balancer() && kinds.contains(&seen.kind));
+    met.count() > 0
+}
+
+/// The nodes that the load balancer leads this prober to.
+fn met<'a>(facts: &'a Facts<'_>) -> Vec<&'a BackendName> {
+    let shares = facts.shares.iter().filter(|share| share.share > 0.0);
+    shares.filter_map(|share| share.backend.as_ref()).collect()
+}
+
+/// The nodes that it never leads to and that disagree with another.
+fn avoided<'a>(facts: &'a Facts<'_>) -> Vec<&'a BackendName> {
+    let cells = facts.round.matrix.cells.iter().filter(|cell| refused_for_good(facts, cell));
+    let refused: Vec<&Cell> = cells.collect();
+    let disagrees = |name: &&BackendName| {
+        refused
+            .iter()
+            .any(|cell| [cell.issuer.backend(), cell.verifier.backend()].contains(&Some(*name)))
+    };
+    let shares = facts.shares.iter().filter(|share| share.share <= 0.0);
+    shares.filter_map(|share| share.backend.as_ref()).filter(disagrees).collect()
+}
+
+/// The chance that a balancer without affinity leads to so few nodes. Each pair meets it at least
+/// twice, for its token and with it.
+fn luck(facts: &Facts<'_>, run: &BalancerRun, met: usize) -> f64 {
+    let number = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+    let share = number(met) / number(facts.round.backends.len());
+    share.powf(2.0 * f64::from(run.pairs.trials))
+}
+
+/// Several addresses behind the name are chosen by the resolver and the client, not by a balancer.
+fn has_several_addresses(facts: &Facts<'_>) -> bool {
+    facts.round.checks.dns.measured().is_some_and(|report| report.addresses.len() > 1)
 }

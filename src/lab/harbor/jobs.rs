@@ -9,7 +9,7 @@ use super::super::answer::{rfc3339, with_body};
 use super::super::call::Call;
 use super::super::digest::hex;
 use super::super::mac::hmac_sha256;
-use super::super::world::BESIDE;
+use super::super::world::SECOND;
 use super::{json_answer, json_error, not_found};
 
 /// The first number of workers whose installation is not in the lab.
@@ -29,7 +29,7 @@ fn workers(call: &Call<'_>) -> Vec<u32> {
 
 /// Whether a worker has the secrets of this core's installation.
 fn is_ours(call: &Call<'_>, worker: u32) -> bool {
-    worker < ELSEWHERE && (worker == BESIDE) == (call.settings.own == BESIDE)
+    worker < ELSEWHERE && (worker == SECOND) == (call.settings.own == SECOND)
 }
 
 fn id_of(purpose: &[u8], number: u32) -> String {
