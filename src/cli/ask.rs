@@ -7,10 +7,19 @@ use anyhow::Context as _;
 use secrecy::SecretString;
 
 use crate::config::PublicUrl;
-use crate::transport::{Api, ApiError, ClientPem, Tls};
+use crate::transport::{Api, ApiError, ClientPem, Tls, USER_AGENT};
+
+macro_rules! usual_address {
+    () => {
+        "127.0.0.1:9912"
+    };
+}
 
 /// Where a daemon listens unless it is given another address.
-pub(super) const USUAL: &str = "http://127.0.0.1:9912";
+pub(super) const USUAL_ADDRESS: &str = usual_address!();
+
+/// The same as a URL.
+pub(super) const USUAL_URL: &str = concat!("http://", usual_address!());
 
 /// The PEM files for asking a daemon over TLS.
 #[derive(Debug, Clone, Copy)]
@@ -43,8 +52,7 @@ pub(super) async fn ask(
     // On loopback every certificate is accepted: the daemon runs on this machine.
     let trusted = ca.is_none() && url.authority().is_loopback();
     let tls = Tls::prepare(ca.as_deref(), client.as_ref(), trusted)?;
-    let user_agent = concat!("registry-prober/", env!("CARGO_PKG_VERSION"));
-    let daemon = Api::new(&url.to_string(), &tls, None, user_agent)?;
+    let daemon = Api::new(&url.to_string(), &tls, None, USER_AGENT)?;
     let body = daemon.get(path, within).await;
     Ok(body.map(|body| String::from_utf8_lossy(&body).into_owned()))
 }

@@ -12,9 +12,11 @@ use clap::ValueEnum;
 use secrecy::SecretString;
 use tokio::time::{Instant, sleep};
 
-use super::ask::{Files, USUAL};
+use super::ask::{Files, USUAL_URL};
+use super::config_file::{ConfigFile, duration, load};
+use super::exit::Exit;
 use super::progress::ProgressLine;
-use super::{ConfigFile, Exit, duration, load, print, since};
+use super::{print, since};
 use crate::clock::Clock;
 use crate::config::{AdHoc, PublicUrl, Registry, Scheme, ad_hoc, docker_account};
 use crate::metrics;
@@ -58,7 +60,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DURATION", value_parser = duration, conflicts_with = "config_file")]
     since: Option<Duration>,
     /// URL of that daemon. `--ca-file`, `--cert-file` and `--key-file` apply to it if it uses TLS
-    #[arg(long, value_name = "URL", default_value = USUAL, requires = "since")]
+    #[arg(long, value_name = "URL", default_value = USUAL_URL, requires = "since")]
     daemon: String,
     /// Time limit for the whole diagnosis
     #[arg(long, default_value = "13s", value_parser = limit)]

@@ -2,7 +2,9 @@
 
 use clap::Subcommand;
 
-use super::{ConfigFile, Exit, load, print};
+use super::config_file::{ConfigFile, load};
+use super::exit::Exit;
+use super::print;
 use crate::config::{schema_json, show};
 
 /// Checks or shows the configuration file

@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
+use super::ask::USUAL_ADDRESS;
+use super::config_file::load;
+use super::exit::Exit;
 use super::lab::{Directory, How, description, named, write_config};
-use super::service::{Service, Settings, listen, url};
-use super::{Exit, load, print};
+use super::print;
+use super::service::{Service, ServiceSettings, listen, url};
 use crate::config::Shard;
 use crate::model::Snapshot;
 use crate::report::{self, Form, Output};
 use crate::schedule::told_to_stop;
-
-/// Where the status page is if the port is free.
-const USUAL: &str = "127.0.0.1:9912";
 
 /// Starts a simulated registry with a fault and a prober for it, and shows what it finds
 #[derive(Debug, clap::Args)]
@@ -36,12 +36,12 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     let directory = Directory::new("demo")?;
     let path = write_config(&cluster, directory.path())?;
     let loaded = load(&path).await??;
-    let listener = match listen(USUAL).await {
+    let listener = match listen(USUAL_ADDRESS).await {
         Ok(listener) => listener,
         Err(_) => listen("127.0.0.1:0").await?,
     };
     let page = url(listener.local_addr()?);
-    let settings = Settings {
+    let settings = ServiceSettings {
         listeners: vec![listener],
         auto_reload: Duration::ZERO,
         journal: None,

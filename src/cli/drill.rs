@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::{duration, print};
+use super::config_file::duration;
+use super::print;
 use crate::lab::{Cluster, Fault, FaultOrder};
 
 /// Until the first node goes away, at most, so that the prober has seen all of them well.

@@ -2,7 +2,8 @@
 
 use anyhow::bail;
 
-use super::{Exit, print};
+use super::exit::Exit;
+use super::print;
 use crate::findings::Runbook;
 use crate::report;
 

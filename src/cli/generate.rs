@@ -1,10 +1,11 @@
 //! `completions` and `man`: what shells and `man` read, from the command line's own definition.
 
-use clap::CommandFactory as _;
+use clap::Command;
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-use super::{Cli, Exit, print};
+use super::exit::Exit;
+use super::print;
 
 /// Prints completions for a shell
 #[derive(Debug, clap::Args)]
@@ -24,15 +25,14 @@ pub(super) struct Manual {
     command: Option<String>,
 }
 
-pub(super) fn completions(arguments: &Completions) -> anyhow::Result<Exit> {
+pub(super) fn completions(arguments: &Completions, mut all: Command) -> anyhow::Result<Exit> {
     let mut text = Vec::new();
-    clap_complete::generate(arguments.shell, &mut Cli::command(), "registry-prober", &mut text);
+    clap_complete::generate(arguments.shell, &mut all, "registry-prober", &mut text);
     print::bytes(&text)?;
     Ok(Exit::Ok)
 }
 
-pub(super) fn manual(arguments: &Manual) -> anyhow::Result<Exit> {
-    let mut all = Cli::command();
+pub(super) fn manual(arguments: &Manual, mut all: Command) -> anyhow::Result<Exit> {
     all.build();
     let command = match &arguments.command {
         None => all,

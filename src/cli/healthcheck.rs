@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use super::ask::{Files, USUAL, ask};
-use super::{Exit, print};
+use super::ask::{Files, USUAL_URL, ask};
+use super::exit::Exit;
+use super::print;
 use crate::config::PublicUrl;
 use crate::transport::ApiError;
 
@@ -18,7 +19,7 @@ const LIMIT: Duration = Duration::from_secs(4);
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The daemon
-    #[arg(long, default_value = USUAL)]
+    #[arg(long, default_value = USUAL_URL)]
     url: String,
     /// Certificates (PEM) to trust for the daemon. Without it, every certificate is accepted from a
     /// daemon on this machine

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 
 use super::drill::Drill;
+use super::exit::Exit;
 use super::explain::did_you_mean;
-use super::{Exit, print};
+use super::print;
 use crate::findings::nearest;
 use crate::lab::{Cluster, Family, Options, Scenario};
 use crate::schedule::told_to_stop;

@@ -7,8 +7,10 @@
 mod ask;
 mod check;
 mod config;
+mod config_file;
 mod demo;
 mod drill;
+mod exit;
 mod explain;
 mod generate;
 mod healthcheck;
@@ -20,14 +22,9 @@ mod run;
 mod service;
 mod since;
 
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
-use std::time::Duration;
+use clap::{CommandFactory as _, Parser, Subcommand};
 
-use clap::{Parser, Subcommand};
-
-use crate::config::{ConfigErrors, Loaded};
-use crate::model::Status;
+pub use self::exit::Exit;
 
 /// Finds out why a highly-available container registry answers 401: performs the token flow of a
 /// docker client on every node and through the load balancer, carries each node's token to every
@@ -56,42 +53,6 @@ enum Command {
     Man(generate::Manual),
 }
 
-/// How the program ends, in the words of monitoring plug-ins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    /// Done; of `check`: nothing above `info` was found.
-    Ok,
-    /// `check` found a warning; `config check` found problems; `healthcheck` found the daemon not
-    /// ready.
-    Warning,
-    /// `check` found something critical.
-    Critical,
-    /// The command could not do its work: usage, configuration, files, ports.
-    Unknown,
-}
-
-impl From<Status> for Exit {
-    fn from(status: Status) -> Self {
-        match status {
-            Status::Ok => Self::Ok,
-            Status::Warning => Self::Warning,
-            Status::Critical => Self::Critical,
-            Status::Unknown => Self::Unknown,
-        }
-    }
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(match exit {
-            Exit::Ok => 0,
-            Exit::Warning => 1,
-            Exit::Critical => 2,
-            Exit::Unknown => 3,
-        })
-    }
-}
-
 /// Reads the command line.
 ///
 /// # Errors
@@ -114,8 +75,8 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Config(command) => config::run(command).await,
         Command::Healthcheck(arguments) => healthcheck::run(arguments).await,
-        Command::Completions(arguments) => generate::completions(&arguments),
-        Command::Man(arguments) => generate::manual(&arguments),
+        Command::Completions(arguments) => generate::completions(&arguments, Cli::command()),
+        Command::Man(arguments) => generate::manual(&arguments, Cli::command()),
     };
     result.unwrap_or_else(|error| failed(&error))
 }
@@ -124,37 +85,4 @@ pub async fn run(cli: Cli) -> Exit {
 pub fn failed(error: &anyhow::Error) -> Exit {
     print::error(error);
     Exit::Unknown
-}
-
-/// The file that `run`, `check` and `config` read.
-#[derive(Debug, clap::Args)]
-struct ConfigFile {
-    /// Configuration file [default: prober.yml] [env: `REGISTRY_PROBER_CONFIG`]
-    #[arg(
-        long = "config.file",
-        value_name = "FILE",
-        help = "Configuration file [default: prober.yml] [env: REGISTRY_PROBER_CONFIG]"
-    )]
-    config_file: Option<PathBuf>,
-}
-
-impl ConfigFile {
-    /// Where it is.
-    fn path(&self) -> PathBuf {
-        let configured = || std::env::var_os("REGISTRY_PROBER_CONFIG").filter(|p| !p.is_empty());
-        let given = self.config_file.clone().or_else(|| configured().map(PathBuf::from));
-        given.unwrap_or_else(|| "prober.yml".into())
-    }
-}
-
-/// Loads a configuration without holding up other tasks.
-async fn load(path: &Path) -> anyhow::Result<Result<Loaded, ConfigErrors>> {
-    let path = path.to_owned();
-    Ok(tokio::task::spawn_blocking(move || crate::config::load(&path)).await?)
-}
-
-/// A duration such as `10s` or `1m 30s`.
-fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text)
-        .map_err(|error| format!("{error}; expected a duration such as 10s or 500ms"))
 }

@@ -8,9 +8,11 @@ use anyhow::{Context as _, bail};
 use secrecy::SecretString;
 use tracing::info;
 
+use super::ask::USUAL_ADDRESS;
+use super::config_file::{ConfigFile, duration, load};
+use super::exit::Exit;
 use super::log::LogArguments;
-use super::service::{Service, Settings, listen};
-use super::{ConfigFile, Exit, duration, load};
+use super::service::{Service, ServiceSettings, listen};
 use crate::config::{PublicUrl, Shard, WebTls, web_config};
 use crate::history::Journal;
 use crate::schedule::told_to_stop;
@@ -22,7 +24,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     file: ConfigFile,
     /// Listen address (repeatable). Port 0 picks a free port, :PORT listens on every address
-    #[arg(long = "web.listen-address", value_name = "HOST:PORT", default_value = "127.0.0.1:9912")]
+    #[arg(long = "web.listen-address", value_name = "HOST:PORT", default_value = USUAL_ADDRESS)]
     listen: Vec<String>,
     /// URL under which clients reach the program (repeatable). If set, or if it listens on loopback
     /// only, it refuses requests for other host names
@@ -73,7 +75,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     let shard = arguments.shard.unwrap_or_default();
     let access = arguments.web_config.map(access).transpose()?;
     let settings =
-        Settings { listeners, auto_reload, journal, shard, access, reload_token, external };
+        ServiceSettings { listeners, auto_reload, journal, shard, access, reload_token, external };
     let mut service = Service::start(&path, loaded, settings).await?;
     let exit = tokio::select! {
         signal = stop => {

@@ -28,7 +28,7 @@ use crate::web::{self, Pending, Rendered};
 const END_LIMIT: Duration = Duration::from_millis(1700);
 
 /// How the service is run.
-pub(super) struct Settings {
+pub(super) struct ServiceSettings {
     /// Where it listens.
     pub(super) listeners: Vec<TcpListener>,
     /// How often the configuration's files are looked at; never if zero.
@@ -60,7 +60,7 @@ impl Service {
     pub(super) async fn start(
         path: &Path,
         loaded: Loaded,
-        settings: Settings,
+        settings: ServiceSettings,
     ) -> anyhow::Result<Self> {
         let hangups = Hangups::listen().context("SIGHUP")?;
         let daemon =

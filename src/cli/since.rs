@@ -7,7 +7,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
 
 use super::ask::{Files, ask};
-use super::{Exit, print};
+use super::exit::Exit;
+use super::print;
 use crate::clock::Clock;
 use crate::config::PublicUrl;
 use crate::model::Incident;

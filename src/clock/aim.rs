@@ -109,7 +109,7 @@ impl Aimer {
             };
             if offsets.is_empty() {
                 self.look = Look::Confirmed;
-                offsets = self.beside(common);
+                offsets = self.on_both_sides(common);
             }
             self.comb = self.comb_of(now, &offsets);
             self.ticks += 1;
@@ -195,7 +195,7 @@ impl Aimer {
 
     /// Offsets that are certainly too high and too low, but not by much more than the answers may
     /// be late.
-    fn beside(&self, common: Bounds) -> Vec<i64> {
+    fn on_both_sides(&self, common: Bounds) -> Vec<i64> {
         let off = self.usual().max(LEAST_SPACING);
         vec![common.upper.saturating_add(off), common.lower.saturating_sub(off)]
     }

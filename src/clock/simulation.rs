@@ -274,7 +274,7 @@ fn a_step_in_mid_round_never_leaves_an_interval_far_from_both_truths() {
     // Answers from before and after a step can agree by chance about a place between the two, or
     // one of them just next to the old one; no more than this is then wrong, and for one round.
     const BESIDE: f64 = 0.003;
-    let mut beside = 0;
+    let mut outside = 0;
     for seed in 0..3_000 {
         let mut chance = SmallRng::seed_from_u64(seed);
         let mut world = World::new(chance.random_range(-SECOND..SECOND), 0, Net::lan(), seed);
@@ -292,10 +292,10 @@ fn a_step_in_mid_round_never_leaves_an_interval_far_from_both_truths() {
             (interval.lower() - truth).max(truth - interval.upper()).max(0.0)
         };
         let off = off(world.seconds()).min(off(new));
-        beside += u32::from(off > 0.0);
+        outside += u32::from(off > 0.0);
         assert!(off < BESIDE, "seed {seed}: {by} {new} {reading:?}");
     }
-    println!("{beside} of 3000 steps in mid-round left an interval beside both truths");
+    println!("{outside} of 3000 steps in mid-round left an interval outside of both truths");
 }
 
 #[test]

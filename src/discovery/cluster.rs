@@ -11,10 +11,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use super::DiscoveryCause;
+use super::cause::DiscoveryCause;
 use super::slices::{self, Event, Page, Slice, clean};
 use crate::config::{Backend, ClusterAccess, KubernetesSource, cluster_access};
-use crate::transport::{Api, ApiError, ClientPem, Tls};
+use crate::transport::{Api, ApiError, ClientPem, Tls, USER_AGENT};
 
 /// How long a list may take.
 const LIST_LIMIT: Duration = Duration::from_secs(10);
@@ -34,9 +34,6 @@ const WAIT: (Duration, Duration) = (Duration::from_millis(500), Duration::from_s
 const PAGE: usize = 100;
 /// Most pages of a list.
 const MAX_PAGES: usize = 20;
-/// How the prober calls itself there.
-const USER_AGENT: &str = concat!("registry-prober/", env!("CARGO_PKG_VERSION"));
-
 /// What is known of a Service.
 #[derive(Debug, Default, Clone)]
 pub(super) struct State {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::net::lookup_host;
 use tokio::time::{Instant, timeout};
 
-use super::DiscoveryCause;
+use super::cause::DiscoveryCause;
 use crate::config::{Backend, DnsSource, HostPort};
 use crate::model::BackendName;
 use crate::transport::{Srv, services};

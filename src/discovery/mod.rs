@@ -5,26 +5,23 @@
 //! something is wrong, so that a node which left meanwhile is not taken for one that failed. Lists,
 //! names and files are read when it is asked; the endpoints of a Service are watched all the time.
 
+mod cause;
 mod cluster;
 mod dns;
 mod slices;
 
-use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use thiserror::Error;
 use tokio::time::timeout;
 
+pub use self::cause::DiscoveryCause;
+use self::cause::MAX_BACKENDS;
 use self::cluster::Watch;
-use crate::config::{
-    self, Backend, BackendSource, ClusterError, KubernetesSource, Registry, TargetsError,
-};
-use crate::model::{Failure, RegistryName};
+use crate::config::{self, Backend, BackendSource, ClusterError, KubernetesSource, Registry};
+use crate::model::RegistryName;
 use crate::transport::ApiError;
-
-/// Most backends that are taken from one source.
-const MAX_BACKENDS: usize = 1000;
 
 /// Why the backends of a registry could not be found.
 #[derive(Debug, Error)]
@@ -36,38 +33,6 @@ pub struct DiscoveryError {
     pub place: String,
     /// What went wrong.
     pub cause: DiscoveryCause,
-}
-
-/// What can go wrong in finding backends.
-#[derive(Debug, Error)]
-pub enum DiscoveryCause {
-    /// The resolver's answer is an error.
-    #[error("cannot be looked up: {0}")]
-    Lookup(#[source] io::Error),
-    /// The resolver does not answer with servers.
-    #[error("cannot be looked up: {}", .0.detail)]
-    Resolver(Failure),
-    /// There was no answer within the registry's timeout.
-    #[error("the lookup did not end within the timeout")]
-    Timeout,
-    /// The name exists without an address.
-    #[error("has no address")]
-    NoAddress,
-    /// More than one registry can have nodes.
-    #[error("{0} backends are too many for one registry; at most {MAX_BACKENDS} are allowed")]
-    TooMany(usize),
-    /// The file is not usable.
-    #[error(transparent)]
-    File(#[from] TargetsError),
-    /// Why the cluster does not say.
-    #[error("{0}")]
-    Cluster(String),
-    /// A server of SRV records that cannot be a backend, and why.
-    #[error("server {0}: {1}")]
-    Server(String, String),
-    /// A fault of this program.
-    #[error("the file could not be read: a bug in registry-prober")]
-    Internal,
 }
 
 /// Finds the backends of one registry, again and again.

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use super::DiscoveryCause;
+use super::cause::DiscoveryCause;
 use crate::config::{Backend, HostPort, KubernetesSource, ServicePort};
-use crate::model::BackendName;
+use crate::model::{BackendName, one_line};
 
 /// A page of a list.
 #[derive(Debug, Deserialize)]
@@ -182,7 +182,7 @@ fn name(pod: &str) -> Option<BackendName> {
 
 /// A text of the API server on one line.
 pub(super) fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect()
+    one_line(text, 300)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 
 use crate::model::{
     Finding, FindingName, Incident, Judged, KeptRounds, RETURNS_WITHIN_SECONDS, Severity,
-    UserShare, round_id,
+    UserShare, one_line, round_id,
 };
 
 /// The most incidents that are kept, over all registries; the oldest that are over go first.
@@ -284,8 +284,7 @@ fn worsen(incident: &mut Incident, finding: &Finding, users: &[UserShare], id: &
 
 /// A sentence of bounded length, on one line.
 fn cut(text: &str) -> String {
-    let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    plain.take(LONGEST_TEXT).collect()
+    one_line(text, LONGEST_TEXT)
 }
 
 #[cfg(test)]

@@ -296,16 +296,16 @@ fn lines(events: &[Event]) -> String {
 
 /// What a file holds.
 #[derive(Default)]
-struct Held {
+struct FileContent {
     events: Vec<Event>,
     unreadable: usize,
     size: u64,
     torn: bool,
 }
 
-fn read(mut file: &File) -> io::Result<Held> {
+fn read(mut file: &File) -> io::Result<FileContent> {
     let size = file.metadata()?.len();
-    let mut held = Held { size, ..Held::default() };
+    let mut held = FileContent { size, ..FileContent::default() };
     let skipped = size.saturating_sub(MAX_READ);
     file.seek(SeekFrom::Start(skipped))?;
     let mut reader = BufReader::new(file.take(MAX_READ));
@@ -344,16 +344,16 @@ fn shorten(
     let mut events: Vec<Event> =
         known.iter().flat_map(|(registry, earlier)| summary(registry, earlier)).collect();
     events.extend(incidents.all().iter().map(of_incident));
-    let beside = next_to(path, ".new");
-    match std::fs::remove_file(&beside) {
+    let fresh = next_to(path, ".new");
+    match std::fs::remove_file(&fresh) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new().create_new(true).append(true).open(&beside)?;
+    let mut file = OpenOptions::new().create_new(true).append(true).open(&fresh)?;
     file.lock()?;
     file.write_all(lines(&events).as_bytes())?;
     file.sync_all()?;
-    std::fs::rename(beside, path)?;
+    std::fs::rename(fresh, path)?;
     Ok(file)
 }
 

@@ -198,13 +198,13 @@ fn unpacked(from: impl io::Read) -> io::Result<ShownRound> {
 }
 
 fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let beside = path.with_extension("new");
-    let mut file = File::create(&beside)?;
+    let fresh = path.with_extension("new");
+    let mut file = File::create(&fresh)?;
     let written = file.write_all(bytes).and_then(|()| file.sync_all());
-    let moved = written.and_then(|()| fs::rename(&beside, path));
+    let moved = written.and_then(|()| fs::rename(&fresh, path));
     if moved.is_err() {
         // On a full disk, half a round would only take room from the others.
-        let _ = fs::remove_file(&beside);
+        let _ = fs::remove_file(&fresh);
     }
     moved
 }

@@ -45,12 +45,12 @@ impl Cluster {
         let world = World::new(scenario, options)?;
         let nodes = (0..)
             .zip(world.node_names())
-            .map(|(index, name)| Ok((name, Port::any(Entry::Node(index))?)))
+            .map(|(index, name)| Ok((name, BoundPort::any(Entry::Node(index))?)))
             .collect::<Result<Vec<_>, LabError>>()?;
-        let second = world.second().map(|index| Port::any(Entry::Node(index))).transpose()?;
-        let balancer = Port::any(Entry::Balancer)?;
+        let second = world.second().map(|index| BoundPort::any(Entry::Node(index))).transpose()?;
+        let balancer = BoundPort::any(Entry::Balancer)?;
         let own_server = world.has_token_server().then_some(Entry::TokenServer);
-        let token_server = own_server.map(Port::any).transpose()?;
+        let token_server = own_server.map(BoundPort::any).transpose()?;
         let public_host = world.public_host().to_owned();
         let shared = Arc::new(Running {
             world: Mutex::new(world),
@@ -92,11 +92,11 @@ impl Cluster {
     /// Lets every port listen before this returns, so that the first request finds an open one.
     fn open(
         mut self,
-        ports: impl Iterator<Item = Port>,
+        ports: impl Iterator<Item = BoundPort>,
         places: control::Places,
         listener: TcpListener,
     ) -> Result<Self, LabError> {
-        for Port { entry, socket, address } in ports {
+        for BoundPort { entry, socket, address } in ports {
             let door = Door::open(&self.shared, entry, socket, address)?;
             self.tasks.spawn(listen(Arc::clone(&self.shared), entry, address, door));
         }
@@ -184,13 +184,13 @@ impl std::fmt::Debug for Cluster {
 }
 
 /// A port of its own for each entry, bound and not yet listening.
-struct Port {
+struct BoundPort {
     entry: Entry,
     socket: TcpSocket,
     address: SocketAddr,
 }
 
-impl Port {
+impl BoundPort {
     fn any(entry: Entry) -> Result<Self, LabError> {
         let socket = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
         let address = socket.local_addr().map_err(|source| LabError::io("a port", source))?;

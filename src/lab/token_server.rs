@@ -16,7 +16,7 @@ const LIFETIME: i64 = 900;
 const EARLIER: i64 = 10;
 
 /// What was asked for, by either method.
-struct Asked {
+struct TokenRequest {
     service: String,
     scopes: Vec<String>,
     login: Option<(String, String)>,
@@ -62,8 +62,8 @@ fn issuer<'a>(call: &'a Call<'_>) -> &'a str {
     call.settings.issuer_claim.as_deref().unwrap_or(ISSUER)
 }
 
-fn from_query(call: &Call<'_>) -> Asked {
-    Asked {
+fn from_query(call: &Call<'_>) -> TokenRequest {
+    TokenRequest {
         service: call.query("service").into_iter().next().unwrap_or_default(),
         scopes: call.query("scope"),
         login: call.basic(),
@@ -71,10 +71,10 @@ fn from_query(call: &Call<'_>) -> Asked {
     }
 }
 
-fn from_form(call: &Call<'_>) -> Asked {
+fn from_form(call: &Call<'_>) -> TokenRequest {
     let form = String::from_utf8_lossy(call.request.body()).into_owned();
     let first = |name: &str| form_values(&form, name).into_iter().next();
-    Asked {
+    TokenRequest {
         service: first("service").unwrap_or_default(),
         scopes: form_values(&form, "scope"),
         login: first("username").zip(first("password")),

@@ -9,12 +9,12 @@ use super::counters::{RouteTally, Tallies, Tally, signing_backend};
 use super::exposition::{Page, Sample};
 use super::names;
 use crate::model::{
-    BackendFacts, Certificate, Check, ClockReading, ClockSource, Finding, Flow, Judged, KeyId,
-    Leeway, Outcome, Route, Severity, Snapshot, TokenFacts,
+    BackendFacts, Certificate, Check, ClockReading, ClockSource, EVERY_PAIR_UP_TO, Finding, Flow,
+    Judged, KeyId, Leeway, Outcome, Route, Severity, Snapshot, TokenFacts,
 };
 
 /// Above this many routes the matrix has more accepted pairs than a page should hold.
-const FULL_MATRIX_ROUTES: usize = 13;
+const FULL_MATRIX_ROUTES: usize = EVERY_PAIR_UP_TO + 1;
 /// The component that stands for all that are healthy.
 const ALL: &str = "all";
 

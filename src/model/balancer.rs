@@ -2,23 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Answer, BackendName, ClientRun, Failure, KeyId, Reason, Step};
-
-/// Events among trials.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Ratio {
-    /// How often it happened.
-    pub events: u32,
-    /// How often it could have.
-    pub trials: u32,
-}
-
-impl Ratio {
-    /// Events over trials; `None` without trials.
-    pub fn value(self) -> Option<f64> {
-        (self.trials > 0).then(|| f64::from(self.events) / f64::from(self.trials))
-    }
-}
+use super::{Answer, BackendName, ClientRun, Failure, KeyId, Ratio, Reason, Step};
 
 /// How often a signing key was met.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

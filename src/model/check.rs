@@ -8,8 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
-    BackendName, BlobRedirects, BodyLimit, ComponentHealth, DnsReport, Outcome, Route, Skipped,
-    UrlSaid,
+    BackendName, BlobRedirects, BodyLimit, DnsReport, OfPair, OfRoute, Outcome, Skipped, UrlSaid,
 };
 
 macro_rules! checks {
@@ -174,26 +173,6 @@ impl<T> Default for Checked<T> {
     }
 }
 
-/// A value of one route.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct OfRoute<T> {
-    /// The route.
-    pub route: Route,
-    /// The value, or why there is none.
-    pub value: Outcome<T>,
-}
-
-/// What one backend did with what another gave.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct OfPair<T> {
-    /// Who gave it.
-    pub issuer: BackendName,
-    /// Who was shown it.
-    pub verifier: BackendName,
-    /// What it did with it.
-    pub value: Outcome<T>,
-}
-
 /// What became of an `Authorization` header on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -202,6 +181,15 @@ pub enum HeaderFate {
     Arrived,
     /// The answer is the one to a request without it.
     Dropped,
+}
+
+/// One component as `/api/v2.0/health` tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ComponentHealth {
+    /// `database`, `redis` and so on, cut to 40 characters.
+    pub component: String,
+    /// Whether it is called healthy.
+    pub healthy: bool,
 }
 
 /// How a backend took a CSRF cookie and its token.

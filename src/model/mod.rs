@@ -1,7 +1,7 @@
 //! The nouns of the program: plain data that every other room shares.
 //!
-//! No I/O, no async and no clock live here, and nothing here depends on another room but the list of findings. The central
-//! type is [`Round`]: everything measured of one registry in one interval, immutable once
+//! No I/O, no async and no clock live here, and nothing here depends on another room but the
+//! list of findings. The central type is [`Round`]: everything measured of one registry in one interval, immutable once
 //! finished. A judged round is a [`Judged`]; the newest of every registry make a [`Snapshot`],
 //! and all outputs read nothing else.
 
@@ -25,10 +25,13 @@ mod incident;
 mod kept;
 mod matrix;
 mod names;
+mod neighbour;
 mod observation;
+mod of_route;
 mod outcome;
 mod pools;
 mod public_url;
+mod ratio;
 mod redirect;
 mod replications;
 mod round;
@@ -36,6 +39,7 @@ mod round;
 pub(crate) mod sample;
 mod setting;
 mod snapshot;
+mod text;
 mod timeline;
 mod token;
 mod untested;
@@ -43,13 +47,13 @@ mod upload;
 
 pub use answer::{Answer, AuthScheme, Challenge, Family, Page, Version};
 pub use balancer::{
-    BalancerRun, KeyCount, Ratio, SampleFailure, SampledFlow, Share, StepCount, more_samples,
+    BalancerRun, KeyCount, SampleFailure, SampledFlow, Share, StepCount, more_samples,
 };
 pub use body_limit::{BodyLimit, Bytes};
 pub use caller::Caller;
 pub use carried::{Carried, CheckMatrix, CheckPair};
 pub use check::{
-    Cadence, Check, CheckRun, Checked, Checks, CsrfVerdict, HeaderFate, OfPair, OfRoute, Privilege,
+    Cadence, Check, CheckRun, Checked, Checks, ComponentHealth, CsrfVerdict, HeaderFate, Privilege,
     Reach, Rung, SessionVerdict,
 };
 pub use client::{ClientKind, ClientRun, ClientView, Estimate};
@@ -67,18 +71,22 @@ pub use incident::{Incident, KeptRounds, RETURNS_WITHIN_SECONDS, UserShare};
 pub use kept::{RoundLine, ShownRound, round_id};
 pub use matrix::{Cell, CellResult, EVERY_PAIR_UP_TO, Matrix, Refusal};
 pub use names::{BackendName, Issuer, NameError, RegistryName, Route};
+pub use neighbour::Neighbour;
 pub use observation::{Fate, MetBy, Observation, ObservationKind, Place, TraceEntry, Unmeasured};
+pub use of_route::{OfPair, OfRoute};
 pub use outcome::{Outcome, Skipped};
-pub use pools::{Neighbour, PoolsAt, WorkerPools};
+pub use pools::{PoolsAt, WorkerPools};
 pub use public_url::{Named, RedirectTarget, UrlSaid};
+pub use ratio::Ratio;
 pub use redirect::{BlobRedirects, BlobWay, Fetched};
 pub use replications::{FailedTask, LogAt, Replications, TaskLog};
 pub use round::{
-    Account, BackendFacts, Certificate, ComponentHealth, ForeignToken, HeldToken, KeyCensus,
+    Account, BackendFacts, Certificate, ForeignToken, HeldToken, KeyCensus, ResponseCount, Round,
+    Traffic,
 };
-pub use round::{ResponseCount, Round, Traffic};
 pub use setting::{Setting, Settings, Told};
 pub use snapshot::{Assessment, Judged, Leeway, ProgramFacts, RegistryState, Snapshot};
+pub use text::one_line;
 pub use timeline::Timeline;
 pub use token::{AccessEntry, KeyForm, KeyId, TokenFacts};
 pub use upload::{

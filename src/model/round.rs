@@ -42,15 +42,6 @@ pub enum Account {
     User,
 }
 
-/// One component as `/api/v2.0/health` tells it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ComponentHealth {
-    /// `database`, `redis` and so on, cut to 40 characters.
-    pub component: String,
-    /// Whether it is called healthy.
-    pub healthy: bool,
-}
-
 /// The signing keys of several tokens, each asked for on a connection of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct KeyCensus {

@@ -11,7 +11,7 @@ use rand::rngs::SmallRng;
 use rand::seq::SliceRandom as _;
 
 use super::client::Client;
-use super::client_flow::{self, Known, Manner};
+use super::client_flow::{self, Manner, SharedTag};
 use super::flow;
 use super::matrix;
 use super::request::Response;
@@ -49,12 +49,12 @@ const WORTH_A_SECOND_LOOK: u32 = 2;
 struct Queue {
     next: Mutex<VecDeque<Next>>,
     cut: Mutex<u32>,
-    known: Known,
+    known: SharedTag,
 }
 
 impl Queue {
     fn new(plan: Vec<Next>) -> Self {
-        Self { next: Mutex::new(plan.into()), cut: Mutex::new(0), known: Known::default() }
+        Self { next: Mutex::new(plan.into()), cut: Mutex::new(0), known: SharedTag::default() }
     }
 
     fn left(&self) -> MutexGuard<'_, VecDeque<Next>> {

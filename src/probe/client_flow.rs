@@ -38,7 +38,7 @@ const POSTS_AGAIN: u32 = 2;
 
 /// What the client flows of a round know together.
 #[derive(Debug, Default)]
-pub(super) struct Known(Mutex<Found>);
+pub(super) struct SharedTag(Mutex<Found>);
 
 #[derive(Debug, Default)]
 struct Found {
@@ -46,7 +46,7 @@ struct Found {
     looks: u32,
 }
 
-impl Known {
+impl SharedTag {
     fn with<T>(&self, look: impl FnOnce(&mut Found) -> T) -> T {
         look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -62,7 +62,7 @@ pub(super) struct Manner {
 }
 
 /// What a client shows with its requests.
-enum Held {
+enum Shows {
     Token(Box<Token>),
     Password,
 }
@@ -81,11 +81,11 @@ struct Shown {
 struct Login<'a> {
     client: &'a Client<'a>,
     family: Family,
-    known: &'a Known,
+    known: &'a SharedTag,
     manner: Manner,
     line: Connection,
     endpoint: Endpoint,
-    held: Held,
+    held: Shows,
     /// Whether the last answer said that its connection ends; none before the first.
     closes: Option<bool>,
     torn: bool,
@@ -97,7 +97,7 @@ struct Login<'a> {
 pub(super) async fn client_flow(
     client: &Client<'_>,
     family: Family,
-    known: &Known,
+    known: &SharedTag,
     manner: Manner,
 ) -> Sample {
     let kinds: &[ClientKind] = if manner.keeps {
@@ -128,7 +128,7 @@ pub(super) async fn client_flow(
     }
     let torn = login.torn;
     let key = match (&login.held, manner.keeps) {
-        (Held::Token(token), false) => token.facts.kid.clone(),
+        (Shows::Token(token), false) => token.facts.kid.clone(),
         _ => None,
     };
     let mut sample = login.sample;
@@ -151,7 +151,7 @@ fn asks_again(client: ClientKind) -> bool {
 async fn begin<'a>(
     client: &'a Client<'a>,
     family: Family,
-    known: &'a Known,
+    known: &'a SharedTag,
     manner: Manner,
 ) -> Result<Login<'a>, Box<Sample>> {
     let route = &Route::Balancer;
@@ -189,7 +189,7 @@ async fn begin<'a>(
         torn = is_torn(closes, &second);
         closes = Some(is_closing(&second));
     }
-    let held = Held::Token(Box::new(token));
+    let held = Shows::Token(Box::new(token));
     Ok(Login {
         client,
         family,
@@ -328,7 +328,7 @@ impl Login<'_> {
         if known.is_some() || looks > LOOKS {
             return known;
         }
-        let Held::Token(token) = &self.held else { return None };
+        let Shows::Token(token) = &self.held else { return None };
         let route = &Route::Balancer;
         let path = Path::of(repository).then("/tags/list");
         let mut line = self.client.link(route);
@@ -385,7 +385,7 @@ impl Login<'_> {
         let challenge = refused.challenge.as_ref()?;
         match (challenge.scheme, &challenge.error) {
             (AuthScheme::Basic, _) if self.client.registry.credentials.is_some() => {
-                self.held = Held::Password;
+                self.held = Shows::Password;
                 self.once_more(step, path).await.ok().flatten()
             }
             // The request for which the token was fetched has had its second answer.
@@ -394,7 +394,7 @@ impl Login<'_> {
                 let at = (&self.endpoint, self.family);
                 let mut link = self.endpoint.link(self.client);
                 let got = fetch(self.client, link.as_mut(), at, self.manner, &mut self.sample);
-                self.held = Held::Token(Box::new(flow::boxed(got).await.got.ok()?));
+                self.held = Shows::Token(Box::new(flow::boxed(got).await.got.ok()?));
                 self.once_more(step, path).await.ok().flatten()
             }
             (AuthScheme::Bearer, None) => {
@@ -433,9 +433,9 @@ impl Login<'_> {
         self.sample.step(step);
         let is_blob = path.is_of_a_blob();
         let auth = match (&self.held, &self.client.registry.credentials) {
-            (Held::Token(token), _) => Auth::Bearer(token),
-            (Held::Password, Some(credentials)) => Auth::Basic(credentials),
-            (Held::Password, None) => Auth::None,
+            (Shows::Token(token), _) => Auth::Bearer(token),
+            (Shows::Password, Some(credentials)) => Auth::Basic(credentials),
+            (Shows::Password, None) => Auth::None,
         };
         let mut request = Request::get(step, path, auth);
         if step == Step::Repository {

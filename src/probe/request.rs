@@ -84,7 +84,7 @@ pub(super) struct Request<'a> {
     pub(super) method: Method,
     pub(super) path: Path,
     pub(super) auth: Auth<'a>,
-    /// Headers beside those that every request has.
+    /// Headers in addition to those that every request has.
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) body: Body,
     /// A shorter time than the configured one.

@@ -97,9 +97,9 @@ impl Prober {
         Self { checks, settings, memory, redactor, side: self.side, ..anew }
     }
 
-    /// A prober for rounds on demand beside those of this one and its twins. It makes none of the
-    /// checks that are not made in every round, and tells what they found last. No route is asked
-    /// more often for it: what it sends, the others may not, and they go first.
+    /// A prober for rounds on demand, next to those of this one and its twins. It runs only the
+    /// checks of every round, and reports what the others found last. No route is asked more often
+    /// for it: what it sends, the others may not, and they go first.
     #[must_use]
     pub fn on_demand(&self) -> Self {
         Self { checks: self.checks.on_demand(), side: Side::Guest, ..self.twin() }
@@ -148,7 +148,8 @@ impl Prober {
             Client::new(&registry, backends, &*self.wire, remembered, clock, deadline, seed);
 
         let kept = (&mut self.held, &mut self.checks);
-        let plan = Plan { rounds_before: number, sample_times: self.extra_samples.times(began) };
+        let plan =
+            RoundPlan { rounds_before: number, sample_times: self.extra_samples.times(began) };
         let mut measured = client.processor.watch(measure(&client, kept, plan, progress)).await;
         let processor_wait_seconds = client.processor.longest_wait().as_secs_f64();
         self.extra_samples.note(began, &measured.balancer);
@@ -222,7 +223,7 @@ fn outside_samples(run: &BalancerRun, sent: Ratio) -> Ratio {
 
 /// What a round does because of those before it.
 #[derive(Clone, Copy)]
-struct Plan {
+struct RoundPlan {
     /// How many rounds there were.
     rounds_before: u64,
     /// How many times as many samples it takes.
@@ -243,7 +244,7 @@ struct Measured {
 async fn measure(
     client: &Client<'_>,
     (held, kept): (&mut HeldTokens, &mut check::LastResults),
-    plan: Plan,
+    plan: RoundPlan,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Measured {
     let routes = client.routes();
@@ -269,7 +270,7 @@ async fn measure(
 async fn rest(
     client: &Client<'_>,
     held: &mut HeldTokens,
-    plan: Plan,
+    plan: RoundPlan,
     progress: &(dyn Fn(Progress) + Sync),
     flows: &[Flow],
     tokens: Vec<Option<Token>>,
@@ -280,9 +281,9 @@ async fn rest(
     let facts = client.backends.iter().map(|b| flow::boxed(facts::facts(client, b, own(b))));
     let backends = join_all(facts).await;
     let (mut matrix, refused) = matrix::first_pass(client, &rows, flows, plan.rounds_before).await;
-    let foreign_tokens = suspicion::borrowed(client, &rows, flows).await;
-    let held_tokens = suspicion::aged(client, held, tokens).await;
-    let mut key_census = suspicion::census(client, &rows, &matrix).await;
+    let foreign_tokens = suspicion::foreign_tokens(client, &rows, flows).await;
+    let held_tokens = suspicion::held_tokens(client, held, tokens).await;
+    let mut key_census = suspicion::key_census(client, &rows, &matrix).await;
 
     progress(Progress::Ladder(refused.len()));
     let scheme = flows.first().map_or(AccessScheme::Token, |flow| flow.scheme);
@@ -294,7 +295,7 @@ async fn rest(
     };
     let ladder = flow::boxed(matrix::ladder(client, &mut matrix, refused));
     let (balancer, ()) = join(flow::boxed(sampling), ladder).await;
-    suspicion::census_of_strangers(client, &rows, (flows, &balancer), &mut key_census).await;
+    suspicion::key_census_of_strangers(client, &rows, (flows, &balancer), &mut key_census).await;
     let (flows, checks) = (Vec::new(), Checks::default());
     Measured { backends, flows, matrix, balancer, key_census, foreign_tokens, held_tokens, checks }
 }

@@ -27,7 +27,11 @@ const MAX_SUSPECTS: usize = 12;
 const LEAST_LEFT_SECONDS: f64 = 90.0;
 
 /// Counts the signing keys of every backend that takes part in a refusal.
-pub(super) async fn census(client: &Client<'_>, rows: &[Row], matrix: &Matrix) -> Vec<KeyCensus> {
+pub(super) async fn key_census(
+    client: &Client<'_>,
+    rows: &[Row],
+    matrix: &Matrix,
+) -> Vec<KeyCensus> {
     let mut suspects: Vec<&BackendName> = matrix
         .refused()
         .flat_map(|(cell, _)| [cell.issuer.backend(), cell.verifier.backend()])
@@ -40,7 +44,7 @@ pub(super) async fn census(client: &Client<'_>, rows: &[Row], matrix: &Matrix) -
 
 /// Counts the signing keys of every backend that was not counted yet, where the balancer handed out
 /// a key that none of them showed: a replica behind one of their addresses may have it.
-pub(super) async fn census_of_strangers(
+pub(super) async fn key_census_of_strangers(
     client: &Client<'_>,
     rows: &[Row],
     (flows, sampled): (&[Flow], &Outcome<BalancerRun>),
@@ -91,7 +95,7 @@ async fn count(client: &Client<'_>, row: &Row) -> Option<KeyCensus> {
 }
 
 /// Shows a good backend's token to the repository of every backend that gave none.
-pub(super) async fn borrowed(
+pub(super) async fn foreign_tokens(
     client: &Client<'_>,
     rows: &[Row],
     flows: &[Flow],
@@ -102,9 +106,9 @@ pub(super) async fn borrowed(
         .filter(|flow| flow.route.backend().is_some() && flow.passed(Step::Token) == Some(false))
         .map(|flow| &flow.route)
         .collect();
-    let lender = rows.iter().find(|row| row.source.is_ok() && row.issuer.backend().is_some());
-    let (Some(lender), false) = (lender, without.is_empty()) else { return Vec::new() };
-    let Ok((endpoint, family)) = &lender.source else { return Vec::new() };
+    let source = rows.iter().find(|row| row.source.is_ok() && row.issuer.backend().is_some());
+    let (Some(source), false) = (source, without.is_empty()) else { return Vec::new() };
+    let Ok((endpoint, family)) = &source.source else { return Vec::new() };
     let mut link = endpoint.link(client);
     let (_, token) = token::token(client, link.as_mut(), endpoint, *family).await;
     let Ok(token) = token else { return Vec::new() };
@@ -121,7 +125,7 @@ pub(super) async fn borrowed(
             (None, Some(failure)) => Outcome::Failed(failure),
             (None, None) => Outcome::Skipped(Skipped::DeadlineReached),
         };
-        shown.push(ForeignToken { backend, issuer: lender.issuer.clone(), answer });
+        shown.push(ForeignToken { backend, issuer: source.issuer.clone(), answer });
     }
     shown
 }
@@ -131,7 +135,7 @@ pub(super) type HeldTokens = BTreeMap<BackendName, Token>;
 
 /// Shows every held token to its issuer, and takes fresh ones where one was refused, is near its
 /// end, or is missing.
-pub(super) async fn aged(
+pub(super) async fn held_tokens(
     client: &Client<'_>,
     held: &mut HeldTokens,
     tokens: Vec<Option<Token>>,
@@ -139,10 +143,10 @@ pub(super) async fn aged(
     held.retain(|name, _| client.backends.iter().any(|backend| backend.name == *name));
     let shows = held.values().map(|token| flow::boxed(show(client, token)));
     let shown: Vec<HeldToken> = join_all(shows).await.into_iter().flatten().collect();
-    for aged in &shown {
-        let refused = aged.accepted == Outcome::Measured(false);
-        if refused || aged.left_seconds < LEAST_LEFT_SECONDS {
-            held.remove(&aged.backend);
+    for token in &shown {
+        let refused = token.accepted == Outcome::Measured(false);
+        if refused || token.left_seconds < LEAST_LEFT_SECONDS {
+            held.remove(&token.backend);
         }
     }
     for token in tokens.into_iter().flatten() {

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::model::{Answer, AuthScheme, ComponentHealth, Family, Version};
+use crate::model::{Answer, AuthScheme, ComponentHealth, Family, Version, one_line};
 
 /// The family of the server that gave this answer to `GET /v2/` without a token.
 ///
@@ -57,7 +57,7 @@ pub fn harbor_health(body: &[u8]) -> Result<Vec<ComponentHealth>, &'static str> 
         value.get("components").and_then(Value::as_array).ok_or("JSON without components")?;
     let component = |entry: &Value| {
         let name = entry.get("name")?.as_str()?;
-        let component = name.chars().filter(|c| !c.is_control()).take(40).collect();
+        let component = one_line(name, 40);
         Some(ComponentHealth { component, healthy: entry.get("status")?.as_str()? == "healthy" })
     };
     Ok(list.iter().take(32).filter_map(component).collect())

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::CSRF_COOKIE;
 use super::family::version;
-use crate::model::Setting;
+use crate::model::{Setting, one_line};
 
 /// Longer values are cut.
 const MAX_VALUE: usize = 120;
@@ -61,7 +61,7 @@ fn public_part(url: &str) -> Option<String> {
 }
 
 fn cut(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(MAX_VALUE).collect()
+    one_line(text, MAX_VALUE)
 }
 
 #[cfg(test)]

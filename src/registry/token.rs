@@ -11,7 +11,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::each_text;
-use crate::model::{AccessEntry, KeyId, TokenFacts};
+use crate::model::{AccessEntry, KeyId, TokenFacts, one_line};
 
 /// The longest token that is carried, in bytes.
 pub const MAX_TOKEN: usize = 64 * 1024;
@@ -176,7 +176,7 @@ fn text(map: &serde_json::Map<String, Value>, key: &str) -> Option<String> {
 
 /// A claim from the wire becomes evidence for people: bounded, and without control characters.
 fn clip(text: impl AsRef<str>) -> String {
-    text.as_ref().chars().take(MAX_CLAIM).map(|c| if c.is_control() { '?' } else { c }).collect()
+    one_line(text.as_ref(), MAX_CLAIM)
 }
 
 /// RFC 7519 allows fractions in a `NumericDate`; whole seconds are what is compared.

@@ -7,7 +7,7 @@ use tracing::{info, warn};
 
 use crate::model::{
     BackendName, Finding, FindingName, Flow, Judged, Reason, RegistryName, Route, Severity, Status,
-    Step, Subject,
+    Step, Subject, one_line,
 };
 
 /// One change of state.
@@ -89,7 +89,7 @@ fn route(before: Option<&Flow>, after: &Flow) -> Option<Change> {
                 route: after.route.clone(),
                 step,
                 reason: failure.reason,
-                detail: plain(&failure.detail),
+                detail: one_line(&failure.detail, usize::MAX),
             })
         }
         _ => None,
@@ -112,7 +112,8 @@ impl Change {
             Self::Appeared(finding) => {
                 let (name, severity) = (finding.finding, finding.severity.as_str());
                 let confidence = finding.confidence.as_str();
-                let (backends, summary) = (list(&finding.backends), plain(&finding.summary));
+                let (backends, summary) =
+                    (list(&finding.backends), one_line(&finding.summary, usize::MAX));
                 if finding.severity == Severity::Info {
                     info!(
                         %registry, finding = %name, severity, confidence, backends, summary,
@@ -141,11 +142,6 @@ impl Change {
 
 fn list(names: &[BackendName]) -> String {
     names.iter().map(BackendName::as_str).collect::<Vec<_>>().join(",")
-}
-
-/// A text that may come from a server, on one line.
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -233,6 +229,6 @@ mod tests {
 
     #[test]
     fn text_from_servers_cannot_forge_a_line() {
-        assert_eq!(plain("a\nINFO b\x1b[2J\u{85}c"), "a INFO b [2J c");
+        assert_eq!(one_line("a\nINFO b\x1b[2J\u{85}c", usize::MAX), "a INFO b [2J c");
     }
 }

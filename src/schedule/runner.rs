@@ -12,10 +12,7 @@ use crate::diagnosis;
 use crate::discovery::{DiscoveryError, Finder};
 use crate::model::{Earlier, Judged, Neighbour, Round, Status};
 use crate::probe::{Prober, Progress};
-use crate::transport::{ClientPem, HttpClient, Tls, TlsError, Wire};
-
-/// How servers see the prober in their logs, unless the configuration says otherwise.
-const USER_AGENT: &str = concat!("registry-prober/", env!("CARGO_PKG_VERSION"));
+use crate::transport::{ClientPem, HttpClient, Tls, TlsError, USER_AGENT, Wire};
 
 /// How long it may take to see whether the backends have changed.
 const RECHECK: Duration = Duration::from_secs(1);

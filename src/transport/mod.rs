@@ -8,6 +8,7 @@
 //! discovery: the server of a cluster, which is no registry.
 
 mod api;
+mod certificate;
 mod classify;
 mod client;
 mod declared;
@@ -28,9 +29,13 @@ use tokio::time::Instant;
 use crate::model::{DnsRecord, Failure, Timeline};
 
 pub use api::{Api, ApiError, Lines};
+pub use certificate::PeerCertificate;
 pub use client::HttpClient;
 pub use dns::{Srv, services};
-pub use tls::{ClientPem, PeerCertificate, Tls, TlsError, install_crypto_provider};
+pub use tls::{ClientPem, Tls, TlsError, install_crypto_provider};
+
+/// What the program calls itself where no other `User-Agent` is configured.
+pub const USER_AGENT: &str = concat!("registry-prober/", env!("CARGO_PKG_VERSION"));
 
 /// The largest body that is read, in bytes.
 pub const MAX_BODY: usize = 1024 * 1024;

@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tower::{Layer, Service};
 
-use super::{BoxFuture, PeerCertificate};
+use super::BoxFuture;
+use super::certificate::PeerCertificate;
 use crate::model::{Phase, Timeline};
 
 /// What was noted of one request.

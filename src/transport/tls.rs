@@ -1,11 +1,9 @@
 //! TLS: trust prepared once, and a recorder that keeps the peer's certificate and the strict
 //! verdict on it even when the connection is refused, or accepted in spite of it.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{
     ClientSessionStore, ResolvesClientCert, Resumption, Tls12ClientSessionValue,
@@ -20,12 +18,11 @@ use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, NamedGroup, SignatureScheme,
 };
 use secrecy::{ExposeSecret as _, SecretString};
-use sha2::{Digest as _, Sha256};
 use thiserror::Error as ThisError;
 use tokio::time::Instant;
-use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+use super::certificate::{PeerCertificate, names_of};
 use super::handshake::certificate_problem;
 use super::stamps::Stamps;
 
@@ -113,7 +110,7 @@ impl Tls {
             name,
             stamps: stamps.clone(),
         };
-        let asked = Asked { stamps: stamps.clone(), identity: self.client.clone() };
+        let asked = OwnCertificate { stamps: stamps.clone(), identity: self.client.clone() };
         let mut config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_safe_default_protocol_versions()
             .ok()?
@@ -177,63 +174,14 @@ fn client_identity(
     CertifiedKey::from_der(chain, key, provider).map(Arc::new).map_err(unusable)
 }
 
-/// The certificate that a peer presented.
-#[derive(Debug, Clone)]
-pub struct PeerCertificate {
-    leaf: Vec<u8>,
-    /// How many certificates were sent.
-    pub chain_length: usize,
-    /// Nothing if it is valid for the public name, else why not.
-    pub invalid: Option<String>,
-    /// The version of TLS, `1.2` or `1.3`; none if the handshake went no further.
-    pub tls_version: Option<&'static str>,
-}
-
-impl PeerCertificate {
-    /// SHA-256 of the leaf in lower-case hex.
-    pub fn fingerprint(&self) -> String {
-        Sha256::digest(&self.leaf).iter().fold(String::new(), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
-    }
-
-    /// The end of the leaf's validity and the names it is for (at most 16, each cut to 255
-    /// characters); `None` if it does not parse.
-    pub fn validity(&self) -> Option<(DateTime<Utc>, Vec<String>)> {
-        names_of(&self.leaf)
-    }
-}
-
-/// The end of a certificate's validity and the names it is for.
-fn names_of(certificate: &[u8]) -> Option<(DateTime<Utc>, Vec<String>)> {
-    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
-    let not_after = certificate.validity().not_after.timestamp();
-    let names = certificate.subject_alternative_name().ok().flatten();
-    let names = names.into_iter().flat_map(|extension| &extension.value.general_names);
-    let text = |name: &GeneralName<'_>| match name {
-        GeneralName::DNSName(name) => Some((*name).to_owned()),
-        GeneralName::IPAddress(bytes) => match **bytes {
-            [a, b, c, d] => Some(std::net::Ipv4Addr::new(a, b, c, d).to_string()),
-            _ => {
-                <[u8; 16]>::try_from(*bytes).ok().map(|v6| std::net::Ipv6Addr::from(v6).to_string())
-            }
-        },
-        _ => None,
-    };
-    let clip = |name: String| name.chars().filter(|c| !c.is_control()).take(255).collect();
-    let names = names.filter_map(text).take(16).map(clip).collect();
-    Some((DateTime::from_timestamp(not_after, 0)?, names))
-}
-
 /// Gives the client certificate, if there is one, and notes that it was asked for.
 #[derive(Debug)]
-struct Asked {
+struct OwnCertificate {
     stamps: Stamps,
     identity: Option<Arc<CertifiedKey>>,
 }
 
-impl ResolvesClientCert for Asked {
+impl ResolvesClientCert for OwnCertificate {
     fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         self.stamps.note(|n| n.client_certificate = Some(self.identity.is_some()));
         self.identity.clone()

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::matrix::{CellMark, NOT_TRIED, Placed};
+use super::cell::{CellMark, NOT_TRIED, Placed};
 
 /// More groups than this are no help to the eye.
 const MOST_GROUPS: usize = 12;

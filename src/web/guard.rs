@@ -13,7 +13,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Shared, names};
+use super::names;
+use super::state::Shared;
 
 /// Nothing here reads a body; a client may still send a few bytes with a reload.
 const MAX_BODY: u64 = 1024;

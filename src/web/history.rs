@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Json, Response};
 use chrono::{DateTime, Utc};
 
-use super::Shared;
+use super::state::Shared;
 use super::text::{percent, seconds};
 use crate::model::{Flow, Incident, Phase, RoundLine, Route, ShownRound, UserShare};
 

@@ -2,13 +2,11 @@
 //! each other. All have the same colours and the same words.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
+use super::cell::{ACCEPTED, CellMark, NO_ANSWER, NOT_TRIED, Placed, REFUSED};
 use super::groups::{Grouped, grouped};
-use super::text::seconds;
 use crate::model::{
-    BackendName, Carried, Cell, CellResult, Check, CheckMatrix, CheckPair, Failure, Issuer, KeyId,
-    Matrix, Reason, Round, Route,
+    BackendName, Check, CheckMatrix, EVERY_PAIR_UP_TO, Issuer, KeyId, Matrix, Round, Route,
 };
 
 /// Above this many verifiers only the pairs that were not accepted are listed, unless there are few
@@ -18,8 +16,6 @@ const WIDEST: usize = 16;
 const UNGROUPED: usize = 13;
 /// The most of those that are listed.
 const LISTED_PAIRS: usize = 100;
-/// Above this many backends the checks do not try every pair, and a table would have holes.
-const WIDEST_OF_CHECK: usize = 12;
 /// Above this many a matrix of a check in which nothing is wrong is folded.
 const UNFOLDED: usize = 4;
 /// And above this many its cells hold signs alone, so that the table needs no scrolling.
@@ -58,23 +54,6 @@ pub(super) struct MatrixRow<'a> {
     pub(super) cells: Vec<CellMark>,
 }
 
-/// One pair.
-#[derive(Clone, PartialEq)]
-pub(super) struct CellMark {
-    pub(super) class: &'static str,
-    pub(super) sign: &'static str,
-    pub(super) word: &'static str,
-    pub(super) detail: String,
-}
-
-/// A pair with its place.
-pub(super) struct Placed<'a> {
-    pub(super) issuer: &'a str,
-    pub(super) verifier: &'a str,
-    pub(super) key: Option<&'a KeyId>,
-    pub(super) mark: CellMark,
-}
-
 /// What the checks that ran in a round carried.
 pub(super) fn carried(round: &Round) -> Vec<MatrixPanel<'_>> {
     round.checks.matrices().map(|matrix| MatrixPanel::of_check(&matrix)).collect()
@@ -108,7 +87,7 @@ impl<'a> MatrixPanel<'a> {
             Check::Session => ("Sessions", "session of"),
             _ => ("Uploads", "begun at"),
         };
-        let wide = names.len() > WIDEST_OF_CHECK;
+        let wide = names.len() > EVERY_PAIR_UP_TO;
         let panel = Self::of(words, names.clone(), names, &placed.collect::<Vec<_>>(), wide);
         let names = panel.verifiers.len();
         let well = panel.refused + panel.unanswered == 0;
@@ -194,67 +173,4 @@ fn legend(rows: &[MatrixRow<'_>]) -> Vec<CellMark> {
         }
     }
     kinds
-}
-
-const ACCEPTED: &str = "accepted";
-const REFUSED: &str = "refused";
-const NO_ANSWER: &str = "no answer";
-pub(super) const NOT_TRIED: &str = "not tried";
-
-impl CellMark {
-    pub(super) fn accepted(detail: String) -> Self {
-        Self { class: "ok", sign: "✓", word: ACCEPTED, detail }
-    }
-
-    pub(super) fn refused(detail: String) -> Self {
-        Self { class: "critical", sign: "✕", word: REFUSED, detail }
-    }
-
-    fn unanswered(detail: String) -> Self {
-        Self { class: "warning", sign: "!", word: NO_ANSWER, detail }
-    }
-
-    /// What the prober had no time for says nothing of the nodes.
-    fn failed(failure: &Failure) -> Self {
-        match failure.reason {
-            Reason::DeadlineReached => Self::untried(Reason::DeadlineReached.as_str()),
-            reason => Self::unanswered(reason.to_string()),
-        }
-    }
-
-    fn untried(reason: &str) -> Self {
-        Self { class: "none", sign: "–", word: NOT_TRIED, detail: reason.replace('_', " ") }
-    }
-
-    pub(super) fn none() -> Self {
-        Self::untried("")
-    }
-
-    fn of_cell(cell: &Cell) -> Self {
-        match &cell.result {
-            CellResult::Accepted => Self::accepted(String::new()),
-            CellResult::Refused(refusal) => {
-                let status = refusal.answer.status;
-                Self::refused(match refusal.healed_after {
-                    Some(after) => format!("{status}, accepted after {}", seconds(after)),
-                    None => format!("{status}, {}\u{a0}×", refusal.tries),
-                })
-            }
-            CellResult::Failed { failure, .. } => Self::failed(failure),
-            CellResult::Skipped { reason } => Self::untried(reason.as_str()),
-        }
-    }
-
-    fn of_check(pair: &CheckPair<'_>) -> Self {
-        match pair.result {
-            Carried::Accepted { after_ms: None } => Self::accepted(String::new()),
-            Carried::Accepted { after_ms: Some(after) } => {
-                let after = Duration::from_millis(after).as_secs_f64();
-                Self::accepted(format!("after {}", seconds(after)))
-            }
-            Carried::Refused(reason) => Self::refused(reason.replace('_', " ")),
-            Carried::Failed(failure) => Self::failed(failure),
-            Carried::Skipped(reason) => Self::untried(reason.as_str()),
-        }
-    }
 }

@@ -5,6 +5,8 @@
 //! findings alone. [`serve`] runs the router on sockets.
 
 mod access;
+mod answer;
+mod cell;
 mod checks;
 mod groups;
 mod guard;
@@ -20,20 +22,19 @@ mod probe;
 mod program;
 mod runbooks;
 mod serve;
+mod state;
 mod text;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Bytes;
 use axum::extract::State as Extract;
-use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::middleware;
 use axum::response::{IntoResponse, Json, Redirect, Response};
 use axum::routing::{get, post};
-use secrecy::SecretString;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 pub use access::{Access, LoadRules, Pem, Rules};
@@ -41,53 +42,14 @@ pub use names::Names;
 pub use page::round_page;
 pub use program::{Pending, Program, Rendered};
 pub use serve::serve;
+pub use state::State;
 
-use crate::model::Snapshot;
+use self::answer::{PATHS, accept, rendered};
+use self::state::Shared;
 
 /// Scrapes of `/probe` that may wait at once, far fewer than there are connections. Those of one
 /// registry wait for the same round.
 const PROBES_AT_ONCE: usize = 16;
-
-/// Everything the router needs from other rooms.
-pub struct State {
-    /// The newest rounds.
-    pub snapshots: watch::Receiver<Arc<Snapshot>>,
-    /// The rest of the program.
-    pub program: Box<dyn Program>,
-    /// The token that allows to reload from elsewhere than loopback; none without it.
-    pub reload_token: Option<SecretString>,
-    /// The names under which the daemon is reached.
-    pub names: Names,
-}
-
-struct Shared {
-    state: State,
-    probes: Semaphore,
-    pages: Semaphore,
-    started: Instant,
-}
-
-impl Shared {
-    fn snapshot(&self) -> Arc<Snapshot> {
-        self.state.snapshots.borrow().clone()
-    }
-}
-
-/// Every path with what it is for.
-const PATHS: &str = "\
-/               status page
-/metrics        metrics for Prometheus
-/probe?target=  one round of a registry now; &debug=true shows everything measured
-/api/v1/status  the status as JSON
-/history        incidents, and the last rounds
-/rounds/ID      the status page as it was in that round
-/api/v1/incidents, /api/v1/rounds, /api/v1/rounds/ID   the same as JSON
-/config         the configuration in use, without secrets
-/runbooks/      a page for each finding and alert
-/-/healthy      200 while the program runs
-/-/ready        200 once every registry was probed
-/-/reload       POST or PUT reloads the configuration
-";
 
 /// The routes, ready to be served.
 pub fn router(state: State) -> Router {
@@ -150,14 +112,6 @@ async fn not_found(uri: Uri) -> (StatusCode, String) {
     // The path is shown with everything but plain characters replaced: a log or a terminal reads it.
     let path: String = uri.path().chars().take(100).filter(char::is_ascii_graphic).collect();
     (StatusCode::NOT_FOUND, format!("Nothing is at {path}. These paths exist:\n\n{PATHS}"))
-}
-
-fn accept(headers: &HeaderMap) -> Option<&str> {
-    headers.get(ACCEPT)?.to_str().ok()
-}
-
-fn rendered((content_type, body): Rendered) -> Response {
-    ([(CONTENT_TYPE, HeaderValue::from_static(content_type))], Bytes::from(body)).into_response()
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use super::Shared;
+use super::state::Shared;
 use crate::model::{RegistryState, Snapshot};
 
 /// 200 once every registry has a round, or had the time of one interval for it: a registry that

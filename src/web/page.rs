@@ -12,7 +12,7 @@ use super::checks::ChecksPanel;
 use super::matrix::{MatrixPanel, carried};
 use super::panels::{Balancer, Clocks, Routes};
 use super::text::{Span, ago, count, seconds, spans};
-use super::{PATHS, Shared, history};
+use super::{answer::PATHS, history, state::Shared};
 use crate::model::{
     Assessment, Check, Finding, FindingName, Incident, Judged, Observation, Phase, Place,
     RegistryName, RegistryState, Remedy, Round, Route, Severity, Snapshot, Status, Step,

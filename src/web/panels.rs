@@ -1,7 +1,7 @@
 //! What was measured, arranged for the page: routes, clocks, balancer.
 //!
 //! Graphics are rectangles whose places are computed here, since the page may have no inline
-//! style. Every one of them repeats what stands beside it in words.
+//! style. Every one of them repeats what stands next to it in words.
 
 use std::collections::BTreeMap;
 

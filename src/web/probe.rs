@@ -10,7 +10,8 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use tokio::time::{Instant, timeout};
 
-use super::{Shared, accept, rendered};
+use super::answer::{accept, rendered};
+use super::state::Shared;
 use crate::model::{Judged, Phase, RegistryName, Snapshot, round_id};
 
 /// The header in which Prometheus says how long it waits.

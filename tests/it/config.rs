@@ -118,7 +118,7 @@ fn every_example_is_valid() {
         if path.extension().is_none_or(|it| it != "yml") {
             continue;
         }
-        // With the passwords beside it that stand for those of a site.
+        // With the passwords next to it that stand for those of a site.
         let config = config::load(&path).map(|loaded| loaded.config);
         let config = config.unwrap_or_else(|errors| panic!("{}: {errors}", path.display()));
         assert_eq!(config.registries[0].interval, Duration::from_secs(15));

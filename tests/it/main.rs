@@ -1,10 +1,15 @@
 //! Integration tests, one module for each subject, in one binary.
 
+// A test is as long as the cases that it lists.
+#![allow(clippy::too_many_lines)]
+
 // Clippy knows by the attribute that a module holds tests, where a panic is a failure.
 #[cfg(test)]
 mod arrows;
 #[cfg(test)]
 mod checks;
+#[cfg(test)]
+mod circles;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]

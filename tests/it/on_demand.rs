@@ -91,9 +91,9 @@ fn no_route_is_asked_more_than_was_agreed_whoever_asks() {
         let mut lab = Simulation::new(&scenario, &options, Conditions::fair(), |registry| {
             registry.max_requests_per_second = u32::try_from(RATE).unwrap();
         });
-        lab.round_beside(4).await;
+        lab.round_with_guests(4).await;
         lab.round_on_demand().await;
-        lab.round_beside(2).await;
+        lab.round_with_guests(2).await;
         let requests = lab.take_requests();
         for entry in [Entry::Node(0), Entry::Node(1), Entry::Node(2), Entry::Balancer] {
             // One second's worth may come at once; what was sent apart may arrive closer together.

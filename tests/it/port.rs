@@ -61,7 +61,7 @@ async fn holding(address: &str, words: &str) -> tokio::net::TcpStream {
 }
 
 /// Whether a health check and a scrape are answered while other clients hold on.
-async fn answered_beside(words: &str) {
+async fn answered_next_to(words: &str) {
     let bench = bench();
     let (_daemon, address) = ready(&bench, &[]);
     let mut held = Vec::new();
@@ -78,12 +78,12 @@ async fn answered_beside(words: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_that_do_not_read_their_answers_keep_nobody_out() {
-    answered_beside(&"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(64)).await;
+    answered_next_to(&"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(64)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_that_do_not_end_their_headers_keep_nobody_out() {
-    answered_beside("GET /metrics HTTP/1.1\r\nHost: localhost\r\nX-Slow: ").await;
+    answered_next_to("GET /metrics HTTP/1.1\r\nHost: localhost\r\nX-Slow: ").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -153,7 +153,7 @@ async fn a_port_on_loopback_answers_to_no_name_but_this_machine_s() {
         assert_eq!(ask(&["Host: localhost@rebound.example"]).0, 400);
         assert_eq!(ask(&[]).0, 400, "HTTP/1.1 has a Host");
         assert_eq!(said(&address, "GET /-/healthy HTTP/1.0\r\n\r\n").0, 200);
-        // The name in the request line is the one that counts, beside the header.
+        // The name in the request line is the one that counts, next to the header.
         let absolute = "GET http://rebound.example/ HTTP/1.1\r\nHost: localhost\r\n\
                         Connection: close\r\n\r\n";
         assert_eq!(said(&address, absolute).0, 421);

@@ -273,7 +273,7 @@ fn the_date_of_every_answer_is_read() {
 }
 
 #[test]
-fn the_lifetime_beside_the_token_is_read() {
+fn the_lifetime_next_to_the_token_is_read() {
     let seconds = |folder: &str| match folder {
         "docker_auth-1.9" => None,
         "distribution-2.8.2" => Some(300),

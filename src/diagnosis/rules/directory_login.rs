@@ -43,7 +43,7 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
         }),
         evidence: said.iter().map(|(backend, login)| line(backend, login)).collect(),
     };
-    [seen.waits(said.len()), seen.refused(), seen.beside_a_slow_robot()]
+    [seen.waits(said.len()), seen.refused(), seen.next_to_a_slow_robot()]
         .into_iter()
         .flatten()
         .collect()
@@ -155,7 +155,7 @@ impl Logins<'_> {
     }
 
     /// Where the robot itself waited, a login says little of the directory.
-    fn beside_a_slow_robot(&self) -> Option<Hypothesis> {
+    fn next_to_a_slow_robot(&self) -> Option<Hypothesis> {
         let ids = self.facts.met_on(Check::DirectoryLogin, self.given, |at| {
             at.value.measured().is_some() && said(at).is_none()
         });
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_is_suspected_by_how_people_fare_beside_the_robot() {
+    fn a_directory_is_suspected_by_how_people_fare_next_to_the_robot() {
         let quick = Some((ACCEPTED, 0.1));
         let refused_at_once = Some((REFUSED, 0.02));
         let wrong_password = Some((REFUSED, 1.52));

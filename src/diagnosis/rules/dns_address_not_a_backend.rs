@@ -22,7 +22,7 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     if !is_fresh && facts.earlier.open_with(NAME, &[]).is_none() {
         return disagreement(report).into_iter().collect();
     }
-    let known = Known::of(facts.round);
+    let known = BackendAnswers::of(facts.round);
     let wrong: Vec<(IpAddr, String)> = report
         .addresses
         .iter()
@@ -82,14 +82,14 @@ fn dead_family(report: &DnsReport) -> Option<String> {
 }
 
 /// What the configured backends answer.
-struct Known<'a> {
+struct BackendAnswers<'a> {
     realms: BTreeSet<&'a str>,
     services: BTreeSet<&'a str>,
     /// None if a backend that answers issued no token: then its key may be any.
     keys: Option<BTreeSet<&'a KeyId>>,
 }
 
-impl<'a> Known<'a> {
+impl<'a> BackendAnswers<'a> {
     fn of(round: &'a Round) -> Self {
         let flows = || round.flows.iter().filter(|flow| flow.route.backend().is_some());
         let challenges = || flows().filter_map(|flow| flow.challenge.measured());

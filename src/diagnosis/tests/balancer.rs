@@ -190,7 +190,7 @@ fn an_unknown_backend_is_what_no_known_one_can_be() {
             "unknown-backend [] 1",
         ),
         (
-            "beside a refusal between others",
+            "next to a refusal between others",
             |r| {
                 refuse(r, "a", "lb");
                 refuse(r, "b", "c");

@@ -3,7 +3,6 @@
 
 mod answers;
 mod balancer;
-mod beside;
 mod causes;
 mod consequences;
 mod gateway;
@@ -13,6 +12,7 @@ mod network;
 mod repository;
 mod tables;
 mod tokens;
+mod web_and_jobs;
 mod writes;
 
 use std::time::Duration;

@@ -8,9 +8,10 @@ use serde_json::{Map, Value, json};
 use super::super::Family;
 use super::super::answer::{rfc3339, with_body};
 use super::super::call::Call;
+use super::answers::{DATABASE_ERROR, json_answer, json_error, not_found};
 use super::auth::Principal;
 use super::caller::principal;
-use super::{DATABASE_ERROR, jobs, json_answer, json_error, not_found};
+use super::jobs;
 
 pub(super) fn answer(call: &mut Call<'_>) -> Response<Bytes> {
     let base = if call.settings.family == Family::Harbor1 { "/api" } else { "/api/v2.0" };

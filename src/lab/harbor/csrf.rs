@@ -10,7 +10,7 @@ use super::super::Family;
 use super::super::answer::{http_date, set};
 use super::super::call::Call;
 use super::super::mac::hmac_sha256;
-use super::json_error;
+use super::answers::json_error;
 
 const COOKIE: &str = "_gorilla_csrf";
 const TOKEN: &str = "x-harbor-csrf-token";
@@ -19,7 +19,7 @@ const LIFETIME: i64 = 43_200;
 
 /// What the check leads to.
 #[derive(Default)]
-pub(super) struct Outcome {
+pub(super) struct CsrfCheck {
     /// The answer, if the request goes no further.
     pub(super) refused: Option<Response<Bytes>>,
     /// Headers for the answer otherwise.
@@ -27,11 +27,11 @@ pub(super) struct Outcome {
 }
 
 /// Checks a request, if it is one that is checked.
-pub(super) fn check(call: &mut Call<'_>) -> Outcome {
+pub(super) fn check(call: &mut Call<'_>) -> CsrfCheck {
     let skipped = ["/v2/", "/api/", "/service/"].iter().any(|at| call.path().starts_with(at))
         && call.cookie("sid").is_none();
     if skipped || call.settings.family == Family::Harbor1 {
-        return Outcome::default();
+        return CsrfCheck::default();
     }
     let stored = call.cookie(COOKIE).and_then(|cookie| open(call, cookie));
     let secret = stored.unwrap_or_else(|| call.rng.random());
@@ -53,10 +53,10 @@ pub(super) fn check(call: &mut Call<'_>) -> Outcome {
         for (name, value) in &headers {
             set(&mut refused, name, value);
         }
-        return Outcome { refused: Some(refused), headers: Vec::new() };
+        return CsrfCheck { refused: Some(refused), headers: Vec::new() };
     }
     headers.push(("vary", "Cookie".to_owned()));
-    Outcome { refused: None, headers }
+    CsrfCheck { refused: None, headers }
 }
 
 /// Later versions tell a missing token from a wrong one.

@@ -10,7 +10,7 @@ use super::super::call::Call;
 use super::super::digest::hex;
 use super::super::mac::hmac_sha256;
 use super::super::world::SECOND;
-use super::{json_answer, json_error, not_found};
+use super::answers::{json_answer, json_error, not_found};
 
 /// The first number of workers whose installation is not in the lab.
 const ELSEWHERE: u32 = 900_000;

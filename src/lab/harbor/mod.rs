@@ -5,10 +5,11 @@ use std::time::Duration;
 use http::{Method, Response};
 use hyper::body::Bytes;
 
-use super::answer::{Reaction, add, empty, error_body, finish, nginx_page, set, with_body};
+use super::answer::{Reaction, add, finish, nginx_page, set, with_body};
 use super::call::Call;
 use super::{Family, distribution};
 
+mod answers;
 mod api;
 mod auth;
 mod caller;
@@ -17,6 +18,8 @@ mod jobs;
 mod session;
 mod token;
 mod v2;
+
+use self::answers::json_error;
 
 /// Answers as a Harbor node does.
 pub(super) fn answer(call: &mut Call<'_>) -> Reaction {
@@ -130,35 +133,3 @@ fn wait_for_redis(call: &mut Call<'_>) {
     };
     call.spend(Duration::from_millis(milliseconds));
 }
-
-/// An error of core.
-/// What there is not, as the API says it.
-fn not_found() -> Response<Bytes> {
-    json_error(404, "NOT_FOUND", "The resource requested is not found")
-}
-
-/// Compact JSON with a line end, as core's encoder writes it.
-fn json_answer(value: &serde_json::Value) -> Response<Bytes> {
-    with_body(200, "application/json", format!("{value}\n"))
-}
-
-fn json_error(status: u16, code: &str, message: &str) -> Response<Bytes> {
-    with_body(status, "application/json; charset=utf-8", error_body(code, message, None))
-}
-
-/// 401 with core's doubled message and a challenge, which may be empty.
-fn unauthorized(challenge: &str, message: &str) -> Response<Bytes> {
-    let mut response = json_error(401, "UNAUTHORIZED", &format!("{message}: {message}"));
-    set(&mut response, distribution::API_VERSION.0, distribution::API_VERSION.1);
-    set(&mut response, "www-authenticate", challenge);
-    response
-}
-
-/// A status with an empty body, as core answers at the token endpoint.
-fn bare(status: u16) -> Response<Bytes> {
-    empty(status)
-}
-
-/// What core says when its database does not answer.
-const DATABASE_ERROR: &str = "failed to connect to `user=postgres database=registry`: \
-     192.0.2.10:5432 (192.0.2.10): dial error: dial tcp 192.0.2.10:5432: connect: connection refused";

@@ -10,8 +10,8 @@ use rand::Rng as _;
 use super::super::call::{Call, form_values};
 use super::super::credentials::Account;
 use super::super::digest::hex;
+use super::answers::{bare, json_error};
 use super::auth::{Principal, login};
-use super::{bare, json_error};
 
 /// The `Set-Cookie` of a new session, unless the caller's is known.
 pub(super) fn new_cookie(call: &mut Call<'_>) -> Option<String> {

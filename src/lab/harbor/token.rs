@@ -7,12 +7,12 @@ use rand::seq::SliceRandom as _;
 use super::super::Family;
 use super::super::answer::{rfc3339, set, with_body};
 use super::super::call::Call;
-use super::super::distribution::{HARBOR_ISSUER, HARBOR_SERVICE};
+use super::super::distribution::{self, HARBOR_ISSUER, HARBOR_SERVICE};
 use super::super::jwt::{self, Access, Claims, HeaderOrder};
 use super::super::resource::project;
 use super::super::stores::PROJECT;
+use super::answers::bare;
 use super::auth::{self, Principal};
-use super::bare;
 
 /// Seconds that a token lives unless it is configured otherwise.
 const LIFETIME: i64 = 1_800;
@@ -24,7 +24,7 @@ pub(super) fn answer(call: &mut Call<'_>) -> Response<Bytes> {
         return response;
     }
     let service = call.query("service").into_iter().next().unwrap_or_default();
-    if service != HARBOR_SERVICE && service != super::distribution::service(call) {
+    if service != HARBOR_SERVICE && service != distribution::service(call) {
         let text = format!("Unable to handle service: {service}");
         return with_body(400, "text/plain; charset=utf-8", text);
     }

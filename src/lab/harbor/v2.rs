@@ -13,10 +13,10 @@ use super::super::content;
 use super::super::distribution::{API_VERSION, HARBOR_SERVICE, detail};
 use super::super::resource::{Resource, action, challenge_actions, project};
 use super::super::stores::PROJECT;
+use super::answers::{DATABASE_ERROR, json_error, unauthorized};
 use super::auth::Principal;
 use super::caller::principal;
 use super::token::permitted;
-use super::{DATABASE_ERROR, json_error, unauthorized};
 
 /// The host under which core's own containers reach it.
 const INTERNAL_HOST: &str = "127.0.0.1:8080";

@@ -1,7 +1,7 @@
 //! The checks in addition to the token flow: which are due, and each in a file of its own.
 //!
 //! A new check: a line in the table of `model::Check`, a file here with one function from a
-//! [`Client`] and the round's flows to what was found, a line in [`Run::all`], and one in
+//! [`Client`] and the round's flows to what was found, a line in [`DueChecks::all`], and one in
 //! `model::departed`. Rules that judge it are in `diagnosis`.
 
 mod authorization_header;
@@ -96,14 +96,14 @@ pub(super) async fn run_due(client: &Client<'_>, last: &mut LastResults, flows: 
     let names: Vec<_> = client.backends.iter().map(|backend| backend.name.clone()).collect();
     before.keep(&names);
     let ran = last.ran.clone();
-    let run = Run { client, flows, before, ran, on_demand: last.on_demand, first };
-    let found = run.all().await;
+    let due = DueChecks { client, flows, before, ran, on_demand: last.on_demand, first };
+    let found = due.all().await;
     last.note(client, &found);
     found
 }
 
 /// The checks of one round, and what decides which of them are due.
-struct Run<'a> {
+struct DueChecks<'a> {
     client: &'a Client<'a>,
     flows: &'a [Flow],
     /// What they found last, at the backends that are still there.
@@ -114,7 +114,7 @@ struct Run<'a> {
     first: bool,
 }
 
-impl Run<'_> {
+impl DueChecks<'_> {
     async fn all(&self) -> Checks {
         let Self { client, flows, before, .. } = self;
         // A check by its field and name, with the future that runs it.

@@ -35,7 +35,7 @@ pub(super) struct Visit<'a> {
     link: Connection,
 }
 
-/// What a request needs beside method and path.
+/// What a request needs in addition to method and path.
 #[derive(Clone)]
 pub(super) struct Extra {
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,

@@ -419,7 +419,7 @@ fn above_twelve_backends_what_a_check_found_wrong_is_a_list() {
 }
 
 #[test]
-fn what_checks_found_at_single_backends_stands_beside_them() {
+fn what_checks_found_at_single_backends_stands_next_to_them() {
     let names = ["a", "b", "c"];
     let told = |healthy| {
         let told = ["core", "redis"].map(|name| ComponentHealth {

@@ -1,4 +1,4 @@
-//! A cookie goes back to whom it came from, and to nobody else: neither to a token server beside
+//! A cookie goes back to whom it came from, and to nobody else: neither to a token server next to
 //! the registry nor from there to a route.
 
 use registry_prober::config::{Authority, Scheme};

@@ -1,5 +1,5 @@
 //! A server that echoes what it is sent, in every place it can and in every writing: no output
-//! holds any of it, and the healthy node beside it is measured as before.
+//! holds any of it, and the healthy node next to it is measured as before.
 
 use std::sync::{Arc, Mutex};
 

@@ -1,5 +1,5 @@
 //! Whole rounds in which one backend misbehaves: they end in time, its flow ends in one named
-//! step and reason, and the healthy backend beside it stays healthy.
+//! step and reason, and the healthy backend next to it stays healthy.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};

@@ -146,7 +146,7 @@ impl Plan {
         self
     }
 
-    /// The configuration, for files beside `root`.
+    /// The configuration, for files next to `root`.
     pub(crate) fn config(&self, ways: &[Way], root: &Path) -> String {
         let (interval, samples) = if self.daemon { (5, 12) } else { (15, 60) };
         let mut text = format!(

@@ -1,4 +1,4 @@
-//! distribution 3.1.1 beside 2.8.2 with one token server: each looks keys up by an id of its own
+//! distribution 3.1.1 next to 2.8.2 with one token server: each looks keys up by an id of its own
 //! kind, so that either kind fails some node; a token that carries its certificate suits both.
 
 use std::env;

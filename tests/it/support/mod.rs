@@ -24,7 +24,7 @@ pub(crate) mod written;
 pub(crate) struct Bench {
     pub(crate) cluster: Cluster,
     pub(crate) registry: Arc<Registry>,
-    /// The registry beside, if the scenario has one.
+    /// The second registry, if the scenario has one.
     pub(crate) second: Option<Arc<Registry>>,
     /// The configuration file.
     pub(crate) path: PathBuf,
@@ -52,7 +52,7 @@ impl Bench {
     }
 }
 
-/// One round of a bench, judged beside the other registry if there is one.
+/// One round of a bench, judged next to the other registry if there is one.
 pub(crate) async fn bench_round(bench: &Bench, prober: &mut Prober) -> (Round, Assessment) {
     let (first, mut assessment) = round(&bench.registry, prober).await;
     if let Some(registry) = &bench.second {

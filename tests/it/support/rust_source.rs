@@ -1,6 +1,21 @@
 //! Reads sources as the compiler's own lexer would: their tokens, and the strings in them.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+
 use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
+
+/// Every source under a folder.
+pub(crate) fn sources(folder: &Path, into: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, into);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            into.push(path);
+        }
+    }
+}
 
 /// Words, `::` and single signs; comments and literals are left out.
 pub(crate) fn tokens(source: &str) -> Vec<String> {

@@ -35,7 +35,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 /// together with it.
 const BEGAN: i64 = 1_800_000_000_370_000_000;
 
-/// What the network does to requests, beside the faults of the lab.
+/// What the network does to requests, in addition to the faults of the lab.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Conditions {
     /// The least time there and back.
@@ -61,7 +61,7 @@ pub(crate) struct Simulation {
     backends: Vec<Backend>,
     clock: Clock,
     prober: Prober,
-    /// The registry beside, if there is one.
+    /// The second registry, if there is one.
     second: Option<(Vec<Backend>, Prober)>,
     /// Other probers of the same registry.
     others: Vec<Prober>,
@@ -198,7 +198,7 @@ impl Simulation {
 }
 
 impl Simulation {
-    /// One round on demand, beside the registry's own.
+    /// One round on demand, next to the registry's own.
     pub(crate) async fn round_on_demand(&self) -> Round {
         let deadline = Instant::now() + Duration::from_secs(13);
         let mut prober = self.prober.on_demand();
@@ -206,7 +206,7 @@ impl Simulation {
     }
 
     /// One round of the registry's own, and a number on demand at the same time.
-    pub(crate) async fn round_beside(&mut self, on_demand: usize) -> (Round, Vec<Round>) {
+    pub(crate) async fn round_with_guests(&mut self, on_demand: usize) -> (Round, Vec<Round>) {
         let deadline = Instant::now() + Duration::from_secs(13);
         let (backends, clock) = (self.backends.clone(), self.clock);
         let guests = (0..on_demand).map(|_| {
@@ -219,7 +219,7 @@ impl Simulation {
     }
 }
 
-/// The registry beside, at this address, with the same accounts.
+/// The second registry, at this address, with the same accounts.
 fn second(registry: &Registry, at: SocketAddr) -> (Vec<Backend>, Registry) {
     let name = BackendName::parse("second").expect("a good name");
     let address = HostPort::parse(&at.to_string(), 443).expect("an address is one");
@@ -568,7 +568,7 @@ pub(crate) fn paused<T>(simulation: impl Future<Output = T>) -> T {
 }
 
 /// Does the same with every item, on every processor but one; the results are in the items' order.
-/// One is left to the tests that run beside: real servers miss their times where nothing is free.
+/// One is left to the tests that run at the same time: real servers miss their times where nothing is free.
 pub(crate) fn everywhere<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let workers = processors.saturating_sub(1).max(1);
