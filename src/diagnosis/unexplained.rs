@@ -47,7 +47,7 @@ fn hypothesis(facts: &Facts<'_>, name: FindingName, ids: &[ObservationId]) -> Hy
     if seen.len() > LINES {
         evidence.push(format!("and {} more observations", seen.len() - LINES).into());
     }
-    evidence.push(format!("X-Request-Id of these requests: {}…", facts.round.request_ids).into());
+    evidence.push(log_ids(facts, &seen).into());
     evidence.extend(super::clocks::contradictions(facts.round).into_iter().map(Evidence::from));
     let hits = match (by_users.is_empty(), fails_everywhere(facts, &seen)) {
         (false, _) => Hits::Requests,
@@ -56,6 +56,20 @@ fn hypothesis(facts: &Facts<'_>, name: FindingName, ids: &[ObservationId]) -> Hy
     };
     let backends = if only_users { Vec::new() } else { backends };
     Hypothesis::new(name, backends, summary).suspected(&[]).hits(hits).evidence(evidence)
+}
+
+/// What to look for in the nodes' logs: the ids of single requests where answers show them, else how
+/// the ids of the round begin.
+fn log_ids(facts: &Facts<'_>, seen: &[&Observation]) -> String {
+    let known = seen.iter().filter_map(|o| o.answer.as_ref()?.log_id.as_deref());
+    let mut ids: Vec<&str> = known.collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids.truncate(LINES);
+    if ids.is_empty() {
+        return format!("X-Request-Id of these requests: {}…", facts.round.request_ids);
+    }
+    format!("X-Request-Id of such requests: {}", ids.join(", "))
 }
 
 /// What fails at every node that was asked directly, so that users meet it wherever they are led;

@@ -153,6 +153,9 @@ pub struct Answer {
     pub api_version: bool,
     /// Whether `X-Request-Id` is there: Harbor's core answered.
     pub request_id: bool,
+    /// The `X-Request-Id` of the answer, or else of the request: the server logs the request under
+    /// it. Cut to 60 characters.
+    pub log_id: Option<String>,
     /// Whether the body begins like HTML.
     pub html: bool,
     /// Which page it is, if it is one that is known.

@@ -225,8 +225,9 @@ impl<'a> Client<'a> {
         if let Some(check) = check {
             self.records().count_request(check);
         }
+        let id = self.next_id();
         let sent = transport::Request {
-            headers: self.headers(connection, route, &request),
+            headers: self.headers(connection, route, &request, &id),
             method: request.method,
             path: request.path.into_string(),
             body: request.body,
@@ -245,7 +246,7 @@ impl<'a> Client<'a> {
         if own {
             self.clocks.book_answer(route, &exchange, begins_upload);
         }
-        let response = self.response(connection, route, exchange);
+        let response = self.response(connection, route, exchange, id);
         if own && counts {
             self.records().count_sent(route, response.exchange.result.as_ref().err());
         }
@@ -264,7 +265,13 @@ impl<'a> Client<'a> {
     }
 
     /// What came back, without secrets, and what is remembered of it.
-    fn response(&self, connection: &Connection, route: &Route, exchange: Exchange) -> Response {
+    fn response(
+        &self,
+        connection: &Connection,
+        route: &Route,
+        exchange: Exchange,
+        id: String,
+    ) -> Response {
         let memory = self.memory.get(route);
         if let (Some(memory), Ok(reply)) = (memory, &exchange.result) {
             memory.keep_session(&connection.to, &reply.headers);
@@ -275,7 +282,9 @@ impl<'a> Client<'a> {
             if let Some(memory) = memory {
                 memory.note_hold(&answer);
             }
-            Answer { body_bytes: raw.as_ref().unwrap_or(reply).body.len(), ..answer }
+            let body_bytes = raw.as_ref().unwrap_or(reply).body.len();
+            let log_id = answer.log_id.clone().or(Some(id));
+            Answer { log_id, body_bytes, ..answer }
         });
         Response { exchange, answer, raw }
     }
@@ -306,7 +315,7 @@ impl<'a> Client<'a> {
             return unsent();
         }
         let request = Request::get(Step::Check, path, Auth::None);
-        let mut headers = self.headers(connection, route, &request);
+        let mut headers = self.headers(connection, route, &request, &self.next_id());
         headers.push((CACHE_CONTROL, HeaderValue::from_static("no-cache")));
         let deadline =
             (at.max(Instant::now()) + self.registry.timeout).min(until).min(self.deadline);
@@ -326,19 +335,24 @@ impl<'a> Client<'a> {
         self.redacted(exchange).0
     }
 
+    /// The `X-Request-Id` of one request.
+    fn next_id(&self) -> String {
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        format!("{}{number}", request_ids(self.seed))
+    }
+
     fn headers(
         &self,
         connection: &Connection,
         route: &Route,
         request: &Request<'_>,
+        id: &str,
     ) -> Vec<(HeaderName, HeaderValue)> {
         let mut headers = Vec::with_capacity(6);
         if !request.headers.iter().any(|(name, _)| *name == ACCEPT) {
             headers.push((ACCEPT, HeaderValue::from_static("*/*")));
         }
-        let number = self.requests.fetch_add(1, Ordering::Relaxed);
-        let id = format!("{}{number}", request_ids(self.seed));
-        if let Ok(id) = HeaderValue::from_str(&id) {
+        if let Ok(id) = HeaderValue::from_str(id) {
             headers.push((HeaderName::from_static("x-request-id"), id));
         }
         headers.extend(request.auth.header().map(|value| (AUTHORIZATION, value)));

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::challenge_of;
 use super::page::page_of;
-use crate::model::Answer;
+use crate::model::{Answer, one_line};
 
 /// Names of cookies that load balancers set to tie a client to a backend.
 const AFFINITY_COOKIES: [&str; 10] = [
@@ -34,6 +34,7 @@ pub fn answer_of(status: u16, headers: &HeaderMap, body: &[u8]) -> Answer {
         content_type: text(headers, &CONTENT_TYPE),
         api_version: headers.contains_key("docker-distribution-api-version"),
         request_id: headers.contains_key("x-request-id"),
+        log_id: text(headers, &HeaderName::from_static("x-request-id")),
         html: is_html(headers, body),
         page: page_of(status, headers, body),
         body_bytes: body.len(),
@@ -72,11 +73,7 @@ fn is_cached(headers: &HeaderMap) -> bool {
 
 fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     let value = String::from_utf8_lossy(headers.get(name)?.as_bytes());
-    Some(clean(&value, 60))
-}
-
-fn clean(text: &str, limit: usize) -> String {
-    text.chars().take(limit).map(|c| if c.is_control() { ' ' } else { c }).collect()
+    Some(one_line(&value, 60))
 }
 
 fn is_html(headers: &HeaderMap, body: &[u8]) -> bool {
@@ -97,7 +94,7 @@ fn location(value: &[u8]) -> Option<String> {
     }
     let (scheme, rest) = text.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next()?.rsplit('@').next()?;
-    Some(clean(&format!("{scheme}://{authority}"), 160))
+    Some(one_line(&format!("{scheme}://{authority}"), 160))
 }
 
 fn affinity_cookie(headers: &HeaderMap) -> Option<String> {
@@ -124,10 +121,10 @@ fn first_error(body: &[u8]) -> (Option<String>, Option<String>) {
     let Ok(parsed) = serde_json::from_slice::<Body>(body) else { return (None, None) };
     let Some(entry) = parsed.errors.into_iter().next() else { return (None, None) };
     let message = entry.message.map(|message| {
-        let hidden: Vec<String> = clean(&message, 400).split(' ').map(hide_address).collect();
-        clean(&hidden.join(" "), 160)
+        let hidden: Vec<String> = one_line(&message, 400).split(' ').map(hide_address).collect();
+        one_line(&hidden.join(" "), 160)
     });
-    (entry.code.map(|code| clean(&code, 60)), message)
+    (entry.code.map(|code| one_line(&code, 60)), message)
 }
 
 /// Drivers write addresses in many ways: `10.1.2.3:5432:`, `host=10.1.2.3`, `a->b`, in brackets.
@@ -196,6 +193,7 @@ mod tests {
         let core = headers(&[("x-request-id", "1"), ("docker-distribution-api-version", "x")]);
         let answer = answer_of(401, &core, b"{}\n");
         assert!(answer.request_id && answer.api_version && !answer.html);
+        assert_eq!(answer.log_id.as_deref(), Some("1"));
         let proxy = headers(&[("server", "nginx"), ("content-type", "text/html; charset=utf-8")]);
         let answer = answer_of(502, &proxy, b"");
         assert!(answer.html && !answer.request_id);

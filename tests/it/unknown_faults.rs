@@ -2,6 +2,7 @@
 //! flow or of a check, at one node, at all, or at the load balancer. None of them is ever `ok`, and
 //! no sound node is ever named.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use rand::rngs::SmallRng;
@@ -166,6 +167,26 @@ fn hold(mut cases: Vec<Case>, written: &str) {
 #[test]
 fn a_wrong_answer_anywhere_is_never_ok_and_names_no_sound_node() {
     hold(status_cases(), "faults at each path");
+}
+
+#[test]
+fn every_answer_has_the_id_under_which_the_server_logs_the_request() {
+    let mut scenario = Scenario::named("healthy").expect("the lab has it");
+    // The page of a proxy has no id of its own, and an answer of core has that of the request.
+    let fault = Fault::Status { code: 403, probability: 1.0, path: "/service/token".to_owned() };
+    scenario.faults = vec![FaultOrder::at("b", fault)];
+    let round = paused(async {
+        let mut lab = Simulation::new(&scenario, &Options::default(), Conditions::fair(), |_| {});
+        lab.round().await.0
+    });
+    let mut ids = BTreeSet::new();
+    for step in round.flows.iter().flat_map(|flow| &flow.steps) {
+        let answer = step.answer.as_ref().expect("every node answers");
+        let id = answer.log_id.as_deref().expect("it is logged");
+        let number = id.strip_prefix(&round.request_ids).expect("an id of this round");
+        assert!(number.parse::<u32>().is_ok() && ids.insert(id), "{id} is whole and its own");
+    }
+    assert!(ids.len() >= 8, "{ids:?}");
 }
 
 /// Random faults at one route, each with a tenth of its requests or more.

@@ -3,8 +3,8 @@
 use super::{
     THREE, answer_with, at_repository, certificate, challenged, expect, realm, slow_token,
 };
-use crate::model::sample::fail;
-use crate::model::{Account, Answer, AuthScheme, Reason, Step};
+use crate::model::sample::{changed, fail};
+use crate::model::{Account, Answer, AuthScheme, FindingName, Reason, Step};
 
 #[test]
 fn what_fails_at_the_repository_is_told_apart_by_the_answer() {
@@ -163,4 +163,22 @@ fn challenges_certificates_and_protocols_are_blamed_where_they_are_met() {
             "token-endpoint-slow critical proved []",
         ),
     ]);
+}
+
+#[test]
+fn a_refusal_without_a_cause_names_the_requests_for_the_nodes_logs() {
+    let lines = |log_id: Option<&str>| {
+        let round = changed(&["a", "b"], |r| {
+            fail(r, "b", Step::Challenge, Reason::NotFound);
+            let log_id = log_id.map(str::to_owned);
+            let answer = Answer { status: 404, request_id: true, log_id, ..Answer::default() };
+            answer_with(r, "b", Step::Challenge, &answer);
+        });
+        let findings = crate::diagnosis::assess(&round).findings;
+        assert_eq!(findings[0].finding, FindingName::UnexplainedRefusal);
+        let lines = findings[0].evidence.iter().map(ToString::to_string);
+        lines.filter(|line| line.contains("X-Request-Id")).collect::<Vec<_>>()
+    };
+    assert_eq!(lines(Some("core-17")), ["X-Request-Id of such requests: core-17"]);
+    assert_eq!(lines(None), ["X-Request-Id of these requests: registry-prober-00000000000000ff-…"]);
 }
