@@ -7,10 +7,10 @@ use std::time::Duration;
 use super::file::{ChecksEntry, PushEntry};
 use super::node::{Node, Value};
 use super::pace::duration;
-use super::problem::{Mistake, Place, Problems, quoted};
+use super::problem::{Mistake, Place, Problems, did_you_mean, quoted};
 use super::read::{At, Read, good};
 use super::scope::Scope;
-use crate::model::{Check, Privilege, nearest};
+use crate::model::{Check, Privilege};
 
 /// Time between two runs of the checks that are not made in every round.
 const INTERVAL: Duration = Duration::from_secs(5 * 60);
@@ -63,10 +63,9 @@ impl Read for Check {
         let check = Self::ALL.iter().find(|check| check.as_str() == text);
         if check.is_none() {
             let names: Vec<&str> = Self::ALL.iter().map(|check| check.as_str()).collect();
-            let meant = nearest(text, names.iter().copied());
             let mistake = Mistake::UnknownCheck {
                 found: node.shown(),
-                meant: meant.map_or(String::new(), |name| format!(" (did you mean {name}?)")),
+                meant: did_you_mean(text, &names),
                 known: names.join(", "),
             };
             problems.add(node.place, mistake);

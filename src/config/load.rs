@@ -7,10 +7,11 @@ use sha2::{Digest, Sha256};
 
 use super::file::File;
 use super::files::{MAX_NAMED, directory, expand, read_file};
+use super::node::{self, Value};
 use super::problem::{ConfigErrors, Mistake, Place, Problems, ReadError};
 use super::read::At;
+use super::resolve;
 use super::settings::Config;
-use super::{node, resolve};
 
 /// Largest configuration file, in bytes.
 const MAX_CONFIG: u64 = 1 << 20;
@@ -88,7 +89,14 @@ fn parse(content: Result<&[u8], &ReadError>, problems: &mut Problems) -> Option<
     let content =
         problems.note(Place::Whole, content.map_err(|e| Mistake::Unreadable(e.clone())))?;
     match std::str::from_utf8(content) {
-        Ok(text) => node::parse(text, problems).map(|tree| At::read(&tree, problems)),
+        Ok(text) => {
+            let tree = node::parse(text, problems)?;
+            if matches!(tree.value, Value::Null) {
+                problems.add(tree.place, Mistake::EmptyFile);
+                return None;
+            }
+            Some(At::read(&tree, problems))
+        }
         Err(error) => {
             let good = content.get(..error.valid_up_to()).unwrap_or_default();
             let lines = good.split(|byte| *byte == b'\n');

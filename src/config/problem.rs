@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use super::url::UrlError;
-use crate::model::NameError;
+use crate::model::{NameError, nearest};
 
 /// Where a problem is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -33,6 +33,12 @@ impl fmt::Display for Place {
     }
 }
 
+/// The name that was meant, as a part of a sentence; empty if none is like it.
+pub(super) fn did_you_mean(found: &str, names: &[&str]) -> String {
+    nearest(found, names.iter().copied())
+        .map_or(String::new(), |name| format!(" (did you mean {name}?)"))
+}
+
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Mistake {
@@ -45,6 +51,12 @@ pub enum Mistake {
     /// Not YAML.
     #[error("not valid YAML: {0}")]
     Yaml(String),
+    /// Nothing but blanks and comments.
+    #[error(
+        "the file has no settings; it needs registries: a list of entries with name, url and \
+         backends"
+    )]
+    EmptyFile,
     /// Aliases or nesting beyond every use.
     #[error("aliases, merges or nesting beyond the limits of a configuration")]
     Bomb,
@@ -52,10 +64,12 @@ pub enum Mistake {
     #[error("a key occurs twice in one mapping; remove one of the two")]
     DuplicateKey,
     /// A key that means nothing here.
-    #[error("unknown key {key}; allowed here: {allowed}")]
+    #[error("unknown key {key}{meant}; allowed here: {allowed}")]
     UnknownKey {
         /// The key, quoted and cut.
         key: String,
+        /// The key that was meant, in words; empty if none is like it.
+        meant: String,
         /// What could stand here.
         allowed: String,
     },

@@ -3,7 +3,7 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::node::{Node, Value};
-use super::problem::{Mistake, Place, Problems, quoted};
+use super::problem::{Mistake, Place, Problems, did_you_mean, quoted};
 
 /// A value and where it stands.
 #[derive(Debug, Clone)]
@@ -169,7 +169,8 @@ impl<'a> Entries<'a> {
                     [] => "none".to_owned(),
                     known => known.join(", "),
                 };
-                problems.add(*place, Mistake::UnknownKey { key: quoted(key), allowed });
+                let meant = did_you_mean(key, &self.known);
+                problems.add(*place, Mistake::UnknownKey { key: quoted(key), meant, allowed });
             }
         }
     }

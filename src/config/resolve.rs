@@ -63,7 +63,7 @@ pub(super) fn registry(
     let backends = backend_source(entry, url.as_ref(), directory, problems);
     let secrets = secrets(entry, given, url.as_ref(), directory, problems);
     let balancer = balancer(entry.balancer.as_ref(), scheme, problems);
-    let words = words(entry, problems);
+    let text_settings = text_settings(entry, problems);
     let allowed_realms = allowed_realms(entry, problems);
     let checks = checks::settings(entry.checks.as_ref(), problems);
     let pace = Pace::of_registry(entry, global, problems);
@@ -77,13 +77,13 @@ pub(super) fn registry(
         credentials: secrets.credentials,
         system_credentials: secrets.system,
         directory_credentials: secrets.directory,
-        scope: words.scope,
+        scope: text_settings.scope,
         tls: secrets.tls,
         balancer,
-        matrix: words.matrix.unwrap_or(MatrixMode::Auto),
-        token_method: words.token_method.unwrap_or(TokenMethod::Get),
+        matrix: text_settings.matrix.unwrap_or(MatrixMode::Auto),
+        token_method: text_settings.token_method.unwrap_or(TokenMethod::Get),
         allowed_realms,
-        user_agent: words.user_agent,
+        user_agent: text_settings.user_agent,
         checks,
         interval: pace.interval,
         timeout: pace.timeout,
@@ -149,17 +149,17 @@ fn secrets(
 }
 
 /// The settings that are one word or a short text with rules of its own.
-struct Words {
+struct TextSettings {
     scope: Option<Scope>,
     matrix: Option<MatrixMode>,
     token_method: Option<TokenMethod>,
     user_agent: Option<String>,
 }
 
-fn words(entry: &RegistryEntry, problems: &mut Problems) -> Words {
+fn text_settings(entry: &RegistryEntry, problems: &mut Problems) -> TextSettings {
     let repository = "repository:NAME:pull with a NAME in lower case";
     let printable = "1 to 200 printable ASCII characters, without blanks at either end";
-    Words {
+    TextSettings {
         scope: meaning(entry.scope.as_ref(), repository, Scope::parse, problems),
         matrix: meaning(
             entry.matrix.as_ref(),

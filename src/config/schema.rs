@@ -84,7 +84,7 @@ mod tests {
         let expected = "
             alias bad-duration bad-name both-backends-and-discovery cert-without-key
             check-name discovery empty empty-backends empty-discovery empty-registries
-            key-without-cert list matrix missing-keys neither-backends-nor-discovery nesting
+            key-without-cert list matrix missing-keys misspelt-keys neither-backends-nor-discovery nesting
             no-registries null-registries password-inline password-none password-twice rate-zero
             reserved-name samples scope several tag token-method unknown-key unknown-key-nested
             url-scheme username-none wrong-type-mapping wrong-types";

@@ -138,7 +138,7 @@ impl PartialEq for Credentials {
 /// TLS towards the registry.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TlsSettings {
-    /// Certificates trusted beside the system's, as read from `ca_file` (PEM).
+    /// Certificates trusted in addition to the system's, as read from `ca_file` (PEM).
     pub extra_roots: Option<Vec<u8>>,
     /// Accept every certificate; the strict verdict is still reported.
     pub insecure_skip_verify: bool,

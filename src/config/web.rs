@@ -238,7 +238,7 @@ mod tests {
         for (text, expected) in [
             (
                 "tls: {}",
-                "web.yml:1:1: unknown key \"tls\"; allowed here: tls_server_config, basic_auth_users",
+                "web.yml:1:1: unknown key \"tls\" (did you mean tls_server_config?); allowed here: tls_server_config, basic_auth_users",
             ),
             (
                 "tls_server_config: {cert_file: cert.pem}",
