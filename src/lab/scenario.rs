@@ -203,6 +203,11 @@ impl Scenario {
         FILES.iter().map(|(name, text)| Self::parse(name, text)).collect()
     }
 
+    /// The names of all scenarios.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        FILES.iter().map(|(name, _)| *name)
+    }
+
     /// The scenario of that name.
     ///
     /// # Errors
