@@ -10,11 +10,11 @@ use crate::model::FindingName::{
     HttpSecretMismatch, IssuerAudienceMismatch, KeyIdFormatMismatch, LbAffinityHidesMismatch,
     LbHealthCheckWrong, LbMisroutesApiPath, LoginLocked, MixedVersions, NotARegistry,
     ProberClockSuspect, ProjectNewerThanToken, RateLimited, ReadOnlyMode, RealmWrongEndpoint,
-    RedisUnavailable, RepositoryAccessDenied, RequestFiltered, RobotTokenOfOldKey,
-    SecretkeyMismatch, ServerErrors, SessionStoreNotShared, SettingsDiffer, SigningKeyUnusable,
-    StorageNotShared, StorageStaleReads, TlsHandshakeRefused, TokenEndpointSlow, TokenKeyMismatch,
-    TokenKeyRotationWindow, TokenLifetimeTooShort, UnexplainedLoss, UnexplainedRefusal,
-    UnknownBackend, UploadLocationWrong,
+    RedisUnavailable, ReplicationRefused, RepositoryAccessDenied, RequestFiltered,
+    RobotTokenOfOldKey, SecretkeyMismatch, ServerErrors, SessionStoreNotShared, SettingsDiffer,
+    SigningKeyUnusable, StorageNotShared, StorageStaleReads, TlsHandshakeRefused,
+    TokenEndpointSlow, TokenKeyMismatch, TokenKeyRotationWindow, TokenLifetimeTooShort,
+    UnexplainedLoss, UnexplainedRefusal, UnknownBackend, UploadLocationWrong,
 };
 
 /// Causes in the order in which they explain an observation that several claim alike: the network
@@ -76,6 +76,7 @@ pub(super) const ORDER: &[FindingName] = &[
     DirectoryUnavailable,
     SecretkeyMismatch,
     ForeignJobserviceOnSharedRedis,
+    ReplicationRefused,
     // Differences between nodes, and what stands in front of them.
     MixedVersions,
     SettingsDiffer,
@@ -126,6 +127,8 @@ pub(super) const RELATIONS: &[(FindingName, Relation, FindingName, Scope)] = &[
     (NotARegistry, Relation::Suppresses, ComponentUnhealthy, Scope::SameBackends),
     // Where the form of key ids tells the versions apart, the form is the cause that is named.
     (KeyIdFormatMismatch, Relation::Suppresses, MixedVersions, Scope::Anywhere),
+    // What foreign workers try is refused.
+    (ForeignJobserviceOnSharedRedis, Relation::Suppresses, ReplicationRefused, Scope::Anywhere),
     // Nodes that differ now have worse trouble than old tokens.
     (TokenKeyMismatch, Relation::Suppresses, TokenKeyRotationWindow, Scope::Anywhere),
 ];

@@ -35,6 +35,7 @@ mod read_only_mode;
 mod realm_wrong_endpoint;
 mod redis_unavailable;
 mod refused_at_some;
+mod replication_refused;
 mod repository;
 mod repository_access_denied;
 mod request_filtered;
@@ -104,6 +105,7 @@ pub(super) const ALL: &[Rule] = &[
     session_store_not_shared::rule,
     directory_login::rule,
     foreign_jobservice::rule,
+    replication_refused::rule,
     // Differences between nodes, and what stands in front of them.
     unknown_backend::rule,
     lb_affinity_hides_mismatch::rule,
