@@ -357,8 +357,8 @@ async fn registries(arguments: Arguments) -> anyhow::Result<Vec<Registry>> {
     Ok(registries)
 }
 
-/// Whether a word is the host of a registry and no name in a file: it looks like one, and there is no
-/// file, or options that only a URL has.
+/// Whether a word is the host of a registry and no name in a file: it looks like one, and there is
+/// no file, or options that only a URL has.
 fn is_host(target: &str, file: &ConfigFile, described: bool) -> bool {
     let looks = !target.contains("://") && target.contains(['.', ':']);
     looks && file.config_file.is_none() && (described || !file.path().exists())

@@ -1,5 +1,5 @@
-//! A drill for `lab`: every node restarts, one after the other, as in an upgrade. A prober must page
-//! no one because of it.
+//! A drill for `lab`: every node restarts, one after the other, as in an upgrade. A prober must
+//! page no one because of it.
 
 use std::time::Duration;
 
@@ -15,7 +15,8 @@ const BEFORE: Duration = Duration::from_secs(10);
 /// Whether and how nodes restart.
 #[derive(Debug, clap::Args)]
 pub(super) struct Drill {
-    /// Restart every node in turn, each away for this long, for instance 45s; the first one after 10 s
+    /// Restart every node in turn, each away for this long, for instance 45s; the first one after
+    /// 10 s
     #[arg(long, value_name = "AWAY", value_parser = duration)]
     rolling_restart: Option<Duration>,
     /// In that restart the load balancer goes on leading users to the node that is away
@@ -24,8 +25,8 @@ pub(super) struct Drill {
 }
 
 impl Drill {
-    /// Restarts the nodes, if that was asked for, and then waits for ever. The faults of the scenario
-    /// stay.
+    /// Restarts the nodes, if that was asked for, and then waits for ever. The faults of the
+    /// scenario stay.
     pub(super) async fn run(&self, cluster: &Cluster) -> anyhow::Result<()> {
         let Some(away) = self.rolling_restart else { return std::future::pending().await };
         let faults: Vec<FaultOrder> =

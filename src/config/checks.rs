@@ -12,15 +12,15 @@ use super::read::{At, Read, good};
 use super::scope::Scope;
 use crate::model::{Check, Privilege};
 
-/// Time between two runs of the checks that are not made in every round.
+/// Time between two runs of the checks that do not run in every round.
 const INTERVAL: Duration = Duration::from_secs(5 * 60);
 
 /// The checks of one registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckSettings {
-    /// Time between two runs of the checks that are not made in every round.
+    /// Time between two runs of the checks that do not run in every round.
     pub interval: Duration,
-    /// Checks that are never made.
+    /// Checks that never run.
     pub disabled: BTreeSet<Check>,
     /// Resolvers that are asked for the public name in addition to the system's.
     pub dns_resolvers: Vec<SocketAddr>,
@@ -40,7 +40,7 @@ impl Default for CheckSettings {
 }
 
 impl CheckSettings {
-    /// Whether a check may be made at all.
+    /// Whether a check may run at all.
     pub fn allows(&self, check: Check) -> bool {
         let may_write = check.privilege() != Privilege::Push || self.push.is_some();
         may_write && !self.disabled.contains(&check)

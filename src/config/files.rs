@@ -1,4 +1,4 @@
-//! Reading the files that a configuration is made of, each within a limit.
+//! Reading the files that a configuration consists of, each within a limit.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};

@@ -16,7 +16,7 @@ use super::settings::Config;
 /// Largest configuration file, in bytes.
 const MAX_CONFIG: u64 = 1 << 20;
 
-/// A configuration, and the state of the files it was made from.
+/// A configuration, and the state of the files it was read from.
 #[derive(Debug, Clone)]
 pub struct Loaded {
     /// Every rule already holds.

@@ -42,7 +42,7 @@ impl Node {
         }
     }
 
-    /// The value itself if it is a simple one, for places where nobody writes a secret.
+    /// The value itself if it is a simple one, for places where no one writes a secret.
     pub(super) fn shown(&self) -> String {
         match &self.value {
             Value::Bool(value) => value.to_string(),

@@ -108,7 +108,7 @@ pub enum Mistake {
     /// An empty list where something must be.
     #[error("{0} is empty; at least one entry is needed")]
     Empty(&'static str),
-    /// More than the program is made for.
+    /// More than the program is built for.
     #[error("{found} {things} are too many; at most {limit} are allowed")]
     TooMany {
         /// What there is too much of.

@@ -177,7 +177,7 @@ impl<'a> Entries<'a> {
 }
 
 /// A mapping of the file: its keys with their documentation, from which both the reader and the
-/// JSON Schema are made. Every key is optional here; `resolve` knows which ones are needed, and
+/// JSON Schema follow. Every key is optional here; `resolve` knows which ones are needed, and
 /// `#[schemars(required)]` tells the schema.
 macro_rules! mapping {
     ($(#[$meta:meta])* $name:ident {

@@ -33,7 +33,7 @@ pub struct Registry {
     pub credentials: Option<Credentials>,
     /// A system robot that may list worker pools and read replications.
     pub system_credentials: Option<Credentials>,
-    /// A person whom a directory knows.
+    /// A person of a directory.
     pub directory_credentials: Option<Credentials>,
     /// The repository scope to ask for.
     pub scope: Option<Scope>,
@@ -98,7 +98,7 @@ pub struct Sources {
     pub password: Option<PasswordSource>,
     /// Where the system robot's is.
     pub system_password: Option<PasswordSource>,
-    /// Where that of the person whom a directory knows is.
+    /// Where that of the person of a directory is.
     pub directory_password: Option<PasswordSource>,
     /// Additional trust.
     pub ca_file: Option<PathBuf>,

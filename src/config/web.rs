@@ -1,5 +1,5 @@
-//! The file of `--web.config.file`, in the format of Prometheus' exporters: TLS of the port, and who
-//! may use it.
+//! The file of `--web.config.file`, in the format of Prometheus' exporters: TLS of the port, and
+//! who may use it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -91,7 +91,7 @@ fn is_bcrypt(text: &str) -> bool {
 pub struct WebConfig {
     /// TLS, if it is spoken.
     pub tls: Option<WebTls>,
-    /// Bcrypt hashes by user; everybody may use the port if there are none.
+    /// Bcrypt hashes by user; without any, everyone may use the port.
     pub users: BTreeMap<String, SecretString>,
 }
 

@@ -27,7 +27,7 @@ pub(super) struct Prediction<'a> {
     pub(super) verifier: &'a BackendName,
     /// How far the issuer is ahead.
     pub(super) ahead: ClockInterval,
-    /// What is forgiven of it, in seconds.
+    /// What of it is tolerated, in seconds.
     forgiven: f64,
 }
 
@@ -68,7 +68,7 @@ fn early(round: &Round, issuer: &BackendName) -> f64 {
 /// The pairs whose tokens will be refused, by the clocks alone.
 pub(super) fn refusing(round: &Round) -> Vec<Prediction<'_>> {
     let all = predictions(round).into_iter();
-    // Where all tokens would be refused and one passed, the verifier forgives more than known.
+    // Where all tokens would be refused and one passed, the verifier tolerates more than known.
     all.filter(|it| it.least() > 0.0 && !(it.least() >= 1.0 && passed(round, it))).collect()
 }
 
@@ -98,7 +98,7 @@ pub(super) fn refused_part(
     Some((it.ahead.middle() - it.forgiven).clamp(0.0, 1.0))
 }
 
-/// How far the issuer of a pair of backends is ahead of its verifier beyond what that forgives, as
+/// How far the issuer of a pair of backends is ahead of its verifier beyond what that tolerates, as
 /// an interval in seconds; `None` where a clock or the leeway is not known.
 pub(super) fn beyond(round: &Round, cell: &Cell) -> Option<ClockInterval> {
     let (issuer, verifier) = (cell.issuer.backend()?, cell.verifier.backend()?);

@@ -21,7 +21,7 @@ use crate::model::FindingName::{
 /// before the answer, the answer before the token, the token before the content, and what only the
 /// way through the load balancer shows last.
 pub(super) const ORDER: &[FindingName] = &[
-    // Nobody answers, or not in the right protocol.
+    // No server answers, or not in the right protocol.
     HttpHttpsMismatch,
     TlsHandshakeRefused,
     CertificateInvalid,

@@ -58,8 +58,8 @@ fn hypothesis(facts: &Facts<'_>, name: FindingName, ids: &[ObservationId]) -> Hy
     Hypothesis::new(name, backends, summary).suspected(&[]).hits(hits).evidence(evidence)
 }
 
-/// What to look for in the nodes' logs: the ids of single requests where answers show them, else how
-/// the ids of the round begin.
+/// What to look for in the nodes' logs: the ids of single requests where answers show them, else
+/// how the ids of the round begin.
 fn log_ids(facts: &Facts<'_>, seen: &[&Observation]) -> String {
     let known = seen.iter().filter_map(|o| o.answer.as_ref()?.log_id.as_deref());
     let mut ids: Vec<&str> = known.collect();

@@ -98,7 +98,7 @@ impl Setup {
         }
     }
 
-    /// Whom a remedy is for, where it is not for all.
+    /// The installations that a remedy is for, where it is not for all.
     pub fn title(self) -> Option<&'static str> {
         match self {
             Self::Any => None,

@@ -67,8 +67,9 @@ pub struct SampleFailure {
 /// How many times as many samples the next round takes where this number of requests were lost or
 /// wrong over the last minutes: rare failures need more of them than one round takes.
 ///
-/// Doubling once finds a failure of 1 % of flows within five minutes in about 80 of 100 cases, doubling
-/// with each in 95; six times as many still fit into a round and the requests that a second allows.
+/// Doubling once finds a failure of 1 % of flows within five minutes in about 80 of 100 cases,
+/// doubling with each in 95; six times as many still fit into a round and the requests that a
+/// second allows.
 pub fn more_samples(events: u32) -> u32 {
     const MOST: u32 = 6;
     1u32.checked_shl(events.min(8)).unwrap_or(MOST).min(MOST)

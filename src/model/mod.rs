@@ -1,9 +1,9 @@
 //! The nouns of the program: plain data that every other room shares.
 //!
 //! No I/O, no async and no clock live here, and nothing here depends on another room but the
-//! list of findings. The central type is [`Round`]: everything measured of one registry in one interval, immutable once
-//! finished. A judged round is a [`Judged`]; the newest of every registry make a [`Snapshot`],
-//! and all outputs read nothing else.
+//! list of findings. The central type is [`Round`]: everything measured of one registry in one
+//! interval, immutable once finished. A judged round is a [`Judged`]; the newest of every registry
+//! make a [`Snapshot`], and all outputs read nothing else.
 
 mod answer;
 mod balancer;

@@ -55,7 +55,8 @@ pub enum Skipped {
     NotApplicable,
     /// Nothing is there that could be looked at: no image was ever pushed.
     NothingPushed,
-    /// Somebody else changed what was looked at meanwhile, as another prober that pushes does.
+    /// Another client changed what was looked at in the meantime, as another prober that pushes
+    /// does.
     Moved,
     /// Switched off in the configuration.
     Disabled,

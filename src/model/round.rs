@@ -38,7 +38,7 @@ pub enum Account {
     Robot,
     /// A robot of Harbor 2.1 or older, whose secret is a JWT.
     JwtRobot,
-    /// Anybody else.
+    /// Any other server.
     User,
 }
 

@@ -11,7 +11,7 @@ use super::{
     TraceEntry, Unmeasured,
 };
 
-/// What a verifier forgives of a clock that is off, in seconds.
+/// The clock difference that a verifier tolerates, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Leeway {
@@ -44,7 +44,7 @@ pub struct Assessment {
     pub unauthorized_interval: Option<(f64, f64)>,
     /// What each kind of client feels; empty if no such flows ran.
     pub clients: Vec<ClientView>,
-    /// What each backend forgives.
+    /// What each backend tolerates.
     pub leeways: Vec<(BackendName, Leeway)>,
     /// The smallest leeway left over all pairs, in seconds; negative means refusals.
     pub clock_margin: Option<f64>,

@@ -1,7 +1,7 @@
 //! Texts that others write.
 
-/// A text on one line and of at most this number of characters: a log, a terminal or a file reads it.
-/// Control characters become blanks.
+/// A text on one line and of at most this number of characters: a log, a terminal or a file reads
+/// it. Control characters become blanks.
 pub fn one_line(text: &str, limit: usize) -> String {
     text.chars().take(limit).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -121,9 +121,9 @@ pub(super) async fn sample(
     Outcome::Measured(BalancerRun { cut, ..sum(&samples) })
 }
 
-/// Takes a number of pairs, and the client-like flows that belong to them, in a number of lanes, and
-/// in more once a request was not answered: those that wait must not keep the rest from being asked.
-/// Also says how many flows the end of the round cut off.
+/// Takes a number of pairs, and the client-like flows that belong to them, in a number of lanes,
+/// and in more once a request was not answered: those that wait must not keep the rest from being
+/// asked. Also says how many flows the end of the round cut off.
 async fn batch(
     client: &Client<'_>,
     endpoint: &Endpoint,
@@ -209,7 +209,7 @@ async fn lane(
             }
         };
         losses = if sample.is_lost() { losses + 1 } else { 0 };
-        // Time's end, or a limit of this host, is nobody's failure.
+        // The end of the time, or a limit of this host, is no failure of a server.
         if sample.is_own() || (sample.is_lost() && client.is_over()) {
             *queue.cut() += u32::from(sample.is_late() || client.is_over());
             break;

@@ -99,8 +99,7 @@ impl<'a> Client<'a> {
         Instant::now() >= self.deadline
     }
 
-    /// Whether a route asked for fewer requests lately; what is not its own flow leaves it in
-    /// peace.
+    /// Whether a route asked for fewer requests lately; then only its own flow runs there.
     pub(super) fn holds(&self, route: &Route) -> bool {
         self.memory.get(route).is_some_and(RouteMemory::holds)
     }
@@ -166,8 +165,8 @@ impl<'a> Client<'a> {
         self.backends.iter().any(|backend| local(&backend.address.host))
     }
 
-    /// A page of somebody who is no part of the registry, at one of his addresses: no credentials,
-    /// no session, and his clock is nobody's.
+    /// A page of a server that is no part of the registry, at one of its addresses: no credentials,
+    /// no session, and its clock is not measured.
     pub(super) async fn fetch_elsewhere(
         &self,
         (authority, url): (&Authority, &Url),
@@ -382,7 +381,7 @@ impl<'a> Client<'a> {
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many requests a check has made in this round.
+    /// How many requests a check has sent in this round.
     pub(super) fn requests_of(&self, check: Check) -> u32 {
         self.records().requests_of(check)
     }

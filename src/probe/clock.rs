@@ -15,7 +15,7 @@ use crate::registry;
 /// Harbor's nginx answers this by itself, with 404; any answer tells the time.
 const PATH: &str = "/v1/";
 
-/// The first round, for whose end somebody may be waiting, asks for clocks no longer: three or
+/// The first round, for whose end a person may be waiting, asks for clocks no longer: three or
 /// four ticks.
 const FIRST: Duration = Duration::from_millis(3_300);
 
@@ -57,8 +57,8 @@ async fn of_backend(client: &Client<'_>, flow: &Flow, backend: &BackendName, unt
     }
 }
 
-/// Harbor's core tells robots its time to the millisecond, and its settings. People are not logged in for it: that
-/// costs a password hash or a question to a directory.
+/// Harbor's core tells robots its time to the millisecond, and its settings. People are not logged
+/// in for it: that costs a password hash or a question to a directory.
 async fn system_time(client: &Client<'_>, link: &mut Connection, flow: &Flow) {
     let credentials = client.registry.credentials.as_ref();
     let robot = credentials.filter(|credentials| credentials.username.starts_with("robot$"));

@@ -112,7 +112,7 @@ impl Clocks {
         aim.flatten()
     }
 
-    /// Takes in the answer to a planned request; `false` if it told no time.
+    /// Takes in the answer to a planned request; `false` if it gave no time.
     pub(super) fn book_planned(&self, backend: &BackendName, exchange: &Exchange) -> bool {
         let booked = self.with(backend, ClockSource::Date, |tracker, scale| {
             let sample = sample(scale, exchange, date(exchange));

@@ -1,6 +1,6 @@
 //! The token flow over one route: challenge, token, access, repository.
 //!
-//! Each step can only be made from what the one before gave: a realm comes from a Bearer
+//! Each step needs what the one before gave: a realm comes from a Bearer
 //! challenge, a token from a realm, an access request from a token.
 
 use std::future::Future;
@@ -44,7 +44,7 @@ fn is_lost(flow: &Flow) -> bool {
     flow.failure().is_some_and(|(_, failure)| failure.reason.is_network())
 }
 
-/// Whether somebody was there, and went away in the middle.
+/// Whether a server was there, and went away in the middle.
 fn broke_off(flow: &Flow) -> bool {
     let broken = |reason| matches!(reason, Reason::ConnectionReset | Reason::Truncated);
     flow.failure().is_some_and(|(_, failure)| broken(failure.reason))

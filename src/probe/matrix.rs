@@ -1,6 +1,6 @@
 //! Every issuer's token shown to every verifier.
 //!
-//! Tokens are shown as fresh as possible, since Harbor up to 2.10 forgives a clock nothing: a
+//! Tokens are shown as fresh as possible, since Harbor up to 2.10 tolerates no clock difference: a
 //! token is issued over a warm connection and at once shown to all verifiers over theirs. A
 //! refused pair is asked again with the same token, which tells time from keys.
 

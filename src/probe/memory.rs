@@ -13,7 +13,7 @@ use crate::model::{Answer, Route};
 use crate::registry;
 use crate::transport::Destination;
 
-/// How long a limiter that does not say is left in peace.
+/// How long a limiter that does not say is left alone.
 const DEFAULT_HOLD_SECONDS: u32 = 10;
 
 /// No answer silences the prober for longer.

@@ -11,8 +11,8 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 #[derive(Debug)]
 pub(super) struct Pace {
     spacing: Duration,
-    /// Who waits for his turn holds it. A place in the queue is given up by no longer waiting, so
-    /// that a round that is cut off leaves no gap for the next one.
+    /// A request that waits for its turn holds it. A place in the queue is given up by no longer
+    /// waiting, so that a round that is cut off leaves no gap for the next one.
     next: Mutex<Option<Instant>>,
     /// How many of each side stand in the queue at once; the others wait here.
     own: Semaphore,

@@ -1,6 +1,6 @@
 //! The path of a request, and who may have named it. A [`Path`] is put together from words of this
 //! program and names of the configuration, or it passed a check: there is no other way to one, and
-//! nothing is sent without one. So no server leads a request out of where it belongs, however he
+//! nothing is sent without one. So no server leads a request out of where it belongs, however it
 //! writes it.
 
 use std::borrow::Cow;
@@ -91,7 +91,7 @@ impl Path {
     }
 }
 
-/// What tags, digests and parts of repository names are made of; none begins with a dot.
+/// What tags, digests and parts of repository names consist of; none begins with a dot.
 fn word(text: &str) -> impl Iterator<Item = char> {
     let allowed = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | ':');
     text.chars().filter(allowed).skip_while(|c| *c == '.')

@@ -1,8 +1,8 @@
 //! Registries without tokens: every route asks for Basic, or for nothing. They are measured as far
 //! as that goes: the challenge, `/v2/` and the repository with the password or without any.
 //!
-//! One odd node among others that ask for tokens is a fault of that node, so this is for routes that
-//! all agree.
+//! One odd node among others that ask for tokens is a fault of that node, so this is for routes
+//! that all agree.
 
 use futures_util::future::join_all;
 use tokio::time::Instant;
@@ -105,7 +105,7 @@ async fn ask(
     client.send(line.as_mut(), route, Request::get(step, path, auth)).await
 }
 
-/// Whether the answer to nobody is what all routes agreed on a moment ago.
+/// Whether the answer without credentials is what all routes agreed on a moment ago.
 fn as_agreed(answer: &Answer, scheme: AccessScheme) -> Result<(), Failure> {
     let fits = match scheme {
         AccessScheme::Open => (200..300).contains(&answer.status) && !answer.html,

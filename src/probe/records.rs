@@ -23,7 +23,7 @@ pub(super) struct Records {
     requests: BTreeMap<Check, u32>,
     /// Requests along each route, and how many of them the network lost.
     sent: BTreeMap<Route, Traffic>,
-    /// What the backends told of their settings.
+    /// What the backends said about their settings.
     pub(super) settings: NotedSettings,
 }
 
@@ -44,7 +44,7 @@ impl Records {
         *self.requests.entry(check).or_default() += 1;
     }
 
-    /// How many requests a check has made.
+    /// How many requests a check has sent.
     pub(super) fn requests_of(&self, check: Check) -> u32 {
         self.requests.get(&check).copied().unwrap_or_default()
     }

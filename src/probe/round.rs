@@ -54,7 +54,7 @@ pub struct Prober {
     extra_samples: ExtraSamples,
     /// Shared with twins, so that what has just changed counts for none of them.
     settings: Arc<Mutex<KnownSettings>>,
-    /// Shared too: what one was given another may be told.
+    /// Shared too: what a server gave to one, another may send back.
     redactor: Arc<Redactor>,
     rounds: u64,
     seeds: StdRng,
@@ -86,7 +86,7 @@ impl Prober {
         }
     }
 
-    /// A prober that begins anew in the place of this one. What the checks found last remains, and
+    /// A prober that starts again in the place of this one. What the checks found last remains, and
     /// so do sessions and pace of each route.
     #[must_use]
     pub fn twin(&self) -> Self {

@@ -1,5 +1,5 @@
 //! The settings that backends tell by the way: noted wherever an answer says one, compared with
-//! the rounds before. No request is made for them.
+//! the rounds before. No request is sent for them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,19 +15,19 @@ const SETTLES_IN: Duration = Duration::from_secs(120);
 /// Which setting of which backend.
 type Which = (BackendName, Setting);
 
-/// What was told in one round.
+/// What was said in one round.
 #[derive(Debug, Default)]
 pub(super) struct NotedSettings(BTreeMap<Which, Note>);
 
 #[derive(Debug)]
 struct Note {
     value: String,
-    /// Whether every answer told the same.
+    /// Whether every answer said the same.
     constant: bool,
 }
 
 impl NotedSettings {
-    /// Takes in what an answer told.
+    /// Takes in what an answer said.
     pub(super) fn note(&mut self, backend: &BackendName, setting: Setting, value: String) {
         let first = Note { value: value.clone(), constant: true };
         let note = self.0.entry((backend.clone(), setting)).or_insert(first);
@@ -36,8 +36,8 @@ impl NotedSettings {
     }
 }
 
-/// What was told in earlier rounds: each value, and when it last changed; never for one that has
-/// been the same ever since it was first told.
+/// What was said in earlier rounds: each value, and when it last changed; never for one that has
+/// been the same ever since it was first said.
 #[derive(Debug, Default)]
 pub(super) struct KnownSettings(BTreeMap<Which, (String, Option<Instant>)>);
 
@@ -47,7 +47,7 @@ impl KnownSettings {
         self.0.retain(|(backend, _), _| backends.contains(backend));
     }
 
-    /// Ends a round: what each backend told in it, and which of that is settled.
+    /// Ends a round: what each backend said in it, and which of that is settled.
     pub(super) fn learn(
         &mut self,
         notes: NotedSettings,
@@ -71,7 +71,7 @@ impl KnownSettings {
 mod tests {
     use super::*;
 
-    /// Rounds of 15 s in which these values are told; whether the last is settled.
+    /// Rounds of 15 s in which these values are said; whether the last is settled.
     fn settled(rounds: &[&[&str]]) -> Option<bool> {
         let backend = BackendName::parse("a").unwrap();
         let (mut known, began) = (KnownSettings::default(), Instant::now());

@@ -165,7 +165,7 @@ pub(super) fn is_unknown_method(status: u16) -> bool {
 }
 
 /// Asks for a token, by GET or by OAuth2 POST, and checks that it is what was asked for. Where POST
-/// is answered as by somebody who does not know it, GET is asked, as containerd does.
+/// is answered as by a server that does not know it, GET is asked, as containerd does.
 pub(super) async fn token_for(
     client: &Client<'_>,
     link: &mut Connection,
@@ -323,8 +323,8 @@ fn problem(
     facts: &TokenFacts,
 ) -> Option<Failure> {
     let harbor = matches!(family, Family::Harbor1 | Family::Harbor2);
-    // distribution verifies neither a shared secret nor a token that says neither by whom nor for
-    // whom it is: who issues such is something else that looks like it.
+    // distribution verifies neither a shared secret nor a token without issuer, audience and
+    // access: who issues such a token is something else that looks like it.
     let foreign = facts.alg.starts_with("HS")
         || (facts.issuer.is_none() && facts.audience.is_empty() && facts.access.is_empty());
     if family == Family::Unknown || facts.is_opaque() || (foreign && !harbor) {

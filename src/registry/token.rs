@@ -90,8 +90,8 @@ fn seconds(value: &Value) -> Option<u64> {
 }
 
 /// What is known of a token, with another text in the place of each for which there is one. A token
-/// that is no JWT is as good: the token specification calls it opaque, and only its verifier can say
-/// what it is worth.
+/// that is no JWT is as good: the token specification calls it opaque, and only its verifier can
+/// say what it is worth.
 pub fn facts_hiding(
     token: &str,
     expires_in: Option<u64>,

@@ -17,7 +17,7 @@ impl Body for Declared {
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        // Nobody is ever woken for it: the request ends with its answer or its deadline.
+        // No task is ever woken for it: the request ends with its answer or its deadline.
         Poll::Pending
     }
 

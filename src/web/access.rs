@@ -40,7 +40,7 @@ const MAX_WAITING: usize = 8;
 pub struct Rules {
     /// TLS; the port speaks http without.
     pub tls: Option<Pem>,
-    /// Bcrypt hashes by user; everybody may use the port if there are none.
+    /// Bcrypt hashes by user; without any, everyone may use the port.
     pub users: BTreeMap<String, SecretString>,
 }
 

@@ -1,8 +1,8 @@
 //! What the daemon answers over HTTP: status page, metrics, API, probes on demand, health, reload.
 //!
 //! Everything is read from the newest [`Snapshot`]; what other rooms know how to do (metrics,
-//! JSON, a probe, a reload) comes in as a [`Program`], so that this room depends on the model and the
-//! findings alone. [`serve`] runs the router on sockets.
+//! JSON, a probe, a reload) comes in as a [`Program`], so that this room depends on the model and
+//! the findings alone. [`serve`] runs the router on sockets.
 
 mod access;
 mod answer;
@@ -109,7 +109,8 @@ async fn style() -> impl IntoResponse {
 }
 
 async fn not_found(uri: Uri) -> (StatusCode, String) {
-    // The path is shown with everything but plain characters replaced: a log or a terminal reads it.
+    // The path is shown with everything but plain characters replaced: a log or a terminal reads
+    // it.
     let path: String = uri.path().chars().take(100).filter(char::is_ascii_graphic).collect();
     (StatusCode::NOT_FOUND, format!("Nothing is at {path}. These paths exist:\n\n{PATHS}"))
 }

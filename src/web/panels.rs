@@ -21,7 +21,7 @@ pub(super) struct RouteRow<'a> {
     pub(super) route: &'a str,
     pub(super) address: &'a str,
     pub(super) software: String,
-    /// What the backend told of its settings, in a line.
+    /// What the backend said about its settings, in a line.
     pub(super) settings: String,
     pub(super) failure: Option<(&'static str, &'a Failure)>,
     pub(super) steps: Vec<StepMark>,

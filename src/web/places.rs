@@ -165,7 +165,7 @@ mod tests {
         many[0].turn.client();
         let newcomers = taken(&places, "192.0.2.7", 1).await;
         assert_eq!((displaced(&one), displaced(&many)), (vec![], vec![1]));
-        // Many addresses with one connection each lock nobody out either.
+        // Many addresses with one connection each lock no one out either.
         let crowd = places.clone();
         for last in 10..200 {
             let seat = taken(&crowd, &format!("198.51.100.{last}"), 1).await;

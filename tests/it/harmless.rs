@@ -1,5 +1,5 @@
 //! With everything on, the prober leaves nothing behind: uploads, blobs, manifests and tags are
-//! counted before and after many rounds, sessions are not made where one is known, and no backend
+//! counted before and after many rounds, no session is opened where one is known, and no backend
 //! is asked more than was agreed.
 
 use std::collections::BTreeMap;

@@ -25,7 +25,7 @@ struct Run {
 }
 
 impl Run {
-    /// The clocks of the nodes, where the family forgives them: within 0.4 s of the true time.
+    /// The clocks of the nodes, where the family tolerates them: within 0.4 s of the true time.
     fn clocks(&self, nodes: &[&str]) -> Vec<FaultOrder> {
         if self.family.leeway_seconds() == 0 {
             return Vec::new();

@@ -1,4 +1,4 @@
-//! Rounds on demand cost a registry what a round costs, and no check that is made now and then.
+//! Rounds on demand cost a registry what a round costs, and no check that runs now and then.
 
 use std::time::Duration;
 
@@ -14,15 +14,15 @@ fn lab(scenario: &str) -> Simulation {
     Simulation::new(&scenario, &options, Conditions::fair(), |_| {})
 }
 
-/// The checks that are not made in every round.
+/// The checks that do not run in every round.
 fn rare(round: &Round) -> Vec<CheckRun> {
     let mut runs = round.checks.runs();
     runs.retain(|run| run.check.cadence() == Cadence::Interval);
     runs
 }
 
-/// Requests that only such checks send: writing ones, and those to pages that nobody else asks. The
-/// client flows of every round ask for tokens by POST, and pull through the load balancer.
+/// Requests that only such checks send: writing ones, and those to pages that nothing else asks.
+/// The client flows of every round ask for tokens by POST, and pull through the load balancer.
 fn of_rare_checks(lab: &Simulation) -> usize {
     let pages = ["/api/v2.0/ping", "/manifests/", "/blobs/", "/api/v2.0/jobservice"];
     let requests = lab.take_requests();
@@ -50,7 +50,7 @@ fn a_round_on_demand_tells_what_the_registry_s_own_rounds_found_and_asks_nothing
             assert_eq!(round.checks.csrf, own.checks.csrf);
             assert_eq!(round.checks.content, own.checks.content);
         }
-        // They are as due for the registry's own rounds as if nobody had asked.
+        // They are as due for the registry's own rounds as if no one had asked.
         let later = lab.round().await.0;
         let made = |run: &CheckRun| run.at == Some(later.started);
         for run in rare(&later).iter().filter(|run| run.made.measured().is_some()) {

@@ -47,7 +47,8 @@ fn singles(family: Family) -> Vec<Single> {
         (Fault::TokenLifetime(600), FindingName::SettingsDiffer, 5),
         (Fault::CsrfKey, FindingName::CsrfKeyMismatch, 5),
         (Fault::RedisSplit, FindingName::SessionStoreNotShared, 5),
-        // Another version forgives and answers otherwise: it decides what else is to be seen.
+        // Another version tolerates other differences and answers otherwise: it decides what else
+        // is to be seen.
         (other, FindingName::MixedVersions, 2),
     ];
     if old {
@@ -125,8 +126,8 @@ impl Pair {
         (!good).then(|| self.complaint(&found))
     }
 
-    /// Whether a finding is the name of a fault. A node that hangs takes the time in which a database
-    /// of its own would be distinguished from a credential that is not accepted.
+    /// Whether a finding is the name of a fault. A node that hangs takes the time in which a
+    /// database of its own would be distinguished from a credential that is not accepted.
     fn is_called(&self, single: &Single, finding: &Finding) -> bool {
         let hangs = self.one.fault == Fault::Hang || self.other.fault == Fault::Hang;
         finding.finding == single.finding

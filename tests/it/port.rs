@@ -1,4 +1,4 @@
-//! The daemon's own port: nobody locks it, no page elsewhere makes it work, and it answers to no
+//! The daemon's own port: no client locks it, no page elsewhere starts work, and it answers to no
 //! name but its own.
 
 use std::fs;
@@ -21,7 +21,7 @@ fn bench() -> Bench {
     Bench::start(&Scenario::named("healthy").unwrap(), &Options::default())
 }
 
-/// A daemon that has made its first round.
+/// A daemon after its first round.
 fn ready(bench: &Bench, more: &[&str]) -> (Running, String) {
     let (daemon, address) = Running::daemon(&bench.path, more);
     while http("GET", &address, "/-/ready").0 != 200 {

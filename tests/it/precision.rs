@@ -56,8 +56,8 @@ fn families(scenario: &Scenario) -> Vec<Family> {
         "clock-skew-nbf-beyond-leeway" => forgiving(all()),
         // Later ones keep the first clients waiting for 15 s, longer than one round does.
         "redis-unavailable" => vec![Family::Harbor210],
-        // 3 s are beyond what is forgiven only where nothing is; the realm is a setting up to 2.14;
-        // the others are about one version, or about key ids of two.
+        // 3 s are beyond what is tolerated only where nothing is; the realm is a setting up to
+        // 2.14; the others are about one version, or about key ids of two.
         "clock-skew-nbf"
         | "two-faults"
         | "realm-host-rewritten"
@@ -149,7 +149,7 @@ impl Play {
         let replicas =
             self.scenario.faults.iter().any(|order| matches!(order.fault, Fault::Replicas { .. }));
         for expected in &mut self.scenario.expect {
-            // These are found by comparing nodes: of two nobody knows which is right. One that
+            // These are found by comparing nodes: of two no one knows which is right. One that
             // contradicts itself is known without comparison.
             let compared = matches!(
                 expected.finding,
@@ -216,7 +216,7 @@ fn places(faults: &[FaultOrder]) -> Vec<String> {
     places
 }
 
-/// A finding as it is compared: its name and whom it names.
+/// A finding as it is compared: its name and the nodes that it names.
 type Line = (FindingName, Vec<String>);
 
 fn lines(assessment: &Assessment) -> Vec<Line> {

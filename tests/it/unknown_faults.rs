@@ -1,6 +1,6 @@
-//! Faults that no rule knows: a status, a reset or a delay in place of an answer, at any path of the
-//! flow or of a check, at one node, at all, or at the load balancer. None of them is ever `ok`, and
-//! no sound node is ever named.
+//! Faults that no rule knows: a status, a reset or a delay in place of an answer, at any path of
+//! the flow or of a check, at one node, at all, or at the load balancer. None of them is ever `ok`,
+//! and no sound node is ever named.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -153,7 +153,8 @@ fn status_cases() -> Vec<Case> {
     cases
 }
 
-/// Plays all, or those with the words of ONLY in their title, and holds the table to what is written.
+/// Plays all, or those with the words of ONLY in their title, and holds the table to what is
+/// written.
 fn hold(mut cases: Vec<Case>, written: &str) {
     let only = std::env::var("ONLY").ok();
     cases.retain(|case| only.as_ref().is_none_or(|words| case.title().contains(words)));

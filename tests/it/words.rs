@@ -1,5 +1,5 @@
 //! What people read is plain English: no word of STYLE.md's list stands in the program's texts, its
-//! help, templates, runbooks, examples, README, SECURITY and CONTRIBUTING.
+//! help, templates, runbooks, examples, README, SECURITY and CONTRIBUTING, or in a comment.
 
 use std::fs;
 use std::path::Path;
@@ -111,6 +111,46 @@ fn no_text_that_people_read_has_a_word_of_the_list() {
     assert!(wrong.is_empty(), "{} texts:\n{}", wrong.len(), wrong.join("\n"));
 }
 
+/// The comments of a source, a paragraph each.
+fn comments(content: &str) -> Vec<String> {
+    let lines = content.lines().map(|line| {
+        let text = line.trim().strip_prefix("//");
+        text.map(|text| text.trim_start_matches(['/', '!']).trim())
+    });
+    let mut all = vec![String::new()];
+    for line in lines {
+        match (line, all.last_mut()) {
+            (Some(text), Some(last)) if !text.is_empty() => {
+                last.push_str(text);
+                last.push(' ');
+            }
+            _ => all.push(String::new()),
+        }
+    }
+    all.retain(|text| !text.is_empty());
+    all
+}
+
+#[test]
+fn no_comment_has_a_word_of_the_list() {
+    let listed = listed();
+    let mut files = vec![repository("build.rs")];
+    for folder in ["src", "tests/it"] {
+        walk(&repository(folder), &mut files);
+    }
+    let (mut wrong, mut read) = (Vec::new(), 0);
+    for file in files.iter().filter(|file| file.extension().is_some_and(|it| it == "rs")) {
+        let path = file.strip_prefix(repository("")).unwrap().display();
+        for text in comments(&fs::read_to_string(file).unwrap()) {
+            read += 1;
+            wrong
+                .extend(found(&text, &listed).iter().map(|word| format!("{path}: {word}: {text}")));
+        }
+    }
+    assert!(read > 4000, "comments are read: {read}");
+    assert!(wrong.is_empty(), "{} comments:\n{}", wrong.len(), wrong.join("\n"));
+}
+
 #[test]
 fn a_listed_word_is_found_in_prose_and_not_in_names() {
     let listed = ["made".to_owned(), "so many".to_owned(), "be failed".to_owned()];
@@ -124,4 +164,6 @@ fn a_listed_word_is_found_in_prose_and_not_in_names() {
     assert_eq!(source("src/cli/run.rs", "/// It is\n    /// made\nfn f() {}"), ["It is made"]);
     assert_eq!(texts("a.md", "one\n```sh\nmade\n```\ntwo\nlines"), ["one\n", "\ntwo\nlines"]);
     assert_eq!(shown_values(r#"{"a": [{"title": "made"}]}"#, &["title"]), ["made"]);
+    let source = "//! one\n\n/// two\n/// lines\nfn f() {} // not this";
+    assert_eq!(comments(source), ["one ", "two lines "]);
 }

@@ -10,7 +10,7 @@ struct Lost<'a> {
     backend: &'a BackendName,
     to: &'a str,
     why: String,
-    /// Somebody answered, so that no other client fares better.
+    /// A server answered, so that no other client fares better.
     answered: bool,
     about_time: bool,
 }

@@ -172,7 +172,7 @@ mod tests {
                 vec![(a.clone(), at(&public)), (Route::Balancer, at("http://x"))],
                 vec![format!("{wrong} [no backend]")],
             ),
-            // The balancer mends what the nodes say.
+            // The balancer corrects what the nodes say.
             (
                 vec![(a, at("http://x")), (b, at("http://x")), (Route::Balancer, at(&public))],
                 vec![],

@@ -1,4 +1,4 @@
-//! Which clock issues, which checks, what is forgiven, and what is left of it.
+//! Which clock issues, which checks, what is tolerated, and what is left of it.
 
 use super::super::leeway::{ahead, issued, issuing_clock, margin};
 use super::causes::{THREE, clock, family};

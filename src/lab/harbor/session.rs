@@ -60,7 +60,7 @@ fn is_known(call: &Call<'_>, sid: &str) -> bool {
         && sid.split_at_checked(16).is_some_and(|(id, mark)| tag(call.settings.redis, id) == mark)
 }
 
-/// Marks an id with its Redis. Nobody attacks the lab, so this need not be cryptography.
+/// Marks an id with its Redis. The lab has no attackers, so this need not be cryptography.
 fn tag(redis: u32, id: &str) -> String {
     let start = 0xcbf2_9ce4_8422_2325 ^ u64::from(redis).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mark = id

@@ -19,10 +19,10 @@ use crate::config::Scope;
 use crate::model::{Answer, Check, Failure, Flow, Outcome, Route, Skipped};
 use crate::registry::{self, UploadPlace};
 
-/// The fixed blob, which is also the configuration of the pushed image. It is nobody else's: while a
-/// node writes it, another that has the storage in common may find it half written, and an image that
-/// users pull must not be hit by that. (distribution 2.8 answers 500, "invalid checksum digest
-/// format", while the link to a blob is written anew.)
+/// The fixed blob, which is also the configuration of the pushed image. No other image has it:
+/// while a node writes it, another that has the storage in common may find it half written, and an
+/// image that users pull must not be hit by that. (distribution 2.8 answers 500, "invalid checksum
+/// digest format", while the link to a blob is written again.)
 pub(super) const BLOB: &str = r#"{"author":"registry-prober"}"#;
 
 /// Its digest.

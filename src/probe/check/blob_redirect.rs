@@ -55,7 +55,7 @@ pub(super) async fn look(
     }
     let mut places: Vec<Place<'_>> =
         backends().zip(passes).map(|(flow, pass)| Place::of(&flow.route, pass)).collect();
-    // A blob never changes under its digest. One that nobody has any more is looked for anew.
+    // A blob never changes under its digest. One that no node has any more is looked for again.
     let kept = before.filter(|before| before.at.iter().any(|at| at.value.measured().is_some()));
     let digest = match kept {
         Some(before) => Some(before.digest.clone()),
@@ -224,8 +224,8 @@ async fn fetch(
     }
 }
 
-/// Whether anybody but the node itself could be there: a registry must not lead the prober to
-/// services of its own machine or to a cloud's metadata.
+/// Whether a server other than the node itself could be there: a registry must not lead the prober
+/// to services of its own machine or to a cloud's metadata.
 fn is_usable(address: IpAddr, local: bool) -> bool {
     let address = address.to_canonical();
     let link_local = match address {

@@ -1,5 +1,5 @@
 //! How large a request body does each route let through? A PATCH without a token declares a length
-//! and sends nothing: a proxy with a limit refuses it at once with 413, before anybody asks who
+//! and sends nothing: a proxy with a limit refuses it at once with 413, before any server asks who
 //! sends it (capture of distribution, `60-body-too-large-content-length.http`). A proxy without one
 //! waits for the body, or passes the header on to a server that wants a token first. Nothing can be
 //! written so.
@@ -131,7 +131,7 @@ async fn is_refused(client: &Client<'_>, route: &Route, length: u64) -> Result<b
     let response = client.send(link.as_mut(), route, request).await;
     match (response.answer, response.exchange.result) {
         (Some(answer), _) => Ok(answer.status == 413),
-        // Nobody objects to the length.
+        // No one objects to the length.
         (None, Err(failure))
             if failure.reason == Reason::Timeout
                 && failure.phase == Some(Phase::Wait)

@@ -141,7 +141,7 @@ async fn pull(pass: &Pass<'_>, wanted: &Content) -> Result<(), Failure> {
     if is_there(&got)? { Ok(()) } else { Err(unexpected(&got.answer, "a byte of the blob")) }
 }
 
-/// Compares what every backend has under the tag; none if nobody has anything.
+/// Compares what every backend has under the tag; none if no backend has anything.
 async fn compare(
     client: &Client<'_>,
     places: &mut [Place<'_>],
@@ -182,7 +182,7 @@ async fn compare(
 }
 
 /// Whether the tag leads elsewhere by now, where a backend gave another digest than the others:
-/// then somebody pushed meanwhile.
+/// then a client pushed in the meantime.
 async fn moved(places: &mut [Place<'_>], scope: &Scope, wanted: &Content) -> bool {
     let agrees = |place: &&mut Place<'_>| place.found.tagged.as_ref() == Some(&wanted.digest);
     let other =

@@ -1,9 +1,9 @@
-//! Do the backends take each other's CSRF cookies? A cookie that one of them made is shown to the
+//! Do the backends take each other's CSRF cookies? A cookie that one of them issued is shown to the
 //! others as a browser would: one that cannot read it answers with a new one of its own.
 //!
 //! Nothing is left behind: where a session is needed to switch the protection on, a reading request
-//! carries the one that the backend gave before. A writing request carries a made-up session and
-//! is refused before core makes a new one (captures/harbor-2.15.2/31-csrf.http: 403 sets no
+//! carries the one that the backend gave before. A writing request carries an invented session and
+//! is refused before core creates a new one (captures/harbor-2.15.2/31-csrf.http: 403 sets no
 //! `sid`); only a pair that contradicts itself gets as far as the 405 of a method that is none.
 
 use futures_util::future::join_all;
@@ -20,7 +20,7 @@ use crate::registry::{self, CSRF_COOKIE, CSRF_TOKEN, CsrfRefusal};
 
 const PATH: &str = "/api/v2.0/ping";
 
-/// A session that nobody has.
+/// A session that no one has.
 const MADE_UP: &str = "sid=x";
 
 /// What a backend gave. No `Debug`.
@@ -124,8 +124,8 @@ fn again(read: Outcome<bool>) -> Outcome<CsrfVerdict> {
 }
 
 /// Whether a backend takes the public URL for its own: it looks at that before the token, which is
-/// left out here so that nothing comes of the request. Any other refusal than the same one twice says
-/// no more than that the cookie was read.
+/// left out here so that nothing comes of the request. Any other refusal than the same one twice
+/// says no more than that the cookie was read.
 async fn origin(client: &Client<'_>, route: &Route, issued: &Issued) -> Outcome<CsrfVerdict> {
     for _ in 0..2 {
         let response = post(client, route, issued, false).await;

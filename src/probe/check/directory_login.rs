@@ -1,9 +1,9 @@
-//! Can a person whom a directory (LDAP, OIDC) knows log in at every backend? The robot of the flow
+//! Can a person of a directory (LDAP, OIDC) log in at every backend? The robot of the flow
 //! is in the database and says nothing of that.
 //!
 //! A directory may lock an account whose password is refused too often: the person's, if it is
-//! wrong, or Harbor's own, if a node decrypts that wrongly. So one backend is asked after the other,
-//! after two refusals no further, and a backend that refused is left in peace for an hour.
+//! wrong, or Harbor's own, if a node decrypts that wrongly. So one backend is asked after the
+//! other, after two refusals no further, and a backend that refused is not asked again for an hour.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use http::Method;
@@ -76,7 +76,7 @@ pub(super) async fn look(
         };
         logins.push(OfRoute { route: flow.route.clone(), value });
     }
-    // Where nobody was asked, the first backend's reason is the check's.
+    // Where no backend was asked, the first backend's reason is the check's.
     let skipped = |login: &OfRoute<DirectoryLogin>| matches!(login.value, Outcome::Skipped(_));
     match logins.iter().all(skipped).then(|| logins.first()) {
         Some(Some(OfRoute { value: Outcome::Skipped(reason), .. })) => Outcome::Skipped(*reason),
@@ -113,7 +113,7 @@ async fn login(
     }
 }
 
-/// Asks for a token without a scope, which is refused to whom Harbor does not know; with one, an
+/// Asks for a token without a scope, which Harbor refuses to unknown accounts; with one, an
 /// unknown person would get an anonymous token.
 async fn ask(
     client: &Client<'_>,

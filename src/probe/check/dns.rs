@@ -83,7 +83,7 @@ async fn challenge(client: &Client<'_>, at: SocketAddr) -> Result<DnsSeen, Failu
     let Some(challenge) = answer.challenge.clone().filter(|_| answer.status == 401) else {
         return Err(unexpected(answer, "401 with a challenge"));
     };
-    // Harbor gives anybody a token for a scope that nobody has, without asking its database.
+    // Harbor gives anyone a token for a scope that no one has, without asking its database.
     let key = if challenge.service.as_deref() == Some("harbor-registry") {
         let path = "/service/token?service=harbor-registry&scope=x:y:z";
         let response = get(client, link.as_mut(), path).await;
@@ -98,7 +98,7 @@ async fn challenge(client: &Client<'_>, at: SocketAddr) -> Result<DnsSeen, Failu
     Ok(DnsSeen { realm: challenge.realm, service: challenge.service, key })
 }
 
-/// Without credentials: nobody knows yet who answers there.
+/// Without credentials: it is not known yet who answers there.
 async fn get(client: &Client<'_>, link: &mut Connection, path: &'static str) -> Response {
     client
         .send(link, &Route::Balancer, Request::of(Check::Dns, Method::GET, path, Auth::None))

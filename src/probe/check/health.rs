@@ -1,4 +1,4 @@
-//! What each Harbor says of its own components. Anybody may ask; the answer is up to 10 s old, and
+//! What each Harbor says of its own components. Anyone may ask; the answer is up to 10 s old, and
 //! it can lie: a registry that refuses core's password is called healthy
 //! (captures/harbor-2.15.2/68-registry-password.http).
 

@@ -1,7 +1,7 @@
 //! Which step of a slow token request is slow? Where a backend took long, it is asked for tokens
-//! that make it do less: one for nobody and nothing, which asks no database, and one for nobody and
-//! the repository, which does (captures/harbor-2.15.2/03-token-anonymous.http). Backends that are
-//! quick are not asked.
+//! that let it do less: an anonymous one without a scope, which asks no database, and an anonymous
+//! one for the repository, which does (captures/harbor-2.15.2/03-token-anonymous.http). Backends
+//! that are quick are not asked.
 
 use futures_util::future::join_all;
 use http::Method;
@@ -62,7 +62,7 @@ async fn ladder(client: &Client<'_>, flow: &Flow) -> Outcome<Vec<Rung>> {
     Outcome::Measured(rungs)
 }
 
-/// How long a token for nobody takes; an answer that does not come in time took at least as long
+/// How long an anonymous token takes; an answer that does not come in time took at least as long
 /// as was waited.
 async fn token_for(client: &Client<'_>, flow: &Flow, scope: &str) -> Option<f64> {
     let route: &Route = &flow.route;

@@ -39,9 +39,9 @@ use crate::model::{
 /// What is kept between rounds: when each check last ran, and what the checks found.
 ///
 /// The registry's own rounds run every check that is due, and leave what they found to the rounds
-/// on demand, which run only the checks of every round. So frequent scrapes do not make the registry
-/// work more, and only one writer is at the scratch repository. A round on demand is cut short when
-/// no one waits for it any longer; that spoils no result that stands for minutes.
+/// on demand, which run only the checks of every round. So frequent scrapes do not make the
+/// registry work more, and only one writer is at the scratch repository. A round on demand is cut
+/// short when no one waits for it any longer; that spoils no result that stands for minutes.
 #[derive(Debug, Default)]
 pub(super) struct LastResults {
     ran: BTreeMap<Check, Instant>,
@@ -232,7 +232,8 @@ impl DueChecks<'_> {
     fn is_due(&self, check: Check) -> bool {
         match (check.cadence(), self.ran.get(&check)) {
             (Cadence::Round, _) | (_, None) => true,
-            // A round begins a little early or late; a check must not wait for the next one for that.
+            // A round begins a little early or late; a check must not wait for the next one for
+            // that.
             (Cadence::Interval, Some(last)) => {
                 let (began, registry) = (self.client.began, self.client.registry);
                 began.saturating_duration_since(*last) + registry.interval / 2

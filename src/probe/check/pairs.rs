@@ -43,7 +43,7 @@ pub(super) async fn carried<'a, I: Sync, T: Send + 'a>(
             Some(flow::boxed(async move {
                 let value = match issued {
                     Outcome::Measured(issued) => show(issued, verifier.clone(), own).await,
-                    // Nobody else was asked: it is the issuer's failure, once.
+                    // No other was asked: it is the issuer's failure, once.
                     Outcome::Failed(failure) if own => Outcome::Failed(failure.clone()),
                     Outcome::Failed(_) => Outcome::Skipped(Skipped::EarlierStepFailed),
                     Outcome::Skipped(reason) => Outcome::Skipped(*reason),
@@ -66,7 +66,7 @@ type Tried = (usize, usize, Option<bool>);
 /// whether it gave something that can be shown.
 ///
 /// Up to twelve backends every pair is tried. With more, what is accepted is taken to be shared:
-/// everybody is shown its own and that of a leader, the first who gave something; those that refuse
+/// each is shown its own and that of a leader, the first that gave something; those that refuse
 /// it are shown that of the first among them, and so on, which costs one request a backend for each
 /// distinct secret.
 fn next(gave: &[bool], tried: &[Tried]) -> Vec<(usize, usize)> {

@@ -1,8 +1,9 @@
 //! Do the paths that clients meet first send them to the same token endpoint as `/v2/`? Some
 //! clients, containerd among them, begin with the repository and follow its challenge; a proxy with
 //! a rule for one path may rewrite `Host` or lead elsewhere only there. Anonymous: a request to a
-//! repository gets the challenge before anybody looks whether it exists
-//! (captures/harbor-2.15.2/01-no-token.http, captures/distribution-2.8.2/03-resource-no-token.http).
+//! repository gets the challenge before its existence is looked up
+//! (captures/harbor-2.15.2/01-no-token.http,
+//! captures/distribution-2.8.2/03-resource-no-token.http).
 //!
 //! Two requests to each route. The second asks where `/v2` leads; where the first named something
 //! else than `/v2/` did in the flow, it asks `/v2/` once more instead.
@@ -21,7 +22,7 @@ use crate::model::{
     Skipped, UrlSaid,
 };
 
-/// Asked for where no scope is configured; nobody has it.
+/// Asked for where no scope is configured; no registry has it.
 const NOBODYS: &str = "registry-prober/none";
 
 pub(super) async fn look(client: &Client<'_>, flows: &[Flow]) -> Outcome<Vec<OfRoute<UrlSaid>>> {

@@ -187,7 +187,7 @@ async fn see(
     let mut last = visit.send(&Method::GET, &path, &accept).await.and_then(read);
     if let Some(mut by) = by {
         // Whoever moves the tag may move it back, which would look like a late cache. That shows
-        // the old one while the tag stands; three times in a row nobody hits the moment between.
+        // the old one while the tag stands; three times in a row no client hits the moment between.
         for _ in 0..BELIEVED {
             if last != Ok(ReadBack::Other) {
                 break;

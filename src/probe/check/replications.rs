@@ -70,7 +70,7 @@ pub(super) async fn look(
     let mut tasks = Vec::new();
     for execution in failed.iter().copied().take(LOOKED_INTO) {
         let path = Path::from(EXECUTIONS).number(execution).then("/tasks?page_size=50");
-        // What cannot be looked into takes nothing from what the list has told.
+        // What cannot be looked into takes nothing from what the list says.
         let found = read(client, told_by, credentials, path, registry::failed_tasks).await;
         if let Some(task) = found.ok().and_then(|tasks| tasks.into_iter().next()) {
             let logs = logs(client, &harbors, credentials, execution, task).await;

@@ -43,7 +43,8 @@ pub(super) struct Index {
     shared: HashMap<[u8; PIECE], Vec<Place>>,
     hashes: RandomState,
     bytes: usize,
-    /// Which beginnings pieces may have, by a bit each, so that most places of a text cost one look.
+    /// Which beginnings pieces may have, by a bit each, so that most places of a text cost one
+    /// look.
     beginnings: Vec<u64>,
 }
 
@@ -65,9 +66,9 @@ impl Index {
         }
     }
 
-    /// Adds what a server gave: a token, a cookie, the state of an upload. He chose its letters, so
-    /// it takes more for a find, and what is no word of such letters as those are made of counts
-    /// not at all: nobody can have the words of others hidden.
+    /// Adds what a server gave: a token, a cookie, the state of an upload. The server chose its
+    /// letters, so it takes more for a find, and only words of the letters that tokens consist of
+    /// count: no server can have the words of others hidden.
     ///
     /// Returns whether it was not known yet.
     pub(super) fn given(&mut self, secret: &[u8], public: impl Fn(&[u8]) -> bool) -> bool {
@@ -175,7 +176,7 @@ impl Index {
         let more = self.shared.get(piece).map_or(&[][..], Vec::as_slice);
         let all = std::iter::once(first).chain(more.iter().copied());
         let runs = all.filter_map(|owner| self.run_of(owner, text, at, floor));
-        // Of a piece that more have, nobody can say whose it is.
+        // Of a piece that more have, no one can say whose it is.
         let of_many = || (more.len() == MOST_OWNERS).then(|| at..at + PIECE);
         runs.max_by_key(Range::len).or_else(of_many)
     }

@@ -1,6 +1,6 @@
 //! What servers say is freed of what the prober knows and they must not tell, before any of it is
 //! kept: passwords, tokens, sessions and the states of uploads, however they are written, and
-//! characters that nobody sees. Everything that comes over a link goes through here.
+//! invisible characters. Everything that comes over a link goes through here.
 
 mod index;
 mod views;
@@ -51,7 +51,7 @@ const COMMON: [&str; 6] = [
 /// Knows the secrets of a registry and hides them in what its servers say.
 pub(super) struct Redactor {
     own: Index,
-    /// Pieces of what everybody may see, which nothing that a server gives can hide.
+    /// Pieces of what all may see, which nothing that a server gives can hide.
     public: HashSet<Vec<u8>>,
     given: Mutex<Given>,
     /// Texts that had nothing to hide when they were looked at, so that they need no second look:
@@ -115,8 +115,8 @@ impl Redactor {
             given.since = Instant::now();
         }
         let is_new = given.now.given(secret.as_bytes(), |piece| self.public.contains(piece));
-        // A token that is issued again and again may have been said before it was issued. Those that
-        // are signed are new each time.
+        // A token that is issued again and again may have been said before it was issued. Those
+        // that are signed are new each time.
         if is_new && !secret.starts_with("eyJ") {
             self.clean().clear();
         }
@@ -229,7 +229,7 @@ impl Redactor {
         any.then_some(clean)
     }
 
-    /// What a reply gives that will be sent back, and is nobody else's.
+    /// What a reply gives that will be sent back, and belongs to this prober alone.
     fn learn_given(&self, reply: &Reply, json: Option<&Value>) {
         let fields = ["token", "access_token", "refresh_token"];
         let tokens = fields.iter().filter_map(|field| json?.get(field)?.as_str());

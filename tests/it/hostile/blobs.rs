@@ -11,7 +11,7 @@ use super::server::{Act, Server, answer};
 const SESSION: &str = "Set-Cookie: sid=0123456789abcdef; Path=/; HttpOnly\r\n";
 const SIGNATURE: &str = "X-Amz-Signature=deadbeef";
 
-/// A registry with an image whose blobs lie at `store`, and sessions for everybody.
+/// A registry with an image whose blobs lie at `store`, and sessions for all.
 async fn with_store(store: String) -> Server {
     let digest = format!("sha256:{}", "0f".repeat(32));
     Server::start(None, move |request| {

@@ -1,5 +1,5 @@
-//! A cookie goes back to whom it came from, and to nobody else: neither to a token server next to
-//! the registry nor from there to a route.
+//! A cookie goes back to the server that it came from, and to no other: neither to a token server
+//! next to the registry nor from there to a route.
 
 use registry_prober::config::{Authority, Scheme};
 

@@ -31,7 +31,7 @@ fn written(text: &str, how: &str) -> String {
     }
 }
 
-/// What a request carries that nobody else may see, as a server reads it.
+/// What a request carries that no one else may see, as a server reads it.
 fn carried(request: &str) -> Vec<String> {
     let mut secrets = Vec::new();
     for line in request.lines() {

@@ -13,7 +13,7 @@ fn redirect(status: &str, to: &str) -> Vec<Act> {
     vec![answer(status, &format!("Location: {to}\r\n"), "")]
 }
 
-/// The places that a redirect or a realm can be made to look like ours. `OTHER` is the other
+/// The places that a redirect or a realm can be written to look like ours. `OTHER` is the other
 /// listener, address and port.
 const ELSEWHERE: [&str; 8] = [
     "http://OTHER/token",

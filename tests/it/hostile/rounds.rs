@@ -23,19 +23,19 @@ use super::{GUARD, LONG, client};
 
 pub(super) const PASSWORD: &str = "correct horse battery staple";
 
-/// The public URL of every registry here, behind which nobody is.
+/// The public URL of every registry here, behind which no server is.
 pub(super) const PUBLIC: &str = "http://hub.invalid";
 
 /// The time of a round, much more than one needs that ends by itself.
 const ROUND: Duration = Duration::from_secs(12);
 
-/// What a request asks for, told from its first line and its token.
+/// What a request asks for, by its first line and its token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Asks {
     Challenge,
     Token,
     Access,
-    /// What nobody but the clock is asked for.
+    /// What only the clock is asked for.
     Time,
 }
 

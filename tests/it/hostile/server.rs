@@ -1,4 +1,5 @@
-//! A listener on loopback that does what it is told, right or wrong, and writes down what it got.
+//! A listener on loopback that does what the test says, right or wrong, and writes down what it
+//! got.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

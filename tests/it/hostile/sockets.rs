@@ -286,7 +286,7 @@ async fn a_port_that_takes_no_more_connections_is_charged_to_connect() {
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let listener = socket.listen(1).unwrap();
     let address = listener.local_addr().unwrap();
-    // Nobody accepts; once the queue is full, the system no longer answers.
+    // No one accepts; once the queue is full, the system no longer answers.
     let mut queued = Vec::new();
     while let Ok(stream) = std::net::TcpStream::connect_timeout(&address, SHORT) {
         queued.push(stream);

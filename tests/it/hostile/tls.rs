@@ -21,7 +21,7 @@ fn once_asked(acts: Vec<Act>) -> impl Fn(Option<&str>) -> Vec<Act> + Send + Sync
 async fn a_port_that_does_not_speak_tls_fails_in_the_handshake() {
     let client = client(None, false);
     for (name, acts, reason) in [
-        // This guards the hooks by which the end of connect and of TLS are told apart.
+        // This guards the hooks by which the end of connect and of TLS are distinguished.
         ("a stalled handshake", vec![Act::Hang], Reason::Timeout),
         ("a dripping handshake", vec![Act::Drip(b"\x16\x03\x03\x40\0".to_vec())], Reason::Timeout),
         ("plain HTTP", vec![answer("400 Bad Request", "", "no"), Act::Close], Reason::NotTls),
@@ -145,7 +145,7 @@ async fn after_the_handshake_a_failure_is_no_longer_the_handshakes() {
     }
 }
 
-/// What a person is told; never how the library writes it for its developers.
+/// What a person reads; never how the library writes it for its developers.
 fn words(exchange: &registry_prober::transport::Exchange) -> String {
     let text = match &exchange.result {
         Ok(_) => String::new(),

@@ -271,7 +271,7 @@ async fn registries_that_take_passwords_and_know_no_tokens_are_sound() {
     assert_eq!(found_by(&assessment), ["credential-refused warning proved []"]);
 }
 
-/// So many checks at once; what a dead server takes of each is waiting.
+/// This number of checks at once; what a dead server takes of each is waiting.
 const CHECKS: usize = 20;
 
 #[tokio::test(flavor = "multi_thread")]

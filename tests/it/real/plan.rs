@@ -1,4 +1,4 @@
-//! What a site is and how the prober is told about it.
+//! What a site is and how the prober is configured for it.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;

@@ -70,7 +70,7 @@ async fn another_key_at_one_node_is_proved_and_every_cell_is_right() {
 }
 
 /// Seen alone, so that round robin is strict. One interval of twenty misses by its nature, so a
-/// miss is measured anew; a wrong prediction would miss again and again.
+/// miss is measured again; a wrong prediction would miss again and again.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_ratio_that_the_matrix_predicts_lies_in_the_interval_measured_by_round_robin() {
     let site = Site::start(Plan::other_key()).await;

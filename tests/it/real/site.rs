@@ -1,9 +1,10 @@
 //! A site of three real registries with two load balancers before them, and the prober's view.
 //!
-//! A node is Debian's `docker-registry`, or a distribution 3 built from source, with token authentication, a token issuer of its own and
-//! an nginx that joins the two behind TLS: from outside, what one node of a Harbor is. All nodes
-//! share one storage. Both balancers stand before the same nodes; the configuration lists the
-//! site twice, once through each, so that every fault is judged through both.
+//! A node is Debian's `docker-registry`, or a distribution 3 built from source, with token
+//! authentication, a token issuer of its own and an nginx that joins the two behind TLS: from
+//! outside, what one node of a Harbor is. All nodes share one storage. Both balancers stand before
+//! the same nodes; the configuration lists the site twice, once through each, so that every fault
+//! is judged through both.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -132,7 +133,7 @@ impl Site {
         }
     }
 
-    /// The site as the prober is told, behind another balancer.
+    /// The site as the prober is configured, behind another balancer.
     pub(crate) fn behind(&self, balancer: SocketAddr) -> Registry {
         let mut registry = Registry::clone(&self.registries[0]);
         registry.balancer.address = config::HostPort::parse(&balancer.to_string(), 443).ok();

@@ -11,7 +11,7 @@ use super::servers::distribution_3;
 use super::site::Site;
 use super::verdict::expect;
 
-/// The upgrade that stopped half-way is told either way.
+/// The upgrade that stopped half-way is reported either way.
 const VERSIONS: &str = "mixed-versions warning proved [c]";
 
 /// Three nodes of which the third runs distribution 3; none if it could not be

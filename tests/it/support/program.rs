@@ -46,7 +46,7 @@ pub(crate) fn ended(command: &mut Command) -> Ended {
     Ended { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
-/// A program that runs until it is told to stop; killed when dropped.
+/// A program that runs until it is stopped; killed when dropped.
 pub(crate) struct Running {
     child: Child,
     lines: Receiver<String>,

@@ -568,7 +568,8 @@ pub(crate) fn paused<T>(simulation: impl Future<Output = T>) -> T {
 }
 
 /// Does the same with every item, on every processor but one; the results are in the items' order.
-/// One is left to the tests that run at the same time: real servers miss their times where nothing is free.
+/// One is left to the tests that run at the same time: real servers miss their times where nothing
+/// is free.
 pub(crate) fn everywhere<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let workers = processors.saturating_sub(1).max(1);
