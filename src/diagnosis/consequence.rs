@@ -26,6 +26,8 @@ const CONSEQUENCES: &[Follows] = &[
     at_a_backend_that_fails,
     where_the_balancers_flow_fails,
     behind_the_balancers_own_refusal,
+    behind_a_balancer_that_answers_itself,
+    check_as_samples,
 ];
 
 /// Whether an observation follows from another by any rule.
@@ -259,4 +261,32 @@ fn behind_the_balancers_own_refusal(
         _ => false,
     };
     at_challenge && is_users(effect) && refused
+}
+
+/// Where the balancer's own flow ended at the first request and no sample came through either, what
+/// else is asked there meets the same, in whatever form that answers another path.
+fn behind_a_balancer_that_answers_itself(
+    facts: &Facts<'_>,
+    effect: &Observation,
+    cause: &Observation,
+) -> bool {
+    let at_challenge = cause.kind == Kind::FlowFailed
+        && *cause.place.answering() == Route::Balancer
+        && cause.step == Some(Step::Challenge)
+        && !cause.is_loss();
+    let sampled = matches!(
+        effect.kind,
+        Kind::SampleRefused | Kind::SampleFailed | Kind::ClientRefused | Kind::ClientFailed
+    );
+    let none_came_through = |run: &crate::model::BalancerRun| {
+        run.pairs.trials == run.pairs.events && run.client_flows.trials == run.client_flows.events
+    };
+    at_challenge && sampled && !effect.is_loss() && facts.sampling().is_some_and(none_came_through)
+}
+
+/// A check through the balancer meets what samples through it meet.
+fn check_as_samples(_: &Facts<'_>, effect: &Observation, cause: &Observation) -> bool {
+    let sampled = matches!(cause.kind, Kind::SampleFailed | Kind::ClientFailed);
+    let check = effect.check.is_some() && *effect.place.answering() == Route::Balancer;
+    sampled && is_users(cause) && check && effect.reason() == cause.reason()
 }

@@ -54,6 +54,15 @@ pub(super) fn checking_clock(round: &Round, backend: &BackendName) -> Option<Clo
     date.or_else(|| reading(round, backend, ClockSource::Iat))
 }
 
+/// What a source says of a backend's clock, where its samples do not exclude each other.
+pub(super) fn read(
+    round: &Round,
+    backend: &BackendName,
+    source: ClockSource,
+) -> Option<ClockInterval> {
+    reading(round, backend, source)
+}
+
 fn reading(round: &Round, backend: &BackendName, source: ClockSource) -> Option<ClockInterval> {
     let mut readings = round.clocks.iter();
     let found = readings.find(|r| r.backend == *backend && r.source == source && !r.contradiction);

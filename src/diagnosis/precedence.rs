@@ -117,6 +117,8 @@ pub(super) const RELATIONS: &[(FindingName, Relation, FindingName, Scope)] = &[
     (ClockSkewExp, Relation::Absorbs, ClockSkewNbf, Scope::SameBackends),
     // Tokens come late because core waits for Redis first.
     (RedisUnavailable, Relation::Absorbs, TokenEndpointSlow, Scope::SameBackends),
+    // Or do not come at all.
+    (RedisUnavailable, Relation::Absorbs, BackendUnreachable, Scope::SameBackends),
     // A database of its own comes with a storage of its own.
     (ContentDiffers, Relation::Absorbs, StorageNotShared, Scope::SameBackends),
     // Parts are called unhealthy at a backend that a worse cause names.

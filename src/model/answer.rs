@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::Step;
+
 /// The scheme of a `WWW-Authenticate` challenge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -176,4 +178,13 @@ pub struct Answer {
     pub retry_after: Option<u32>,
     /// Whether it says that a cache kept it: `Age`, or a header by which caches tell of a hit.
     pub kept: bool,
+}
+
+impl Answer {
+    /// Whether it is the success of a step that shows a token or password. Some registries call
+    /// what they answer on `/v2/` a page: nothing, or any text with the header of registries.
+    pub fn lets_in(&self, step: Step) -> bool {
+        let of_registry = self.body_bytes == 0 || self.api_version;
+        self.status == 200 && (!self.html || (step == Step::Access && of_registry))
+    }
 }

@@ -56,6 +56,8 @@ pub(super) struct Client<'a> {
     /// What the round's chance follows from; also names its requests.
     pub(super) seed: u64,
     requests: AtomicU32,
+    /// Verifiers that accept tokens whose own words speak against them, and in what way.
+    lenient: Mutex<Vec<(Route, Reason)>>,
     /// Whether this host let the round run.
     pub(super) processor: Processor,
     records: Mutex<Records>,
@@ -83,6 +85,7 @@ impl<'a> Client<'a> {
             redactor,
             seed,
             requests: AtomicU32::new(0),
+            lenient: Mutex::default(),
             processor: Processor::default(),
             records: Mutex::default(),
         }
@@ -107,6 +110,18 @@ impl<'a> Client<'a> {
     /// What is remembered of the load balancer's route.
     pub(super) fn at_balancer(&self) -> Option<&RouteMemory> {
         self.memory.get(&Route::Balancer)
+    }
+
+    /// Whether a verifier accepted a token in this round although the token itself speaks against it.
+    pub(super) fn is_lenient(&self, route: &Route, in_spite_of: Reason) -> bool {
+        let known = self.lenient.lock().unwrap_or_else(PoisonError::into_inner);
+        known.iter().any(|(at, reason)| (at, *reason) == (route, in_spite_of))
+    }
+
+    /// Notes that it did.
+    pub(super) fn note_lenient(&self, route: &Route, in_spite_of: Reason) {
+        let mut known = self.lenient.lock().unwrap_or_else(PoisonError::into_inner);
+        known.push((route.clone(), in_spite_of));
     }
 
     /// The session that a route gave, for a check that must say its own cookies; only where

@@ -236,7 +236,7 @@ async fn fetch(
     let status = got.0.answer.as_ref().map(|answer| answer.status);
     let falls_back = status.is_some_and(token::is_unknown_method);
     let of_the_method = status.is_some_and(is_of_the_method);
-    let by_get_too = status.is_some_and(|status| !matches!(status, 300..=399 | 429));
+    let by_get_too = status.is_some_and(|status| status != 429);
     if got.1.is_ok() || !by_get_too {
         return fetched(got, false);
     }
@@ -289,9 +289,9 @@ async fn refuses_again(
     true
 }
 
-/// Whether an answer without a token may be about the method, and not about load or another place.
+/// Whether an answer without a token may be about the method, and not about load.
 fn is_of_the_method(status: u16) -> bool {
-    !matches!(status, 300..=399 | 429 | 500..)
+    !matches!(status, 429 | 500..)
 }
 
 impl Login<'_> {
@@ -446,7 +446,7 @@ impl Login<'_> {
         self.closes = Some(is_closing(&asked));
         let failure = match outcome(&asked) {
             Err(failure) => Some(failure),
-            Ok(answer) if answer.status == 200 && !answer.html => None,
+            Ok(answer) if answer.lets_in(step) => None,
             // A blob may lie elsewhere.
             Ok(answer) if is_blob && (300..400).contains(&answer.status) => None,
             Ok(answer) => Some(unexpected(answer, "200")),

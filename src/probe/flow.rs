@@ -18,6 +18,7 @@ use crate::model::{
     Reason, Route, Setting, Skipped, Step, StepReport, Timeline,
 };
 use crate::registry;
+use crate::transport::Reply;
 
 /// A token that took so long is asked for once more.
 const SLOW: Duration = Duration::from_millis(1_500);
@@ -123,7 +124,7 @@ async fn take_token(
     }
     let (token, failure) = match got {
         Ok(token) => (Some(Box::new(token)), None),
-        Err(token::Unusable { failure, token }) => (token, Some(failure)),
+        Err(token::Unusable { failure, token, .. }) => (token, Some(failure)),
     };
     flow.token = match (&token, &failure) {
         (Some(token), _) => Outcome::Measured(token.facts.clone()),
@@ -175,7 +176,7 @@ pub(super) async fn challenge(
     let response = following(client, link, route, (&public, Path::root), request).await;
     let result = match outcome(&response) {
         Err(failure) => Err(failure),
-        Ok(answer) if answer.status == 401 => bearer(answer),
+        Ok(answer) if answer.status == 401 => bearer(answer, response.reply()),
         Ok(answer) if (200..300).contains(&answer.status) && !answer.html => {
             Err(Failure::of_answer(
                 Reason::NoChallenge,
@@ -188,18 +189,27 @@ pub(super) async fn challenge(
 }
 
 /// A usable challenge is one whatever the body looks like: some servers send theirs as a page.
-fn bearer(answer: &Answer) -> Result<Challenge, Failure> {
-    let bad = |detail: String| Err(Failure::of_answer(Reason::BadChallenge, detail));
+fn bearer(answer: &Answer, reply: Option<&Reply>) -> Result<Challenge, Failure> {
+    let said = reply.map(|reply| registry::shown_challenge(&reply.headers)).unwrap_or_default();
+    let bad = |what: &str| {
+        let told = format!("WWW-Authenticate is {said}: {what}; expected Bearer with a realm");
+        Err(Failure::of_answer(Reason::BadChallenge, told))
+    };
     match &answer.challenge {
         Some(challenge) if challenge.scheme == AuthScheme::Bearer && challenge.realm.is_some() => {
             Ok(challenge.clone())
         }
         _ if answer.html => Err(unexpected(answer, "401 with a Bearer challenge")),
-        None => bad("401 without WWW-Authenticate; expected a Bearer challenge".to_owned()),
-        Some(challenge) if challenge.scheme != AuthScheme::Bearer => {
-            bad(format!("a {:?} challenge; expected Bearer", challenge.scheme))
+        None => {
+            let told = "401 without WWW-Authenticate; expected a Bearer challenge";
+            Err(Failure::of_answer(Reason::BadChallenge, told))
         }
-        Some(_) => bad("a Bearer challenge without realm".to_owned()),
+        Some(challenge) => bad(match challenge.scheme {
+            AuthScheme::Bearer => "Bearer without a realm that can be read",
+            AuthScheme::Basic => "Basic",
+            AuthScheme::Empty => "an empty challenge",
+            AuthScheme::Other => "no scheme that clients of registries know",
+        }),
     }
 }
 
@@ -215,7 +225,7 @@ pub(super) async fn access(
     let response = client.send(link, route, Request::get(step, path, Auth::Bearer(token))).await;
     let failure = match outcome(&response) {
         Err(failure) => Some(failure),
-        Ok(answer) if answer.status == 200 && !answer.html => None,
+        Ok(answer) if answer.lets_in(step) => None,
         Ok(answer) => Some(unexpected(answer, "200")),
     };
     (response, failure)

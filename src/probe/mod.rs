@@ -8,6 +8,7 @@ mod answer;
 mod balancer;
 mod caller;
 mod check;
+mod claims;
 mod client;
 mod client_flow;
 mod clock;

@@ -82,7 +82,7 @@ async fn attempt(client: &Client<'_>, route: &Route, scheme: AccessScheme) -> Fl
     for (step, path) in steps {
         let Some(auth) = auth.filter(|_| going) else { break };
         let response = ask(client, route, step, path, auth).await;
-        let failure = outcome(&response).and_then(accepted).err();
+        let failure = outcome(&response).and_then(|answer| accepted(answer, step)).err();
         going = failure.is_none();
         flow.steps.push(report(step, response, failure.as_ref()));
     }
@@ -114,8 +114,8 @@ fn as_agreed(answer: &Answer, scheme: AccessScheme) -> Result<(), Failure> {
     if fits { Ok(()) } else { Err(unexpected(answer, "the same answer as a moment ago")) }
 }
 
-fn accepted(answer: &Answer) -> Result<(), Failure> {
-    if answer.status == 200 && !answer.html { Ok(()) } else { Err(unexpected(answer, "200")) }
+fn accepted(answer: &Answer, step: Step) -> Result<(), Failure> {
+    if answer.lets_in(step) { Ok(()) } else { Err(unexpected(answer, "200")) }
 }
 
 /// Requests through the load balancer, each on a connection of its own.
@@ -136,7 +136,7 @@ pub(super) async fn sample(client: &Client<'_>, scheme: AccessScheme) -> Outcome
             break;
         }
         let response = ask(client, route, Step::Access, "/v2/".into(), auth).await;
-        let failure = outcome(&response).and_then(accepted).err();
+        let failure = outcome(&response).and_then(|answer| accepted(answer, Step::Access)).err();
         if failure.as_ref().is_some_and(|failure| failure.reason.is_own()) {
             break;
         }

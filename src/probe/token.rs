@@ -6,12 +6,13 @@ use secrecy::ExposeSecret as _;
 use url::Url;
 
 use super::answer::{following, outcome, unexpected};
+use super::claims;
 use super::client::{Client, Connection};
 use super::path::{Path, TokenUrl};
 use super::request::{Auth, Request, Response, Token};
 use crate::config::{Authority, Scope, TokenMethod};
 use crate::model::{
-    Answer, Challenge, Check, Failure, Family, Issuer, OtherMethod, Reason, Route, Step, TokenFacts,
+    Answer, Challenge, Check, Failure, Family, Issuer, OtherMethod, Reason, Route, Step,
 };
 use crate::registry::{self, TokenError};
 
@@ -19,9 +20,9 @@ use crate::registry::{self, TokenError};
 #[derive(Debug, Clone)]
 pub(super) struct Endpoint {
     pub(super) issuer: Issuer,
-    route: Route,
+    pub(super) route: Route,
     authority: Authority,
-    service: Option<String>,
+    pub(super) service: Option<String>,
     url: TokenUrl,
 }
 
@@ -57,6 +58,12 @@ pub(super) fn endpoint(
         let told = format!("the realm {:?} cannot be used: {why}", shown(realm));
         Failure::of_answer(Reason::RealmUnusable, told)
     };
+    if realm.chars().count() > registry::MAX_PARAMETER {
+        return Err(bad("it is longer than 2048 characters"));
+    }
+    if has_odd_host(realm) {
+        return Err(bad(unusable(realm)));
+    }
     let authority = Authority::of_url(realm).map_err(|_| bad(unusable(realm)))?;
     let url = Url::parse(realm).map_err(|_| bad(unusable(realm)))?;
     let public = client.registry.url.authority();
@@ -80,9 +87,19 @@ pub(super) fn endpoint(
         issuer,
         route: route.clone(),
         authority,
-        service: challenge.service.clone(),
+        // An empty one is sent by no client.
+        service: challenge.service.clone().filter(|service| !service.is_empty()),
         url,
     })
+}
+
+/// Whether there is no host, or a text that no host is called, such as a variable of a template. Some
+/// of it reads as a URL all the same.
+fn has_odd_host(realm: &str) -> bool {
+    let authority = realm.split_once("://").map_or("", |(_, rest)| rest);
+    let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
+    let odd = |c: char| c.is_ascii() && !(c.is_ascii_alphanumeric() || "-._~:[]%@".contains(c));
+    authority.is_empty() || authority.contains(odd)
 }
 
 /// The longest realm that is shown.
@@ -117,6 +134,8 @@ fn unusable(realm: &str) -> &'static str {
         "it has no host"
     } else if authority.contains('@') {
         "it holds credentials"
+    } else if authority.contains(['$', '{', '}', '<', '>']) {
+        "its host is a variable that was not filled in"
     } else if after_host.matches(':').count() > 1 {
         "it has a port twice"
     } else {
@@ -128,11 +147,13 @@ fn unusable(realm: &str) -> &'static str {
 pub(super) struct Unusable {
     pub(super) failure: Failure,
     pub(super) token: Option<Box<Token>>,
+    /// Whether it is only the token's own words that speak against it, and its verifier can tell.
+    pub(super) doubted: bool,
 }
 
 impl From<Failure> for Unusable {
     fn from(failure: Failure) -> Self {
-        Self { failure, token: None }
+        Self { failure, token: None, doubted: false }
     }
 }
 
@@ -196,7 +217,7 @@ pub(super) async fn by_other_method(
     let of_the_method = match answer.status {
         // A redirect that leads elsewhere is not about the method.
         300..=399 | 401 | 429 | 500.. => false,
-        200 => registry::read_token_response(&failed.raw()?.body).is_err(),
+        200..=299 => registry::read_token_response(&failed.raw()?.body).is_err(),
         _ => true,
     };
     if !of_the_method || client.is_over() || client.registry.credentials.is_none() {
@@ -255,6 +276,7 @@ async fn by_method(
     let response =
         following(client, link, &endpoint.route, (&endpoint.authority, Path::token), request).await;
     let result = read(client, endpoint, family, purpose.scope, &response);
+    let result = claims::settled(client, endpoint, purpose, result).await;
     (response, result)
 }
 
@@ -282,7 +304,7 @@ fn read(
     response: &Response,
 ) -> Result<Token, Unusable> {
     let answer = outcome(response)?;
-    if answer.status != 200 {
+    if !(200..300).contains(&answer.status) {
         return Err(unexpected(answer, "200 with a token").into());
     }
     let body = response.raw().map(|reply| reply.body.as_slice()).unwrap_or_default();
@@ -303,84 +325,13 @@ fn read(
     if let (Some(issued_at), Issuer::Route(route)) = (facts.issued_at, &endpoint.issuer) {
         client.record_issued_at(route, &response.exchange, issued_at);
     }
-    let problem = problem(client, endpoint, family, scope, &facts);
+    let problem = claims::problem(client, endpoint, family, scope, &facts);
     let token = Token::new(secret, facts, endpoint.issuer.clone());
     match (token, problem) {
         (Some(token), None) => Ok(token),
-        (token, Some(failure)) => Err(Unusable { failure, token: token.map(Box::new) }),
+        (token, Some(claims::Problem { failure, doubted })) => {
+            Err(Unusable { failure, token: token.map(Box::new), doubted })
+        }
         (None, None) => Err(unreadable(TokenError::Characters).into()),
     }
-}
-
-/// HTTP 200 proves nothing: a token is good when it is what was asked for. What a token says of
-/// itself decides only where the verifier's rules are known: Harbor and distribution. Elsewhere the
-/// verifier decides.
-fn problem(
-    client: &Client<'_>,
-    endpoint: &Endpoint,
-    family: Family,
-    scope: Option<&Scope>,
-    facts: &TokenFacts,
-) -> Option<Failure> {
-    let harbor = matches!(family, Family::Harbor1 | Family::Harbor2);
-    // distribution verifies neither a shared secret nor a token without issuer, audience and
-    // access: who issues such a token is something else that looks like it.
-    let foreign = facts.alg.starts_with("HS")
-        || (facts.issuer.is_none() && facts.audience.is_empty() && facts.access.is_empty());
-    if family == Family::Unknown || facts.is_opaque() || (foreign && !harbor) {
-        return None;
-    }
-    let credentials = client.registry.credentials.as_ref();
-    // A token server next to distribution may name no account; Harbor always names it.
-    credentials
-        .filter(|_| harbor)
-        .and_then(|credentials| wrong_account(&credentials.username, family, facts))
-        .or_else(|| wrong_service(endpoint.service.as_ref()?, facts))
-        .or_else(|| wrong_times(facts))
-        .or_else(|| missing_access(credentials.and(scope)?, facts))
-}
-
-fn wrong_account(username: &str, family: Family, facts: &TokenFacts) -> Option<Failure> {
-    let subject = facts.subject.as_deref().unwrap_or_default();
-    if facts.is_anonymous() {
-        let detail = "200 with an anonymous token although credentials were sent";
-        return Some(Failure::of_answer(Reason::AnonymousToken, detail.to_owned()));
-    }
-    // Other token servers may map the account to another subject; Harbor never does.
-    let differs = family == Family::Harbor2 && !subject.eq_ignore_ascii_case(username);
-    differs.then(|| {
-        let detail = format!("the token is for {subject:?}; expected {username:?}");
-        Failure::of_answer(Reason::WrongSubject, detail)
-    })
-}
-
-fn wrong_service(service: &String, facts: &TokenFacts) -> Option<Failure> {
-    let TokenFacts { audience, .. } = facts;
-    (!audience.contains(service)).then(|| {
-        let detail = format!(
-            "the token's aud is {audience:?}; expected the challenge's service {service:?}"
-        );
-        Failure::of_answer(Reason::WrongAudience, detail)
-    })
-}
-
-fn wrong_times(facts: &TokenFacts) -> Option<Failure> {
-    let TokenFacts { issued_at, not_before, expires_at, .. } = facts;
-    let none_left = facts.lifetime().is_some_and(|lifetime| lifetime <= 0)
-        || not_before.zip(*expires_at).is_some_and(|(from, to)| from >= to);
-    none_left.then(|| {
-        let detail =
-            format!("iat {issued_at:?}, nbf {not_before:?}, exp {expires_at:?} leave no lifetime");
-        Failure::of_answer(Reason::BadTokenTimes, detail)
-    })
-}
-
-fn missing_access(scope: &Scope, facts: &TokenFacts) -> Option<Failure> {
-    let Scope { repository, actions } = scope;
-    let lacks = |action: &&String| !facts.grants(repository, action);
-    let missing: Vec<&str> = actions.iter().filter(lacks).map(String::as_str).collect();
-    (!missing.is_empty()).then(|| {
-        let detail = format!("the token does not grant {} on {repository}", missing.join(","));
-        Failure::of_answer(Reason::MissingAccess, detail)
-    })
 }

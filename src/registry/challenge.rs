@@ -7,8 +7,8 @@ use http::header::WWW_AUTHENTICATE;
 
 use crate::model::{AuthScheme, Challenge};
 
-/// The longest parameter that is kept.
-const MAX_PARAMETER: usize = 2048;
+/// The longest parameter that is used; of a longer one, one character more is kept.
+pub const MAX_PARAMETER: usize = 2048;
 
 /// The challenge of an answer: the first Bearer challenge of all header lines, else the first of
 /// any scheme; `None` without the header. A header that is there and empty is a challenge of
@@ -25,6 +25,42 @@ pub fn challenge_of(headers: &HeaderMap) -> Option<Challenge> {
         }
     }
     first
+}
+
+/// The longest text of challenges that is shown.
+const MAX_SHOWN: usize = 160;
+
+/// The header as it came, for people: bounded, on one line, in quotes, and without the account that
+/// a realm may hold.
+pub fn shown_challenge(headers: &HeaderMap) -> String {
+    let lines = headers.get_all(WWW_AUTHENTICATE).iter();
+    let lines: Vec<String> = lines
+        .take(8)
+        .map(|line| String::from_utf8_lossy(line.as_bytes()).chars().take(MAX_PARAMETER).collect())
+        .collect();
+    let public = without_accounts(&lines.join(" | "));
+    let cut: String = public.chars().take(MAX_SHOWN).collect();
+    let more = if cut.len() < public.len() { "…" } else { "" };
+    let shown: String = cut.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    format!("`{shown}{more}`")
+}
+
+/// A text without the account of any URL in it.
+fn without_accounts(text: &str) -> String {
+    let mut parts = text.split("//");
+    let mut public = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(['/', '?', '#', '"']).unwrap_or(part.len());
+        public.push_str("//");
+        match part[..end].rfind('@') {
+            Some(at) => {
+                public.push('…');
+                public.push_str(&part[at..]);
+            }
+            None => public.push_str(part),
+        }
+    }
+    public
 }
 
 fn parse_line(line: &str) -> Vec<Challenge> {
@@ -62,8 +98,14 @@ impl<'a> Parser<'a> {
             }
             self.skip(char::is_whitespace);
             // `name=value` belongs to the challenge before it; any other word begins a new one. A
-            // `token68` such as Negotiate sends ends in `=` and is no parameter.
-            let parameter = self.rest.starts_with('=') && !self.rest.starts_with("==");
+            // `token68` such as Negotiate sends ends in `=` and is no parameter. A word alone in the
+            // middle is a parameter that lost its value, unless it is known to be a scheme.
+            let parameter =
+                !is_scheme(word) && self.rest.starts_with('=') && !self.rest.starts_with("==");
+            let alone = self.rest.is_empty() || self.rest.starts_with(',');
+            if alone && !is_scheme(word) && !all.is_empty() {
+                continue;
+            }
             match all.last_mut() {
                 Some(challenge) if parameter => {
                     self.rest = &self.rest[1..];
@@ -122,6 +164,25 @@ impl<'a> Parser<'a> {
     }
 }
 
+/// Whether a word is the name of a scheme (the registry of IANA, and NTLM).
+fn is_scheme(word: &str) -> bool {
+    const KNOWN: [&str; 12] = [
+        "basic",
+        "bearer",
+        "concealed",
+        "digest",
+        "dpop",
+        "gnap",
+        "hoba",
+        "mutual",
+        "negotiate",
+        "ntlm",
+        "vapid",
+        "kerberos",
+    ];
+    KNOWN.contains(&word.to_ascii_lowercase().as_str())
+}
+
 fn scheme(word: &str) -> AuthScheme {
     match word.to_ascii_lowercase().as_str() {
         "bearer" => AuthScheme::Bearer,
@@ -139,7 +200,7 @@ fn keep(challenge: &mut Challenge, name: &str, value: &str) {
         "error" => &mut challenge.error,
         _ => return,
     };
-    place.get_or_insert_with(|| without_userinfo(value).chars().take(MAX_PARAMETER).collect());
+    place.get_or_insert_with(|| without_userinfo(value).chars().take(MAX_PARAMETER + 1).collect());
 }
 
 /// A realm without the account that its URL may hold, which is never shown. No realm with one is
@@ -226,6 +287,9 @@ mod tests {
             r#"Bearer realm="https://h/token",service="s",error="invalid_token", Basic realm="x""#,
             r#"Bearer realm="https://h/token",service="s",scope="unterminated"#,
             r#",, Bearer realm="https://h/token",,service="s",,"#,
+            r#"Bearer =x,foo,"bar",realm="https://h/token",service="s""#,
+            r#"Bearer realm="https://h/token",foo,service="s""#,
+            r#"NTLM, Bearer realm="https://h/token",service="s""#,
         ] {
             let challenge = of(&[line]).unwrap();
             assert_eq!(challenge.scheme, AuthScheme::Bearer, "{line}");
@@ -234,6 +298,28 @@ mod tests {
         }
         let escaped = of(&[r#"Bearer realm="a\"b\\c""#]).unwrap();
         assert_eq!(escaped.realm.as_deref(), Some(r#"a"b\c"#));
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_shown_as_it_came() {
+        let shown = |lines: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(WWW_AUTHENTICATE, HeaderValue::from_bytes(line.as_bytes()).unwrap());
+            }
+            shown_challenge(&headers)
+        };
+        for (lines, expected) in [
+            (&["Negotiate"][..], "`Negotiate`"),
+            (&["NTLM", "Digest realm=\"x\""], "`NTLM | Digest realm=\"x\"`"),
+            (&["Bearer\trealm=x"], "`Bearer realm=x`"),
+            (&[""], "``"),
+            (&["Bearer x=\"https://u:word@h/t\""], "`Bearer x=\"https://…@h/t\"`"),
+            (&["A x=https://u:w@h/t", "B x=//u,:w@h"], "`A x=https://…@h/t | B x=//…@h`"),
+        ] {
+            assert_eq!(shown(lines), expected);
+        }
+        assert!(shown(&[&"x".repeat(9_000)]).chars().count() < 200);
     }
 
     #[test]

@@ -19,7 +19,7 @@ mod upload;
 mod web_state;
 
 pub use answer::{answer_of, date_of};
-pub use challenge::challenge_of;
+pub use challenge::{MAX_PARAMETER, challenge_of, shown_challenge};
 pub use content::{OWN_TAG, canary_tag, config_of, digest_of, first_of_index, tags_of};
 pub use family::{family_of, harbor_health, harbor_version};
 pub use pools::worker_pools;

@@ -6,7 +6,6 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::SecretString;
-use serde::Deserialize;
 use serde_json::Value;
 use thiserror::Error;
 
@@ -15,6 +14,9 @@ use crate::model::{AccessEntry, KeyId, TokenFacts, one_line};
 
 /// The longest token that is carried, in bytes.
 pub const MAX_TOKEN: usize = 64 * 1024;
+
+/// What some editors and servers write before UTF-8, and no client reads.
+const BYTE_ORDER_MARK: &[u8] = &[0xef, 0xbb, 0xbf];
 
 /// The longest text claim that is kept, in characters.
 const MAX_CLAIM: usize = 256;
@@ -52,35 +54,35 @@ pub struct TokenResponse {
 }
 
 /// Reads a token response. Harbor fills `token` and leaves `access_token` empty, `OAuth2` servers
-/// do the reverse, `docker_auth` fills both: the first that is filled counts.
+/// do the reverse, `docker_auth` fills both. Where the two differ, `access_token` counts, as it does
+/// for docker, containerd and crane.
 ///
 /// # Errors
 /// [`TokenError`] says what is wrong with the response; never with its content.
 pub fn read_token_response(body: &[u8]) -> Result<TokenResponse, TokenError> {
-    #[derive(Deserialize)]
-    struct Raw {
-        #[serde(default)]
-        token: Option<String>,
-        #[serde(default)]
-        access_token: Option<String>,
-        #[serde(default)]
-        expires_in: Option<Value>,
+    if body.starts_with(BYTE_ORDER_MARK) {
+        return Err(TokenError::NotJson("it begins with a byte order mark".to_owned()));
     }
     // serde_json's message names line and column and never quotes a string value.
-    let raw: Raw = serde_json::from_slice(body).map_err(|error| {
+    let read: Value = serde_json::from_slice(body).map_err(|error| {
         TokenError::NotJson(format!("line {}, column {}", error.line(), error.column()))
     })?;
-    let filled = |text: Option<String>| text.filter(|t| !t.is_empty());
-    let token =
-        filled(raw.token).or_else(|| filled(raw.access_token)).ok_or(TokenError::NoToken)?;
+    let map = read.as_object().ok_or_else(|| TokenError::NotJson("no object".to_owned()))?;
+    let filled = |name: &str| match map.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.as_str()).filter(|text| !text.is_empty())),
+        Some(_) => Err(TokenError::NotJson(format!("`{name}` is not a text"))),
+    };
+    let (token, access_token) = (filled("token")?, filled("access_token")?);
+    let token = access_token.or(token).ok_or(TokenError::NoToken)?;
     if token.len() > MAX_TOKEN {
         return Err(TokenError::TooLarge(token.len()));
     }
     if !token.chars().all(|c| c.is_ascii_graphic()) {
         return Err(TokenError::Characters);
     }
-    let expires_in = raw.expires_in.as_ref().and_then(seconds);
-    Ok(TokenResponse { token: SecretString::from(token), expires_in })
+    let expires_in = map.get("expires_in").and_then(seconds);
+    Ok(TokenResponse { token: SecretString::from(token.to_owned()), expires_in })
 }
 
 /// A number of seconds, which some servers write as text; zero says nothing.
@@ -226,9 +228,33 @@ mod tests {
             (r#"{"token":"t","access_token":"","expires_in":1800}"#, "t"),
             (r#"{"access_token":"a"}"#, "a"),
             (r#"{"token":"","access_token":"a"}"#, "a"),
-            (r#"{"token":"t","access_token":"a","extra":[]}"#, "t"),
+            (r#"{"token":null,"access_token":"a"}"#, "a"),
+            (r#"{"token":"t","access_token":null}"#, "t"),
+            (r#"{"token":"t","access_token":"a","extra":[]}"#, "a"),
+            (r#"{"token":"old","token":"t"}"#, "t"),
+            ("\n {\"token\":\"t\",\"errors\":[]}\n", "t"),
         ] {
             assert_eq!(read_token_response(body.as_bytes()).unwrap().token.expose_secret(), token);
+        }
+    }
+
+    #[test]
+    fn a_lifetime_that_says_nothing_costs_no_token() {
+        for (told, seconds) in [
+            ("300", Some(300)),
+            ("\"300\"", Some(300)),
+            ("0", None),
+            ("-1", None),
+            ("300.5", None),
+            ("1e30", None),
+            ("\"soon\"", None),
+            ("null", None),
+            ("true", None),
+            ("[]", None),
+        ] {
+            let body = format!(r#"{{"token":"t","expires_in":{told},"issued_at":{told}}}"#);
+            let read = read_token_response(body.as_bytes()).unwrap();
+            assert_eq!(read.expires_in, seconds, "{told}");
         }
     }
 
@@ -238,9 +264,11 @@ mod tests {
             ("<html>", "line 1, column 1"),
             (r#"{"token":"","access_token":""}"#, "neither"),
             ("{}", "neither"),
-            ("[]", "neither"),
+            ("[]", "no object"),
+            ("null", "no object"),
             (r#"{"token":"secret\nX: y"}"#, "characters"),
-            (r#"{"token":7}"#, "not JSON with a token"),
+            (r#"{"token":7}"#, "`token` is not a text"),
+            ("\u{feff}{\"token\":\"t\"}", "byte order mark"),
         ] {
             let message = read_token_response(body.as_bytes()).unwrap_err().to_string();
             assert!(message.contains(error), "{body}: {message}");

@@ -1,7 +1,7 @@
 //! What the checks met: every answer that a sound server of that family does not give.
 
 use crate::model::{
-    Begun, BlobWay, Check, Content, ContentAt, ContentFound, CsrfVerdict, Failure, Family,
+    Begun, BlobWay, Check, Content, ContentAt, ContentFound, CsrfVerdict, Failure, Family, Flow,
     HeaderFate, Issuer, LoginVerdict, Observation, ObservationKind, OfPair, OfRoute, Outcome,
     Place, PushFailure, PushStep, ReadBack, Reason, Round, Route, SessionVerdict, Skipped, Step,
     UploadVerdict, Uploads, UrlSaid,
@@ -404,18 +404,30 @@ fn is_out_of_means(failure: &Failure) -> bool {
 }
 
 /// Whether the check shows that a route drops the `Authorization` header. A route that accepts a
-/// good token does not drop it, whatever else it shows. A server of an unknown family may answer a
-/// bad token as it answers none, which shows nothing.
+/// good token, or refuses it otherwise than by a challenge, does not drop it, whatever else it
+/// shows. Many servers answer a bad token as they answer none, which shows nothing: those of an
+/// unknown family, and those of which a node does so and accepts good tokens.
 pub(in super::super) fn header_is_dropped(round: &Round, route: &Route) -> bool {
     let fates = || round.checks.authorization_header.measured().into_iter().flatten();
     let fate = |wanted| move |at: &&OfRoute<HeaderFate>| at.value.measured() == Some(&wanted);
-    let dropped = fates().filter(fate(HeaderFate::Dropped)).any(|at| at.route == *route);
-    let takes_tokens = round.flow(route).is_some_and(|flow| {
-        flow.token.measured().is_some() && flow.passed(Step::Access) == Some(true)
-    });
-    let known = round.backends.iter().any(|facts| facts.family != Family::Unknown)
-        || fates().any(|at| fate(HeaderFate::Arrived)(&at));
-    dropped && !takes_tokens && known
+    let dropped = || fates().filter(fate(HeaderFate::Dropped));
+    let takes_tokens = |route: &Route| {
+        round.flow(route).is_some_and(|flow| {
+            flow.token.measured().is_some() && flow.passed(Step::Access) == Some(true)
+        })
+    };
+    let answer = round.flow(route).and_then(|flow| flow.answer(Step::Access));
+    let arrives = takes_tokens(route) || answer.is_some_and(|answer| answer.status != 401);
+    let contrast = fates().any(|at| fate(HeaderFate::Arrived)(&at));
+    // Without one, something else has to fail as it does where a password or token is not seen.
+    let unseen = round
+        .flow(route)
+        .and_then(Flow::failure)
+        .is_some_and(|(step, failure)| step >= Step::Token && failure.reason.refuses_credential());
+    let known = round.backends.iter().any(|facts| facts.family != Family::Unknown);
+    let shows = contrast || (known && unseen);
+    let indifferent = dropped().any(|at| at.route.backend().is_some() && takes_tokens(&at.route));
+    dropped().any(|at| at.route == *route) && !arrives && shows && !indifferent
 }
 
 /// Whether `/v2/` still says what it said when the check ran. The last result of a check is kept

@@ -99,7 +99,11 @@ fn answer_unseen(facts: &Facts<'_>, seen: &Observation) -> bool {
 fn passed(facts: &Facts<'_>, step: Step) -> u32 {
     let Some(run) = facts.sampling() else { return 0 };
     match step {
-        Step::Token => run.keys.iter().map(|count| count.tokens).sum(),
+        // Where tokens name no key, only that they were shown tells of them.
+        Step::Token => {
+            let named: u32 = run.keys.iter().map(|count| count.tokens).sum();
+            named.max(run.pairs.trials)
+        }
         _ => run.pairs.trials.saturating_sub(run.pairs.events),
     }
 }

@@ -1,6 +1,7 @@
 //! The prober's own credential, which every route refuses: wrong, expired, disabled or deleted, or
 //! a token of a key that is gone.
 
+use super::request_filtered::ended_by_filter;
 use crate::diagnosis::facts::{Facts, ObservationId};
 use crate::diagnosis::hypothesis::{Hits, Hypothesis};
 use crate::model::{AccessScheme, Account, AuthScheme, Family, FindingName, Flow, Route, Step};
@@ -63,15 +64,17 @@ impl<'a> Refusals<'a> {
     }
 }
 
-/// Where a flow shows the password: at the token endpoint, or where there is none with each request.
+/// Where a flow shows the password: at the token endpoint, or where there is none with each
+/// request.
 fn credential_step(flow: &Flow) -> Step {
     if flow.scheme == AccessScheme::Basic { Step::Access } else { Step::Token }
 }
 
 /// Whether the way in which the credential was sent is refused, not the credential: another method
-/// is accepted, or a login accepts it and the registry behind then asks for a token.
+/// is accepted, a login accepts it and the registry behind then asks for a token, or a filter in
+/// front did not let it pass.
 fn is_about_the_way(flow: &Flow) -> bool {
-    flow.knows_one_method() || asks_twice(flow)
+    flow.knows_one_method() || asks_twice(flow) || ended_by_filter(flow)
 }
 
 /// Whether a password that was asked for by Basic is answered with the challenge for a token.

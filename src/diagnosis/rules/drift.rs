@@ -97,6 +97,9 @@ struct Difference {
     line: String,
 }
 
+/// Lifetimes of one setting differ by no more, in whole seconds, where a round takes seconds.
+const ROUNDING_SECONDS: i64 = 2;
+
 /// Settings that differ between nodes, where nothing else brings the difference about.
 pub(super) fn told(facts: &Facts<'_>) -> Option<Hypothesis> {
     let brought = Brought::of(facts);
@@ -136,7 +139,7 @@ fn difference(facts: &Facts<'_>, brought: &Brought, field: Field) -> Option<Diff
             values.entry(value).or_default().push(backend.name.clone());
         }
     }
-    if values.len() < 2 {
+    if values.len() < 2 || (field == Field::Lifetime && are_of_one_setting(facts)) {
         return None;
     }
     let total = values.values().map(Vec::len).sum();
@@ -144,6 +147,16 @@ fn difference(facts: &Facts<'_>, brought: &Brought, field: Field) -> Option<Diff
     let each = values.iter().map(|(value, names)| format!("{} at {}", value, list(names)));
     let line = format!("{}: {}", field.as_str(), each.collect::<Vec<_>>().join("; "));
     Some(Difference { field, odd, majority, line })
+}
+
+/// Lifetimes that a second more or less makes of one setting: some servers read the clock twice, or
+/// write the end of a token alone by it.
+fn are_of_one_setting(facts: &Facts<'_>) -> bool {
+    let tokens = facts.round.flows.iter().filter(|flow| flow.route.backend().is_some());
+    let lives = tokens.filter_map(|flow| flow.token.measured()?.lifetime());
+    let (least, most) =
+        lives.fold((i64::MAX, i64::MIN), |(least, most), life| (least.min(life), most.max(life)));
+    most.saturating_sub(least) <= ROUNDING_SECONDS
 }
 
 fn shared(all: &[Difference]) -> Option<String> {
@@ -185,7 +198,8 @@ impl Brought {
             let flows = facts.flows_that(|_, step, reason| fits(step, reason));
             super::super::facts::backends_of(flows.into_iter().map(|(_, flow)| flow))
         };
-        let mut realms = failing(|_, reason| reason == Reason::RealmNotAllowed);
+        let mut realms =
+            failing(|_, reason| matches!(reason, Reason::RealmNotAllowed | Reason::RealmUnusable));
         let astray = facts.of_check(Check::PublicUrl);
         realms.extend(
             astray

@@ -75,11 +75,11 @@ fn is_known(answer: &Answer) -> bool {
 
 /// A refusal without a reason, and not in a registry's words: some proxies say no more.
 fn is_bad_request(answer: &Answer) -> bool {
-    answer.status == 400
+    // The request has no body that could be too large.
+    matches!(answer.status, 400 | 413)
         && answer.error_code.is_none()
         && !answer.request_id
         && answer.page.is_none()
-        && (answer.html || !answer.api_version)
 }
 
 fn of_pair(seen: &Observation) -> bool {

@@ -35,6 +35,11 @@ fn too_strict(facts: &Facts<'_>) -> Option<Hypothesis> {
     });
     let (id, flow) = lb.first()?;
     let answer = flow.answer(Step::Challenge).filter(|answer| is_balancers(answer))?;
+    // A balancer that has no node leads no request to one.
+    let led = |run: &crate::model::BalancerRun| run.pairs.trials + run.client_flows.trials > 0;
+    if facts.sampling().is_some_and(led) {
+        return None;
+    }
     let who = answer.server.as_ref().map_or_else(String::new, |name| format!(" ({name:?})"));
     let sampled = facts.through_balancer(|seen| {
         seen.step == Some(Step::Challenge) && seen.reason() == Reason::Unavailable
@@ -187,6 +192,9 @@ mod tests {
         let lb = round.flows.last_mut().unwrap();
         let answer = lb.steps[0].answer.as_mut().unwrap();
         (answer.status, answer.html) = (503, true);
+        if let Outcome::Measured(run) = &mut round.balancer {
+            (run.pairs, run.client_flows) = Default::default();
+        }
     }
 
     #[test]
@@ -212,6 +220,13 @@ mod tests {
             sample::fail(round, "lb", Step::Access, Reason::Unavailable);
         });
         assert!(!has(&later, &Earlier::default()), "the balancer did lead to a node");
+        let sometimes = sample::changed(&["a", "b"], |round| {
+            no_server(round);
+            let Outcome::Measured(run) = &mut round.balancer else { return };
+            run.pairs.trials = 14;
+            sample::lose(run, 6, Reason::Unavailable);
+        });
+        assert!(!has(&sometimes, &Earlier::default()), "it leads to nodes at other times");
     }
 
     #[test]

@@ -71,7 +71,12 @@ fn is_foreign(step: Step, reason: Reason, answer: Option<&Answer>) -> bool {
         // A path that leads nowhere, or to a login page, while /v2/ itself may be right.
         Reason::NotFound | Reason::Redirected | Reason::UnexpectedStatus | Reason::NoChallenge => {
             answer.is_some_and(|answer| {
-                !answer.api_version && !answer.request_id && answer.error_code.is_none()
+                // No registry leads away from /v2/, nor to another host.
+                let elsewhere = reason == Reason::Redirected
+                    && (step == Step::Challenge || answer.location.as_deref() != Some("/"));
+                let of_registry =
+                    answer.api_version || answer.request_id || answer.error_code.is_some();
+                elsewhere || !of_registry
             })
         }
         Reason::BadTokenResponse => answer.is_some_and(|answer| answer.html),

@@ -2,8 +2,8 @@
 
 use super::super::facts::Facts;
 use super::super::hypothesis::{Hits, Hypothesis};
-use super::super::leeway::issuing_clock;
-use crate::model::{ClockInterval, FindingName};
+use super::super::leeway::{issuing_clock, read};
+use crate::model::{ClockInterval, ClockSource, FindingName};
 
 /// All backends off by more than this, and alike: the prober's clock is the suspect.
 const PROBER_OFF_SECONDS: f64 = 5.0;
@@ -21,6 +21,12 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     let Some(common) = common else { return Vec::new() };
     let off = if common.lower() > 0.0 { common.lower() } else { -common.upper() };
     if off < PROBER_OFF_SECONDS {
+        return Vec::new();
+    }
+    // Where a server writes into its tokens what is not its time, its answers still say it.
+    let contradicted = |clock: ClockInterval| common.intersect(clock).is_none();
+    let dates = backends.iter().filter_map(|it| read(facts.round, &it.name, ClockSource::Date));
+    if dates.into_iter().any(contradicted) {
         return Vec::new();
     }
     let direction = if common.lower() > 0.0 { "behind" } else { "ahead of" };

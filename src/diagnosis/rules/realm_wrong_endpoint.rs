@@ -8,7 +8,7 @@ use crate::diagnosis::observe::is_current;
 use crate::diagnosis::wording::{list, subject, verb};
 use crate::model::{
     BackendName, Challenge, Check, FindingName, Flow, Named, Observation, ObservationKind, OfRoute,
-    Outcome, Reason, RedirectTarget, Round, Route, Setting, UrlSaid,
+    Outcome, Reason, RedirectTarget, Round, Route, Setting, Step, UrlSaid,
 };
 
 const NAME: FindingName = FindingName::RealmWrongEndpoint;
@@ -67,13 +67,26 @@ fn unusable(facts: &Facts<'_>) -> Option<Hypothesis> {
     Some(if everywhere { h.explains(bad.iter().map(|(id, _)| *id)) } else { h.flows(&bad) })
 }
 
-/// The endpoint answers that all is well and gives no token: another server is there.
+/// Whether a token endpoint gave something else than a token, and no refusal either: all is well
+/// and no token, nothing there, or no such method.
+fn gives_something_else(flow: &Flow, step: Step, reason: Reason) -> bool {
+    let Some(answer) = flow.answer(step).filter(|_| step == Step::Token) else { return false };
+    // In other words than a registry's it is a stranger that answers: see `not_a_registry`.
+    let of_registry = answer.api_version || answer.request_id || answer.error_code.is_some();
+    let in_place = match reason {
+        Reason::BadTokenResponse => !answer.html,
+        Reason::NotFound => of_registry,
+        Reason::UnexpectedStatus => {
+            of_registry && matches!(answer.status, 100..=299 | 400 | 405 | 410 | 415)
+        }
+        _ => false,
+    };
+    in_place && answer.page.is_none() && !flow.knows_one_method()
+}
+
+/// The endpoint gives no token where it should: another server is there.
 fn no_token(facts: &Facts<'_>) -> Option<Hypothesis> {
-    let bad = facts.flows_that(|flow, step, reason| {
-        reason == Reason::BadTokenResponse
-            && !flow.knows_one_method()
-            && flow.answer(step).is_some_and(|it| it.status == 200 && !it.html)
-    });
+    let bad = facts.flows_that(gives_something_else);
     if bad.is_empty() {
         return None;
     }
@@ -87,7 +100,16 @@ fn no_token(facts: &Facts<'_>) -> Option<Hypothesis> {
     } else {
         list(&backends)
     };
-    let summary = format!("The token endpoint of {whose} answers 200 without a token.");
+    let mut statuses: Vec<u16> =
+        bad.iter().filter_map(|(_, flow)| Some(flow.answer(Step::Token)?.status)).collect();
+    statuses.sort_unstable();
+    statuses.dedup();
+    let answers = match statuses.as_slice() {
+        [200] => "answers 200 without a token".to_owned(),
+        [status] => format!("answers {status} in place of a token"),
+        _ => "gives no token".to_owned(),
+    };
+    let summary = format!("The token endpoint of {whose} {answers}.");
     let h = Hypothesis::new(NAME, backends, summary)
         .suspected(&[FindingName::LbMisroutesApiPath, FindingName::ServerErrors])
         .evidence(flow_lines(&bad));

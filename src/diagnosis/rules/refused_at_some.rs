@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::content_differs::is_project_missing;
-use super::credential_refused::{Refusals, compared, lines};
+use super::credential_refused::{Refusals, compared, is_harbor, lines};
 use crate::diagnosis::facts::{Facts, ObservationId, backends_of};
 use crate::diagnosis::hypothesis::Hypothesis;
 use crate::diagnosis::observe::header_is_dropped;
 use crate::diagnosis::wording::{list, verb};
-use crate::model::{Account, BackendName, FindingName, Flow, Route, Step};
+use crate::model::{Account, BackendName, FindingName, Flow, Reason, Route, Step};
 
 pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     let refusals = Refusals::of(facts);
@@ -34,11 +34,19 @@ fn cause(facts: &Facts<'_>, flow: &Flow, backend: &BackendName) -> FindingName {
     });
     if project_missing {
         FindingName::ContentDiffers
-    } else if !compared(flow) && facts.round.account == Account::User {
+    } else if !compared(flow) && facts.round.account == Account::User && is_harbor(facts) {
         FindingName::LoginLocked
-    } else {
+    } else if is_anonymous(flow) {
         FindingName::AnonymousDowngrade
+    } else {
+        FindingName::CredentialRefused
     }
+}
+
+/// Whether the credential was passed over instead of refused.
+fn is_anonymous(flow: &Flow) -> bool {
+    let passed_over = |reason| matches!(reason, Reason::AnonymousToken | Reason::WrongSubject);
+    flow.failure().is_some_and(|(_, failure)| passed_over(failure.reason))
 }
 
 fn refused_at(
@@ -63,6 +71,14 @@ fn refused_at(
                 verb("refuses", "refuse")
             ),
             &[FindingName::AnonymousDowngrade, FindingName::DatabaseUnavailable],
+        ),
+        FindingName::CredentialRefused => (
+            format!(
+                "{names} {} the credential that other nodes accept. The accounts may differ there; \
+                 the answer does not say why.",
+                verb("refuses", "refuse")
+            ),
+            &[FindingName::ContentDiffers, FindingName::DatabaseUnavailable],
         ),
         _ => (
             format!(

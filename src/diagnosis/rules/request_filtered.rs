@@ -1,5 +1,5 @@
 //! A web filter, or a rule against robots, that refuses this prober before the registry sees it: a
-//! refusal of its own making to a request that carries nothing.
+//! refusal of its own making to a request that carries nothing, or to one for a token.
 
 use super::credential_refused::asks_twice;
 use super::server_errors::lines;
@@ -14,8 +14,8 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     filtered(facts).into_iter().chain(two_logins(facts)).collect()
 }
 
-/// Something in front asks for a login of its own, and the registry behind it for a token: one header
-/// cannot hold both.
+/// Something in front asks for a login of its own, and the registry behind it for a token: one
+/// header cannot hold both.
 fn two_logins(facts: &Facts<'_>) -> Option<Hypothesis> {
     let found = facts.flows_that(|flow, _, _| asks_twice(flow));
     if found.is_empty() {
@@ -28,30 +28,46 @@ fn two_logins(facts: &Facts<'_>) -> Option<Hypothesis> {
     Some(h.explains(found.iter().map(|(id, _)| *id)).fits(sampled))
 }
 
+/// Whether a filter ended a flow, before the registry or its token endpoint saw the request.
+pub(super) fn ended_by_filter(flow: &Flow) -> bool {
+    let Some((step, _)) = flow.failure() else { return false };
+    let before = step == Step::Challenge || (step == Step::Token && !flow.knows_one_method());
+    before && flow.answer(step).is_some_and(is_filter)
+}
+
+/// The page of a filter, if a flow ended with one.
+fn page(flow: &Flow) -> Option<Page> {
+    flow.answer(flow.failure()?.0)?.page
+}
+
 fn filtered(facts: &Facts<'_>) -> Vec<Hypothesis> {
-    let found = facts.flows_that(|flow, step, _| {
-        step == Step::Challenge && flow.answer(step).is_some_and(is_filter)
-    });
+    let found = facts.flows_that(|flow, _, _| ended_by_filter(flow));
     if found.is_empty() {
         return Vec::new();
     }
     let mut backends = backends_of(found.iter().map(|(_, flow)| *flow));
     let everywhere = found.len() == facts.round.flows.len();
     let nodes = || facts.round.flows.iter().filter(|flow| flow.route.backend().is_some());
+    let at_token =
+        found.iter().all(|(_, flow)| flow.failure().is_some_and(|(step, _)| step == Step::Token));
+    let what = if at_token { "this prober's requests for tokens" } else { "this prober" };
     let summary = if everywhere {
         backends.clear();
-        "A filter refuses this prober on every route.".to_owned()
+        format!("A filter refuses {what} on every route.")
     } else if !backends.is_empty() {
-        format!("A filter in front of {} refuses this prober.", list(&backends))
+        format!("A filter in front of {} refuses {what}.", list(&backends))
     } else if nodes().all(Flow::succeeded) {
-        "A filter in front of the registry refuses this prober: the nodes are healthy.".to_owned()
+        format!("A filter in front of the registry refuses {what}: the nodes are healthy.")
     } else {
-        "A filter in front of the registry refuses this prober.".to_owned()
+        format!("A filter in front of the registry refuses {what}.")
     };
-    let known = found.iter().all(|(_, flow)| {
-        let page = flow.answer(Step::Challenge).and_then(|answer| answer.page);
-        page == Some(Page::Filter)
-    });
+    let known = found.iter().all(|(_, flow)| page(flow) == Some(Page::Filter));
+    // Some token endpoints may refuse an account in words of their own.
+    let others: &[FindingName] = if at_token {
+        &[FindingName::CredentialRefused, FindingName::LbMisroutesApiPath]
+    } else {
+        &[FindingName::LbMisroutesApiPath]
+    };
     // Pairs with a route that does not answer carry the failure of its flow.
     let alike =
         |told: &Failure| found.iter().any(|(_, flow)| flow.failure().map(|f| f.1) == Some(told));
@@ -59,7 +75,7 @@ fn filtered(facts: &Facts<'_>) -> Vec<Hypothesis> {
         seen.answer.as_ref().is_some_and(is_filter) || alike(&seen.failure)
     });
     let h = Hypothesis::new(NAME, backends, summary)
-        .proved_if(known, &[FindingName::LbMisroutesApiPath])
+        .proved_if(known, others)
         // Whether it lets users pass is not seen: they call themselves otherwise.
         .hits(Hits::Prober)
         .evidence(lines(&found));
@@ -70,10 +86,8 @@ fn filtered(facts: &Facts<'_>) -> Vec<Hypothesis> {
 /// Whether this refusal is none of a registry's: one says why in JSON, and asks for a token first.
 fn is_filter(answer: &Answer) -> bool {
     let refused = matches!(answer.status, 403 | 406 | 451);
-    let of_registry = answer.error_code.is_some()
-        || answer.challenge.is_some()
-        || answer.request_id
-        || (answer.api_version && !answer.html);
+    let of_registry =
+        answer.error_code.is_some() || answer.challenge.is_some() || answer.request_id;
     answer.page == Some(Page::Filter) || (refused && !of_registry)
 }
 

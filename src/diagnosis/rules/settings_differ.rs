@@ -8,7 +8,8 @@ use super::super::wording::{list, verb};
 use super::drift;
 use super::foreign_jobservice::lines_of_pools;
 use crate::model::{
-    BackendName, Check, FindingName, OfRoute, Place, Reason, Step, UrlSaid, WorkerPools,
+    AuthScheme, BackendName, Check, FindingName, Flow, ObservationKind, OfRoute, Place, Reason,
+    Step, UrlSaid, WorkerPools,
 };
 
 const NAME: FindingName = FindingName::SettingsDiffer;
@@ -48,13 +49,25 @@ fn challenges(facts: &Facts<'_>) -> Option<Hypothesis> {
     let summary = if nothing_to_test {
         "No route asks for a token: the URL leads to no registry with a token service.".to_owned()
     } else if backends.is_empty() {
-        "The challenge of the load balancer does not lead to a token: something in front removes, \
-         renames or replaces the nodes' WWW-Authenticate."
-            .to_owned()
+        format!(
+            "The load balancer {}, and the nodes ask for a token: something in front removes, \
+             renames or replaces the nodes' WWW-Authenticate.",
+            asked(1, bad.iter().map(|(_, flow)| *flow))
+        )
     } else {
-        let challenge = verb(backends.len(), "challenge of", "challenges of");
-        let does = verb(backends.len(), "does", "do");
-        format!("The {challenge} {} {does} not lead to a token.", list(&backends))
+        let of_nodes = bad.iter().map(|(_, flow)| *flow).filter(|it| it.route.backend().is_some());
+        let what = asked(backends.len(), of_nodes);
+        let others = facts.round.flows.iter().filter(|flow| {
+            flow.route.backend().is_some() && flow.passed(Step::Challenge) == Some(true)
+        });
+        let others = backends_of(others);
+        let rest = match others.as_slice() {
+            [] => String::new(),
+            names => {
+                format!(", and {} {} for a token", list(names), verb(names.len(), "asks", "ask"))
+            }
+        };
+        format!("{} {what}{rest}.", list(&backends))
     };
     let lines =
         bad.iter().filter_map(|(_, flow)| Some(format!("{}: {}", flow.route, flow.failure()?.1)));
@@ -63,14 +76,45 @@ fn challenges(facts: &Facts<'_>) -> Option<Hypothesis> {
     let ids = |flows: Vec<&(super::super::facts::ObservationId, &crate::model::Flow)>| {
         flows.into_iter().map(|(id, _)| *id).collect::<Vec<_>>()
     };
+    // In place of the nodes' challenge, a good token gets another one too.
+    let refused = |seen: &crate::model::Observation| {
+        matches!(seen.kind, ObservationKind::SampleRefused | ObservationKind::ClientRefused)
+    };
+    let sampled = if backends.is_empty() { facts.through_balancer(refused) } else { Vec::new() };
     let at_fault = if nothing_to_test { Vec::new() } else { backends };
     let found = Hypothesis::new(NAME, at_fault, summary)
         .suspected(&[FindingName::LbMisroutesApiPath])
         .hits(if nothing_to_test { Hits::Prober } else { Hits::Requests })
         .evidence(lines.collect::<Vec<_>>())
         .explains(ids(here))
-        .fits(ids(through));
+        .fits(ids(through))
+        .fits(sampled);
     Some(found)
+}
+
+/// What routes ask for in place of a token, if they agree.
+fn asked<'a>(number: usize, flows: impl Iterator<Item = &'a Flow>) -> String {
+    let one = |flow: &Flow| {
+        let challenge = flow.answer(Step::Challenge).and_then(|answer| answer.challenge.as_ref());
+        let open = flow.failure().is_some_and(|(_, it)| it.reason == Reason::NoChallenge);
+        match challenge.map(|challenge| challenge.scheme) {
+            _ if open => (verb(number, "asks", "ask"), "for nothing"),
+            Some(AuthScheme::Basic) => (verb(number, "asks", "ask"), "for Basic authentication"),
+            Some(AuthScheme::Bearer) => {
+                (verb(number, "sends", "send"), "a Bearer challenge without a realm")
+            }
+            Some(AuthScheme::Other | AuthScheme::Empty) => {
+                (verb(number, "sends", "send"), "a WWW-Authenticate that leads clients to no token")
+            }
+            None => (verb(number, "refuses", "refuse"), "requests without saying how to log in"),
+        }
+    };
+    let mut said = flows.map(one);
+    let first = said.next();
+    match first.filter(|first| said.all(|other| other == *first)) {
+        Some((verb, what)) => format!("{verb} {what}"),
+        None => format!("{} not lead clients to a token", verb(number, "does", "do")),
+    }
 }
 
 /// Some nodes name another token endpoint for repositories than for `/v2/`, and clients may go to

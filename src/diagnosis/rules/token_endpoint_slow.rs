@@ -1,5 +1,5 @@
 //! Connections are accepted and answers come late, or not in time: at the token endpoint, or
-//! already at the challenge.
+//! already at the challenge, which is that of a node that is not there for anyone.
 
 use super::backend_unreachable::{answers_late, only_now_and_then};
 use crate::diagnosis::facts::{Facts, ObservationId, backends_of, token_server};
@@ -63,9 +63,10 @@ fn silent(facts: &Facts<'_>, late: &[(ObservationId, &Flow)]) -> Option<Hypothes
         verb(several, "does", "do"),
     );
     let flows: Vec<&Flow> = late.iter().map(|(_, flow)| *flow).collect();
-    let others = [FindingName::RedisUnavailable, FindingName::BackendUnreachable];
+    // Whoever does not even ask for a token is not slow at giving one.
+    let others = [FindingName::RedisUnavailable, FindingName::TokenEndpointSlow];
     Some(
-        Hypothesis::new(FindingName::TokenEndpointSlow, backends, summary)
+        Hypothesis::new(FindingName::BackendUnreachable, backends, summary)
             .suspected(&others)
             .evidence(lines(facts, &flows))
             .flows(late)

@@ -49,6 +49,11 @@ fn a_credential_is_judged_by_who_takes_it_and_how_long_it_took() {
                 fail(r, "b", Step::Token, Reason::Unauthorized);
                 slow_token(r, "b", 1_600);
             },
+            "credential-refused warning suspected [b]",
+        ),
+        (
+            "an account that one node passes over",
+            |r| fail(r, "b", Step::Token, Reason::AnonymousToken),
             "anonymous-downgrade warning proved [b]",
         ),
     ]);

@@ -112,7 +112,7 @@ fn each_cause_is_named_with_its_node_and_its_healthy_twin_is_not() {
         }
     };
     let column = |round: &mut Round| ["a", "b", "c"].iter().for_each(|i| refuse(round, i, "b"));
-    let empty_500 = Answer { status: 500, body_bytes: 0, ..Answer::default() };
+    let empty_500 = Answer { status: 500, request_id: true, ..Answer::default() };
     let rows: Vec<Row> = vec![
         ("healthy", round(THREE), None),
         (

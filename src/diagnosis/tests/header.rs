@@ -60,7 +60,7 @@ fn a_dropped_header_explains_what_fails_for_it_there() {
                 dropped_at_b(r, Reason::Unauthorized);
                 fail(r, "c", Step::Token, Reason::Unauthorized);
             },
-            "anonymous-downgrade [c] 1; authorization-header-dropped [b] 2",
+            "authorization-header-dropped [b] 2; credential-refused [c] 1",
         ),
         (
             "tokens that look unseen there",

@@ -17,6 +17,11 @@ use crate::model::{
 
 const THUMBPRINT: &str = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs";
 
+/// What Harbor's core answers where it cannot sign.
+fn empty_500() -> Answer {
+    Answer { status: 500, request_id: true, ..Answer::default() }
+}
+
 #[test]
 #[expect(clippy::too_many_lines, reason = "one table")]
 fn time_is_blamed_only_where_clocks_and_keys_allow() {
@@ -354,6 +359,7 @@ fn keys_are_blamed_only_where_they_differ_and_nothing_else_explains() {
                 unsampled(r);
                 other_key(r, "c");
                 fail(r, "b", Step::Token, Reason::ServerError);
+                answer_with(r, "b", Step::Token, &empty_500());
                 for issuer in THREE {
                     refuse(r, issuer, "b");
                 }
@@ -364,8 +370,19 @@ fn keys_are_blamed_only_where_they_differ_and_nothing_else_explains() {
         ),
         (
             "no key to sign with and yet foreign tokens accepted",
-            |r| fail(r, "b", Step::Token, Reason::ServerError),
+            |r| {
+                fail(r, "b", Step::Token, Reason::ServerError);
+                answer_with(r, "b", Step::Token, &empty_500());
+            },
             "signing-key-unusable warning suspected [b]",
+        ),
+        (
+            "an empty error that is not by Harbor's core",
+            |r| {
+                fail(r, "b", Step::Token, Reason::ServerError);
+                answer_with(r, "b", Step::Token, &Answer { request_id: false, ..empty_500() });
+            },
+            "server-errors warning proved [b]",
         ),
         (
             "an error with a body is the server's",

@@ -6,6 +6,7 @@
 mod fronts;
 mod kinds;
 mod random;
+mod variants;
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -27,6 +28,8 @@ const NODES: [&str; 2] = ["127.0.0.2", "127.0.0.3"];
 /// One request.
 struct Asked {
     at_balancer: bool,
+    /// The node that was asked directly, by its number.
+    node: Option<usize>,
     method: String,
     path: String,
     query: String,
@@ -78,6 +81,10 @@ struct Kind {
     content_type: &'static str,
     /// It takes the password itself.
     basic: bool,
+    /// It looks like distribution: its header, and its words where it refuses.
+    distribution: bool,
+    /// Whether it accepts a token that it issued, by the request.
+    accepts: fn(&Asked) -> bool,
 }
 
 fn challenge(base: &str, _: &str) -> Vec<String> {
@@ -123,6 +130,8 @@ const SOUND: Kind = Kind {
     response,
     content_type: "application/json",
     basic: false,
+    distribution: false,
+    accepts: |_| true,
 };
 
 /// A registry on loopback that ends when it is dropped.
@@ -172,7 +181,8 @@ impl Site {
                         elsewhere.fetch_add(1, Ordering::Relaxed);
                     }
                     let (shared, balancer) = (Arc::clone(&shared), at == BALANCER);
-                    thread::spawn(move || serve(&stream, &shared, balancer));
+                    let node = NODES.iter().position(|node| *node == at);
+                    thread::spawn(move || serve(&stream, &shared, (balancer, node)));
                 }
             });
         }
@@ -212,7 +222,7 @@ impl Drop for Site {
     }
 }
 
-fn serve(stream: &TcpStream, shared: &Shared, at_balancer: bool) {
+fn serve(stream: &TcpStream, shared: &Shared, (at_balancer, node): (bool, Option<usize>)) {
     let mut reader = BufReader::new(stream);
     loop {
         let mut lines = Vec::new();
@@ -245,6 +255,7 @@ fn serve(stream: &TcpStream, shared: &Shared, at_balancer: bool) {
             if at_balancer { shared.at_balancer.fetch_add(1, Ordering::Relaxed) } else { 0 };
         let asked = Asked {
             at_balancer,
+            node,
             method: method.to_owned(),
             path: path.to_owned(),
             // What a form says counts as what a query does.
@@ -257,12 +268,15 @@ fn serve(stream: &TcpStream, shared: &Shared, at_balancer: bool) {
             authorization: header("authorization"),
             number,
         };
-        let Some(reply) =
+        let Some(mut reply) =
             (shared.kind.front)(&asked).unwrap_or_else(|| Some(answer(shared, &asked)))
         else {
             let _ = stream.shutdown(Shutdown::Both);
             return;
         };
+        if shared.kind.distribution {
+            reply = reply.with("Docker-Distribution-Api-Version", "registry/2.0");
+        }
         let mut head = format!("HTTP/1.1 {} It\r\n", reply.status);
         for (name, value) in &reply.headers {
             let _ = write!(head, "{name}: {value}\r\n");
@@ -290,12 +304,13 @@ fn answer(shared: &Shared, asked: &Asked) -> Reply {
     }
     let known = |told: &str| shared.issued.lock().unwrap().contains(told);
     let good = match asked.authorization.split_once(' ') {
-        Some(("Bearer", told)) => known(told),
+        Some(("Bearer", told)) => known(told) && (kind.accepts)(asked),
         Some(("Basic", _)) => kind.basic,
         _ => false,
     };
     if !good {
-        let refusal = json!({ "errors": [{ "code": "UNAUTHORIZED", "message": "no" }] });
+        let message = if kind.distribution { "authentication required" } else { "no" };
+        let refusal = json!({ "errors": [{ "code": "UNAUTHORIZED", "message": message }] });
         let mut reply = Reply::text(401, kind.content_type, &refusal.to_string());
         for line in (kind.challenge)(&shared.base, &asked.path) {
             reply = reply.with("Www-Authenticate", &line);
@@ -309,6 +324,37 @@ fn answer(shared: &Shared, asked: &Asked) -> Reply {
         }
         _ => Reply::json(404, &json!({ "errors": [{ "code": "MANIFEST_UNKNOWN" }] })),
     }
+}
+
+/// A kind with what the program is to say of it.
+type Case = (String, Kind, Vec<&'static str>, Expected);
+
+/// Judges several at once; most of each is waiting. One finding each, unless all is well.
+fn expect_each(cases: Vec<Case>) -> Vec<String> {
+    let mut said = Vec::new();
+    let mut left = cases.into_iter().peekable();
+    while left.peek().is_some() {
+        let checks: Vec<_> = left
+            .by_ref()
+            .take(AT_ONCE)
+            .map(|case| thread::spawn(move || expect_one(case)))
+            .collect();
+        said.extend(checks.into_iter().map(|check| check.join().unwrap()));
+    }
+    said
+}
+
+/// The number of checks that a small machine bears next to other tests.
+const AT_ONCE: usize = 5;
+
+fn expect_one((what, kind, mut more, said): Case) -> String {
+    more.push("--samples=4");
+    let all = expect(&what, kind, &more, said);
+    let headline = all.split("\n\n").next().unwrap_or_default();
+    // Of what is sound and of what was not tested it says more.
+    let one = !matches!(said.0, 1 | 2) || !headline.contains(';');
+    assert!(one, "{what}: {all}");
+    all
 }
 
 /// What the program is to say: the exit code, and what the first line holds.
