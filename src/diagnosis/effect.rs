@@ -218,7 +218,11 @@ fn sampled(facts: &Facts<'_>, felt: &[&Observation]) -> Vec<String> {
                 Some(format!("{numbers} challenges sent clients to a wrong token endpoint{when}"))
             }
             Kind::SampleFailed | Kind::ClientFailed => {
-                Some(format!("{numbers} {} failed ({}){when}", requests(seen.step), seen.reason()))
+                // The same text twice, with other numbers, would contradict itself.
+                let whose =
+                    if seen.kind == Kind::ClientFailed { " of flows of clients" } else { "" };
+                let (requests, reason) = (requests(seen.step), seen.reason());
+                Some(format!("{numbers} {requests}{whose} failed ({reason}){when}"))
             }
             _ => None,
         }

@@ -368,4 +368,23 @@ mod tests {
         assert!(shown.contains(prompt), "{shown}");
         assert!(shown.contains("--data-urlencode password@- https://"), "{shown}");
     }
+
+    #[test]
+    fn a_registry_that_takes_passwords_alone_is_shown_the_password() {
+        let round = changed(&["a", "b"], |round| {
+            round.caller.ca_file = Some("/etc/own ca.pem".into());
+            round.backends[1].address = "[fd00::2]:443".into();
+            for flow in &mut round.flows {
+                flow.scheme = AccessScheme::Basic;
+            }
+            fail(round, "b", Step::Access, Reason::Unauthorized);
+        });
+        let shown = commands(&round).join("\n");
+        let command = "curl -sS -g -m 10 --noproxy '*' --cacert '/etc/own ca.pem' \
+                       -H 'X-Request-Id: registry-prober-00000000000000ff-curl-1' \
+                       --resolve 'hub.example.com:443:[fd00::2]' -u 'robot$prober' \
+                       -o /dev/null -w '%{http_code}\\n' https://hub.example.com/v2/";
+        assert!(shown.contains(command), "{shown}");
+        assert!(!shown.contains("TOKEN"), "{shown}");
+    }
 }

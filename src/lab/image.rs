@@ -1,4 +1,4 @@
-//! A small image that clients really pull: one layer, its configuration and the manifest.
+//! Small images that clients really pull: layers, their configuration and the manifest.
 
 use std::io::Write as _;
 
@@ -12,47 +12,58 @@ use super::digest::digest;
 /// The type of the manifest.
 pub(super) const MANIFEST_TYPE: &str = "application/vnd.docker.distribution.manifest.v2+json";
 
+const CONFIG_TYPE: &str = "application/vnd.docker.container.image.v1+json";
+const LAYER_TYPE: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+
 /// Tar works in blocks of this size, and ends with two that are empty.
 const BLOCK: usize = 512;
 
 /// An image, each part under its digest.
 pub(super) struct Image {
     pub(super) config: (String, Bytes),
-    pub(super) layer: (String, Bytes),
+    pub(super) layers: Vec<(String, Bytes)>,
     pub(super) manifest: (String, Bytes),
 }
 
 impl Image {
-    /// An image whose only file holds this text.
-    pub(super) fn of(text: &str) -> Self {
-        let archive = layer(text);
-        let diff_id = digest(&archive);
-        let layer = named(packed(&archive));
+    /// An image with a layer for each text, whose only file holds it.
+    pub(super) fn of(texts: &[String]) -> Self {
+        let archives: Vec<Bytes> = texts.iter().map(|text| layer(text)).collect();
+        let diff_ids: Vec<String> = archives.iter().map(|archive| digest(archive)).collect();
+        let layers: Vec<_> = archives.iter().map(|archive| named(packed(archive))).collect();
         let created = "2026-01-01T00:00:00Z";
+        let step = json!({"created": created, "created_by": "registry-prober lab"});
         let config = named(Bytes::from(
             json!({
                 "architecture": "amd64",
                 "config": {},
                 "created": created,
-                "history": [{"created": created, "created_by": "registry-prober lab"}],
+                "history": vec![step; layers.len()],
                 "os": "linux",
-                "rootfs": {"diff_ids": [diff_id], "type": "layers"},
+                "rootfs": {"diff_ids": diff_ids, "type": "layers"},
             })
             .to_string(),
         ));
+        let all: Vec<String> = layers.iter().map(|layer| described(LAYER_TYPE, layer)).collect();
         let manifest = named(Bytes::from(format!(
-            "{{\"schemaVersion\": 2, \"mediaType\": \"{MANIFEST_TYPE}\", \"config\": \
-             {{\"mediaType\": \"application/vnd.docker.container.image.v1+json\", \"size\": {}, \
-             \"digest\": \"{}\"}}, \"layers\": [{{\"mediaType\": \
-             \"application/vnd.docker.image.rootfs.diff.tar.gzip\", \"size\": {}, \"digest\": \
-             \"{}\"}}]}}",
-            config.1.len(),
-            config.0,
-            layer.1.len(),
-            layer.0
+            "{{\"schemaVersion\": 2, \"mediaType\": \"{MANIFEST_TYPE}\", \"config\": {}, \
+             \"layers\": [{}]}}",
+            described(CONFIG_TYPE, &config),
+            all.join(", ")
         )));
-        Self { config, layer, manifest }
+        Self { config, layers, manifest }
     }
+
+    /// Everything that the manifest names.
+    pub(super) fn blobs(self) -> impl Iterator<Item = (String, Bytes)> {
+        self.layers.into_iter().chain([self.config])
+    }
+}
+
+/// How a manifest names content.
+fn described(kind: &str, (digest, content): &(String, Bytes)) -> String {
+    let size = content.len();
+    format!("{{\"mediaType\": \"{kind}\", \"size\": {size}, \"digest\": \"{digest}\"}}")
 }
 
 fn named(content: Bytes) -> (String, Bytes) {
@@ -117,13 +128,17 @@ mod tests {
     }
 
     #[test]
-    fn the_manifest_names_the_configuration_and_that_names_the_layer() {
-        let image = Image::of("x");
+    fn the_manifest_names_the_configuration_and_all_layers_and_that_names_the_layers() {
+        let image = Image::of(&["x".to_owned(), "y".to_owned()]);
         let manifest: Value = serde_json::from_slice(&image.manifest.1).unwrap();
         let config: Value = serde_json::from_slice(&image.config.1).unwrap();
         assert_eq!(manifest["config"]["digest"], image.config.0.as_str());
-        assert_eq!(manifest["layers"][0]["digest"], image.layer.0.as_str());
-        assert_eq!(config["rootfs"]["diff_ids"][0], digest(&layer("x")));
-        assert_eq!(manifest["layers"][0]["size"], image.layer.1.len());
+        assert_eq!(manifest["layers"].as_array().unwrap().len(), 2);
+        for (number, text) in ["x", "y"].into_iter().enumerate() {
+            let (name, content) = &image.layers[number];
+            assert_eq!(manifest["layers"][number]["digest"], name.as_str());
+            assert_eq!(manifest["layers"][number]["size"], content.len());
+            assert_eq!(config["rootfs"]["diff_ids"][number], digest(&layer(text)));
+        }
     }
 }

@@ -10,8 +10,12 @@ use super::settings::REPLICAS;
 
 /// The repository that the prober pulls.
 pub(super) const CANARY: &str = "probe/canary";
+/// A repository of an image of ten layers, as large as images of users are.
+pub(super) const LAYERS: &str = "probe/layers";
 /// The repository that the prober may push to.
 pub(super) const SCRATCH: &str = "probe/scratch";
+/// The tag of the images.
+const TAG: &str = "v1";
 /// The canary's project.
 pub(super) const PROJECT: &str = "probe";
 
@@ -58,7 +62,8 @@ pub(super) struct Database {
 
 impl Database {
     fn new(number: u32) -> Self {
-        let Some(canary) = canary(number) else {
+        let images = images(number);
+        if images.is_empty() {
             let accounts = accounts().into_iter().filter(|account| account.admin).collect();
             return Self {
                 accounts,
@@ -66,16 +71,18 @@ impl Database {
                 tags: BTreeMap::new(),
                 blobs: HashSet::new(),
             };
+        }
+        let tag = |(repository, image): &(&str, Image)| {
+            let tags = BTreeMap::from([(TAG.to_owned(), image.manifest.0.clone())]);
+            ((*repository).to_owned(), tags)
         };
-        let tags = BTreeMap::from([(
-            CANARY.to_owned(),
-            BTreeMap::from([("v1".to_owned(), canary.manifest.0)]),
-        )]);
+        let tags = images.iter().map(tag).collect();
+        let blobs = images.into_iter().flat_map(|(_, image)| image.blobs());
         Self {
             accounts: accounts(),
             projects: vec![(PROJECT, false), ("open", true)],
             tags,
-            blobs: HashSet::from([canary.config.0, canary.layer.0]),
+            blobs: blobs.map(|(digest, _)| digest).collect(),
         }
     }
 
@@ -130,11 +137,11 @@ impl Storage {
             uploads: HashMap::new(),
             written: HashMap::new(),
         };
-        if let Some(canary) = canary(number) {
-            storage.blobs.extend([canary.config, canary.layer]);
-            let (digest, manifest) = canary.manifest;
-            let tags = BTreeMap::from([("v1".to_owned(), digest.clone())]);
-            storage.tags.insert(CANARY.to_owned(), tags);
+        for (repository, image) in images(number) {
+            let (digest, manifest) = image.manifest.clone();
+            storage.blobs.extend(image.blobs());
+            let tags = BTreeMap::from([(TAG.to_owned(), digest.clone())]);
+            storage.tags.insert(repository.to_owned(), tags);
             storage.manifests.insert(digest, (MANIFEST_TYPE.to_owned(), manifest));
         }
         storage
@@ -149,11 +156,14 @@ pub(super) struct Redis {
     pub(super) people: HashMap<String, String>,
 }
 
-/// The canary that a store holds at the beginning.
-fn canary(number: u32) -> Option<Image> {
-    match number {
-        0 => Some(Image::of("the canary of the lab\n")),
-        REPLICAS.. => Some(Image::of("an older canary of the lab\n")),
-        _ => None,
-    }
+/// The images that a store holds at the beginning, by repository.
+fn images(number: u32) -> Vec<(&'static str, Image)> {
+    let age = match number {
+        0 => "the",
+        REPLICAS.. => "an older",
+        _ => return Vec::new(),
+    };
+    let layer = |layer: u32| format!("layer {layer} of {age} image of the lab\n");
+    let layers: Vec<String> = (1..=10).map(layer).collect();
+    vec![(CANARY, Image::of(&[format!("{age} canary of the lab\n")])), (LAYERS, Image::of(&layers))]
 }

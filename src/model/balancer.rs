@@ -81,6 +81,11 @@ pub struct BalancerRun {
     /// Independent pairs: token and access each on a fresh connection with a random number of
     /// challenges between. Events are tokens refused with 401.
     pub pairs: Ratio,
+    /// Pairs with nothing between token and access. Events are those that failed, for whatever
+    /// reason.
+    pub adjacent_pairs: Ratio,
+    /// The other pairs, likewise.
+    pub distant_pairs: Ratio,
     /// Flows as clients of all kinds make them. Events are flows in which a token was refused with
     /// 401 at the first try.
     pub client_flows: Ratio,

@@ -16,4 +16,10 @@ impl Ratio {
     pub fn value(self) -> Option<f64> {
         (self.trials > 0).then(|| f64::from(self.events) / f64::from(self.trials))
     }
+
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self { events: self.events + other.events, trials: self.trials + other.trials }
+    }
 }

@@ -225,7 +225,7 @@ async fn lane(
 
 async fn pair(client: &Client<'_>, endpoint: &Endpoint, family: Family, dummies: usize) -> Sample {
     let route = &Route::Balancer;
-    let mut sample = Sample::new(SampledFlow::Pair);
+    let mut sample = Sample { distant: dummies > 0, ..Sample::new(SampledFlow::Pair) };
     let mut link = endpoint.link(client);
     sample.step(Step::Token);
     let (response, token) = token::token(client, link.as_mut(), endpoint, family).await;
@@ -307,16 +307,20 @@ fn sum(samples: &[Sample]) -> BalancerRun {
         for failed in &sample.failures {
             run.fail(sample.flow, failed.step, failed.failure.clone(), failed.answer.clone());
         }
+        if sample.flow == SampledFlow::Pair {
+            let passed = matches!(sample.end, End::Answered { refusal: None, .. });
+            let all = if sample.distant { &mut run.distant_pairs } else { &mut run.adjacent_pairs };
+            *all = all.and(Ratio { events: u32::from(!passed), trials: 1 });
+        }
         match &sample.end {
             End::Answered { refusal, key, certificate, realms } => {
                 run.foreign_realms.events += realms.events;
                 run.foreign_realms.trials += realms.trials;
-                let ratio = match sample.flow {
-                    SampledFlow::Pair => &mut run.pairs,
-                    SampledFlow::Client => &mut run.client_flows,
-                };
-                ratio.trials += 1;
-                ratio.events += u32::from(refusal.is_some());
+                let one = Ratio { events: u32::from(refusal.is_some()), trials: 1 };
+                match sample.flow {
+                    SampledFlow::Pair => run.pairs = run.pairs.and(one),
+                    SampledFlow::Client => run.client_flows = run.client_flows.and(one),
+                }
                 if run.first_refusal.is_none() {
                     run.first_refusal = refusal.as_deref().cloned();
                 }

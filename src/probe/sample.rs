@@ -12,6 +12,8 @@ pub(super) struct Sample {
     pub(super) failures: Vec<Unexpected>,
     /// The token came from a cache.
     pub(super) kept_token: bool,
+    /// A pair with challenges between token and access.
+    pub(super) distant: bool,
     /// What each kind of client felt of a client-like flow.
     pub(super) felt: Vec<Felt>,
     pub(super) end: End,
@@ -43,7 +45,8 @@ pub(super) enum End {
 impl Sample {
     pub(super) fn new(flow: SampledFlow) -> Self {
         let (tried, failures, felt) = (Vec::new(), Vec::new(), Vec::new());
-        Self { flow, tried, failures, kept_token: false, felt, end: End::Lost }
+        let (kept_token, distant) = (false, false);
+        Self { flow, tried, failures, kept_token, distant, felt, end: End::Lost }
     }
 
     pub(super) fn step(&mut self, step: Step) {

@@ -4,6 +4,7 @@
 mod answers;
 mod balancer;
 mod causes;
+mod clients;
 mod consequences;
 mod gateway;
 mod header;

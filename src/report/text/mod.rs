@@ -25,7 +25,7 @@ use crate::model::{
 /// Facts of evidence that are printed; the JSON has all.
 const MOST_EVIDENCE: usize = 12;
 /// Commands that are printed to show a finding; the JSON has all.
-const MOST_COMMANDS: usize = 4;
+const MOST_COMMANDS: usize = 8;
 
 pub(super) fn render(snapshot: &Snapshot, form: Form) -> String {
     let (mut page, trace) = (Page::new(form.width), form.trace);
