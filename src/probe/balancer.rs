@@ -12,11 +12,12 @@ use rand::seq::SliceRandom as _;
 
 use super::client::Client;
 use super::client_flow::{self, Manner, SharedTag};
+use super::endpoint::{self, Endpoint};
 use super::flow;
 use super::matrix;
 use super::request::Response;
 use super::sample::{End, Felt, Sample};
-use super::token::{self, Endpoint};
+use super::token;
 use crate::model::{
     Answer, BalancerRun, Challenge, ClientKind, ClientRun, Failure, Family, Flow, KeyCount, KeyId,
     Outcome, Ratio, Reason, Route, SampledFlow, Skipped, Step,
@@ -90,7 +91,7 @@ pub(super) async fn sample(
         (Outcome::Failed(failure), None) => return Outcome::Failed(failure.clone()),
         (Outcome::Skipped(reason), None) => return Outcome::Skipped(*reason),
     };
-    let endpoint = match token::endpoint(client, &Route::Balancer, challenge) {
+    let endpoint = match endpoint::endpoint(client, &Route::Balancer, challenge) {
         Ok(endpoint) => endpoint,
         Err(failure) => return Outcome::Failed(failure),
     };
@@ -267,7 +268,7 @@ async fn pair(client: &Client<'_>, endpoint: &Endpoint, family: Family, dummies:
 
 /// Whether a challenge sends clients where no credentials may go.
 fn is_foreign(client: &Client<'_>, challenge: &Challenge) -> bool {
-    let endpoint = token::endpoint(client, &Route::Balancer, challenge);
+    let endpoint = endpoint::endpoint(client, &Route::Balancer, challenge);
     endpoint.is_err_and(|failure| failure.reason == Reason::RealmNotAllowed)
 }
 

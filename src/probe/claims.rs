@@ -3,11 +3,26 @@
 
 use super::answer::outcome;
 use super::client::Client;
+use super::endpoint::{Endpoint, Purpose};
 use super::path::Path;
 use super::request::{Auth, Request, Token};
-use super::token::{Endpoint, Purpose, Unusable};
+
 use crate::config::{Credentials, Scope};
 use crate::model::{Failure, Family, Reason, Step, TokenFacts};
+
+/// A token that must not be used, kept for what it says.
+pub(super) struct Unusable {
+    pub(super) failure: Failure,
+    pub(super) token: Option<Box<Token>>,
+    /// Whether it is only the token's own words that speak against it, and its verifier can tell.
+    pub(super) doubted: bool,
+}
+
+impl From<Failure> for Unusable {
+    fn from(failure: Failure) -> Self {
+        Self { failure, token: None, doubted: false }
+    }
+}
 
 /// What speaks against a token.
 pub(super) struct Problem {

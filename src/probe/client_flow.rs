@@ -9,13 +9,15 @@ use http::HeaderValue;
 use http::header::ACCEPT;
 
 use super::answer::{outcome, unexpected};
+use super::claims::Unusable;
 use super::client::{Client, Connection};
+use super::endpoint::{self, Endpoint, Purpose};
 use super::flow;
 use super::memory::RouteMemory;
 use super::path::Path;
 use super::request::{Auth, Request, Response, Token};
 use super::sample::{End, Felt, Sample};
-use super::token::{self, Endpoint, Purpose};
+use super::token;
 use crate::config::TokenMethod;
 use crate::model::{
     Answer, AuthScheme, ClientKind, Failure, Family, Phase, Reason, Route, SampledFlow, Step,
@@ -159,7 +161,7 @@ async fn begin<'a>(
     let mut line = client.link(route);
     sample.step(Step::Challenge);
     let (first, challenge) = flow::challenge(client, line.as_mut(), route).await;
-    let endpoint = match challenge.and_then(|c| token::endpoint(client, route, &c)) {
+    let endpoint = match challenge.and_then(|c| endpoint::endpoint(client, route, &c)) {
         Ok(endpoint) => endpoint,
         Err(failure) => {
             sample.fail(Step::Challenge, failure, first.answer);
@@ -208,7 +210,7 @@ async fn begin<'a>(
 /// What came of asking for a token.
 struct Fetched {
     response: Response,
-    got: Result<Token, token::Unusable>,
+    got: Result<Token, Unusable>,
     /// Whether containerd ended here, while who asks by GET went on.
     post_refused: bool,
 }

@@ -9,7 +9,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::answer::{following, outcome, unexpected};
+use super::claims;
 use super::client::{Client, Connection, TRY_AGAIN_AFTER};
+use super::endpoint;
 use super::path::Path;
 use super::request::{Auth, Request, Response, Token};
 use super::token;
@@ -84,7 +86,7 @@ async fn run(client: &Client<'_>, route: &Route, flow: &mut Flow) -> Option<Toke
     flow.steps.push(report(Step::Challenge, response, challenge.as_ref().err()));
     let challenge = challenge.ok()?;
 
-    let token = match token::endpoint(client, route, &challenge) {
+    let token = match endpoint::endpoint(client, route, &challenge) {
         Ok(endpoint) => take_token(client, &endpoint, family, flow).await?,
         Err(failure) => {
             flow.token = Outcome::Failed(failure.clone());
@@ -103,7 +105,7 @@ async fn run(client: &Client<'_>, route: &Route, flow: &mut Flow) -> Option<Toke
 /// The step that asks for a token, and asks again where that tells more.
 async fn take_token(
     client: &Client<'_>,
-    endpoint: &token::Endpoint,
+    endpoint: &endpoint::Endpoint,
     family: Family,
     flow: &mut Flow,
 ) -> Option<Token> {
@@ -124,7 +126,7 @@ async fn take_token(
     }
     let (token, failure) = match got {
         Ok(token) => (Some(Box::new(token)), None),
-        Err(token::Unusable { failure, token, .. }) => (token, Some(failure)),
+        Err(claims::Unusable { failure, token, .. }) => (token, Some(failure)),
     };
     flow.token = match (&token, &failure) {
         (Some(token), _) => Outcome::Measured(token.facts.clone()),

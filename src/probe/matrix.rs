@@ -10,9 +10,10 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use super::client::{Client, Connection};
+use super::endpoint::{self, Endpoint};
 use super::flow;
 use super::request::{Auth, Request, Token};
-use super::token::{self, Endpoint};
+use super::token;
 use crate::config::MatrixMode;
 use crate::model::{
     Cell, CellResult, EVERY_PAIR_UP_TO, Failure, Family, Flow, Issuer, Matrix, Outcome, Refusal,
@@ -67,7 +68,7 @@ fn row(client: &Client<'_>, flow: &Flow, issuer: Issuer) -> Row {
     let facts = flow.token.measured().cloned();
     let source = match (&flow.challenge, flow.passed(Step::Token)) {
         (Outcome::Measured(challenge), Some(true)) => {
-            token::endpoint(client, &flow.route, challenge)
+            endpoint::endpoint(client, &flow.route, challenge)
                 .map(|endpoint| (endpoint, family))
                 .map_err(|_| Skipped::NoToken)
         }

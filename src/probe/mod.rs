@@ -13,6 +13,7 @@ mod client;
 mod client_flow;
 mod clock;
 mod clocks;
+mod endpoint;
 mod extra_samples;
 mod facts;
 mod flow;

@@ -1,10 +1,10 @@
 //! The prober's own credential, which every route refuses: wrong, expired, disabled or deleted, or
 //! a token of a key that is gone.
 
-use super::request_filtered::ended_by_filter;
+use super::request_filtered::{asks_twice, ended_by_filter};
 use crate::diagnosis::facts::{Facts, ObservationId};
 use crate::diagnosis::hypothesis::{Hits, Hypothesis};
-use crate::model::{AccessScheme, Account, AuthScheme, Family, FindingName, Flow, Route, Step};
+use crate::model::{AccessScheme, Account, Family, FindingName, Flow, Route, Step};
 
 /// Harbor sleeps this long after a wrong secret; a database that is down answers at once
 /// (captures/harbor-2.15.2/04-token-robot.http and 70-database-down.http).
@@ -75,13 +75,6 @@ fn credential_step(flow: &Flow) -> Step {
 /// front did not let it pass.
 fn is_about_the_way(flow: &Flow) -> bool {
     flow.knows_one_method() || asks_twice(flow) || ended_by_filter(flow)
-}
-
-/// Whether a password that was asked for by Basic is answered with the challenge for a token.
-pub(super) fn asks_twice(flow: &Flow) -> bool {
-    let challenge = flow.answer(Step::Access).and_then(|answer| answer.challenge.as_ref());
-    flow.scheme == AccessScheme::Basic
-        && challenge.is_some_and(|challenge| challenge.scheme == AuthScheme::Bearer)
 }
 
 /// How long the token endpoint took.

@@ -1,12 +1,13 @@
 //! A web filter, or a rule against robots, that refuses this prober before the registry sees it: a
 //! refusal of its own making to a request that carries nothing, or to one for a token.
 
-use super::credential_refused::asks_twice;
 use super::server_errors::lines;
 use crate::diagnosis::facts::{Facts, backends_of};
 use crate::diagnosis::hypothesis::{Hits, Hypothesis};
 use crate::diagnosis::wording::list;
-use crate::model::{Answer, Failure, FindingName, Flow, Page, Reason, Step};
+use crate::model::{
+    AccessScheme, Answer, AuthScheme, Failure, FindingName, Flow, Page, Reason, Step,
+};
 
 const NAME: FindingName = FindingName::RequestFiltered;
 
@@ -26,6 +27,13 @@ fn two_logins(facts: &Facts<'_>) -> Option<Hypothesis> {
                    registry behind it for a token: no client can send both in one header.";
     let h = Hypothesis::new(NAME, Vec::new(), summary.to_owned()).evidence(lines(&found));
     Some(h.explains(found.iter().map(|(id, _)| *id)).fits(sampled))
+}
+
+/// Whether a password that was asked for by Basic is answered with the challenge for a token.
+pub(super) fn asks_twice(flow: &Flow) -> bool {
+    let challenge = flow.answer(Step::Access).and_then(|answer| answer.challenge.as_ref());
+    flow.scheme == AccessScheme::Basic
+        && challenge.is_some_and(|challenge| challenge.scheme == AuthScheme::Bearer)
 }
 
 /// Whether a filter ended a flow, before the registry or its token endpoint saw the request.

@@ -10,8 +10,8 @@ use http::Method;
 
 use super::super::answer::{outcome, unexpected};
 use super::super::client::Client;
+use super::super::endpoint;
 use super::super::request::{Auth, Request};
-use super::super::token;
 use super::pairs;
 use crate::config::Credentials;
 use crate::model::{
@@ -128,7 +128,8 @@ async fn ask(
         return Outcome::Skipped(Skipped::DeadlineReached);
     }
     let challenge = flow.challenge.measured();
-    let endpoint = challenge.and_then(|challenge| token::endpoint(client, route, challenge).ok());
+    let endpoint =
+        challenge.and_then(|challenge| endpoint::endpoint(client, route, challenge).ok());
     let Some(endpoint) = endpoint.filter(|at| at.issuer == Issuer::Route(route.clone())) else {
         return Outcome::Skipped(Skipped::EarlierStepFailed);
     };

@@ -9,7 +9,7 @@ use http::Method;
 use super::super::answer::outcome;
 use super::super::client::Client;
 use super::super::request::{Auth, Request};
-use super::super::{flow, matrix, token};
+use super::super::{endpoint, flow, matrix};
 use crate::config::Scope;
 use crate::model::{
     Check, Family, Flow, Issuer, OfRoute, Outcome, Reach, Reason, Route, Rung, Skipped, Step,
@@ -66,7 +66,7 @@ async fn ladder(client: &Client<'_>, flow: &Flow) -> Outcome<Vec<Rung>> {
 /// as was waited.
 async fn token_for(client: &Client<'_>, flow: &Flow, scope: &str) -> Option<f64> {
     let route: &Route = &flow.route;
-    let endpoint = token::endpoint(client, route, flow.challenge.measured()?).ok()?;
+    let endpoint = endpoint::endpoint(client, route, flow.challenge.measured()?).ok()?;
     if endpoint.issuer != Issuer::Route(route.clone()) || client.is_over() {
         return None;
     }

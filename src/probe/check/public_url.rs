@@ -15,7 +15,7 @@ use super::super::answer::{outcome, unexpected};
 use super::super::client::{Client, Connection};
 use super::super::path::Path;
 use super::super::request::{Auth, Request, Response};
-use super::super::{flow, token};
+use super::super::{endpoint, flow};
 use crate::config::Authority;
 use crate::model::{
     Answer, AuthScheme, Challenge, Check, Failure, Flow, Named, OfRoute, Outcome, RedirectTarget,
@@ -114,6 +114,6 @@ async fn get(client: &Client<'_>, link: &mut Connection, own: &Flow, path: Path)
 /// What a challenge names; none without a realm.
 fn named(client: &Client<'_>, own: &Flow, challenge: &Challenge) -> Option<Named> {
     let realm = challenge.realm.clone().filter(|realm| !realm.is_empty())?;
-    let allowed = token::endpoint(client, &own.route, challenge).is_ok();
+    let allowed = endpoint::endpoint(client, &own.route, challenge).is_ok();
     Some(Named { realm, service: challenge.service.clone(), allowed })
 }

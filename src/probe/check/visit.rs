@@ -10,10 +10,11 @@ use tokio::time::Instant;
 
 use super::super::answer::unexpected;
 use super::super::client::{Client, Connection};
+use super::super::endpoint::{self, Purpose};
 use super::super::matrix;
 use super::super::path::Path;
 use super::super::request::{Auth, Request, Token};
-use super::super::token::{self, Purpose};
+use super::super::token;
 use crate::config::Scope;
 use crate::model::{Answer, Check, Failure, Flow, Outcome, Reason, Route, Skipped, Step};
 use crate::transport::{Body, Reply};
@@ -91,7 +92,7 @@ impl<'a> Pass<'a> {
         if client.is_over() {
             return Err(Outcome::Skipped(Skipped::DeadlineReached));
         }
-        let endpoint = token::endpoint(client, route, challenge).map_err(Outcome::Failed)?;
+        let endpoint = endpoint::endpoint(client, route, challenge).map_err(Outcome::Failed)?;
         let purpose = Purpose { scope: Some(scope), check: Some(check), account: false };
         let family = matrix::family(flow);
         for again in [false, true] {
