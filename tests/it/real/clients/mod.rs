@@ -24,7 +24,7 @@ const DRAWS: u32 = 5;
 /// Of this number of runs the ratio says something by itself.
 const MANY: u32 = 40;
 
-/// So few of the first draws of so many runs lie outside by chance.
+/// At the most this number of first draws lie outside by chance.
 const FEW: usize = 9;
 
 /// Registries that are looked at together: most of a round is waiting.
