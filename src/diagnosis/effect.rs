@@ -159,18 +159,22 @@ fn is_of_clients(seen: &Observation) -> bool {
 /// none of them failed, it says of how many, for a few show little.
 fn clients(facts: &Facts<'_>) -> Option<String> {
     let words = facts.clients.iter().map(|view| {
-        let (who, login) = (view.run.client.who(), view.login.value);
-        let logins = if login > 0.0 {
-            format!("{who}: {} of logins fail", percent(login))
+        let who = view.run.client.who();
+        let some = view.login.value > 0.0;
+        let logins = if some {
+            format!("{} of logins fail", percent(view.login.value))
         } else {
-            format!("{who}: none of {} logins failed", view.run.logins.trials)
+            format!("none of {} logins failed", view.run.logins.trials)
         };
-        match (view.run.client, view.pull.filter(|pull| pull.value > 0.0)) {
-            (ClientKind::Docker, Some(pull)) => {
-                format!("{logins}, {} of pulls of ten layers", percent(pull.value))
-            }
-            (_, Some(pull)) => format!("{logins}, {} of pulls", percent(pull.value)),
-            (_, None) => logins,
+        let Some(pull) = view.pull.filter(|pull| pull.value > 0.0) else {
+            return format!("{who}: {logins}");
+        };
+        let layers = if view.run.client == ClientKind::Docker { " of ten layers" } else { "" };
+        let pulls = format!("{} of pulls{layers}", percent(pull.value));
+        if some {
+            format!("{who}: {logins}, {pulls}")
+        } else {
+            format!("{who}: {logins}, but {pulls} fail")
         }
     });
     let words: Vec<String> = words.collect();
