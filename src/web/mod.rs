@@ -1,8 +1,8 @@
 //! What the daemon answers over HTTP: status page, metrics, API, probes on demand, health, reload.
 //!
-//! Everything is read from the newest [`Snapshot`]; what other rooms know how to do (metrics,
-//! JSON, a probe, a reload) comes in as a [`Program`], so that this room depends on the model and
-//! the findings alone. [`serve`] runs the router on sockets.
+//! Everything is read from the newest [`Snapshot`](crate::model::Snapshot); what other rooms know
+//! how to do (metrics, JSON, a probe, a reload) comes in as a [`Program`], so that this room depends
+//! on the model and the findings alone. [`serve`] runs the router on sockets.
 
 mod access;
 mod answer;
