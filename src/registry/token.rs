@@ -3,9 +3,14 @@
 //! A JWT is read leniently and never verified: the verifiers are what is being measured, and an
 //! opaque token is legal for them too.
 
+use std::collections::BTreeMap;
+use std::fmt;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::SecretString;
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 use thiserror::Error;
 
@@ -64,11 +69,12 @@ pub fn read_token_response(body: &[u8]) -> Result<TokenResponse, TokenError> {
         return Err(TokenError::NotJson("it begins with a byte order mark".to_owned()));
     }
     // serde_json's message names line and column and never quotes a string value.
-    let read: Value = serde_json::from_slice(body).map_err(|error| {
-        TokenError::NotJson(format!("line {}, column {}", error.line(), error.column()))
+    let read: Members = serde_json::from_slice(body).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        let why = || format!("line {line}, column {column}");
+        TokenError::NotJson(if error.is_data() { "no object".to_owned() } else { why() })
     })?;
-    let map = read.as_object().ok_or_else(|| TokenError::NotJson("no object".to_owned()))?;
-    let filled = |name: &str| match map.get(name) {
+    let filled = |name: &str| match read.0.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.as_str()).filter(|text| !text.is_empty())),
         Some(_) => Err(TokenError::NotJson(format!("`{name}` is not a text"))),
@@ -81,8 +87,40 @@ pub fn read_token_response(body: &[u8]) -> Result<TokenResponse, TokenError> {
     if !token.chars().all(|c| c.is_ascii_graphic()) {
         return Err(TokenError::Characters);
     }
-    let expires_in = map.get("expires_in").and_then(seconds);
+    let expires_in = read.0.get("expires_in").and_then(seconds);
     Ok(TokenResponse { token: SecretString::from(token.to_owned()), expires_in })
+}
+
+/// The members of a token response that are read; of a name that comes twice the last counts. Others
+/// are passed over, however deep they are.
+struct Members(BTreeMap<String, Value>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OfObject;
+
+        impl<'de> Visitor<'de> for OfObject {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members = BTreeMap::new();
+                while let Some(name) = map.next_key::<String>()? {
+                    if matches!(name.as_str(), "token" | "access_token" | "expires_in") {
+                        members.insert(name, map.next_value()?);
+                    } else {
+                        map.next_value::<IgnoredAny>()?;
+                    }
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(OfObject)
+    }
 }
 
 /// A number of seconds, which some servers write as text; zero says nothing.
