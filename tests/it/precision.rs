@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use registry_prober::lab::{BalancerKind, Family, Fault, FaultOrder, Options, Scenario};
-use registry_prober::model::{Assessment, BackendName, FindingName, Severity};
+use registry_prober::model::{Assessment, BackendName, Finding, FindingName, Severity};
 
 use crate::support::simulated::{Conditions, Simulation, everywhere, paused};
 use crate::support::written::is_written;
@@ -186,7 +186,12 @@ impl Play {
             let mut assessment = lab.round().await.1;
             // The key changes after 20 s; the round before sees nothing.
             if self.scenario.name == "token-key-rotation-window" {
-                assert_eq!(lines(&assessment), Vec::<Line>::new(), "{}", self.title());
+                assert_eq!(
+                    lines(&assessment, &self.scenario),
+                    Vec::<Line>::new(),
+                    "{}",
+                    self.title()
+                );
                 tokio::time::sleep(std::time::Duration::from_secs(21)).await;
                 assessment = lab.round().await.1;
             }
@@ -219,14 +224,17 @@ fn places(faults: &[FaultOrder]) -> Vec<String> {
 /// A finding as it is compared: its name and the nodes that it names.
 type Line = (FindingName, Vec<String>);
 
-fn lines(assessment: &Assessment) -> Vec<Line> {
-    let above_info = assessment.findings.iter().filter(|f| f.severity > Severity::Info);
-    let line = |finding: &registry_prober::model::Finding| {
+/// What was found, without what is only a note and not expected.
+fn lines(assessment: &Assessment, scenario: &Scenario) -> Vec<Line> {
+    let expected = |name| scenario.expect.iter().any(|expected| expected.finding == name);
+    let counts = |f: &&Finding| f.severity > Severity::Info || expected(f.finding);
+    let counted = assessment.findings.iter().filter(counts);
+    let line = |finding: &Finding| {
         let mut names: Vec<String> = finding.backends.iter().map(BackendName::to_string).collect();
         names.sort();
         (finding.finding, names)
     };
-    above_info.map(line).collect()
+    counted.map(line).collect()
 }
 
 /// How often a finding was rightly named, wrongly named, and not named.
@@ -240,7 +248,7 @@ struct Counts {
 /// What came of one play: the counts by finding, and the text of what was not as expected.
 fn judge(play: &Play) -> (BTreeMap<FindingName, Counts>, Option<String>) {
     let assessment = play.run();
-    let found = lines(&assessment);
+    let found = lines(&assessment, &play.scenario);
     let expected: Vec<Line> = play
         .scenario
         .expect
@@ -345,7 +353,7 @@ const SEEDS: u64 = 20;
 fn played_with(seed: u64, (scenario, family): &(Scenario, Family)) -> Vec<Line> {
     let options = Options { family: Some(*family), seed, ..Options::default() };
     let play = Play { scenario: scenario.clone(), options };
-    let mut found = lines(&play.run());
+    let mut found = lines(&play.run(), &play.scenario);
     found.sort();
     found
 }
