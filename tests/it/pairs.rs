@@ -30,7 +30,7 @@ fn singles(family: Family) -> Vec<Single> {
     let other = Fault::Family(if old { Family::Harbor215 } else { Family::Harbor210 });
     let mut all = vec![
         (Fault::Unreachable, FindingName::BackendUnreachable, 0),
-        (Fault::Hang, FindingName::BackendUnreachable, 0),
+        (Fault::Hang, FindingName::TokenEndpointSlow, 0),
         (Fault::PlainHttp, FindingName::HttpHttpsMismatch, 0),
         (Fault::Certificate(CertificateFault::Expired), FindingName::CertificateInvalid, 0),
         (Fault::CoreDown, FindingName::ServerErrors, 1),

@@ -1,5 +1,5 @@
 //! Connections are accepted and answers come late, or not in time: at the token endpoint, or
-//! already at the challenge, which is that of a node that is not there for anyone.
+//! already at the challenge.
 
 use super::backend_unreachable::{answers_late, only_now_and_then};
 use crate::diagnosis::facts::{Facts, ObservationId, backends_of, token_server};
@@ -63,10 +63,9 @@ fn silent(facts: &Facts<'_>, late: &[(ObservationId, &Flow)]) -> Option<Hypothes
         verb(several, "does", "do"),
     );
     let flows: Vec<&Flow> = late.iter().map(|(_, flow)| *flow).collect();
-    // Whoever does not even ask for a token is not slow at giving one.
-    let others = [FindingName::RedisUnavailable, FindingName::TokenEndpointSlow];
+    let others = [FindingName::RedisUnavailable, FindingName::BackendUnreachable];
     Some(
-        Hypothesis::new(FindingName::BackendUnreachable, backends, summary)
+        Hypothesis::new(FindingName::TokenEndpointSlow, backends, summary)
             .suspected(&others)
             .evidence(lines(facts, &flows))
             .flows(late)

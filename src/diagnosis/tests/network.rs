@@ -28,17 +28,17 @@ fn token_server(round: &mut Round, reason: Reason, phase: Phase) {
 }
 
 #[test]
-fn what_accepts_a_connection_is_slow_only_where_it_answers_the_challenge() {
+fn what_accepts_a_connection_and_answers_late_is_not_unreachable() {
     let rows: &[super::Row] = &[
         (
             "a challenge that hangs",
             |r| cut(r, "b", Step::Challenge, Reason::Timeout, Phase::Wait),
-            "backend-unreachable warning suspected [b], or redis-unavailable, token-endpoint-slow",
+            "token-endpoint-slow warning suspected [b], or redis-unavailable, backend-unreachable",
         ),
         (
             "a challenge of which the end hangs",
             |r| cut(r, "b", Step::Challenge, Reason::Timeout, Phase::Transfer),
-            "backend-unreachable warning suspected [b], or redis-unavailable, token-endpoint-slow",
+            "token-endpoint-slow warning suspected [b], or redis-unavailable, backend-unreachable",
         ),
         (
             "a challenge that hangs, and the balancer's flow that meets that node at its token",
@@ -46,7 +46,7 @@ fn what_accepts_a_connection_is_slow_only_where_it_answers_the_challenge() {
                 cut(r, "b", Step::Challenge, Reason::Timeout, Phase::Wait);
                 cut(r, "lb", Step::Token, Reason::Timeout, Phase::Wait);
             },
-            "backend-unreachable critical suspected [b], or redis-unavailable, token-endpoint-slow",
+            "token-endpoint-slow critical suspected [b], or redis-unavailable, backend-unreachable",
         ),
         (
             "a connection that is not accepted",
