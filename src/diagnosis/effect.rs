@@ -121,22 +121,13 @@ fn plainly(facts: &Facts<'_>, h: &Hypothesis, felt: &[&Observation]) -> Option<S
 }
 
 /// `Pulls that reach b fail; logins work. b gets 33 % of the requests`.
-fn some_fail(facts: &Facts<'_>, h: &Hypothesis, what: &str) -> String {
+pub(super) fn some_fail(facts: &Facts<'_>, h: &Hypothesis, what: &str) -> String {
     let where_to = if h.backends.is_empty() {
         String::new()
     } else {
         format!(" that reach {}", list(&h.backends))
     };
-    let logins = facts
-        .round
-        .flow(&Route::Balancer)
-        .is_some_and(|flow| flow.passed(Step::Access) == Some(true));
-    let works = match what {
-        _ if what.starts_with("Logins") => "; robots and local accounts can log in",
-        "Pushes" if logins => "; logins and pulls work",
-        _ if logins => "; logins work",
-        _ => "",
-    };
+    let works = works(facts, what);
     let share: f64 = h.backends.iter().filter_map(|name| facts.share_of(name)).sum();
     let gets = if share > 0.0 {
         let get = verb(h.backends.len(), "gets", "get");
@@ -145,6 +136,20 @@ fn some_fail(facts: &Facts<'_>, h: &Hypothesis, what: &str) -> String {
         String::new()
     };
     format!("{what}{where_to} fail{works}{gets}")
+}
+
+/// What works all the same, by the prober's own flow through the load balancer.
+fn works(facts: &Facts<'_>, what: &str) -> &'static str {
+    let flow = facts.round.flow(&Route::Balancer);
+    let passes = |step| flow.is_some_and(|flow| flow.passed(step) == Some(true));
+    match what {
+        _ if !passes(Step::Access) => "",
+        // Its account is the registry's own.
+        _ if what.starts_with("Logins of") => "; the prober's own account can log in",
+        _ if what.starts_with("Logins") => "",
+        "Pushes" if passes(Step::Repository) => "; logins and pulls work",
+        _ => "; logins work",
+    }
 }
 
 /// Whether it is what every client meets, and not what a check did.

@@ -2,9 +2,10 @@
 
 use super::{THREE, lines};
 use crate::diagnosis::verdict::judge;
-use crate::model::sample::{OTHER_KEY, changed, refuse, sign_with};
+use crate::model::sample::{OTHER_KEY, changed, fail, refuse, sign_with};
 use crate::model::{
-    Assessment, BalancerRun, ClientKind, ClientRun, Earlier, KeyCount, KeyId, Outcome, Ratio, Round,
+    Assessment, BalancerRun, ClientKind, ClientRun, Earlier, FindingName, KeyCount, KeyId, Outcome,
+    Ratio, Reason, Round, Route, Step, StepReport,
 };
 
 /// The second of three nodes has another key, and no pair of the sampling met it.
@@ -58,5 +59,36 @@ fn the_sentence_about_users_begins_with_each_kind_of_client() {
         ". Through the load balancer 2 of 10 (20 %, ",
     ] {
         assert!(finding.effect.contains(part), "{part}: {}", finding.effect);
+    }
+}
+
+#[test]
+fn what_still_works_is_said_only_where_the_prober_s_own_flow_shows_it() {
+    use crate::diagnosis::effect::some_fail;
+    use crate::diagnosis::facts::Facts;
+    use crate::diagnosis::hypothesis::{Hits, Hypothesis};
+
+    let said = |what, change: fn(&mut Round)| {
+        let (round, earlier) = (changed(&["a", "b"], change), Earlier::default());
+        let h = Hypothesis::new(FindingName::RealmWrongEndpoint, Vec::new(), String::new());
+        some_fail(&Facts::new(&round, &earlier), &h.hits(Hits::Requests), what)
+    };
+    let sound = |_: &mut Round| {};
+    let by_docker = "Logins and pulls by docker, podman and skopeo";
+    let of_people = "Logins of LDAP and OIDC users";
+    let own = "Logins of LDAP and OIDC users fail; the prober's own account can log in";
+    assert_eq!(said(by_docker, sound), "Logins and pulls by docker, podman and skopeo fail");
+    assert_eq!(said(of_people, sound), own);
+    assert_eq!(said("Pulls", sound), "Pulls fail; logins work");
+    assert_eq!(said("Pushes", sound), "Pushes fail; logins work", "nothing was pulled");
+    let pulls = |round: &mut Round| {
+        let flow = round.flows.iter_mut().find(|flow| flow.route == Route::Balancer).unwrap();
+        let repository = StepReport { step: Step::Repository, ..flow.steps[0].clone() };
+        flow.steps.push(repository);
+    };
+    assert_eq!(said("Pushes", pulls), "Pushes fail; logins and pulls work");
+    let at_token = |round: &mut Round| fail(round, "lb", Step::Token, Reason::Unauthorized);
+    for what in [of_people, "Pushes", "Pulls"] {
+        assert_eq!(said(what, at_token), format!("{what} fail"));
     }
 }
