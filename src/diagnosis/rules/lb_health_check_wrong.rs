@@ -8,7 +8,8 @@ use crate::diagnosis::facts::Facts;
 use crate::diagnosis::hypothesis::{Hits, Hypothesis};
 use crate::diagnosis::wording::{list, verb};
 use crate::model::{
-    Answer, BackendName, FindingName, Flow, Observation, ObservationKind, Reason, Route, Step,
+    Answer, BackendName, BalancerRun, FindingName, Flow, Observation, ObservationKind as Kind,
+    Reason, Route, Step,
 };
 
 const NAME: FindingName = FindingName::LbHealthCheckWrong;
@@ -35,9 +36,7 @@ fn too_strict(facts: &Facts<'_>) -> Option<Hypothesis> {
     });
     let (id, flow) = lb.first()?;
     let answer = flow.answer(Step::Challenge).filter(|answer| is_balancers(answer))?;
-    // A balancer that has no node leads no request to one.
-    let led = |run: &crate::model::BalancerRun| run.pairs.trials + run.client_flows.trials > 0;
-    if facts.sampling().is_some_and(led) {
+    if leads_to_nodes(facts) {
         return None;
     }
     let who = answer.server.as_ref().map_or_else(String::new, |name| format!(" ({name:?})"));
@@ -53,6 +52,20 @@ fn too_strict(facts: &Facts<'_>) -> Option<Hypothesis> {
     let h = Hypothesis::new(NAME, Vec::new(), summary.to_owned());
     let h = h.suspected(&[FindingName::ServerErrors]).evidence(words);
     Some(h.explains([*id]).fits(sampled))
+}
+
+/// Whether a request through the balancer reached a node: one was answered, or a sample shows a token
+/// there, which it has got there.
+fn leads_to_nodes(facts: &Facts<'_>) -> bool {
+    let answered = |run: &BalancerRun| run.pairs.trials + run.client_flows.trials > 0;
+    let has_token = |seen: &Observation| {
+        let of_flow = matches!(
+            seen.kind,
+            Kind::SampleRefused | Kind::SampleFailed | Kind::ClientRefused | Kind::ClientFailed
+        );
+        of_flow && seen.step > Some(Step::Token)
+    };
+    facts.sampling().is_some_and(answered) || !facts.through_balancer(has_token).is_empty()
 }
 
 /// Whether a 503 was written in front of the nodes: neither core nor distribution answered.
@@ -150,10 +163,7 @@ fn is_led_to(facts: &Facts<'_>, name: &BackendName) -> bool {
 fn of_samples(seen: &Observation) -> bool {
     matches!(
         seen.kind,
-        ObservationKind::SampleFailed
-            | ObservationKind::ClientFailed
-            | ObservationKind::SampleRefused
-            | ObservationKind::ClientRefused
+        Kind::SampleFailed | Kind::ClientFailed | Kind::SampleRefused | Kind::ClientRefused
     )
 }
 
@@ -227,6 +237,12 @@ mod tests {
             sample::lose(run, 6, Reason::Unavailable);
         });
         assert!(!has(&sometimes, &Earlier::default()), "it leads to nodes at other times");
+        let at_access = sample::changed(&["a", "b"], |round| {
+            no_server(round);
+            let Outcome::Measured(run) = &mut round.balancer else { return };
+            sample::lose(run, 6, Reason::Unavailable);
+        });
+        assert!(!has(&at_access, &Earlier::default()), "who shows a token there has got one there");
     }
 
     #[test]
