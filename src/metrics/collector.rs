@@ -463,7 +463,10 @@ fn explained(judged: &Judged) -> Vec<&Finding> {
 fn first_step(finding: &Finding) -> (String, &str) {
     const LONGEST: usize = 400;
     let Some(remedy) = finding.remedies.first() else { return (String::new(), "") };
-    let text = if remedy.text.len() <= LONGEST { remedy.text.as_str() } else { "" };
+    if remedy.text.len() > LONGEST {
+        return (String::new(), "");
+    }
+    let text = remedy.text.as_str();
     let (labels, commands): (Vec<&String>, Vec<&String>) =
         remedy.commands.iter().partition(|line| line.starts_with('#'));
     match commands.first().filter(|command| command.len() <= LONGEST) {
@@ -499,5 +502,8 @@ mod tests {
             finding.remedies = vec![Remedy { text: "Do this:".to_owned(), commands }];
             assert_eq!(first_step(&finding), (step.to_owned(), command), "{finding:?}");
         }
+        let mut finding = sample::finding(FindingName::ServerErrors, Severity::Critical, &["a"]);
+        finding.remedies = vec![Remedy { text: long.clone(), commands: vec![long.clone()] }];
+        assert_eq!(first_step(&finding), (String::new(), ""), "a part of a text is none");
     }
 }
