@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::facts::Facts;
+use super::fill::bare;
 use super::hypothesis::{Hits, Hypothesis};
 use super::wording::list;
 use crate::model::{BackendName, Family, Flow, Issuer, Remedy, Route, Severity};
@@ -171,11 +172,6 @@ fn kubernetes(namespace: &str, pods: &[BackendName], label: &str) -> Way {
         out: format!("kubectl -n {namespace} label pod {pods} {label}-"),
         back: format!("kubectl -n {namespace} delete pod {pods}   # another one has its place"),
     }
-}
-
-/// An address without its scheme.
-fn bare(address: &str) -> &str {
-    address.rsplit("://").next().unwrap_or(address)
 }
 
 #[cfg(test)]

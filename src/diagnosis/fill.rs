@@ -121,7 +121,7 @@ fn machine(address: &str) -> Option<String> {
 }
 
 /// An address without its scheme.
-fn bare(address: &str) -> &str {
+pub(super) fn bare(address: &str) -> &str {
     address.rsplit("://").next().unwrap_or(address)
 }
 

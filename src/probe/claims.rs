@@ -6,7 +6,6 @@ use super::client::Client;
 use super::endpoint::{Endpoint, Purpose};
 use super::path::Path;
 use super::request::{Auth, Request, Token};
-
 use crate::config::{Credentials, Scope};
 use crate::model::{Failure, Family, Reason, Step, TokenFacts};
 
