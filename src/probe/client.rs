@@ -26,7 +26,7 @@ use crate::model::{
 use crate::registry;
 use crate::transport::{self, Body, Connect, Destination, Exchange, Link, Reply, Wire};
 
-/// A link and who is at its end, whose cookies go back to him alone.
+/// A link and who is at its end, whose cookies go back there alone.
 pub(super) struct Connection {
     link: Box<dyn Link>,
     to: Destination,

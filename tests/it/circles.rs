@@ -1,5 +1,5 @@
 //! No file of the sources uses a file that uses it, not even by a long way round: a reader can
-//! begin at the files that use no other and needs to know no file before he has read it.
+//! begin at the files that use no other, and needs to know no file before reading it.
 //!
 //! A file uses the file in which a name that it writes is defined, so re-exports are followed to
 //! their end. Tests are left out: they may look at anything.

@@ -1,5 +1,5 @@
-//! A blob's redirect is the one thing that is followed to a stranger: he gets no credential, and
-//! what he could make of the prober is bounded.
+//! A blob's redirect is the one thing that is followed to a stranger: it gets no credential, and
+//! what it can make the prober do is bounded.
 
 use registry_prober::config::{Registry, Scheme, Scope};
 use registry_prober::diagnosis;
