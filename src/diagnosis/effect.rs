@@ -6,7 +6,7 @@ use super::hypothesis::{Hits, Hypothesis};
 use super::statistics::wilson;
 use super::wording::{list, verb};
 use crate::model::{
-    Check, ClientKind, ClientView, Flow, MetBy, Observation, ObservationKind as Kind, Ratio, Route,
+    Check, ClientKind, Flow, MetBy, Observation, ObservationKind as Kind, Ratio, Route,
     SampledFlow, Severity, Step,
 };
 
@@ -104,8 +104,7 @@ fn plainly(facts: &Facts<'_>, h: &Hypothesis, felt: &[&Observation]) -> Option<S
     let Some(own) = felt.iter().find(|seen| seen.kind == Kind::FlowFailed) else {
         return felt.iter().any(|seen| is_of_clients(seen)).then(|| clients(facts)).flatten();
     };
-    let works = |view: &ClientView| view.run.logins.events < view.run.logins.trials;
-    if facts.clients.iter().any(works) {
+    if facts.some_logins_pass() {
         return clients(facts);
     }
     let nodes_work = facts.round.flows.iter().any(Flow::succeeded);

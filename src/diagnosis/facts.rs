@@ -153,6 +153,11 @@ impl<'a> Facts<'a> {
         seen.map(|(id, _)| id).collect()
     }
 
+    /// Whether a login of some kind of client passed through the load balancer.
+    pub(super) fn some_logins_pass(&self) -> bool {
+        self.clients.iter().any(|view| view.run.logins.events < view.run.logins.trials)
+    }
+
     /// The backends that call a component of theirs unhealthy.
     pub(super) fn calls_unhealthy(&self, component: &str) -> Vec<BackendName> {
         let told = self.round.checks.components();

@@ -2,7 +2,7 @@
 //! refusal of its own making to a request that carries nothing, or to one for a token.
 
 use super::server_errors::lines;
-use crate::diagnosis::facts::{Facts, backends_of};
+use crate::diagnosis::facts::{Facts, ObservationId, backends_of};
 use crate::diagnosis::hypothesis::{Hits, Hypothesis};
 use crate::diagnosis::wording::list;
 use crate::model::{
@@ -84,11 +84,17 @@ fn filtered(facts: &Facts<'_>) -> Vec<Hypothesis> {
     });
     let h = Hypothesis::new(NAME, backends, summary)
         .proved_if(known, others)
-        // Whether it lets users pass is not seen: they call themselves otherwise.
-        .hits(Hits::Prober)
+        .hits(if by_chance(facts, &seen) { Hits::Requests } else { Hits::Prober })
         .evidence(lines(&found));
     // The answer itself shows the filter, wherever it was met.
     vec![h.explains(found.iter().map(|(id, _)| *id)).fits(seen)]
+}
+
+/// Whether the same requests of this prober pass through the load balancer at one time and not at
+/// another. A filter goes by who asks, so its refusals concern users as much; where all are
+/// refused, users may pass, for they come from elsewhere and call themselves otherwise.
+fn by_chance(facts: &Facts<'_>, refused: &[ObservationId]) -> bool {
+    !refused.is_empty() && facts.some_logins_pass()
 }
 
 /// Whether this refusal is none of a registry's: one says why in JSON, and asks for a token first.
@@ -104,7 +110,8 @@ mod tests {
     use crate::diagnosis::verdict::judge;
     use crate::model::sample::{changed, fail};
     use crate::model::{
-        Answer, Confidence, Earlier, FindingName, Page, Reason, Round, Status, Step,
+        Answer, ClientKind, ClientRun, Confidence, Earlier, FindingName, Outcome, Page, Ratio,
+        Reason, Round, Severity, Status, Step,
     };
 
     fn refuse(round: &mut Round, routes: &[&str], answer: &Answer) {
@@ -136,6 +143,26 @@ mod tests {
                 (FindingName::RequestFiltered, confidence, Status::Unknown)
             );
             assert_eq!(finding.summary.ends_with("the nodes are healthy."), routes.len() == 1);
+        }
+    }
+
+    #[test]
+    fn a_filter_that_some_logins_of_the_prober_pass_is_met_by_users_as_well() {
+        for (failed, severity, status) in
+            [(2, Severity::Critical, Status::Critical), (5, Severity::Warning, Status::Unknown)]
+        {
+            let judged = judge(
+                &changed(&["a", "b", "c"], |round| {
+                    refuse(round, &["c", "lb"], &page(403, None));
+                    let Outcome::Measured(run) = &mut round.balancer else { return };
+                    let logins = Ratio { events: failed, trials: 5 };
+                    run.clients = vec![ClientRun { logins, ..ClientRun::of(ClientKind::Docker) }];
+                }),
+                &Earlier::default(),
+            );
+            let [finding] = judged.findings.as_slice() else { panic!("{judged:#?}") };
+            assert_eq!(finding.finding, FindingName::RequestFiltered);
+            assert_eq!((finding.severity, judged.status), (severity, status), "{failed} of 5");
         }
     }
 
