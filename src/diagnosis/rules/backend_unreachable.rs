@@ -79,6 +79,7 @@ fn at_routes(facts: &Facts<'_>, gone: &[(ObservationId, &Flow)]) -> Option<Hypot
         return None;
     }
     let backends = backends_of(gone.iter().map(|(_, flow)| *flow));
+    let closed = gone.iter().all(|(_, flow)| is_closed(flow));
     let proxied = expects_proxy_protocol(facts, gone);
     let summary = if proxied {
         format!(
@@ -88,6 +89,17 @@ fn at_routes(facts: &Facts<'_>, gone: &[(ObservationId, &Flow)]) -> Option<Hypot
             verb(backends.len(), "closes", "close"),
             verb(backends.len(), "answers", "answer"),
             verb(backends.len(), "it", "they"),
+        )
+    } else if closed && backends.is_empty() && !facts.round.backends.is_empty() {
+        "The load balancer accepts connections and closes them before it answers. No backend does \
+         so."
+        .to_owned()
+    } else if closed && !backends.is_empty() {
+        format!(
+            "{} {} connections and {} them before an answer, at a second try too.",
+            list(&backends),
+            verb(backends.len(), "accepts", "accept"),
+            verb(backends.len(), "closes", "close"),
         )
     } else if !backends.is_empty() {
         format!(
@@ -109,9 +121,16 @@ fn at_routes(facts: &Facts<'_>, gone: &[(ObservationId, &Flow)]) -> Option<Hypot
     } else {
         Vec::new()
     };
+    // What closes a connection is there: it may be a TLS port that is asked by http, or a balancer
+    // without a live server.
+    let others: &[FindingName] = if closed {
+        &[FindingName::HttpHttpsMismatch, FindingName::ServerErrors]
+    } else {
+        &[FindingName::ServerErrors]
+    };
     Some(
         Hypothesis::new(FindingName::BackendUnreachable, backends, summary)
-            .proved_if(never && !proxied, &[FindingName::ServerErrors])
+            .proved_if(never && !gone.iter().any(|(_, flow)| is_closed(flow)), others)
             .hits(if proxied { Hits::Prober } else { Hits::Requests })
             .evidence(flow_lines(gone))
             .flows(gone)
@@ -122,14 +141,17 @@ fn at_routes(facts: &Facts<'_>, gone: &[(ObservationId, &Flow)]) -> Option<Hypot
 /// Whether every node takes connections and closes them before it answers, and yet answers those who
 /// come through the load balancer: it expects the PROXY header first.
 fn expects_proxy_protocol(facts: &Facts<'_>, gone: &[(ObservationId, &Flow)]) -> bool {
-    let closed = |(_, flow): &(ObservationId, &Flow)| {
-        flow.failure().is_some_and(|(step, failure)| {
-            let accepted = failure.phase.is_some_and(|phase| phase > Phase::Connect);
-            step == Step::Challenge && failure.reason == Reason::ConnectionReset && accepted
-        })
-    };
     let through = facts.round.flow(&Route::Balancer).is_some_and(Flow::succeeded);
-    through && gone.len() == facts.round.backends.len() && gone.iter().all(closed)
+    let all = gone.len() == facts.round.backends.len();
+    through && all && gone.iter().all(|(_, flow)| is_closed(flow))
+}
+
+/// Whether the connection for the first request was accepted, and closed before an answer.
+fn is_closed(flow: &Flow) -> bool {
+    flow.failure().is_some_and(|(step, failure)| {
+        let accepted = failure.phase.is_some_and(|phase| phase > Phase::Connect);
+        step == Step::Challenge && failure.reason == Reason::ConnectionReset && accepted
+    })
 }
 
 #[cfg(test)]
@@ -166,6 +188,23 @@ mod tests {
             let said =
                 finding.effect.contains("b is not ready, so Kubernetes sends it no user request");
             assert_eq!(said, !ready, "{}", finding.effect);
+        }
+    }
+
+    #[test]
+    fn what_accepts_a_connection_and_closes_it_is_there_and_may_be_something_else() {
+        use crate::model::FindingName::{HttpHttpsMismatch, ServerErrors};
+        let closes = "b accepts connections and closes them before an answer";
+        for (phase, confidence, others, words) in [
+            (Phase::Connect, Confidence::Proved, &[][..], "b does not answer"),
+            (Phase::Tls, Confidence::Suspected, &[HttpHttpsMismatch, ServerErrors], closes),
+            (Phase::Wait, Confidence::Suspected, &[HttpHttpsMismatch, ServerErrors], closes),
+        ] {
+            let round = changed(&["a", "b"], |round| closed(round, &["b"], phase));
+            let judged = judge(&round, &Earlier::default());
+            let [finding] = judged.findings.as_slice() else { panic!("{judged:#?}") };
+            assert_eq!((finding.confidence, &finding.alternatives[..]), (confidence, others));
+            assert!(finding.summary.starts_with(words), "{}", finding.summary);
         }
     }
 

@@ -3,7 +3,7 @@
 use super::super::facts::Facts;
 use super::super::hypothesis::{Hits, Hypothesis};
 use super::super::leeway::{issuing_clock, read};
-use crate::model::{ClockInterval, ClockSource, FindingName};
+use crate::model::{ClockInterval, ClockSource, Family, FindingName};
 
 /// All backends off by more than this, and alike: the prober's clock is the suspect.
 const PROBER_OFF_SECONDS: f64 = 5.0;
@@ -26,7 +26,9 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     // Where a server writes into its tokens what is not its time, its answers still say it.
     let contradicted = |clock: ClockInterval| common.intersect(clock).is_none();
     let dates = backends.iter().filter_map(|it| read(facts.round, &it.name, ClockSource::Date));
-    if dates.into_iter().any(contradicted) {
+    let mut dates = dates.peekable();
+    let only_tokens = dates.peek().is_none() && facts.common_family() == Family::Unknown;
+    if only_tokens || dates.any(contradicted) {
         return Vec::new();
     }
     let direction = if common.lower() > 0.0 { "behind" } else { "ahead of" };

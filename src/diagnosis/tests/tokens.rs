@@ -169,6 +169,19 @@ fn time_is_blamed_only_where_clocks_and_keys_allow() {
             "",
         ),
         (
+            "tokens of an unknown server that say another time, where no answer says one",
+            |r| {
+                for name in THREE {
+                    clock(r, name, 20.0);
+                }
+                r.clocks.retain(|reading| reading.source != ClockSource::Date);
+                for of in &mut r.backends {
+                    of.family = Family::Unknown;
+                }
+            },
+            "",
+        ),
+        (
             "all clocks that are known alike, one unknown",
             |r| {
                 for name in THREE {
