@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
 /// How long anything may take to start.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 /// Between two looks at something that is not ready.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// How often another port is tried, if another process took it first.
