@@ -304,7 +304,7 @@ mod tests {
         assert_eq!(lines.next(), Some("Nodes sign and check tokens with different keys."));
         assert!(text.contains("\nGroup       Signing keys (A1)\n"), "{text}");
         assert!(text.contains("\nMeaning\n\nNodes sign and check tokens with"), "{text}");
-        assert!(text.contains("\n- The same token shown again"), "{text}");
+        assert!(text.contains("\n- The same token is still refused"), "{text}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A registry that takes no writes (F5).
+//! A registry that accepts no writes (F5).
 
 use std::collections::BTreeSet;
 
@@ -29,11 +29,11 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     let routes: BTreeSet<&Route> = refusing.iter().map(|said| said.route).collect();
     let routes: Vec<&Route> = routes.into_iter().collect();
     let summary = if names.is_empty() {
-        "Through the load balancer the registry takes no writes, and a node that was asked \
+        "Through the load balancer the registry accepts no writes, and a node that was asked \
          directly takes them."
             .to_owned()
     } else if everywhere {
-        "The registry takes no writes.".to_owned()
+        "The registry accepts no writes.".to_owned()
     } else {
         format!("{} {} no writes.", list(&names), verb(names.len(), "takes", "take"))
     };
