@@ -91,8 +91,8 @@ struct Given {
     /// host is a node
     #[arg(long = "backend", value_name = "NAME=ADDRESS", value_parser = backend)]
     backends: Vec<(String, String)>,
-    /// The user or robot account. Without it the one that `docker login` left for this registry is
-    /// used, if there is one
+    /// The user or robot account. Without it, the account that `docker login` stored for this
+    /// registry is used, if there is one
     #[arg(long)]
     username: Option<String>,
     /// Read the password from standard input
@@ -346,7 +346,7 @@ async fn registries(arguments: Arguments) -> anyhow::Result<Vec<Registry>> {
                 bail!("{target:?} is read as the name of a registry; write --watch={target}");
             }
             bail!(
-                "no registry of {} is called {target:?}; there are {}. For a registry that is not in \
+                "no registry in {} is called {target:?}; the file has {}. For a registry that is not in \
                  the file, did you mean https://{target}?",
                 path.display(),
                 known.join(", ")

@@ -19,7 +19,7 @@ pub(super) struct Drill {
     /// 10 s
     #[arg(long, value_name = "AWAY", value_parser = duration)]
     rolling_restart: Option<Duration>,
-    /// In that restart the load balancer goes on leading users to the node that is away
+    /// During that restart the load balancer still sends users to the node that is away
     #[arg(long, requires = "rolling_restart")]
     not_drained: bool,
 }

@@ -164,7 +164,7 @@ pub(super) fn words(round: &Round) -> Vec<String> {
     }
     words.extend(all.iter().filter_map(|it| drifting(round, it)));
     if let Some(step) = round.clock_step_seconds {
-        words.push(format!("The prober's own clock was set by {step:+.3} s."));
+        words.push(format!("The prober's own clock jumped by {step:+.3} s."));
     }
     words
 }
@@ -184,8 +184,8 @@ pub(super) fn refusals(round: &Round, refusing: &[Prediction<'_>]) -> Vec<String
             if first.forgiven > 0.0 { span(first.forgiven) } else { "nothing".to_owned() };
         let middle = (first.ahead.middle() - first.forgiven).clamp(0.0, 1.0);
         Some(format!(
-            "{issuer} is {} ahead of {}: {family} tolerates {tolerates}, {} tokens of {issuer} used \
-             at once are refused there",
+            "{issuer} is {} ahead of {}: {family} tolerates {tolerates}. If tokens are used \
+             immediately, {} tokens of {issuer} are refused there",
             span(first.ahead.middle()),
             list(&verifiers),
             share(middle),
@@ -320,10 +320,8 @@ mod tests {
     fn the_words_say_what_a_skew_means_for_the_family() {
         assert_eq!(
             words(&skewed(0.31, 10)),
-            [
-                "b is 0.31 s ahead of a and c: Harbor 2.10.3 tolerates nothing, about 3 of 10 tokens \
-              of b used at once are refused there"
-            ]
+            ["b is 0.31 s ahead of a and c: Harbor 2.10.3 tolerates nothing. If tokens are used \
+              immediately, about 3 of 10 tokens of b are refused there"]
         );
         assert_eq!(
             words(&skewed(0.31, 12)),

@@ -60,8 +60,8 @@ pub(super) fn first(
     let Some(alone) = alone(facts, h, broken) else { return rest };
     let others: Vec<BackendName> = h.backends.iter().filter(|it| *it != alone).cloned().collect();
     let text = format!(
-        "If {alone} can carry the load, leave it alone in the load balancer until the cause is fixed: it \
-         accepts its own tokens. Take {} out:",
+        "If {alone} can carry the load, keep only this node in the load balancer until the cause \
+         is fixed: it accepts its own tokens. Take {} out:",
         list(&others)
     );
     around(facts, &others, text, rest)
@@ -170,7 +170,7 @@ fn kubernetes(namespace: &str, pods: &[BackendName], label: &str) -> Way {
     Way {
         balancer: "Kubernetes",
         out: format!("kubectl -n {namespace} label pod {pods} {label}-"),
-        back: format!("kubectl -n {namespace} delete pod {pods}   # another one has its place"),
+        back: format!("kubectl -n {namespace} delete pod {pods}   # a new pod has replaced it"),
     }
 }
 
@@ -265,7 +265,10 @@ mod tests {
         let of_tokens = h.clone().hits(Hits::Tokens);
         let advice = super::first(&facts, &of_tokens, Severity::Critical, &all, Vec::new());
         let first = &advice[0];
-        assert!(first.text.starts_with("If a can carry the load, leave it alone"), "{first:?}");
+        assert!(
+            first.text.starts_with("If a can carry the load, keep only this node"),
+            "{first:?}"
+        );
         assert!(first.commands[1].contains("10.0.0.2"), "{first:?}");
         assert!(!first.commands[1].contains("10.0.0.1"), "{first:?}");
         // What fails at both whoever issued the token fails at one alone as well.

@@ -112,7 +112,7 @@ fn plainly(facts: &Facts<'_>, h: &Hypothesis, felt: &[&Observation]) -> Option<S
         // One request alone may have met the one bad node.
         return None;
     }
-    let but = if nodes_work { "; asked directly, a node works" } else { "" };
+    let but = if nodes_work { "; direct requests to at least one node succeed" } else { "" };
     Some(match own.step {
         Some(Step::Repository) => format!("Logins work, and pulls and pushes fail{but}"),
         _ => format!("Logins, pulls and pushes fail{but}"),
@@ -220,15 +220,14 @@ fn sampled(facts: &Facts<'_>, felt: &[&Observation]) -> Vec<String> {
         match seen.kind {
             Kind::SampleRefused => Some(format!("{numbers} fresh tokens were refused{when}")),
             Kind::ClientRefused => {
-                Some(format!("{numbers} flows of clients had a token refused{when}"))
+                Some(format!("{numbers} client flows got a token that was refused{when}"))
             }
             Kind::RealmForeign => {
                 Some(format!("{numbers} challenges sent clients to a wrong token endpoint{when}"))
             }
             Kind::SampleFailed | Kind::ClientFailed => {
                 // The same text twice, with other numbers, would contradict itself.
-                let whose =
-                    if seen.kind == Kind::ClientFailed { " of flows of clients" } else { "" };
+                let whose = if seen.kind == Kind::ClientFailed { " in client flows" } else { "" };
                 let (requests, reason) = (requests(seen.step), seen.reason());
                 Some(format!("{numbers} {requests}{whose} failed ({reason}){when}"))
             }
@@ -281,8 +280,8 @@ fn pairs(felt: &[&Observation]) -> Option<String> {
         (0, 0) => None,
         (0, 1) => Some("1 token got no answer".to_owned()),
         (0, failed) => Some(format!("{failed} tokens got no answer")),
-        (1, _) => Some("1 token of a single node was refused".to_owned()),
-        (refused, _) => Some(format!("{refused} tokens of single nodes were refused")),
+        (1, _) => Some("1 token of one node was refused".to_owned()),
+        (refused, _) => Some(format!("{refused} tokens of individual nodes were refused")),
     }
 }
 
@@ -306,7 +305,7 @@ fn checks(felt: &[&Observation]) -> Option<String> {
 fn unfelt(facts: &Facts<'_>, h: &Hypothesis) -> String {
     let what = match h.hits {
         Hits::Later => {
-            return format!("{} Requests will fail after a failover, or soon.", seen(facts));
+            return format!("{} Requests will fail soon, or after a failover.", seen(facts));
         }
         Hits::Some(what) => return format!("{}.", some_fail(facts, h, what)),
         _ => format!("Requests that reach {} would fail.", place(h)),

@@ -33,15 +33,16 @@ fn hypothesis(facts: &Facts<'_>, name: FindingName, ids: &[ObservationId]) -> Hy
     let by_users: Vec<&&Observation> =
         seen.iter().filter(|o| o.place.involves_balancer()).collect();
     let only_users = by_users.len() == seen.len();
-    let what = if name == FindingName::UnexplainedLoss { "lost" } else { "refused or failed" };
+    let what =
+        if name == FindingName::UnexplainedLoss { "are lost" } else { "are refused or fail" };
     let summary = if only_users {
         format!(
-            "Requests through the load balancer are {what}, and no node that was asked directly \
-             shows it: another server may answer there, or the fault comes and goes."
+            "Requests through the load balancer {what}, and no node that was asked directly shows \
+             it: another server may answer there, or the fault comes and goes."
         )
     } else {
         let at: Vec<String> = places(&seen);
-        format!("Requests are {what} at {}, and no known cause explains it.", list(&at))
+        format!("Requests {what} at {}, and no known cause explains it.", list(&at))
     };
     let mut evidence: Vec<Evidence> = seen.iter().take(LINES).map(|o| line(o)).collect();
     if seen.len() > LINES {

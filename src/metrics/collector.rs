@@ -472,7 +472,10 @@ fn first_step(finding: &Finding) -> (String, &str) {
     match commands.first().filter(|command| command.len() <= LONGEST) {
         Some(command) if labels.len() < 2 => (text.to_owned(), command),
         _ if commands.is_empty() => (text.to_owned(), ""),
-        _ => (format!("{}, which the status page shows.", text.trim_end_matches([':', '.'])), ""),
+        _ => (
+            format!("{}. The status page shows the commands.", text.trim_end_matches([':', '.'])),
+            "",
+        ),
     }
 }
 
@@ -491,10 +494,10 @@ mod tests {
             (vec![], "Do this:", ""),
             (
                 vec!["# HAProxy", "one", "# nginx", "other"],
-                "Do this, which the status page shows.",
+                "Do this. The status page shows the commands.",
                 "",
             ),
-            (vec![long.as_str()], "Do this, which the status page shows.", ""),
+            (vec![long.as_str()], "Do this. The status page shows the commands.", ""),
         ] {
             let mut finding =
                 sample::finding(FindingName::ServerErrors, Severity::Critical, &["a"]);

@@ -118,9 +118,9 @@ metrics! {
     CLOCK_LEEWAY = "clock_leeway_seconds", Kind::Gauge, ["registry", "backend"],
         "Clock difference that this verifier tolerates; absent if not known.";
     CLOCK_MARGIN = "clock_margin_seconds", Kind::Gauge, ["registry"],
-        "Smallest clock tolerance left over all pairs; negative means that tokens are refused.";
+        "Smallest remaining clock tolerance of all pairs; negative means that tokens are refused.";
     COMPONENT_HEALTHY = "component_healthy", Kind::Gauge, ["registry", "backend", "component"],
-        "Whether this backend's own health page reports the component healthy; the page tests no passwords or keys. The component all stands for all healthy components.";
+        "Whether this backend's own health page reports the component healthy; the page tests no passwords or keys. The label value all means all healthy components.";
     CLOCK_STEPS = "clock_steps_total", Kind::Counter, ["registry"],
         "Rounds in which the prober's own clock was stepped.";
     CSRF_CROSS_VALID = "csrf_cross_valid", Kind::Gauge, ["registry", "issuer", "verifier"],

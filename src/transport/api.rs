@@ -35,7 +35,7 @@ pub enum ApiError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// The token is no header.
-    #[error("the token has characters that no token has")]
+    #[error("the token has characters that are not allowed in a token")]
     Token,
     /// No answer.
     #[error("{}", .0.detail)]

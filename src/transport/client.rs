@@ -286,7 +286,7 @@ fn unzipped(packed: &[u8]) -> Result<Vec<u8>, Failure> {
         let detail = format!("a body of more than {MAX_BODY} bytes");
         return Err(at(Phase::Transfer, Reason::TooLarge, &detail));
     }
-    let broken = "a body that is called gzip, which was not asked for, and is none";
+    let broken = "the body is not gzip, although Content-Encoding says so; gzip was not asked for";
     read.map(|_| body).map_err(|_| at(Phase::Transfer, Reason::UnexpectedEncoding, broken))
 }
 

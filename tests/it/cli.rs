@@ -262,7 +262,7 @@ async fn only_the_registries_that_are_named_are_checked() {
     let bench = bench("healthy");
     let unknown = run(&["check", "lob", &file(&bench.path)]);
     assert_eq!(unknown.code, Some(3));
-    assert!(unknown.stderr.contains("is called \"lob\"; there are lab"), "{}", unknown.stderr);
+    assert!(unknown.stderr.contains("is called \"lob\"; the file has lab"), "{}", unknown.stderr);
 }
 
 #[test]

@@ -46,7 +46,7 @@ async fn of_a_registry_that_is_well_v_shows_what_was_measured_and_trace_what_was
     for word in ["Routes  ", "Matrix  ", "Clocks  ", "Keys  ", "Load balancer", "Checks  "] {
         assert!(said.stdout.contains(word), "{word}: {}", said.stdout);
     }
-    for words in ["found nothing that a sound registry", "Signing keys: token-key-mismatch"] {
+    for words in ["found only what a healthy registry", "Signing keys: token-key-mismatch"] {
         let text = said.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(text.contains(words), "{words}: {}", said.stdout);
     }
@@ -120,7 +120,7 @@ async fn http_for_https_and_a_wrong_port_are_said_first() {
         first.split_whitespace().collect::<Vec<_>>().join(" ")
     };
     let plain = check("http://hub.lab.invalid", &at);
-    assert!(plain.contains("another protocol than the URL says"), "{plain}");
+    assert!(plain.contains("a different protocol than the URL says"), "{plain}");
     // A port that was free a moment ago.
     let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let free = socket.local_addr().unwrap().to_string();

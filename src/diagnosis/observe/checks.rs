@@ -146,7 +146,8 @@ impl Seen<'_> {
             said.base.allowed && !named.allowed && is_current(self.round, &at.route, said)
         });
         if let Some(named) = astray {
-            let detail = format!("a repository names the token endpoint {}", named.realm);
+            let detail =
+                format!("the challenge of a repository names the token endpoint {}", named.realm);
             self.refused(Check::PublicUrl, place, Reason::RealmNotAllowed, detail);
         }
     }
@@ -178,7 +179,7 @@ impl Seen<'_> {
         self.routes(Check::Health, routes, |_, components| {
             let sick = components.iter().filter(|component| !component.healthy);
             let sick: Vec<&str> = sick.map(|component| component.component.as_str()).collect();
-            let detail = format!("calls unhealthy: {}", sick.join(", "));
+            let detail = format!("reports as unhealthy: {}", sick.join(", "));
             (!sick.is_empty()).then_some((Reason::Unavailable, detail))
         });
     }
@@ -270,7 +271,7 @@ impl Seen<'_> {
         self.routes(Check::Upload, &uploads.begun, |_, begun| match begun {
             Begun::ReadOnly => Some((Reason::Forbidden, "writes are refused".to_owned())),
             Begun::At(Some(at)) if *at != public && !mended => {
-                Some((Reason::Redirected, format!("an upload goes on at {at}")))
+                Some((Reason::Redirected, format!("an upload continues at {at}")))
             }
             Begun::At(_) => None,
         });
@@ -346,7 +347,13 @@ impl Seen<'_> {
                 LoginVerdict::Refused => (Reason::Unauthorized, "refused"),
                 LoginVerdict::TimedOut => (Reason::Timeout, "not answered"),
             };
-            Some((reason, format!("the directory's account is {how} after {:.2} s", login.seconds)))
+            Some((
+                reason,
+                format!(
+                    "the login with the directory's account is {how} after {:.2} s",
+                    login.seconds
+                ),
+            ))
         });
     }
 
@@ -376,9 +383,9 @@ fn missing(content: &Content, found: &ContentFound) -> Option<String> {
     } else if found.tagged.is_none() {
         format!("{tag} is listed and its manifest is not there")
     } else if found.tagged.as_ref() != Some(&content.digest) {
-        format!("{tag} leads to another manifest than at other nodes")
+        format!("{tag} is a different manifest than on other nodes")
     } else if !found.manifest {
-        format!("the manifest of {tag} is not there by its digest")
+        format!("the manifest of {tag} is not found by its digest")
     } else if found.config == Some(false) {
         format!("a blob of {tag} is not there")
     } else {

@@ -65,8 +65,8 @@ fn unasked(facts: &Facts<'_>) -> Option<Hypothesis> {
          one: docker then sends none."
     } else {
         "Through the load balancer some requests without a token get 200, although every node asks \
-         for a token. Either a cache does not look at Authorization, or a server answers that is \
-         not among the nodes."
+         for a token. Either a cache ignores the Authorization header, or a server that is not \
+         among the nodes answers."
     };
     let h = Hypothesis::new(NAME, Vec::new(), summary.to_owned())
         .suspected(&[FindingName::UnknownBackend])

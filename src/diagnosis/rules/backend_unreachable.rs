@@ -83,8 +83,8 @@ fn at_routes(facts: &Facts<'_>, gone: &[(ObservationId, &Flow)]) -> Option<Hypot
     let proxied = expects_proxy_protocol(facts, gone);
     let summary = if proxied {
         format!(
-            "{} {} every connection at once, but {} through the load balancer: {} may expect the \
-             PROXY protocol.",
+            "{} {} every connection immediately, but {} through the load balancer: {} may expect \
+             the PROXY protocol.",
             list(&backends),
             verb(backends.len(), "closes", "close"),
             verb(backends.len(), "answers", "answer"),
@@ -96,7 +96,7 @@ fn at_routes(facts: &Facts<'_>, gone: &[(ObservationId, &Flow)]) -> Option<Hypot
         .to_owned()
     } else if closed && !backends.is_empty() {
         format!(
-            "{} {} connections and {} them before an answer, at a second try too.",
+            "{} {} connections and {} them without an answer. A second try ended in the same way.",
             list(&backends),
             verb(backends.len(), "accepts", "accept"),
             verb(backends.len(), "closes", "close"),
@@ -108,7 +108,7 @@ fn at_routes(facts: &Facts<'_>, gone: &[(ObservationId, &Flow)]) -> Option<Hypot
             verb(backends.len(), "does", "do")
         )
     } else if facts.round.backends.is_empty() {
-        "The public name does not lead to an answer, and no backend is known.".to_owned()
+        "No server answers under the public name, and no backend is known.".to_owned()
     } else {
         "The load balancer's address does not answer. No backend fails in this way.".to_owned()
     };
@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn what_accepts_a_connection_and_closes_it_is_there_and_may_be_something_else() {
         use crate::model::FindingName::{HttpHttpsMismatch, ServerErrors};
-        let closes = "b accepts connections and closes them before an answer";
+        let closes = "b accepts connections and closes them without an answer";
         for (phase, confidence, others, words) in [
             (Phase::Connect, Confidence::Proved, &[][..], "b does not answer"),
             (Phase::Tls, Confidence::Suspected, &[HttpHttpsMismatch, ServerErrors], closes),

@@ -34,7 +34,10 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     let others = looked.iter().filter(|(name, _)| !names.contains(name));
     let others = others.map(|(name, way)| match way {
         BlobWay::Served => format!("{name}: serves blobs itself"),
-        BlobWay::Redirected { to, .. } => format!("{name}: redirected to {to}, which gives them"),
+        BlobWay::Redirected { to, .. } => format!(
+            "{name}: blobs are redirected to {to}, which \
+                                                   gives them"
+        ),
     });
     let ids = facts.met_on(Check::BlobRedirect, &redirects.at, |at| {
         at.route.backend().is_some_and(|name| names.contains(name))
@@ -58,11 +61,11 @@ fn summary(lost: &[Lost<'_>], everywhere: bool, names: &[BackendName]) -> String
     let whose = if everywhere { "Every backend".to_owned() } else { list(names) };
     let sends = if everywhere { "sends" } else { verb(names.len(), "sends", "send") };
     let because = if lost.iter().any(|lost| lost.about_time) {
-        ": by the store's clock the signature's time is wrong"
+        ": the time in the signature is wrong by the clock of the store"
     } else {
         ""
     };
-    format!("{whose} {sends} clients to a blob store that does not deliver{because}.")
+    format!("{whose} {sends} clients to a blob store that does not give them the blobs{because}.")
 }
 
 fn lost<'a>(backend: &'a BackendName, way: &'a BlobWay) -> Option<Lost<'a>> {

@@ -51,7 +51,7 @@ fn line(route: &OfRoute<BodyLimit>) -> Option<Evidence> {
     let limit = route.value.measured()?;
     let text = match limit.refused {
         Some(refused) if limit.passes > 0 => format!(
-            "{}: 413 to a declared length of {}, none to {}",
+            "{}: answers 413 to a declared length of {}, but not to {}",
             route.route,
             Bytes(refused),
             Bytes(limit.passes)

@@ -35,8 +35,9 @@ fn refused(facts: &Facts<'_>) -> Option<Hypothesis> {
         // An authority that is unknown on every route is one that the prober lacks. A name that no
         // certificate has is one that users do not use.
         let (summary, hits) = if all_are(&UNTRUSTED) {
-            let cure = "No route presents a certificate that the prober trusts: give its authority, \
-                        or the certificate itself, by --ca-file (tls.ca_file).";
+            let cure = "No route presents a certificate that the prober trusts. Pass the \
+                        certificate of its authority, or the certificate itself, with --ca-file \
+                        (tls.ca_file).";
             (cure, Hits::Prober)
         } else if all_are(&OTHER_NAME) {
             let cure = "No route presents a certificate for the name in the URL: use a name that \
@@ -123,7 +124,7 @@ fn differing(facts: &Facts<'_>) -> Option<Hypothesis> {
     let line = |(print, names): &(&str, Vec<BackendName>)| {
         format!("certificate {}: {}", print.get(..12).unwrap_or_default(), list(names))
     };
-    let summary = presents(&odd, "another certificate than the other backends; all are valid.");
+    let summary = presents(&odd, "a different certificate than the other backends; all are valid.");
     let h = Hypothesis::new(NAME, odd, summary).hits(Hits::Nothing);
     Some(h.evidence(kinds.iter().map(line)).alone())
 }

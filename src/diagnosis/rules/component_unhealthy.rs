@@ -27,8 +27,9 @@ fn unhealthy(facts: &Facts<'_>, backend: &BackendName, components: &[String]) ->
     let parts: BTreeSet<&String> = components.iter().collect();
     let parts: Vec<&String> = parts.into_iter().collect();
     let what = verb(parts.len(), "a part of Harbor", "parts of Harbor");
-    let summary = format!("The health page of {backend} calls {what} unhealthy: {}.", list(&parts));
-    let line = format!("/api/v2.0/health at {backend} calls {} unhealthy", list(components));
+    let summary =
+        format!("The health page of {backend} reports {what} as unhealthy: {}.", list(&parts));
+    let line = format!("/api/v2.0/health at {backend} reports {} as unhealthy", list(components));
     // Its health page says the same of Redis or of the database; that is another cause.
     Hypothesis::new(FindingName::ComponentUnhealthy, vec![backend.clone()], summary)
         .hits(Hits::Later)

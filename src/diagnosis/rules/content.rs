@@ -155,7 +155,8 @@ impl Seen {
                 }
                 Some(UploadVerdict::Unknown) => {
                     let line = format!(
-                        "an upload begun at {issuer} is BLOB_UPLOAD_UNKNOWN at {verifier} for 5 s"
+                        "an upload begun at {issuer} is still BLOB_UPLOAD_UNKNOWN at {verifier} \
+                         after 5 s"
                     );
                     let ends = [verifier, issuer];
                     let name = ends.into_iter().find(|name| at_fault.contains(name));
@@ -204,7 +205,7 @@ impl Seen {
             Outcome::Measured(ReadBack::Other) => true,
             _ => return,
         };
-        let line = format!("{name}: {tag} pushed over {route} is not there");
+        let line = format!("{name}: {tag}, pushed over {route}, is missing");
         match route.backend() {
             _ if named.contains(name) => self.lacks(facts, name, other).add(line, ids),
             // Where a node keeps its content to itself, the others lack what it pushes.
@@ -259,7 +260,7 @@ fn line(
     let short = |digest: &str| digest.get(..19).unwrap_or(digest).to_owned();
     let mut parts = vec![format!("{name}: {repository}:{tag}")];
     if let Some(after) = found.healed_after_ms {
-        parts.push(format!("was not there at first and was {after} ms later"));
+        parts.push(format!("was missing at first and appeared {after} ms later"));
         return parts.join(" ");
     }
     parts.push(if found.listed { "is listed" } else { "is not listed" }.to_owned());

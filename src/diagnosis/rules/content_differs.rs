@@ -33,8 +33,8 @@ fn databases(seen: &Seen) -> Option<Hypothesis> {
     }
     let names = seen.databases.names();
     let summary = match names.as_slice() {
-        [one] => format!("{one} has other content under the same tag than the other nodes."),
-        names => format!("{} have other content under the same tag.", list(names)),
+        [one] => format!("{one} has different content than the other nodes under the same tag."),
+        names => format!("{} have different content under the same tag.", list(names)),
     };
     let found = Hypothesis::new(NAME, names, summary)
         .hits(Hits::Some("Pulls"))
@@ -100,7 +100,10 @@ fn unknown_account(facts: &Facts<'_>) -> Option<Hypothesis> {
         .evidence(lines)
         .evidence([
             format!("the same credential is accepted by {}", list(&good)),
-            format!("a good token of another node finds no such project at {}", list(&names)),
+            format!(
+                "no such project is found at {} with a good token of another node",
+                list(&names)
+            ),
         ])
         .explains(ids(&missing))
         .fits(ids(&through));

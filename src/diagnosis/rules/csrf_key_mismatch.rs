@@ -30,8 +30,8 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     };
     let refused = keys.refused.first().map(|(issuer, verifier)| {
         format!(
-            "{issuer} → {verifier}: a new cookie in place of the one shown, and 403 to a request \
-             that writes"
+            "{issuer} → {verifier}: the cookie was replaced by a new one, and a request that \
+             writes got 403"
         )
     });
     let lost = &keys.own_refused;

@@ -31,7 +31,7 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
         "a cookie of another node"
     };
     let line = format!(
-        "{}: 403 that names the origin, to a request with {whose} from a page of {}",
+        "{}: a request with {whose} from a page of {} gets a 403 that names the origin",
         list(&names),
         facts.round.url
     );

@@ -22,8 +22,8 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
 }
 
 fn told(names: &[BackendName]) -> String {
-    let calls = verb(names.len(), "calls", "call");
-    format!("/api/v2.0/health at {} {calls} the database unhealthy", list(names))
+    let reports = verb(names.len(), "reports", "report");
+    format!("/api/v2.0/health at {} {reports} the database as unhealthy", list(names))
 }
 
 /// What the health page of these says.
@@ -110,7 +110,7 @@ fn only_told(facts: &Facts<'_>, names: Vec<BackendName>) -> Option<Hypothesis> {
     if names.is_empty() {
         return None;
     }
-    let whose = verb(names.len(), "calls its database", "call their databases");
+    let whose = verb(names.len(), "reports its database as", "report their databases as");
     let summary = format!("{} {whose} unhealthy.", list(&names));
     let pages = pages(facts, &names);
     let evidence = [told(&names), "no flow of this check failed because of it".to_owned()];

@@ -127,8 +127,8 @@ impl Logins<'_> {
     fn other_directory(&self) -> Hypothesis {
         let names = &self.compared;
         let summary = format!(
-            "{} {} the LDAP/OIDC login that other nodes accept, as a wrong password: the directory \
-             asked there may have another password.",
+            "{} {} the LDAP/OIDC login that other nodes accept, as if the password were wrong. The \
+             directory that is asked there may have another password.",
             list(names),
             verb(names.len(), "refuses", "refuse")
         );
@@ -196,7 +196,10 @@ fn line(backend: &BackendName, login: &DirectoryLogin) -> String {
         LoginVerdict::Refused => "refused (401)",
         LoginVerdict::TimedOut => "not answered",
     };
-    format!("{backend}: the account of the directory is {ended} after {:.2} s", login.seconds)
+    format!(
+        "{backend}: the login with the account of the directory is {ended} after {:.2} s",
+        login.seconds
+    )
 }
 
 #[cfg(test)]

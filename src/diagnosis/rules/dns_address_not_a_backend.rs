@@ -44,8 +44,8 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
         },
         |words| format!("{words}: {addresses}."),
     );
-    let effect = "Users whose resolver gives them that address first fail there, or wait until \
-                  their client tries the next one.";
+    let effect = "If the resolver returns such an address first, the client fails there, or waits \
+                  until it tries the next address.";
     let met = facts.of_check(Check::Dns).map(|(id, _)| id);
     vec![
         Hypothesis::new(NAME, Vec::new(), summary)

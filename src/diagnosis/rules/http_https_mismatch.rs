@@ -25,10 +25,13 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     let summary = if everywhere {
         backends.clear();
         let other = if facts.round.url.starts_with("https:") { "http" } else { "https" };
-        format!("Every route speaks another protocol than the URL says: is it {other}://?")
+        format!(
+            "Every route speaks a different protocol than the URL says. Does the URL need \
+                 {other}://?"
+        )
     } else {
         format!(
-            "{} {} another protocol than asked for.",
+            "{} {} a different protocol than the prober expects.",
             subject(&backends),
             verb(backends.len(), "speaks", "speak")
         )

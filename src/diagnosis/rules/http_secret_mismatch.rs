@@ -54,7 +54,7 @@ fn summary(secrets: &Division) -> String {
     if secrets.majority {
         let signs = verb(names.len(), "signs", "sign");
         return format!(
-            "{} {signs} uploads with another secret than the other nodes.",
+            "{} {signs} uploads with a different secret than the other nodes.",
             list(&names)
         );
     }
@@ -71,7 +71,7 @@ fn evidence(uploads: &Uploads, secrets: &Division) -> Vec<String> {
     let invalid = uploads.pairs.iter().filter(|pair| is_invalid(pair));
     let mut lines: Vec<String> = invalid.take(QUOTED).map(line).collect();
     if secrets.own_refused.is_empty() {
-        lines.push("each node goes on with its own uploads".to_owned());
+        lines.push("each node accepts its own uploads".to_owned());
     }
     lines
 }

@@ -43,8 +43,8 @@ fn too_strict(facts: &Facts<'_>) -> Option<Hypothesis> {
     let sampled = facts.through_balancer(|seen| {
         seen.step == Some(Step::Challenge) && seen.reason() == Reason::Unavailable
     });
-    let summary = "The load balancer finds no node that it would use, while every node passes the \
-                   whole token flow: its health check expects the wrong answer.";
+    let summary = "The load balancer uses no node, although every node passes the whole token \
+                   flow. The health check of the load balancer expects the wrong answer.";
     let words = [
         format!("the load balancer itself{who} answers 503 to GET /v2/"),
         format!("{count} of {count} backends pass their flow"),
@@ -108,14 +108,14 @@ fn blind(facts: &Facts<'_>) -> Option<Hypothesis> {
     let named = (!led.is_empty())
         .then(|| format!("the load balancer still led the prober to {}", list(&led)));
     let summary = format!(
-        "The load balancer still sends users to {}, which {} failed for {} s: its health check \
-         does not see it.",
+        "The load balancer still sends users to {}, which {} failed for {} s. The health check of \
+         the load balancer does not see this.",
         list(&backends),
         verb(backends.len(), "has", "have"),
         (facts.round.started - since).num_seconds()
     );
     let effect = "The load balancer keeps sending requests to a node that fails. The finding about \
-                  that node says how many.";
+                  that node says how many requests fail.";
     Some(
         Hypothesis::new(NAME, Vec::new(), summary)
             .hits(Hits::Background(effect))

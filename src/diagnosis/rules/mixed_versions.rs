@@ -15,7 +15,7 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     let (odd, majority) = odd(&kinds);
     let runs = verb(odd.len(), "runs", "run");
     let summary = if majority {
-        format!("{} {runs} another version than the other nodes.", list(&odd))
+        format!("{} {runs} a different version than the other nodes.", list(&odd))
     } else {
         format!("{} {runs} different versions.", list(&odd))
     };

@@ -35,7 +35,8 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     let summary =
         format!("The prober's own clock is about {off:.0} s {direction} every backend's clock.");
     let evidence = format!(
-        "all backends agree with each other and are {:+.1} s to {:+.1} s off",
+        "all backends agree with each other; their clocks are {:+.1} s to {:+.1} s off the \
+         prober's clock",
         common.lower(),
         common.upper()
     );

@@ -12,8 +12,8 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     let backends = if failing.everywhere { Vec::new() } else { failing.names() };
     let scope = facts.round.scope.clone().unwrap_or_default();
     let summary = format!(
-        "The token grants {scope}, /v2/ accepts it, and the repository refuses it: the project is \
-         younger than the token by the clocks involved."
+        "The token grants {scope}, /v2/ accepts it, and the repository refuses it: by the clocks \
+         involved, the project is newer than the token."
     );
     let found = Hypothesis::new(FindingName::ProjectNewerThanToken, backends, summary)
         .suspected(&[FindingName::RepositoryAccessDenied])

@@ -26,14 +26,12 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     backends.dedup();
     // A limit that only the sampling runs into counts the prober; users may stay below it.
     let hits = if limited.is_empty() {
-        Hits::Background(
-            "The limit was met by the prober's many requests; users may stay below it.",
-        )
+        Hits::Background("The prober's own requests reached the limit; users may stay below it.")
     } else {
         Hits::Requests
     };
     let summary = format!(
-        "{} {} 429: a limiter counts the prober, or every client.",
+        "{} {} 429: a rate limit applies to the prober, or to every client.",
         subject(&backends),
         verb(backends.len(), "answers", "answer")
     );

@@ -143,10 +143,12 @@ fn wrong_realm(facts: &Facts<'_>) -> Option<Hypothesis> {
     let everywhere = wrong.len() == facts.round.flows.len();
     let unlisted = if everywhere { token_server(facts) } else { None };
     let summary = if wrong.is_empty() {
-        "Through the load balancer some challenges name another token endpoint than the nodes do."
-            .to_owned()
+        "Through the load balancer some challenges name a different token endpoint than the nodes \
+         do."
+        .to_owned()
     } else if backends.is_empty() {
-        "Through the load balancer the challenge names another token endpoint than the nodes do: \
+        "Through the load balancer the challenge names a different token endpoint than the nodes \
+         do: \
          it rewrites Host."
             .to_owned()
     } else if let Some(server) = unlisted {
@@ -190,7 +192,12 @@ struct Odd<'a> {
 
 impl Odd<'_> {
     fn evidence(&self) -> String {
-        format!("{}: /v2/ names {}, a repository {}", self.route, words(self.base), words(self.to))
+        format!(
+            "{}: /v2/ names {}, and the challenge of a repository names {}",
+            self.route,
+            words(self.base),
+            words(self.to)
+        )
     }
 }
 
@@ -227,7 +234,7 @@ fn leads_away(facts: &Facts<'_>, odd: &[Odd<'_>]) -> Option<Hypothesis> {
     let mut named = backends(odd);
     let everywhere = named.len() == facts.round.backends.len();
     let summary = if named.is_empty() {
-        "Through the load balancer a repository's challenge names another token endpoint than \
+        "Through the load balancer a repository's challenge names a different token endpoint than \
          /v2/ does: it treats the path in its own way."
             .to_owned()
     } else if everywhere {

@@ -20,9 +20,9 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     let mut evidence = Vec::new();
     if !told.is_empty() {
         evidence.push(format!(
-            "/api/v2.0/health at {} {} redis unhealthy",
+            "/api/v2.0/health at {} {} redis as unhealthy",
             list(&told),
-            verb(told.len(), "calls", "call")
+            verb(told.len(), "reports", "report")
         ));
     }
     if !forgetful.is_empty() {

@@ -67,7 +67,7 @@ fn refused_at(
         ),
         FindingName::LoginLocked => (
             format!(
-                "{names} {} the account at once: locked after wrong passwords.",
+                "{names} {} the account immediately: it is locked after wrong passwords.",
                 verb("refuses", "refuse")
             ),
             &[FindingName::AnonymousDowngrade, FindingName::DatabaseUnavailable],
@@ -93,7 +93,7 @@ fn refused_at(
     let good = facts.round.flows.iter().filter(|flow| flow.passed(Step::Token) == Some(true));
     let good: Vec<&Route> = good.map(|flow| &flow.route).collect();
     let missing = (name == FindingName::ContentDiffers)
-        .then(|| format!("a good token of another node finds no such project at {names}"));
+        .then(|| format!("no such project is found at {names} with a good token of another node"));
     Hypothesis::new(name, backends, summary)
         .proved_if(others.is_empty(), others)
         .evidence(lines(flows))

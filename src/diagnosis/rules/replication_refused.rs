@@ -19,11 +19,11 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
         found.failed, found.ended
     );
     let told = format!(
-        "the {} of {} of {} failed tasks that were looked into {} of a 401: executions {}",
+        "the {} of {} of {} failed tasks that were examined {} a 401: executions {}",
         verb(refused.len(), "log", "logs"),
         refused.len(),
         found.tasks.len(),
-        verb(refused.len(), "tells", "tell"),
+        verb(refused.len(), "shows", "show"),
         list(&executions)
     );
     let summary = "Replications fail with 401: a registry refuses the account that they use.";
@@ -83,14 +83,14 @@ mod tests {
             found(&[refused]),
             [format!(
                 "info replication-refused: 1 {failed}; the log of 1 of 1 failed tasks that were \
-                 looked into tells of a 401: executions 1"
+                 examined shows a 401: executions 1"
             )]
         );
         assert_eq!(
             found(&[refused, other, refused]),
             [format!(
                 "info replication-refused: 3 {failed}; the logs of 2 of 3 failed tasks that were \
-                 looked into tell of a 401: executions 1 and 3"
+                 examined show a 401: executions 1 and 3"
             )]
         );
     }

@@ -19,7 +19,7 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     let refused = refused(facts).filter(|failing| failing.everywhere);
     if let Some(failing) = refused.filter(|failing| !is_younger(facts, failing)) {
         let summary = format!(
-            "Every node accepts the token and none gives {scope}: permission, project or \
+            "Every node accepts the token, but none allows {scope}: permission, project or \
              repository is missing."
         );
         all.push(everywhere(&failing, summary));

@@ -50,8 +50,8 @@ fn challenges(facts: &Facts<'_>) -> Option<Hypothesis> {
         "No route asks for a token: the URL leads to no registry with a token service.".to_owned()
     } else if backends.is_empty() {
         format!(
-            "The load balancer {}, and the nodes ask for a token: something in front removes, \
-             renames or replaces the nodes' WWW-Authenticate.",
+            "The load balancer {}, although the nodes ask for a token. Something in front of the \
+             nodes removes, renames or replaces their WWW-Authenticate.",
             asked(1, bad.iter().map(|(_, flow)| *flow))
         )
     } else {
@@ -133,10 +133,13 @@ fn paths(facts: &Facts<'_>) -> Option<Hypothesis> {
     let line = |at: &&OfRoute<UrlSaid>| {
         let said = at.value.measured()?;
         let (base, to) = (drift::words(&said.base), drift::words(said.other()?));
-        Some(format!("{}: /v2/ names {base}, a repository {to}", at.route))
+        Some(format!(
+            "{}: /v2/ names {base}, and the challenge of a repository names {to}",
+            at.route
+        ))
     };
     let summary = format!(
-        "{} {} another token endpoint for repositories than for /v2/.",
+        "{} {} a different token endpoint for repositories than for /v2/.",
         list(&names),
         verb(names.len(), "names", "name")
     );

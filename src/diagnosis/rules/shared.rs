@@ -100,13 +100,13 @@ impl Division {
     /// The groups in words, and how many pairs refuse.
     pub(super) fn evidence(&self, what: &str) -> Vec<String> {
         let line = |names: &Vec<BackendName>| match names.as_slice() {
-            [one] => format!("{one} is alone"),
+            [one] => format!("{one} shares with no other node"),
             _ => format!("{} {what}", list(names)),
         };
         let mut evidence: Vec<String> = self.groups.values().map(line).collect();
         evidence.extend((!self.refused.is_empty()).then(|| {
             format!(
-                "{} pairs across these groups refuse, while each accepts its own",
+                "{} pairs of nodes from different groups refuse; each group accepts its own",
                 self.refused.len()
             )
         }));

@@ -64,7 +64,7 @@ fn own(seen: &Seen) -> Option<Hypothesis> {
         "do not know the uploads that they began",
     );
     let summary = format!(
-        "{} {does}: replicas behind one address may have different storages.",
+        "{} {does}: replicas behind one address may not share their storage.",
         list(&names)
     );
     let found = Hypothesis::new(NAME, names, summary)
@@ -81,7 +81,7 @@ fn unplaced(seen: &Seen) -> Option<Hypothesis> {
     if seen.unplaced.ids.is_empty() || !seen.storage.is_empty() || !seen.databases.is_empty() {
         return None;
     }
-    let summary = "What was pushed is not at every node: a storage or a database is not shared.";
+    let summary = "A pushed image is not on every node: the storage or the database is not shared.";
     let found = Hypothesis::new(NAME, Vec::new(), summary.to_owned())
         .suspected(&[FindingName::ContentDiffers, FindingName::UnknownBackend])
         .hits(Hits::Some("Pulls"))

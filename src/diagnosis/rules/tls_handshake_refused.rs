@@ -63,9 +63,9 @@ fn refused(facts: &Facts<'_>, cause: Cause, flows: &[(ObservationId, &Flow)]) ->
     let form = |one, many| verb(if several { 2 } else { 1 }, one, many);
     let summary = match cause {
         Cause::ClientCertificate if own => format!(
-            "{who} wants a client certificate that this prober does not have: give one by \
-             --cert-file and --key-file (tls.cert_file and tls.key_file). Clients without one fail \
-             as the prober does."
+            "{who} wants a client certificate, and this prober has none. Pass one with --cert-file \
+             and --key-file (tls.cert_file and tls.key_file). Clients without one fail as the \
+             prober does."
         ),
         Cause::ClientCertificate => {
             format!(
@@ -74,7 +74,7 @@ fn refused(facts: &Facts<'_>, cause: Cause, flows: &[(ObservationId, &Flow)]) ->
             )
         }
         Cause::Version => format!(
-            "{who} {} no version or cipher of TLS in common with today's clients.",
+            "{who} {} no TLS version or cipher in common with today's clients.",
             form("has", "have")
         ),
         Cause::Name if own => format!(
@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn one_route_that_users_meet_fails_them() {
         let (summary, severity, _) = judged(|r| fail(r, "lb", Step::Challenge, Reason::TlsVersion));
-        assert!(summary.starts_with("The load balancer has no version"), "{summary}");
+        assert!(summary.starts_with("The load balancer has no TLS version"), "{summary}");
         assert_eq!(severity, Severity::Critical);
         let (summary, severity, _) =
             judged(|r| fail(r, "b", Step::Challenge, Reason::TlsHandshake));

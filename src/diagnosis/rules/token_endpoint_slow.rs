@@ -176,7 +176,7 @@ fn part_words(part: Reach) -> &'static str {
     match part {
         Reach::Challenge => " Even the challenge is slow: core waits for Redis or CPU.",
         Reach::Signing => {
-            " A token that needs no database is slow too: the network, or core's CPU."
+            " Even a token that needs no database is slow: look at the network and at core's CPU."
         }
         Reach::Database => " The first slow part is the database.",
         Reach::Credential => " The first slow part is the account: its look-up, or its secret.",

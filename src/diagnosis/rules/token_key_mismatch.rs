@@ -90,8 +90,8 @@ fn different_keys(facts: &Facts<'_>) -> Option<Hypothesis> {
         .evidence(group_lines(&groups))
         .evidence(facts.round.backends.iter().filter_map(|b| changed_lately(facts, &b.name)))
         .evidence([
-            "nodes with different keys refuse each other's tokens, still after 5 s; each accepts \
-             its own"
+            "nodes with different keys refuse each other's tokens, even after 5 s; each accepts \
+             its own tokens"
                 .to_owned(),
         ])
         .evidence(found.iter().take(4).filter_map(|(_, cell, _)| describe(cell)))
@@ -253,13 +253,13 @@ fn key_line(facts: &Facts<'_>, name: &BackendName) -> String {
         .iter()
         .map(|(key, tokens)| format!("{tokens} of {total} by key {}…", key.short()))
         .collect();
-    format!("{name}: tokens were signed {}", each.join(", "))
+    format!("{name}: signing keys of its tokens: {}", each.join(", "))
 }
 
 fn summary(odd: &[BackendName], majority: bool) -> String {
     let signs = verb(odd.len(), "signs", "sign");
     if majority {
-        format!("{} {signs} tokens with another key than the other nodes.", list(odd))
+        format!("{} {signs} tokens with a different key than the other nodes.", list(odd))
     } else {
         format!(
             "{} {signs} tokens with different keys. Without a majority, any of them may be the \

@@ -123,7 +123,7 @@ fn by_elimination(facts: &Facts<'_>) -> Option<Hypothesis> {
     if found.is_empty() && !sampled {
         return None;
     }
-    let summary = "Through the load balancer a token is refused that every backend accepts. The \
+    let summary = "A token that every backend accepts is refused through the load balancer. The \
                    load balancer seems to lead to a node that is not configured here."
         .to_owned();
     let hypothesis = Hypothesis::new(NAME, Vec::new(), summary)

@@ -27,7 +27,7 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     }
     let line = |begun: &&OfRoute<Begun>| {
         let to = at(begun).filter(|at| !at.is_empty()).unwrap_or("the same place");
-        format!("{}: uploads go on at {to}", begun.route)
+        format!("{}: uploads continue at {to}", begun.route)
     };
     let hits = if names.is_empty() && !through { Hits::Later } else { Hits::Some("Pushes") };
     let found = Hypothesis::new(FindingName::UploadLocationWrong, names.clone(), summary(&names))
@@ -41,7 +41,7 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
 }
 
 fn summary(names: &[BackendName]) -> String {
-    let to = "uploads on to another scheme, host or port than the public URL";
+    let to = "uploads to a different scheme, host or port than the public URL has";
     if names.is_empty() {
         return format!("The registry sends {to}.");
     }

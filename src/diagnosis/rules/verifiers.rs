@@ -171,7 +171,7 @@ fn refuse_all(
     let by_form = cause == KeyIdFormatMismatch;
     let (name, backends, summary, others): (_, _, _, &[FindingName]) = if by_form {
         let summary = format!(
-            "{} {} keys up by another kind of key id than the tokens carry.",
+            "{} {} up keys by a different kind of key id than the tokens carry.",
             list(&names),
             verb(names.len(), "looks", "look")
         );
@@ -192,7 +192,7 @@ fn refuse_all(
         (cause, names.clone(), summary, &[TokenKeyMismatch, IssuerAudienceMismatch])
     };
     let refused = Evidence::from(format!(
-        "{} refused {} of {} fresh tokens, {} own included, still after 5 s",
+        "{} refused {} of {} fresh tokens, {} own included, and still refused them after 5 s",
         list(&names),
         cells.len(),
         cells.len(),
@@ -264,7 +264,10 @@ fn rows(facts: &Facts<'_>) -> Option<Hypothesis> {
     } else {
         (IssuerAudienceMismatch, &[SigningKeyUnusable])
     };
-    let line = format!("every node refuses the tokens of {}, itself included", list(&names));
+    let line = format!(
+        "every node refuses the tokens of {}, also the node that issued them",
+        list(&names)
+    );
     let hypothesis = Hypothesis::new(name, names.clone(), summary)
         .hits(Hits::Tokens)
         .suspected(others)
@@ -318,7 +321,7 @@ fn other_form(facts: &Facts<'_>) -> Option<Hypothesis> {
         format!("key ids of the form {}: {}", form.to_lowercase(), list(names))
     });
     let summary = format!(
-        "{} {} key ids in another form than the other nodes look up.",
+        "{} {} key ids in a form that the other nodes do not look up.",
         list(&odd),
         verb(odd.len(), "writes", "write")
     );
@@ -361,7 +364,7 @@ fn other_service(facts: &Facts<'_>) -> Option<Hypothesis> {
         return None;
     }
     let summary = format!(
-        "{} {} for another audience (service) than the tokens of the others have.",
+        "{} {} for a different audience (service) than the tokens of the other nodes have.",
         list(&odd),
         verb(odd.len(), "asks", "ask")
     );

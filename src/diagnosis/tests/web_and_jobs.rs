@@ -205,7 +205,12 @@ fn cookies_tell_nodes_apart_by_any_pair_that_was_measured() {
         [("c", "a", unknown), ("c", "b", unknown), ("a", "c", unknown), ("b", "c", unknown)];
     // Two that read each other's one way only are still one group.
     let within = [apart.as_slice(), &[("a", "b", unknown)]].concat();
-    assert!(told(&within).evidence.iter().any(|line| line.starts_with("4 pairs across")));
+    assert!(
+        told(&within)
+            .evidence
+            .iter()
+            .any(|line| line.starts_with("4 pairs of nodes from different groups"))
+    );
     // A node that cannot read its own is alone, and needs no majority.
     let own = [("b", "b", unknown), ("a", "b", unknown), ("c", "b", unknown)];
     let finding = told(&own);

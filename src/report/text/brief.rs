@@ -34,7 +34,8 @@ pub(super) fn registry(page: &mut Page, judged: &Judged) {
         matrix::tokens(page, &judged.round.matrix);
     }
     page.gap();
-    let more = "-v prints all remedies, the way back, evidence, routes, clocks, keys and checks.";
+    let more = "-v prints all remedies, how to undo them, evidence, routes, clocks, keys and \
+                checks.";
     page.paragraph("", PLAIN, &format!("{}. {more}", when(&judged.round)));
 }
 

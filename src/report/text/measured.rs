@@ -117,7 +117,7 @@ pub(super) fn clocks(page: &mut Page, judged: &Judged) {
     for clock in round.clocks.iter().filter(|clock| !clock.contradiction) {
         if let Some(step) = clock.step {
             let (from, to) = (step.lower(), step.upper());
-            let text = format!("was set by {from:+.3} to {to:+.3} s since the round before");
+            let text = format!("jumped by {from:+.3} to {to:+.3} s since the previous round");
             page.paragraph(
                 &format!("  {} {}: ", clock.backend, clock.source.as_str()),
                 PLAIN,
@@ -218,7 +218,7 @@ pub(super) fn balancer(page: &mut Page, judged: &Judged) {
         let first = run.first_loss().map_or(String::new(), |loss| format!("; first: {loss}"));
         let lost = usize::try_from(run.lost()).unwrap_or(usize::MAX);
         let text = format!(
-            "{} failed for another reason, in no figure above{first}",
+            "{} failed for another reason, not counted in any figure above{first}",
             count(lost, "request")
         );
         page.paragraph("  Lost      ", PLAIN, &text);

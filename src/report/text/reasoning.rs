@@ -28,8 +28,7 @@ pub(super) fn trace(page: &mut Page, judged: &Judged) {
     }
     if assessment.observations.is_empty() {
         let text = format!(
-            "{} found nothing that a sound registry does not show, so no cause has anything to \
-             explain.",
+            "{} found only what a healthy registry shows too, so there is nothing to explain.",
             checked(judged)
         );
         page.paragraph("  ", PLAIN, &text);

@@ -154,7 +154,7 @@ fn every_state_is_told_in_words_as_well_as_in_colour() {
         "unknown",
         "not distinguishable, equal share",
         "cookie <code>SERVERID</code>",
-        "<strong class=\"critical\">−3.10 s</strong>: tokens are being refused",
+        "<strong class=\"critical\">−3.10 s</strong>: tokens are refused because of",
         "<td>−3500.0 ms</td><td>400.0 ms</td><td>60 s</td>",
         "▲ 8 d left",
         "measured <time>10 s ago</time> in 1.50 s, every 15 s",
