@@ -15,12 +15,10 @@ pub fn each_text(value: &mut Value, change: &dyn Fn(&str) -> Option<String>) -> 
         },
         // Every one is looked at, whatever was changed before it.
         Value::Array(list) => {
-            let changed: Vec<bool> = list.iter_mut().map(|item| each_text(item, change)).collect();
-            changed.contains(&true)
+            list.iter_mut().fold(false, |any, item| each_text(item, change) | any)
         }
         Value::Object(map) => {
-            let changed: Vec<bool> = map.values_mut().map(|item| each_text(item, change)).collect();
-            changed.contains(&true)
+            map.values_mut().fold(false, |any, item| each_text(item, change) | any)
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }

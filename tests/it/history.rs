@@ -36,6 +36,9 @@ async fn an_incident_and_its_rounds_survive_a_kill_and_a_broken_line() {
     let option = format!("--history.file={}", journal.display());
     let (mut first, address) = Running::daemon(&bench.path, &[&option]);
     first.log("a finding appeared");
+    // On a busy machine a round may have no time for samples, and so not see that users are hit.
+    eventually("users feel it", async || get(&address, "/api/v1/incidents").contains("critical"))
+        .await;
     bench.cluster.set_faults(Vec::new()).unwrap();
     first.line(|line| line.contains("a finding cleared") && line.contains(MISMATCH));
     // What is shown is on its way to the disk.

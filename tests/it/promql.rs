@@ -1,6 +1,8 @@
 //! Reads just enough of a `PromQL` expression to judge it: which metrics it names, with which
 //! matchers, over which range and inside which call. Whether it parses is promtool's question.
 
+use registry_prober::metrics::names::{ALL, Kind};
+
 /// Where an expression names a metric.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Use {
@@ -130,80 +132,19 @@ impl Reader {
     }
 }
 
-/// What a metric is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Counter,
-    Gauge,
-    Histogram,
-}
-
-/// The metrics that rules, dashboard and runbooks may name, without the prefix, with their labels.
-const METRICS: &[(&str, Kind, &[&str])] = {
-    use Kind::{Counter, Gauge, Histogram};
-    &[
-        ("flows_total", Counter, &["registry", "route"]),
-        ("flow_failures_total", Counter, &["registry", "route", "step", "reason"]),
-        ("client_flows_total", Counter, &["registry", "client"]),
-        ("client_flow_failures_total", Counter, &["registry", "client"]),
-        ("flow_success", Gauge, &["registry", "route"]),
-        ("step_success", Gauge, &["registry", "route", "step"]),
-        ("flow_seconds_total", Counter, &["registry", "route"]),
-        ("step_duration_seconds", Histogram, &["registry", "step"]),
-        ("phase_seconds_total", Counter, &["registry", "phase"]),
-        ("responses_total", Counter, &["registry", "route", "code"]),
-        ("authenticated_responses_total", Counter, &["registry", "route", "code"]),
-        ("unauthorized_ratio", Gauge, &["registry"]),
-        ("expected_unauthorized_ratio", Gauge, &["registry"]),
-        ("balancer_share", Gauge, &["registry", "backend"]),
-        ("token_cross_valid", Gauge, &["registry", "issuer", "verifier"]),
-        ("token_cross_checks_total", Counter, &["registry", "verifier"]),
-        ("token_cross_refusals_total", Counter, &["registry", "verifier"]),
-        ("token_key_info", Gauge, &["registry", "backend", "kid", "alg"]),
-        ("token_keys", Gauge, &["registry"]),
-        ("token_key_last_change_timestamp_seconds", Gauge, &["registry", "backend"]),
-        ("token_lifetime_seconds", Gauge, &["registry", "backend"]),
-        ("clock_offset_seconds", Gauge, &["registry", "backend", "source"]),
-        ("clock_offset_lower_bound_seconds", Gauge, &["registry", "backend", "source"]),
-        ("clock_offset_upper_bound_seconds", Gauge, &["registry", "backend", "source"]),
-        ("clock_leeway_seconds", Gauge, &["registry", "backend"]),
-        ("clock_margin_seconds", Gauge, &["registry"]),
-        ("component_healthy", Gauge, &["registry", "backend", "component"]),
-        ("clock_steps_total", Counter, &["registry"]),
-        ("csrf_cross_valid", Gauge, &["registry", "issuer", "verifier"]),
-        ("session_cross_valid", Gauge, &["registry", "issuer", "verifier"]),
-        ("upload_cross_valid", Gauge, &["registry", "issuer", "verifier"]),
-        ("content_present", Gauge, &["registry", "backend"]),
-        ("certificate_not_after_timestamp_seconds", Gauge, &["registry", "route"]),
-        ("finding_active", Gauge, &["registry", "finding", "severity", "backend"]),
-        ("finding_info", Gauge, &["registry", "finding", "meaning", "first_step", "command"]),
-        ("findings", Gauge, &["registry", "severity"]),
-        ("backend_info", Gauge, &["registry", "backend", "address", "family", "version"]),
-        ("round_duration_seconds", Histogram, &["registry"]),
-        ("rounds_total", Counter, &["registry"]),
-        ("rounds_overrun_total", Counter, &["registry"]),
-        ("last_round_timestamp_seconds", Gauge, &["registry"]),
-        ("interval_seconds", Gauge, &["registry"]),
-        ("build_info", Gauge, &["version", "revision", "rustversion"]),
-        ("config_last_reload_successful", Gauge, &[]),
-        ("config_last_reload_success_timestamp_seconds", Gauge, &[]),
-    ]
-};
-
 /// The kind and labels of a series: ours with its prefix, or one that Prometheus makes itself.
 pub(crate) fn known(series: &str) -> Option<(Kind, &'static [&'static str])> {
     if series == "up" {
         return Some((Kind::Gauge, &[]));
     }
-    let name = series.strip_prefix("registry_prober_")?;
-    METRICS.iter().find_map(|(metric, kind, labels)| {
-        let matches = match kind {
-            Kind::Histogram => name
-                .strip_prefix(metric)
+    ALL.iter().find_map(|metric| {
+        let matches = match metric.kind {
+            Kind::Histogram(_) => series
+                .strip_prefix(metric.name)
                 .is_some_and(|suffix| matches!(suffix, "_bucket" | "_sum" | "_count")),
-            Kind::Counter | Kind::Gauge => name == *metric,
+            Kind::Counter | Kind::Gauge => series == metric.name,
         };
-        matches.then_some((*kind, *labels))
+        matches.then_some((metric.kind, metric.labels))
     })
 }
 

@@ -89,6 +89,11 @@ impl Index {
         true
     }
 
+    /// The fewest bytes that can be a find.
+    pub(super) fn shortest(&self) -> usize {
+        self.short.iter().map(Vec::len).min().unwrap_or(PIECE)
+    }
+
     /// How many bytes of secrets that servers gave there are.
     pub(super) fn bytes(&self) -> usize {
         self.bytes

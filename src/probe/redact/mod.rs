@@ -273,7 +273,7 @@ impl Redactor {
 
     fn found(&self, text: &[u8]) -> Vec<Range<usize>> {
         let given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
-        views::found(text, &|text, found| {
+        views::found(text, self.own.shortest(), &|text, found| {
             for index in [&self.own, &given.now, &given.before] {
                 index.find(text, found);
             }

@@ -5,27 +5,25 @@ use std::ops::Range;
 /// So often escapes are taken off.
 const LAYERS: usize = 3;
 
-/// Shorter runs of base64 hold nothing that is looked for.
-const RUN: usize = 8;
-
 /// Collects the places of what is found in a text.
 type Find<'a> = dyn Fn(&[u8], &mut Vec<Range<usize>>) + 'a;
 
 /// Shows a text as it is and as it decodes, in lower case, and collects the places of what is found.
-pub(super) fn found(text: &[u8], find: &Find<'_>) -> Vec<Range<usize>> {
+/// Nothing shorter than `least` bytes is looked for.
+pub(super) fn found(text: &[u8], least: usize, find: &Find<'_>) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     find(&text.to_ascii_lowercase(), &mut found);
     // A token alone is hidden as a whole, whatever it decodes to.
     if found.iter().any(|range| range.len() == text.len()) {
         return found;
     }
-    decoded(text, find, &mut found);
+    decoded(text, least, find, &mut found);
     let mut layer = unescaped(text, |at| at);
     for _ in 0..LAYERS {
         let Some((bytes, places)) = layer else { break };
         let mut within = Vec::new();
         find(&bytes.to_ascii_lowercase(), &mut within);
-        decoded(&bytes, find, &mut within);
+        decoded(&bytes, least, find, &mut within);
         let place = |at: usize| places.get(at).copied().unwrap_or(text.len());
         found.extend(within.into_iter().map(|range| place(range.start)..place(range.end)));
         layer = unescaped(&bytes, place);
@@ -33,7 +31,7 @@ pub(super) fn found(text: &[u8], find: &Find<'_>) -> Vec<Range<usize>> {
     found
 }
 
-fn decoded(text: &[u8], find: &Find<'_>, found: &mut Vec<Range<usize>>) {
+fn decoded(text: &[u8], least: usize, find: &Find<'_>, found: &mut Vec<Range<usize>>) {
     let mut holds = |run: Range<usize>, decode: fn(&[u8]) -> Option<Vec<u8>>, width: usize| {
         let mut within = Vec::new();
         for begin in 0..width {
@@ -44,22 +42,23 @@ fn decoded(text: &[u8], find: &Find<'_>, found: &mut Vec<Range<usize>>) {
             found.push(run);
         }
     };
-    for run in runs(text, |byte| sextet(byte).is_some()) {
+    for run in runs(text, (4 * least).div_ceil(3), |byte| sextet(byte).is_some()) {
         holds(run, base64, 4);
     }
-    for run in runs(text, |byte| byte.is_ascii_hexdigit()) {
+    for run in runs(text, 2 * least, |byte| byte.is_ascii_hexdigit()) {
         holds(run, hex, 2);
     }
 }
 
-fn runs(text: &[u8], of: fn(u8) -> bool) -> Vec<Range<usize>> {
+/// The runs of these letters. One that is shorter decodes to too little.
+fn runs(text: &[u8], shortest: usize, of: fn(u8) -> bool) -> Vec<Range<usize>> {
     let mut runs = Vec::new();
     let mut begin = 0;
     for (at, byte) in text.iter().map(Some).chain([None]).enumerate() {
         if byte.is_some_and(|byte| of(*byte)) {
             continue;
         }
-        if at - begin >= RUN {
+        if at - begin >= shortest {
             runs.push(begin..at);
         }
         begin = at + 1;
