@@ -145,3 +145,30 @@ async fn the_password_goes_to_the_token_endpoint_alone() {
         assert!(!told.iter().any(|it| line(it).contains("horse")), "never in a URL");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_is_asked_for_by_basic_goes_to_the_registry_alone() {
+    let other = Server::saying(vec![issued()]).await;
+    let basic = |request: &str| request.to_ascii_lowercase().contains("authorization: basic ");
+    let asking = async |then: Vec<Act>| {
+        Server::start(None, move |request| match request {
+            Some(request) if basic(request) => then.clone(),
+            Some(_) => vec![answer("401 No", "WWW-Authenticate: Basic realm=\"hub\"\r\n", "")],
+            None => Vec::new(),
+        })
+        .await
+    };
+    for to in ELSEWHERE {
+        let to = to.replace("OTHER", &other.address.to_string());
+        let server = asking(redirect("307 Temporary", &to)).await;
+        let round = round(registry(PUBLIC, Scheme::Http, &[&server]), None).await;
+        assert_eq!(end(&round, "a"), Some((Step::Access, Reason::Redirected)), "{to}");
+    }
+    assert_eq!(other.connections(), 0, "{:?}", other.requests());
+
+    // The twin: it is sent where it was asked for, and that is enough.
+    let server = asking(vec![answer("200 OK", "", "{}")]).await;
+    let round = round(registry(PUBLIC, Scheme::Http, &[&server]), None).await;
+    assert_eq!(end(&round, "a"), None);
+    assert!(server.requests().iter().any(|it| basic(it)));
+}
