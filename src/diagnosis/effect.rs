@@ -6,7 +6,7 @@ use super::hypothesis::{Hits, Hypothesis};
 use super::statistics::wilson;
 use super::wording::{list, verb};
 use crate::model::{
-    Check, ClientKind, Flow, MetBy, Observation, ObservationKind as Kind, Ratio, Route,
+    Check, ClientKind, ClientView, Flow, MetBy, Observation, ObservationKind as Kind, Ratio, Route,
     SampledFlow, Severity, Step,
 };
 
@@ -162,6 +162,14 @@ fn is_of_clients(seen: &Observation) -> bool {
 /// What each kind of client feels: `docker: 53 % of logins fail, 97 % of pulls of ten layers`. Where
 /// none of them failed, it says of how many, for a few show little.
 fn clients(facts: &Facts<'_>) -> Option<String> {
+    let sound = |view: &ClientView| {
+        view.login.value <= 0.0 && view.pull.is_none_or(|pull| pull.value <= 0.0)
+    };
+    if facts.clients.iter().all(sound) {
+        let logins: u32 = facts.clients.iter().map(|view| view.run.logins.trials).sum();
+        let other = "logins failed in this check, but other requests did";
+        return (logins > 0).then(|| format!("None of {logins} {other}"));
+    }
     let words = facts.clients.iter().map(|view| {
         let who = view.run.client.who();
         let some = view.login.value > 0.0;

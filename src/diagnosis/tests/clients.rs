@@ -48,6 +48,22 @@ fn a_finding_is_critical_as_soon_as_users_of_one_kind_meet_it() {
 }
 
 #[test]
+fn where_no_login_fails_the_sentence_does_not_begin_as_if_all_were_well() {
+    let pulls = judged(&odd(|run| {
+        two_fail(run, ClientKind::Docker);
+        for client in &mut run.clients {
+            client.logins.events = 0;
+        }
+        // Too few tokens to tell which node answers how often, and so what pulls would meet.
+        run.keys.clear();
+    }));
+    let [finding] = &pulls.findings[..] else { panic!("{:#?}", pulls.findings) };
+    let lead = "None of 15 logins failed in this check, but other requests did. Through the load \
+                balancer 2 of 10 ";
+    assert!(finding.effect.starts_with(lead), "{}", finding.effect);
+}
+
+#[test]
 fn the_sentence_about_users_begins_with_each_kind_of_client() {
     let felt = judged(&odd(|run| two_fail(run, ClientKind::Docker)));
     let [finding] = &felt.findings[..] else { panic!("{:#?}", felt.findings) };
