@@ -167,8 +167,7 @@ fn clients(facts: &Facts<'_>) -> Option<String> {
     };
     if facts.clients.iter().all(sound) {
         let logins: u32 = facts.clients.iter().map(|view| view.run.logins.trials).sum();
-        let other = "logins failed in this check, but other requests did";
-        return (logins > 0).then(|| format!("None of {logins} {other}"));
+        return (logins > 0).then(|| format!("None of {logins} logins failed in this check"));
     }
     let words = facts.clients.iter().map(|view| {
         let who = view.run.client.who();

@@ -23,3 +23,19 @@ pub fn each_text(value: &mut Value, change: &dyn Fn(&str) -> Option<String>) -> 
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_text_is_looked_at_whatever_was_changed_before_it() {
+        let hide = |text: &str| (text == "x").then(|| "-".to_owned());
+        let mut value = json!({ "a": ["x", "y", "x"], "b": { "x": "x" }, "c": 1, "d": "x" });
+        assert!(each_text(&mut value, &hide));
+        assert_eq!(value, json!({ "a": ["-", "y", "-"], "b": { "x": "-" }, "c": 1, "d": "-" }));
+        assert!(!each_text(&mut value, &hide), "nothing is left to change");
+    }
+}

@@ -133,6 +133,17 @@ fn password_lost(facts: &Facts<'_>) -> Option<Hypothesis> {
     })
 }
 
+fn unseen_line(pairs: usize, flows: usize) -> String {
+    let parts = [(pairs, "good token", "good tokens"), (flows, "flow", "flows")];
+    let met = parts.into_iter().filter(|(count, ..)| *count > 0);
+    let met: Vec<String> =
+        met.map(|(count, one, many)| format!("{count} {}", verb(count, one, many))).collect();
+    format!(
+        "{} through the load balancer got the same challenge as requests without a token",
+        list(&met)
+    )
+}
+
 /// Good tokens through the balancer look unseen.
 fn tokens_unseen(facts: &Facts<'_>) -> Option<Hypothesis> {
     let family = facts.common_family();
@@ -155,14 +166,7 @@ fn tokens_unseen(facts: &Facts<'_>) -> Option<Hypothesis> {
     if pairs + flows == 0 {
         return None;
     }
-    let parts = [(pairs, "good token", "good tokens"), (flows, "flow", "flows")];
-    let met = parts.into_iter().filter(|(count, ..)| *count > 0);
-    let met: Vec<String> =
-        met.map(|(count, one, many)| format!("{count} {}", verb(count, one, many))).collect();
-    let line = format!(
-        "{} through the load balancer got the same challenge as requests without a token",
-        list(&met)
-    );
+    let line = unseen_line(pairs, flows);
     let always = passed(facts, Step::Access) == 0;
     let proved = family != Family::Distribution3 && always;
     let others: &[FindingName] = if family == Family::Distribution3 {
@@ -210,6 +214,18 @@ mod tests {
             assert_eq!((&finding.backends, finding.explains), (&backends, 2));
             let critical = finding.severity == Severity::Critical;
             assert_eq!(critical, route == "lb", "users of the balancer pass in the other case");
+        }
+    }
+
+    #[test]
+    fn the_evidence_counts_what_there_is_and_nothing_else() {
+        for (pairs, flows, begin) in [
+            (0, 1, "1 flow through"),
+            (1, 0, "1 good token through"),
+            (2, 2, "2 good tokens and 2 flows through"),
+        ] {
+            let line = super::unseen_line(pairs, flows);
+            assert!(line.starts_with(begin), "{line}");
         }
     }
 

@@ -183,8 +183,8 @@ mod tests {
 
     use crate::diagnosis::verdict::judge;
     use crate::model::{
-        Answer, Confidence, Earlier, FindingName, KeyCount, KeyId, OpenFinding, Outcome, Reason,
-        Round, Severity, Step, Subject, sample,
+        Answer, Confidence, Earlier, Failure, FindingName, KeyCount, KeyId, OpenFinding, Outcome,
+        Reason, Round, SampledFlow, Severity, Step, Subject, sample,
     };
 
     fn subject(finding: FindingName) -> Subject {
@@ -243,6 +243,16 @@ mod tests {
             sample::lose(run, 6, Reason::Unavailable);
         });
         assert!(!has(&at_access, &Earlier::default()), "who shows a token there has got one there");
+        let at_token = sample::changed(&["a", "b"], |round| {
+            no_server(round);
+            let Outcome::Measured(run) = &mut round.balancer else { return };
+            for _ in 0..6 {
+                let detail = "as ordered".to_owned();
+                let failure = Failure { phase: None, reason: Reason::Unavailable, detail };
+                run.fail(SampledFlow::Pair, Step::Token, failure, None);
+            }
+        });
+        assert!(has(&at_token, &Earlier::default()), "a token is asked for without a challenge");
     }
 
     #[test]
