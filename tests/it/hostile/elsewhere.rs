@@ -163,6 +163,8 @@ async fn a_password_that_is_asked_for_by_basic_goes_to_the_registry_alone() {
         let server = asking(redirect("307 Temporary", &to)).await;
         let round = round(registry(PUBLIC, Scheme::Http, &[&server]), None).await;
         assert_eq!(end(&round, "a"), Some((Step::Access, Reason::Redirected)), "{to}");
+        let followed = server.requests().iter().any(|it| asks(it) == Asks::Token);
+        assert!(!followed, "{to}: not even under its path");
     }
     assert_eq!(other.connections(), 0, "{:?}", other.requests());
 
