@@ -3,16 +3,16 @@
 
 use crate::model::FindingName::{
     self, AnonymousDowngrade, AuthorizationHeaderDropped, BackendUnreachable,
-    BlobRedirectUnreachable, BodySizeLimited, CertificateInvalid, ClockSkewExp, ClockSkewNbf,
-    ComponentUnhealthy, ContentDiffers, CoreRegistryPasswordMismatch, CredentialRefused,
-    CsrfKeyMismatch, CsrfOriginRejected, DatabaseUnavailable, DirectoryUnavailable,
-    DnsAddressNotABackend, ForeignJobserviceOnSharedRedis, HeaderSizeLimited, HttpHttpsMismatch,
-    HttpSecretMismatch, IssuerAudienceMismatch, KeyIdFormatMismatch, LbAffinityHidesMismatch,
-    LbHealthCheckWrong, LbMisroutesApiPath, LoginLocked, MixedVersions, NotARegistry,
-    ProberClockSuspect, ProjectNewerThanToken, RateLimited, ReadOnlyMode, RealmWrongEndpoint,
-    RedisUnavailable, ReplicationRefused, RepositoryAccessDenied, RequestFiltered,
-    RobotTokenOfOldKey, SecretkeyMismatch, ServerErrors, SessionStoreNotShared, SettingsDiffer,
-    SigningKeyUnusable, StorageNotShared, StorageStaleReads, TlsHandshakeRefused,
+    BlobRedirectUnreachable, BodySizeLimited, CertificateExpiresSoon, CertificateInvalid,
+    ClockSkewExp, ClockSkewNbf, ComponentUnhealthy, ContentDiffers, CoreRegistryPasswordMismatch,
+    CredentialRefused, CsrfKeyMismatch, CsrfOriginRejected, DatabaseUnavailable,
+    DirectoryUnavailable, DnsAddressNotABackend, ForeignJobserviceOnSharedRedis, HeaderSizeLimited,
+    HttpHttpsMismatch, HttpSecretMismatch, IssuerAudienceMismatch, KeyIdFormatMismatch,
+    LbAffinityHidesMismatch, LbHealthCheckWrong, LbMisroutesApiPath, LoginLocked, MixedVersions,
+    NotARegistry, ProberClockSuspect, ProjectNewerThanToken, RateLimited, ReadOnlyMode,
+    RealmWrongEndpoint, RedisUnavailable, ReplicationRefused, RepositoryAccessDenied,
+    RequestFiltered, RobotTokenOfOldKey, SecretkeyMismatch, ServerErrors, SessionStoreNotShared,
+    SettingsDiffer, SigningKeyUnusable, StorageNotShared, StorageStaleReads, TlsHandshakeRefused,
     TokenEndpointSlow, TokenKeyMismatch, TokenKeyRotationWindow, TokenLifetimeTooShort,
     UnexplainedLoss, UnexplainedRefusal, UnknownBackend, UploadLocationWrong,
 };
@@ -77,6 +77,8 @@ pub(super) const ORDER: &[FindingName] = &[
     SecretkeyMismatch,
     ForeignJobserviceOnSharedRedis,
     ReplicationRefused,
+    // What is well still and will not be.
+    CertificateExpiresSoon,
     // Differences between nodes, and what stands in front of them.
     MixedVersions,
     SettingsDiffer,

@@ -284,6 +284,8 @@ pub enum Fault {
 pub enum CertificateFault {
     /// It expired yesterday.
     Expired,
+    /// It expires in three days.
+    ExpiresSoon,
     /// It is for another name.
     WrongName,
     /// It is signed by itself.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use chrono::{DateTime, Datelike as _};
+use chrono::{DateTime, Datelike as _, Days, NaiveDate};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
@@ -13,12 +13,17 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use super::error::LabError;
 use super::fault::CertificateFault;
 
+/// What lies between the day on which the lab began and both ends of a certificate.
+const YEAR: Days = Days::new(365);
+/// What is left of a certificate that expires soon, and a part of the day.
+const SOON: Days = Days::new(3);
+
 /// A certificate authority with what it has signed.
 pub(super) struct Pki {
     issuer: CertifiedIssuer<'static, KeyPair>,
     public_host: String,
-    /// The day on which the lab began: year, month, day.
-    today: (i32, u8, u8),
+    /// The day on which the lab began.
+    today: NaiveDate,
     made: Mutex<Made>,
 }
 
@@ -47,12 +52,10 @@ impl Pki {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, "registry-prober lab");
         let key = KeyPair::generate().map_err(failed)?;
-        let date = DateTime::from_timestamp_nanos(began).date_naive();
-        let day = |n: u32| u8::try_from(n).unwrap_or(1);
         Ok(Self {
             issuer: CertifiedIssuer::self_signed(params, key).map_err(failed)?,
             public_host: public_host.to_owned(),
-            today: (date.year(), day(date.month()), day(date.day())),
+            today: DateTime::from_timestamp_nanos(began).date_naive(),
             made: Mutex::default(),
         })
     }
@@ -95,13 +98,17 @@ impl Pki {
         names.dedup();
         let mut params = CertificateParams::new(names).map_err(failed)?;
         params.distinguished_name.push(DnType::CommonName, host);
-        let (year, month, day) = self.today;
-        params.not_before = rcgen::date_time_ymd(year - 1, month, 1);
-        params.not_after = rcgen::date_time_ymd(year + 1, month, 1);
-        if fault == Some(CertificateFault::Expired) {
+        let midnight = |day: NaiveDate| {
+            let part = |n: u32| u8::try_from(n).unwrap_or(1);
+            rcgen::date_time_ymd(day.year(), part(day.month()), part(day.day()))
+        };
+        params.not_before = midnight(self.today - YEAR);
+        params.not_after = midnight(match fault {
             // Midnight of the day on which the lab began lies behind it.
-            params.not_after = rcgen::date_time_ymd(year, month, day);
-        }
+            Some(CertificateFault::Expired) => self.today,
+            Some(CertificateFault::ExpiresSoon) => self.today + SOON,
+            _ => self.today + YEAR,
+        });
         let key = KeyPair::generate().map_err(failed)?;
         let leaf = if fault == Some(CertificateFault::SelfSigned) {
             params.self_signed(&key)

@@ -174,6 +174,7 @@ scenarios! {
     "redis-unavailable",
     "content-differs",
     "content-behind",
+    "certificate-expires-soon",
     "certificate-invalid",
     "certificate-invalid-passed-on",
     "http-https-mismatch",

@@ -1,6 +1,6 @@
 //! The central type: everything measured of one registry in one interval.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use super::{
@@ -84,6 +84,8 @@ pub struct Certificate {
     pub route: Route,
     /// SHA-256 of the leaf in lower-case hex.
     pub fingerprint: String,
+    /// The beginning of its validity.
+    pub not_before: DateTime<Utc>,
     /// The end of its validity.
     pub not_after: DateTime<Utc>,
     /// The names it is for, at most 16.
@@ -92,6 +94,15 @@ pub struct Certificate {
     pub chain_length: usize,
     /// Nothing if it is valid for the public name, else why not.
     pub invalid: Option<String>,
+}
+
+impl Certificate {
+    /// Whether a renewal in good time must have failed by now: two weeks are left, or a sixth of
+    /// its life where it lives shorter than twelve weeks. Tools renew with a third of the life left.
+    pub fn expires_soon(&self, now: DateTime<Utc>) -> bool {
+        let life = self.not_after - self.not_before;
+        self.not_after - now < (life / 6).min(TimeDelta::weeks(2))
+    }
 }
 
 /// Everything learned of one registry in one interval. Built in one place, `probe::round`, and

@@ -167,6 +167,7 @@ pub(crate) fn round(backends: &[&str]) -> Round {
             .map(|route| Certificate {
                 route: route.clone(),
                 fingerprint: "5d".repeat(32),
+                not_before: started() - Duration::from_secs(275 * 86_400),
                 not_after: started() + Duration::from_secs(90 * 86_400),
                 names: vec!["hub.example.com".into()],
                 chain_length: 2,

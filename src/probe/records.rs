@@ -75,12 +75,13 @@ impl Records {
         if self.certificates.contains_key(of.route) {
             return;
         }
-        let Some((not_after, names)) = peer.validity() else { return };
+        let Some((valid, names)) = peer.validity() else { return };
         let name = |name: &String| redactor.text(name).chars().take(MAX_NAME).collect();
         let certificate = Certificate {
             route: of.route.clone(),
             fingerprint: peer.fingerprint(),
-            not_after,
+            not_before: valid.start,
+            not_after: valid.end,
             names: names.iter().map(name).collect(),
             chain_length: peer.chain_length,
             invalid: peer.invalid.as_deref().map(|text| redactor.text(text)),

@@ -1,6 +1,7 @@
 //! The certificate that a peer presented, and what is read from it.
 
 use std::fmt::Write as _;
+use std::ops::Range;
 
 use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
@@ -30,17 +31,18 @@ impl PeerCertificate {
         })
     }
 
-    /// The end of the leaf's validity and the names it is for (at most 16, each cut to 255
+    /// From when to when the leaf is valid, and the names it is for (at most 16, each cut to 255
     /// characters); `None` if it does not parse.
-    pub fn validity(&self) -> Option<(DateTime<Utc>, Vec<String>)> {
+    pub fn validity(&self) -> Option<(Range<DateTime<Utc>>, Vec<String>)> {
         names_of(&self.leaf)
     }
 }
 
-/// The end of a certificate's validity and the names it is for.
-pub(super) fn names_of(certificate: &[u8]) -> Option<(DateTime<Utc>, Vec<String>)> {
+/// From when to when a certificate is valid, and the names it is for.
+pub(super) fn names_of(certificate: &[u8]) -> Option<(Range<DateTime<Utc>>, Vec<String>)> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
-    let not_after = certificate.validity().not_after.timestamp();
+    let validity = certificate.validity();
+    let (from, to) = (validity.not_before.timestamp(), validity.not_after.timestamp());
     let names = certificate.subject_alternative_name().ok().flatten();
     let names = names.into_iter().flat_map(|extension| &extension.value.general_names);
     let text = |name: &GeneralName<'_>| match name {
@@ -55,5 +57,6 @@ pub(super) fn names_of(certificate: &[u8]) -> Option<(DateTime<Utc>, Vec<String>
     };
     let clip = |name: String| one_line(&name, 255);
     let names = names.filter_map(text).take(16).map(clip).collect();
-    Some((DateTime::from_timestamp(not_after, 0)?, names))
+    let valid = DateTime::from_timestamp(from, 0)?..DateTime::from_timestamp(to, 0)?;
+    Some((valid, names))
 }

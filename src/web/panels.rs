@@ -13,9 +13,6 @@ use crate::model::{
     Failure, Flow, Judged, KeyCount, KeyId, Leeway, Outcome, Round, Setting, Step, Told,
 };
 
-/// A certificate with fewer days left is marked.
-const SOON_DAYS: i64 = 21;
-
 /// One route: its flow, its key, its certificate.
 pub(super) struct RouteRow<'a> {
     pub(super) route: &'a str,
@@ -160,7 +157,7 @@ fn expiry(certificate: &Certificate, now: DateTime<Utc>) -> (&'static str, Strin
     match &certificate.invalid {
         Some(reason) => ("critical", format!("✕ {reason}")),
         None if certificate.not_after <= now => ("critical", "✕ expired".to_owned()),
-        None if days < SOON_DAYS => ("warning", format!("▲ {days}\u{a0}d left")),
+        None if certificate.expires_soon(now) => ("warning", format!("▲ {days}\u{a0}d left")),
         None => ("", format!("{days}\u{a0}d left")),
     }
 }

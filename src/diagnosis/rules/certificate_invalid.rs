@@ -104,9 +104,12 @@ fn tolerated(facts: &Facts<'_>) -> Option<Hypothesis> {
 /// Backends that present different certificates, all of them valid: a note, since some sites give
 /// each node its own.
 fn differing(facts: &Facts<'_>) -> Option<Hypothesis> {
+    // A node that missed a renewal has another certificate because of that.
+    let is_meant_to_stay =
+        |c: &Certificate| c.invalid.is_none() && !c.expires_soon(facts.round.started);
     let certificates = facts.round.certificates.iter();
     let of_backends: Vec<_> =
-        certificates.filter(|c| c.route.backend().is_some() && c.invalid.is_none()).collect();
+        certificates.filter(|c| c.route.backend().is_some() && is_meant_to_stay(c)).collect();
     let mut kinds: Vec<(&str, Vec<BackendName>)> = Vec::new();
     for certificate in &of_backends {
         let name = certificate.route.backend().cloned();

@@ -6,6 +6,7 @@ mod authorization_header_dropped;
 mod backend_unreachable;
 mod blob_redirect_unreachable;
 mod body_size_limited;
+mod certificate_expires_soon;
 mod certificate_invalid;
 mod clock_skew;
 mod component_unhealthy;
@@ -62,6 +63,7 @@ pub(super) const ALL: &[Rule] = &[
     // The network, and what answers.
     backend_unreachable::rule,
     certificate_invalid::rule,
+    certificate_expires_soon::rule,
     http_https_mismatch::rule,
     tls_handshake_refused::rule,
     rate_limited::rule,
