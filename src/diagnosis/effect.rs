@@ -73,8 +73,9 @@ pub(super) fn sentence(facts: &Facts<'_>, h: &Hypothesis, won: &[ObservationId])
     }
     let felt: Vec<&Observation> = of_users(facts, won).collect();
     if felt.is_empty() && is_one_of_several(facts, h) {
-        return "Fresh tokens are refused through the load balancer; this is one of several causes."
-            .to_owned();
+        let fail = clients(facts)
+            .unwrap_or_else(|| "Fresh tokens are refused through the load balancer".to_owned());
+        return format!("{fail}. This is one of several causes.");
     }
     if felt.is_empty() && is_out_of_service(facts, h) {
         let is = verb(h.backends.len(), "is", "are");
@@ -166,7 +167,9 @@ fn clients(facts: &Facts<'_>) -> Option<String> {
         view.login.value <= 0.0 && view.pull.is_none_or(|pull| pull.value <= 0.0)
     };
     if facts.clients.iter().all(sound) {
-        let logins: u32 = facts.clients.iter().map(|view| view.run.logins.trials).sum();
+        // Flows that keep their connection tell of both kinds that do.
+        let own = |view: &&ClientView| view.run.client != ClientKind::Podman;
+        let logins: u32 = facts.clients.iter().filter(own).map(|it| it.run.logins.trials).sum();
         return (logins > 0).then(|| format!("None of {logins} logins failed in this check"));
     }
     let words = facts.clients.iter().map(|view| {
@@ -177,6 +180,9 @@ fn clients(facts: &Facts<'_>) -> Option<String> {
         } else {
             format!("none of {} logins failed", view.run.logins.trials)
         };
+        if !some && view.pull.is_some_and(|pull| pull.upper <= 0.0) {
+            return format!("{who}: {logins}, and pulls work");
+        }
         let Some(pull) = view.pull.filter(|pull| pull.value > 0.0) else {
             return format!("{who}: {logins}");
         };

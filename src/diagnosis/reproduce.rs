@@ -7,8 +7,8 @@ use url::Url;
 
 use super::facts::{Facts, ObservationId};
 use crate::model::{
-    AccessScheme, Flow, Issuer, Observation, ObservationKind, Place, Reproduction, Round, Route,
-    Step,
+    AccessScheme, Answer, Flow, Issuer, Observation, ObservationKind, Place, Reproduction, Round,
+    Route, Step,
 };
 
 /// As many as twelve backends have pairs; a list that is longer shows nothing more.
@@ -45,7 +45,8 @@ const REQUEST_ID: &str = "{request-id}";
 
 /// What shows an observation, if a single request or a token and its use do.
 fn shown(round: &Round, seen: &Observation) -> Option<Reproduction> {
-    let status = seen.answer.as_ref().map(|answer| answer.status);
+    let answer = of_challenge(round, seen).or(seen.answer.as_ref());
+    let status = answer.map(|answer| answer.status);
     let (text, command) = match (&seen.kind, &seen.place) {
         (
             ObservationKind::PairRefused | ObservationKind::PairFailed,
@@ -60,12 +61,33 @@ fn shown(round: &Round, seen: &Observation) -> Option<Reproduction> {
         _ => return None,
     };
     let found = match status {
+        // The status alone does not show what is wrong.
+        Some(status) if status < 300 || leads_nowhere(round, seen) => {
+            format!("status {status}, but {}", seen.failure.detail)
+        }
         Some(status) => format!("status {status}"),
         None => format!("no answer ({})", seen.reason()),
     };
     let chance =
         if seen.place.involves_balancer() { "; another node may answer next time" } else { "" };
     Some(Reproduction { text: format!("{text}: {found}{chance}"), status, command })
+}
+
+/// The answer to the first request, where nothing was asked after it: the route did not answer as a
+/// registry, or its challenge leads where no password may go.
+fn of_challenge<'r>(round: &'r Round, seen: &Observation) -> Option<&'r Answer> {
+    let flow = round.flow(seen.place.answering())?;
+    let failed = flow.passed(Step::Challenge) == Some(false);
+    let only = (seen.kind == ObservationKind::PairFailed && failed) || leads_nowhere(round, seen);
+    flow.answer(Step::Challenge).filter(|_| only)
+}
+
+/// Whether the flow ended with a challenge that names no token endpoint to go to.
+fn leads_nowhere(round: &Round, seen: &Observation) -> bool {
+    let flow = round.flow(seen.place.answering());
+    seen.kind == ObservationKind::FlowFailed
+        && seen.step == Some(Step::Token)
+        && flow.is_some_and(|flow| flow.issuer.is_none() && flow.challenge.measured().is_some())
 }
 
 /// The failed step of a flow, with what has to come before it.
@@ -83,7 +105,10 @@ fn of_flow(round: &Round, flow: &Flow, step: Step) -> Option<(String, String)> {
             Some((format!("ask {route} for {path} with the password"), command))
         }
         (Step::Token, _) => {
-            let issuer = flow.issuer.as_ref()?;
+            let Some(issuer) = flow.issuer.as_ref() else {
+                let command = Curl::to(round, route)?.challenge();
+                return Some((format!("ask {route} for its challenge"), command));
+            };
             let command = token_request(round, issuer)?.silent().text;
             Some((format!("ask {issuer} for a token"), command))
         }
@@ -231,6 +256,13 @@ impl Curl {
         self.with(r"-o /dev/null -w '%{http_code}\n'")
     }
 
+    /// The command that prints the challenge of `/v2/` and the status.
+    fn challenge(self) -> String {
+        let url = quoted(&format!("{}/v2/", self.origin));
+        let silent = self.with("-D /dev/stderr").silent().with(&url).text;
+        format!("{silent} 2>&1 | grep -iE '^(www-authenticate:|[0-9]{{3}}$)'")
+    }
+
     /// The command that asks for a path and prints the status.
     fn status(self, path: &str) -> String {
         let url = quoted(&format!("{}{path}", self.origin));
@@ -312,6 +344,20 @@ mod tests {
         ] {
             assert!(commands.iter().any(|shown| shown.starts_with(text)), "{text}: {commands:#?}");
         }
+    }
+
+    #[test]
+    fn a_realm_that_leads_elsewhere_is_shown_by_the_challenge() {
+        let round = changed(&["a", "b"], |round| {
+            fail(round, "b", Step::Token, Reason::RealmNotAllowed);
+            round.flows[1].issuer = None;
+        });
+        let shown = commands(&round).join("\n");
+        assert!(shown.contains("ask b for its challenge: status 401, but "), "{shown}");
+        let asked = "-D /dev/stderr -o /dev/null -w '%{http_code}\\n' \
+                     https://hub.example.com/v2/ 2>&1 | \
+                     grep -iE '^(www-authenticate:|[0-9]{3}$)'";
+        assert!(shown.contains(asked), "{shown}");
     }
 
     #[test]

@@ -100,8 +100,12 @@ fn part(backend: Option<&BackendName>, (count, total): (u32, u32), among: u32) -
 
 /// The 401 ratio of independent pairs that the matrix, the clocks and the shares predict: the sum
 /// over all pairs of the issuer's share times the verifier's times the part of the tokens that is
-/// refused. Pairs of which nothing is known are left out of both sums. `None` if nothing is known.
+/// refused. Pairs of which nothing is known are left out of both sums. `None` if nothing is known, or
+/// if the share is not known of a backend that refuses tokens.
 pub(super) fn expected(round: &Round, shares: &[Share]) -> Option<f64> {
+    if refuses_with_unknown_share(round, shares) {
+        return None;
+    }
     if round.key_census.iter().any(|census| census.keys.len() > 1) {
         return by_keys(round);
     }
@@ -111,6 +115,21 @@ pub(super) fn expected(round: &Round, shares: &[Share]) -> Option<f64> {
         sum += part * refused;
     }
     (weight > 0.0).then_some(sum / weight)
+}
+
+/// Whether a backend refuses tokens and gets requests of which nobody knows how many: one that issues
+/// no token cannot be distinguished in the balancer's answers.
+pub(super) fn refuses_with_unknown_share(round: &Round, shares: &[Share]) -> bool {
+    let answers = |name| round.backend_flow(name).is_some_and(|f| f.challenge.measured().is_some());
+    let refuses = |name: &BackendName| {
+        let mut cells = round.matrix.cells.iter();
+        cells.any(|cell| cell.verifier.backend() == Some(name) && cell.accepted() == Some(false))
+    };
+    let names = round.backends.iter().map(|backend| &backend.name);
+    !shares.is_empty()
+        && names
+            .filter(|name| share_of(shares, name).is_none())
+            .any(|name| answers(name) && refuses(name))
 }
 
 /// The 95 % interval of that prediction, from how exactly the shares are known.
@@ -199,12 +218,28 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model::{Reason, Step, sample};
 
     #[test]
     fn wilson_is_what_the_textbook_says() {
         let (low, high) = wilson(Ratio { events: 1, trials: 10 }).unwrap();
         assert!((low - 0.0179).abs() < 1e-4 && (high - 0.4042).abs() < 1e-4, "{low} {high}");
         assert_eq!(wilson(Ratio::default()), None);
+    }
+
+    #[test]
+    fn nothing_is_expected_where_a_node_refuses_that_issues_no_token() {
+        let round = |refuses: bool| {
+            sample::changed(&["a", "b"], |round| {
+                sample::fail(round, "b", Step::Token, Reason::ServerError);
+                if refuses {
+                    sample::refuse(round, "a", "b");
+                }
+            })
+        };
+        let of = |round: &Round| expected(round, &shares(round));
+        assert_eq!(of(&round(true)), None);
+        assert_eq!(of(&round(false)), Some(0.0));
     }
 
     proptest! {

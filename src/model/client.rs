@@ -53,15 +53,20 @@ pub struct ClientRun {
     pub logins: Ratio,
     /// How many of these failed before a token was shown, or got no answer about it.
     pub lost: u32,
+    /// How many of the lost ones got no token.
+    pub without_token: u32,
     /// Pulls of the canary: its manifest and its configuration, with the token of the login. Events
     /// are those that failed.
     pub pulls: Ratio,
+    /// How many of these failed otherwise than by a refused token.
+    pub lost_pulls: u32,
 }
 
 impl ClientRun {
     /// A kind without flows.
     pub fn of(client: ClientKind) -> Self {
-        Self { client, logins: Ratio::default(), lost: 0, pulls: Ratio::default() }
+        let (logins, pulls) = (Ratio::default(), Ratio::default());
+        Self { client, logins, lost: 0, without_token: 0, pulls, lost_pulls: 0 }
     }
 }
 

@@ -158,8 +158,10 @@ fn requests(manner: Manner) -> usize {
     if manner.pulls { 5 } else { 3 }
 }
 
-/// Pairs with their dummies, client-like flows spread between: one of each manner after every
-/// fourth pair, and every second of them with a pull.
+/// Pairs with their dummies, client-like flows spread between: of four pairs the first is followed
+/// by a flow of one manner, the second by one of the other, and every second of each with a pull. No
+/// flow follows another: docker's ends at the node that fails it, and strict round robin would lead
+/// the next one past that node each time.
 ///
 /// Strict round robin over n backends turns a fixed distance between token and access into all or
 /// nothing. So the plan keeps count of where such a balancer would stand, and at each of its n
@@ -180,14 +182,15 @@ fn plan(backends: usize, pairs: u32, seed: u64) -> Vec<Next> {
         let dummies = deck.pop().unwrap_or(0);
         plan.push(Next::Pair { dummies });
         position = (position + dummies + 2) % positions;
-        if pair % PAIRS_PER_CLIENT_FLOW != 0 {
-            continue;
-        }
+        let keeps = match pair % PAIRS_PER_CLIENT_FLOW {
+            0 => false,
+            1 => true,
+            _ => continue,
+        };
         let pulls = (pair / PAIRS_PER_CLIENT_FLOW).is_multiple_of(2);
-        for manner in [false, true].map(|keeps| Manner { keeps, pulls }) {
-            plan.push(Next::Client(manner));
-            position = (position + requests(manner)) % positions;
-        }
+        let manner = Manner { keeps, pulls };
+        plan.push(Next::Client(manner));
+        position = (position + requests(manner)) % positions;
     }
     plan
 }
@@ -390,6 +393,14 @@ mod tests {
                 assert_eq!(client.logins, Ratio { events, trials });
             }
         }
+    }
+
+    #[test]
+    fn no_flow_of_a_client_follows_another() {
+        let plan = plan(3, 20, 7);
+        let of_clients = |next: &Next| matches!(next, Next::Client(_));
+        assert_eq!(plan.iter().filter(|next| of_clients(next)).count(), 10);
+        assert!(!plan.windows(2).any(|two| two.iter().all(of_clients)));
     }
 
     /// What strict round robin makes of a plan: how often each issuer meets each verifier.

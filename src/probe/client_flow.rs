@@ -16,7 +16,7 @@ use super::flow;
 use super::memory::RouteMemory;
 use super::path::Path;
 use super::request::{Auth, Request, Response, Token};
-use super::sample::{End, Felt, Sample};
+use super::sample::{End, Felt, Pulled, Sample};
 use super::token;
 use crate::config::TokenMethod;
 use crate::model::{
@@ -110,18 +110,22 @@ pub(super) async fn client_flow(
     let mut login = match begin(client, family, known, manner).await {
         Ok(login) => login,
         Err(mut sample) => {
-            let lost = |kind: &ClientKind| Felt { lost: true, ..Felt::of(*kind) };
-            sample.felt = kinds.iter().map(lost).collect();
+            let lost = sample.failures.last().map(|failed| failed.step);
+            let felt = |kind: &ClientKind| Felt { lost, ..Felt::of(*kind) };
+            // A client that logs in asks for no repository: it would not have met this.
+            if !sample.lacks_access() {
+                sample.felt = kinds.iter().map(felt).collect();
+            }
             return *sample;
         }
     };
     let shown = login.show(Step::Access, "/v2/".into(), true).await;
     let mut refusal = shown.refusal.clone();
-    let lost = !shown.passed && refusal.is_none();
+    let lost = (!shown.passed && refusal.is_none()).then_some(Step::Access);
     let mut felt: Vec<Felt> = kinds.iter().map(|kind| Felt { lost, ..Felt::of(*kind) }).collect();
     for felt in &mut felt {
         let without_token = login.post_refused && asks_again(felt.client);
-        felt.lost |= without_token;
+        felt.lost = felt.lost.or(without_token.then_some(Step::Token));
         let accepted = shown.passed && (asks_again(felt.client) || refusal.is_none());
         felt.logged_in = accepted && !without_token;
     }
@@ -247,12 +251,14 @@ async fn fetch(
         if configured == TokenMethod::Get {
             return fetched(got, false);
         }
-        sample.step(Step::Token);
         let second = token::token_by(client, line, (endpoint, family), configured, purpose).await;
         return fetched(second, false);
     }
-    sample.step(Step::Token);
     let second = token::token_by(client, line, (endpoint, family), TokenMethod::Get, purpose).await;
+    // Where both fail, one token was asked for, and one failure is said.
+    if second.1.is_ok() {
+        sample.step(Step::Token);
+    }
     if falls_back {
         if let Some(memory) = memory.filter(|_| second.1.is_ok()) {
             memory.note_by_get();
@@ -316,7 +322,12 @@ impl Login<'_> {
         }
         // Who gave up at the login pulls nothing.
         for felt in felt.iter_mut().filter(|felt| felt.logged_in) {
-            felt.pulled = Some(passed && (asks_again(felt.client) || refused.is_none()));
+            let refused = refused.is_some() && !(passed && asks_again(felt.client));
+            felt.pulled = Some(match (refused, passed) {
+                (true, _) => Pulled::Refused,
+                (false, true) => Pulled::Passed,
+                (false, false) => Pulled::Lost,
+            });
         }
         *refusal = refusal.take().or(refused);
     }

@@ -67,6 +67,11 @@ impl Sample {
         self.failures.iter().any(|failed| failed.failure.reason != Reason::PostRefused)
     }
 
+    /// Whether it got a token without the access that the scope asks for.
+    pub(super) fn lacks_access(&self) -> bool {
+        self.failures.iter().any(|failed| failed.failure.reason == Reason::MissingAccess)
+    }
+
     pub(super) fn is_lost(&self) -> bool {
         matches!(self.end, End::Lost)
     }
@@ -92,14 +97,22 @@ impl Sample {
 pub(super) struct Felt {
     pub(super) client: ClientKind,
     pub(super) logged_in: bool,
-    /// It failed otherwise than by a refused token.
-    pub(super) lost: bool,
-    pub(super) pulled: Option<bool>,
+    /// The step at which its login failed otherwise than by a refused token.
+    pub(super) lost: Option<Step>,
+    pub(super) pulled: Option<Pulled>,
+}
+
+/// How a pull ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pulled {
+    Passed,
+    Refused,
+    Lost,
 }
 
 impl Felt {
     pub(super) fn of(client: ClientKind) -> Self {
-        Self { client, logged_in: false, lost: false, pulled: None }
+        Self { client, logged_in: false, lost: None, pulled: None }
     }
 
     /// Counts it.
@@ -112,10 +125,12 @@ impl Felt {
         let Some(run) = runs.get_mut(index) else { return };
         run.logins.trials += 1;
         run.logins.events += u32::from(!self.logged_in);
-        run.lost += u32::from(self.lost);
+        run.lost += u32::from(self.lost.is_some());
+        run.without_token += u32::from(self.lost == Some(Step::Token));
         if let Some(pulled) = self.pulled {
             run.pulls.trials += 1;
-            run.pulls.events += u32::from(!pulled);
+            run.pulls.events += u32::from(pulled != Pulled::Passed);
+            run.lost_pulls += u32::from(pulled == Pulled::Lost);
         }
     }
 }

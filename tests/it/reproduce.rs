@@ -86,7 +86,7 @@ async fn each_command_prints_the_status_that_the_prober_saw() {
             "authorization-header-dropped",
             harbor(),
             TokenMethod::Get,
-            &["ask lb for a token: status 200"],
+            &["ask lb for a token: status 200, but "],
         ),
         (
             "backend-unreachable",
@@ -102,6 +102,19 @@ async fn each_command_prints_the_status_that_the_prober_saw() {
             TokenMethod::Get,
             &["show a token of b to b at /v2/: status 401"],
         ),
+        (
+            "realm-wrong-endpoint",
+            harbor(),
+            TokenMethod::Get,
+            &["ask b for its challenge: status 401, but "],
+        ),
+        (
+            "server-errors",
+            harbor(),
+            TokenMethod::Get,
+            &["ask b for /v2/ without a token: status 502"],
+        ),
+        ("not-a-registry", harbor(), TokenMethod::Get, &["ask b for /v2/ without a token: status"]),
         ("signing-key-unusable", harbor(), TokenMethod::Get, &["b"]),
         ("lb-misroutes-api-path", harbor(), TokenMethod::Get, &["lb"]),
     ] {

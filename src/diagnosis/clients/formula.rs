@@ -124,7 +124,7 @@ impl World {
         // Tokens of a key that no node has, and replicas behind one address, are in no cell.
         let unknown = shares.iter().any(|share| share.backend.is_none() && share.share > 0.0);
         let replicas = round.key_census.iter().any(|census| census.keys.len() > 1);
-        if unknown || replicas {
+        if unknown || replicas || statistics::refuses_with_unknown_share(round, shares) {
             return None;
         }
         let row = |issuer: &BackendName| -> Option<Vec<f64>> {

@@ -22,7 +22,8 @@ pub(super) fn views(round: &Round, shares: &[Share]) -> Vec<ClientView> {
         let kind = client.client;
         let image = |image: Image| {
             let share = world.as_ref()?.image(kind, divides, image);
-            Some(at_least(share, login, lost(client, image)))
+            let all = at_least(share, login, lost(client, image));
+            Some(at_least(all, NOTHING, of_the_repository(client, share)))
         };
         let (pull, push) = (image(Image::pull(kind)), image(Image::push(kind)));
         Some(ClientView { run: *client, login, pull, push })
@@ -63,29 +64,49 @@ fn estimate(ratio: Ratio) -> Option<Estimate> {
     Some(Estimate { value: ratio.value()?, lower, upper })
 }
 
-/// The share of images that are lost otherwise than by a refused token, as logins are: docker opens a
-/// connection for each request, of which a login has three, and an image two more than it has
-/// requests with a token.
+/// The share of images that are lost otherwise than by a refused token, as logins are. An image
+/// needs a token once, as a login does. Of its other requests docker sends each over a connection of
+/// its own: a login has two, and an image one more than it has requests with a token.
 fn lost(client: &ClientRun, image: Image) -> Estimate {
-    let logins = Ratio { events: client.lost, trials: client.logins.trials };
-    let Some(seen) = estimate(logins).filter(|_| client.lost > 0) else {
-        return Estimate { value: 0.0, lower: 0.0, upper: 0.0 };
+    let logins = client.logins.trials;
+    let part = |events, trials| {
+        if events == 0 { NOTHING } else { estimate(Ratio { events, trials }).unwrap_or(NOTHING) }
     };
-    let of_image = |login: f64| {
-        if client.client != ClientKind::Docker {
-            return login;
-        }
-        let request = 1.0 - (1.0 - login).cbrt();
-        1.0 - (1.0 - request).powi(image.once + 2) * (1.0 - request.powi(2)).powi(image.twice)
+    if client.client != ClientKind::Docker {
+        return part(client.lost, logins);
+    }
+    let token = part(client.without_token, logins);
+    let others = client.lost.saturating_sub(client.without_token);
+    let others = part(others, logins.saturating_sub(client.without_token));
+    let of_image = |token: f64, others: f64| {
+        let request = 1.0 - (1.0 - others).sqrt();
+        let passed =
+            (1.0 - request).powi(image.once + 1) * (1.0 - request.powi(2)).powi(image.twice);
+        1.0 - (1.0 - token) * passed
     };
     Estimate {
-        value: of_image(seen.value),
-        lower: of_image(seen.lower),
-        upper: of_image(seen.upper),
+        value: of_image(token.value, others.value),
+        lower: of_image(token.lower, others.lower),
+        upper: of_image(token.upper, others.upper),
     }
 }
 
-/// What fails by refused tokens, together with what is lost before; never less than the logins.
+/// The share of pulls that fail for what only a repository shows: those of the canary that failed
+/// otherwise than by a refused token, or all that failed where the tokens cannot explain it. The
+/// canary is two requests; more of them fail no less often, and may all fail.
+fn of_the_repository(client: &ClientRun, by_tokens: Estimate) -> Estimate {
+    let Ratio { events, trials } = client.pulls;
+    let unlike = estimate(client.pulls).is_some_and(|seen| seen.lower > by_tokens.upper);
+    let events = if unlike { events } else { client.lost_pulls };
+    match estimate(Ratio { events, trials }).filter(|_| events > 0) {
+        Some(seen) => Estimate { upper: 1.0, ..seen },
+        None => NOTHING,
+    }
+}
+
+const NOTHING: Estimate = Estimate { value: 0.0, lower: 0.0, upper: 0.0 };
+
+/// What fails by refused tokens, together with what is lost otherwise; never less than the logins.
 fn at_least(by_tokens: Estimate, login: Estimate, lost: Estimate) -> Estimate {
     let all = |share: f64, login: f64, lost: f64| (1.0 - (1.0 - share) * (1.0 - lost)).max(login);
     Estimate {

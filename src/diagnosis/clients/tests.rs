@@ -221,3 +221,38 @@ fn what_is_lost_before_a_token_is_known_no_better_than_it_was_measured() {
     assert!((image.lower - login.lower).abs() < 1e-5, "{image:?} {login:?}");
     assert!((image.value - 0.4).abs() < 1e-5, "{image:?}");
 }
+
+#[test]
+fn a_token_that_is_not_issued_fails_an_image_once_and_a_lost_connection_each_time() {
+    let of = |without_token| {
+        let client = ClientRun {
+            logins: Ratio { events: 20, trials: 100 },
+            lost: 20,
+            without_token,
+            ..ClientRun::of(ClientKind::Docker)
+        };
+        super::lost(&client, Image::push(ClientKind::Docker)).value
+    };
+    assert!((of(20) - 0.2).abs() < 1e-9, "{}", of(20));
+    // A tenth of the connections, of which a push has 36.
+    assert!(of(0) > 0.95, "{}", of(0));
+}
+
+#[test]
+fn a_pull_fails_at_least_as_often_as_the_canary_s_pulls_which_no_token_explains() {
+    let client = |events, trials, lost_pulls| ClientRun {
+        logins: Ratio { events: 0, trials: 5 },
+        pulls: Ratio { events, trials },
+        lost_pulls,
+        ..ClientRun::of(ClientKind::Podman)
+    };
+    let nothing = super::NOTHING;
+    let share = |client: &ClientRun, by_tokens| super::of_the_repository(client, by_tokens).value;
+    // Not found, once of three times.
+    assert!((share(&client(1, 3, 1), nothing) - 1.0 / 3.0).abs() < 1e-9);
+    // Refused, although every node accepts every token.
+    assert!((share(&client(3, 3, 0), nothing) - 1.0).abs() < 1e-9);
+    // Refused as often as the matrix says.
+    let half = super::Estimate { value: 0.5, lower: 0.3, upper: 0.7 };
+    assert!(share(&client(2, 3, 0), half).abs() < 1e-9);
+}

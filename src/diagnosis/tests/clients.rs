@@ -58,7 +58,7 @@ fn where_no_login_fails_the_sentence_does_not_begin_as_if_all_were_well() {
         run.keys.clear();
     }));
     let [finding] = &pulls.findings[..] else { panic!("{:#?}", pulls.findings) };
-    let lead = "None of 15 logins failed in this check. Through the load balancer 2 of 10 ";
+    let lead = "None of 10 logins failed in this check. Through the load balancer 2 of 10 ";
     assert!(finding.effect.starts_with(lead), "{}", finding.effect);
 }
 

@@ -11,7 +11,7 @@ const SMALL: usize = 6;
 /// Facts of evidence that stand below the cause.
 const FACTS: usize = 3;
 /// Lines for what users feel, and for the cause.
-const USERS: usize = 2;
+const USERS: usize = 3;
 const CAUSE: usize = 2;
 
 /// One registry that is not well.
@@ -34,8 +34,8 @@ pub(super) fn registry(page: &mut Page, judged: &Judged) {
         matrix::tokens(page, &judged.round.matrix);
     }
     page.gap();
-    let more = "-v prints all remedies, how to undo them, evidence, routes, clocks, keys and \
-                checks.";
+    let more = "-v prints commands that show it, all remedies, how to undo them, evidence, routes, \
+                clocks, keys and checks.";
     page.paragraph("", PLAIN, &format!("{}. {more}", when(&judged.round)));
 }
 

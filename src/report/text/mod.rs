@@ -188,9 +188,12 @@ fn finding_block(page: &mut Page, finding: &Finding) {
 
 /// The commands that show it, each with what the prober saw.
 fn reproduce(page: &mut Page, finding: &Finding) {
+    if !finding.reproduce.is_empty() {
+        entry(page, "To see it", "in bash; curl asks for the password");
+    }
     let shown = finding.reproduce.iter().take(MOST_COMMANDS);
-    for (label, shown) in ["To see it"].into_iter().chain(std::iter::repeat(" ")).zip(shown) {
-        entry(page, label, &format!("- {}", shown.text));
+    for shown in shown {
+        entry(page, " ", &format!("- {}", shown.text));
         page.command(LABEL + 4, &shown.command);
     }
     if finding.reproduce.len() > MOST_COMMANDS {
