@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 
 use crate::model::{
-    Finding, FindingName, Incident, Judged, KeptRounds, RETURNS_WITHIN_SECONDS, Severity,
+    Finding, FindingName, Incident, Judged, KeptRounds, RETURNS_WITHIN_SECONDS, Severity, Step,
     UserShare, one_line, round_id,
 };
 
@@ -56,10 +56,12 @@ impl Incidents {
         }
         let users = UserShare::all(round);
         let mut changed = Vec::new();
+        // Where no route answers as a registry, nothing shows that another cause is gone.
+        let sees = round.flows.iter().any(|flow| flow.passed(Step::Challenge) == Some(true));
         for incident in &mut self.all {
             let lasts =
                 FindingName::named(&incident.finding).is_some_and(|name| found.contains_key(&name));
-            if incident.registry == registry && incident.closed.is_none() && !lasts {
+            if incident.registry == registry && incident.closed.is_none() && !lasts && sees {
                 close(incident, now, &id);
                 changed.push(incident.clone());
             }
@@ -361,6 +363,23 @@ mod tests {
         assert_eq!(minutes(&all), [(0, Some(5), 0)]);
         assert!(ended[0].note.as_deref().unwrap().starts_with("This prober stopped"), "{ended:?}");
         assert_eq!(all.leave(&BTreeSet::new(), now), [], "it is said once");
+    }
+
+    #[test]
+    fn a_round_in_which_no_route_answers_ends_no_incident_and_says_who_is_failed() {
+        let mut all = Incidents::default();
+        all.take(&at(0, MISMATCH, Severity::Critical, &["b"]));
+        let mut down = at(60, AWAY, Severity::Critical, &["a"]);
+        for route in ["a", "b", "c", "lb"] {
+            sample::fail(&mut down.round, route, Step::Challenge, Reason::ConnectionRefused);
+        }
+        down.round.balancer = crate::model::Outcome::Skipped(crate::model::Skipped::Disabled);
+        all.take(&down);
+        assert_eq!(minutes(&all), [(0, None, 0), (1, None, 0)]);
+        let users = &all.all()[1].users;
+        assert!(users.len() == 1 && (users[0].failed, users[0].of) == (1, 1), "{users:?}");
+        all.take(&at(120, AWAY, Severity::Critical, &[]));
+        assert_eq!(minutes(&all), [(0, Some(2), 0), (1, Some(2), 0)]);
     }
 
     #[test]

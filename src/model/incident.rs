@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{BalancerRun, Round, SampleFailure, SampledFlow, Severity, Step};
+use super::{BalancerRun, Flow, Round, SampleFailure, SampledFlow, Severity, Step};
 
 /// One cause at one registry, from the round that found it first to the first round free of it.
 /// One that returns soon after its end is the same incident.
@@ -94,9 +94,21 @@ pub struct UserShare {
 }
 
 impl UserShare {
-    /// What a round measured, for each kind.
+    /// What a round measured, for each kind; where nothing was sampled, of the prober's own flow.
     pub fn all(round: &Round) -> Vec<Self> {
-        let Some(run) = round.balancer.measured() else { return Vec::new() };
+        let sampled = round.balancer.measured().map(Self::sampled).unwrap_or_default();
+        let own = |flow: &Flow| Self {
+            kind: "flows of the prober".to_owned(),
+            failed: u32::from(!flow.succeeded()),
+            of: 1,
+        };
+        match round.balancer_flow().map(own) {
+            Some(own) if sampled.is_empty() => vec![own],
+            _ => sampled,
+        }
+    }
+
+    fn sampled(run: &BalancerRun) -> Vec<Self> {
         // A flow that is lost before its token is shown is no trial of the ratio.
         let lost = lost(run, SampledFlow::Pair);
         let pairs = Self {
