@@ -53,8 +53,11 @@ fn flow(flow: &Flow) -> Option<Unmeasured> {
 /// Pairs that were not tried although there was a token and a verifier.
 fn matrix(round: &Round) -> Option<Unmeasured> {
     if round.backends.is_empty() {
-        let why = "no node is known: discovery found none, and the log says why";
-        return Some(entry("matrix", None, why.to_owned()));
+        let why = match &round.discovery_error {
+            Some(error) => format!("no node is known, because discovery fails: {error}"),
+            None => "no node is known: discovery found none".to_owned(),
+        };
+        return Some(entry("matrix", None, why));
     }
     if let Some(why) = without_tokens(round) {
         return Some(why);

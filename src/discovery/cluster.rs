@@ -92,7 +92,9 @@ async fn follow(source: KubernetesSource, state: watch::Sender<State>) {
         if watched {
             wait = WAIT.0;
         }
-        if let Err(cause) = followed {
+        if let Err(cause) = followed
+            && !watched
+        {
             state.send_modify(|state| state.failing = Some(cause.to_string()));
         }
         // A random part, so that many probers do not come back at the same moment.
@@ -132,8 +134,12 @@ async fn follow_once(
             Err(ApiError::Refused { status: 410, .. }) => return Ok(()),
             other => other?,
         };
-        while let Some(line) = lines.next().await? {
-            *watched = true;
+        loop {
+            // A proxy may cut a watch that says nothing. That is no failure: the list that comes
+            // next says whether the API answers.
+            let line = lines.next().await;
+            *watched |= line.is_ok() || begun.elapsed() >= SHORTEST;
+            let Some(line) = line? else { break };
             let event: Event = parse(&line)?;
             if !apply(&mut slices, &mut version, event)? {
                 return Ok(());
@@ -142,9 +148,9 @@ async fn follow_once(
         }
         if begun.elapsed() < SHORTEST {
             let why = "the API server ends each watch at once";
+            *watched = false;
             return Err(DiscoveryCause::Cluster(why.to_owned()));
         }
-        *watched = true;
     }
     Ok(())
 }

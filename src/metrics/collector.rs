@@ -362,6 +362,13 @@ fn rounds(page: &mut Page, snapshot: &Snapshot, tallies: &Tallies) {
         tallies.iter().map(|(name, tally)| Sample::count([name.as_str()], tally.rounds)),
     );
     page.family(
+        &names::DISCOVERY_SUCCESS,
+        newest(snapshot).map(|(name, judged)| {
+            let round = &judged.round;
+            Sample::flag([name], round.discovery_error.is_none() && !round.backends.is_empty())
+        }),
+    );
+    page.family(
         &names::LAST_ROUND,
         newest(snapshot).map(|(name, judged)| {
             let round = &judged.round;

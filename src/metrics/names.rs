@@ -155,6 +155,8 @@ metrics! {
         "When the newest round ended.";
     INTERVAL = "interval_seconds", Kind::Gauge, ["registry"],
         "Configured time between two rounds.";
+    DISCOVERY_SUCCESS = "discovery_success", Kind::Gauge, ["registry"],
+        "Whether the backends of the newest round were found then, and there are any. With 0 those found last are probed. Always 1 where the configuration lists them.";
     BUILD_INFO = "build_info", Kind::Gauge, ["version", "revision", "rustversion"],
         "Version, revision and compiler of the running program.";
     RELOAD_SUCCESSFUL = "config_last_reload_successful", Kind::Gauge, [],

@@ -42,6 +42,7 @@ config_last_reload_success_timestamp_seconds gauge
 config_last_reload_successful gauge
 content_present gauge registry backend
 csrf_cross_valid gauge registry issuer verifier
+discovery_success gauge registry
 expected_unauthorized_ratio gauge registry
 finding_active gauge registry finding severity backend
 finding_info gauge registry finding meaning first_step command

@@ -125,6 +125,8 @@ pub struct Round {
     pub seconds: f64,
     /// How the `X-Request-Id` of each of its requests begins; servers write it to their logs.
     pub request_ids: String,
+    /// Why discovery failed, if it did; the backends are those that it found last.
+    pub discovery_error: Option<String>,
     /// Every backend, in the order of the configuration.
     pub backends: Vec<BackendFacts>,
     /// One flow for each route, backends first.

@@ -131,6 +131,7 @@ pub(crate) fn round(backends: &[&str]) -> Round {
         started: started(),
         seconds: 1.5,
         request_ids: "registry-prober-00000000000000ff-".into(),
+        discovery_error: None,
         backends: names
             .iter()
             .zip(1..)

@@ -173,6 +173,7 @@ impl Prober {
             started: clock.at(began),
             seconds: began.elapsed().as_secs_f64(),
             request_ids: request_ids(seed),
+            discovery_error: None,
             backends: measured.backends,
             flows: measured.flows,
             matrix: measured.matrix,

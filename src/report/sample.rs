@@ -111,6 +111,7 @@ pub(super) fn healthy(backends: usize) -> Judged {
             started: DateTime::from_timestamp(1_790_000_000, 0).unwrap(),
             seconds: 1.234_567_8,
             request_ids: "registry-prober-00000000000000ff-".to_owned(),
+            discovery_error: None,
             backends: Vec::new(),
             flows: routes.iter().cloned().map(flow).collect(),
             matrix: Matrix { cells },

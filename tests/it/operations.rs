@@ -14,10 +14,11 @@ use serde_json::Value;
 use crate::promql;
 
 /// Alerts with a page of their own; `RegistryFinding` leads to the page of its finding.
-const ALERT_PAGES: [&str; 5] = [
+const ALERT_PAGES: [&str; 6] = [
     "RegistryErrorBudgetBurn",
     "RegistryUnauthorizedRatioHigh",
     "RegistryProberAbsent",
+    "RegistryProberDiscoveryFailed",
     "RegistryProberStale",
     "RegistryProberConfigReloadFailed",
 ];
