@@ -71,9 +71,13 @@ struct StatusPage<'a> {
 pub fn round_page(judged: &Judged, interval: f64) -> String {
     let round = &judged.round;
     let ended = round.started + TimeDelta::milliseconds(milliseconds(round.seconds));
+    let mut registry = RegistryView::of_round(judged, interval, ended);
+    if let Some(round) = &mut registry.round {
+        round.age = None;
+    }
     let page = ShownPage {
         root: "../",
-        registry: RegistryView::of_round(judged, interval, ended),
+        registry,
         phases: Phase::ALL.map(Phase::as_str),
         requests: round.flows.iter().flat_map(history::requests).collect(),
     };
@@ -133,7 +137,8 @@ struct RegistryView<'a> {
 }
 
 struct RoundView<'a> {
-    age: String,
+    /// How long ago it ended; none of an earlier round, for which its moment stands.
+    age: Option<String>,
     stale: bool,
     started: String,
     took: String,
@@ -211,7 +216,7 @@ impl<'a> RoundView<'a> {
         let round = &judged.round;
         let age = (now - round.started).as_seconds_f64() - round.seconds;
         Self {
-            age: ago(age),
+            age: Some(ago(age)),
             stale: age > STALE_INTERVALS * interval,
             started: round.started.format("%Y-%m-%d %H:%M:%S UTC").to_string(),
             took: seconds(round.seconds),
