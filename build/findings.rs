@@ -65,6 +65,9 @@ struct Remedy {
     /// The installation that it is for; all if it is left out.
     #[serde(default, rename = "for")]
     setup: Setup,
+    /// Where the cause has to lie for it to help; anywhere if it is left out.
+    #[serde(default)]
+    at: Where,
     text: String,
     /// Commands to copy, one a line.
     #[serde(default)]
@@ -81,6 +84,19 @@ enum Setup {
     Compose,
     Helm,
     Distribution,
+}
+
+/// A variant of `Where` in `src/findings/mod.rs`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Where {
+    #[default]
+    Anywhere,
+    Nodes,
+    SomeNodes,
+    EveryNode,
+    Balancer,
+    Prober,
 }
 
 /// The facts of an alert that is no finding.
@@ -207,11 +223,12 @@ fn definition(text: &mut String, Page { name, facts, body }: &Page<Finding>) {
          meaning: {meaning:?}, severity: {severity:?}, at_best: {at_best:?}, \
          shown_by: {shown_by:?}, confirm: {confirm:?}, page: {body:?}, remedies: &["
     );
-    for Remedy { setup, text: what, commands } in &facts.remedies {
+    for Remedy { setup, at, text: what, commands } in &facts.remedies {
         let commands: Vec<&str> = commands.lines().collect();
         let _ = writeln!(
             text,
-            "Remedy {{ setup: Setup::{setup:?}, text: {what:?}, commands: &{commands:?} }},"
+            "Remedy {{ setup: Setup::{setup:?}, at: Where::{at:?}, text: {what:?}, \
+             commands: &{commands:?} }},"
         );
     }
     text.push_str("] },\n");

@@ -45,13 +45,16 @@ impl Prediction<'_> {
 
 /// The prediction for every pair of different backends whose clocks and leeway are known.
 pub(super) fn predictions(round: &Round) -> Vec<Prediction<'_>> {
+    // Each clock is looked up once: a hundred backends are ten thousand pairs.
+    let issues = |name| Some((name, issuing_clock(round, name)?, early(round, name)));
+    let issuers: Vec<_> = round.backends.iter().filter_map(|it| issues(&it.name)).collect();
     let mut all = Vec::new();
-    for verifier in &round.backends {
-        let Leeway::Seconds(seconds) = leeway(verifier) else { continue };
-        for issuer in round.backends.iter().filter(|issuer| issuer.name != verifier.name) {
-            let Some(ahead) = ahead(round, &issuer.name, &verifier.name) else { continue };
-            let forgiven = seconds + early(round, &issuer.name);
-            let (issuer, verifier) = (&issuer.name, &verifier.name);
+    for facts in &round.backends {
+        let verifier = &facts.name;
+        let Leeway::Seconds(seconds) = leeway(facts) else { continue };
+        let Some(checks) = checking_clock(round, verifier) else { continue };
+        for (issuer, issues, early) in issuers.iter().filter(|(issuer, ..)| *issuer != verifier) {
+            let (ahead, forgiven) = (issues.minus(checks), seconds + early);
             all.push(Prediction { issuer, verifier, ahead, forgiven });
         }
     }
@@ -84,18 +87,11 @@ pub(super) fn is_certain(round: &Round, refusing: &[Prediction<'_>]) -> bool {
 }
 
 /// The part of an issuer's fresh tokens that a verifier refuses for their time, as the clocks'
-/// middles have it; `None` where they are not known.
-pub(super) fn refused_part(
-    round: &Round,
-    issuer: &BackendName,
-    verifier: &BackendName,
-) -> Option<f64> {
-    let all = predictions(round);
-    let it = all.iter().find(|it| (it.issuer, it.verifier) == (issuer, verifier))?;
-    if it.least() <= 0.0 {
-        return Some(0.0);
-    }
-    Some((it.ahead.middle() - it.forgiven).clamp(0.0, 1.0))
+/// middles have it: for each issuer and verifier where it is more than none.
+pub(super) fn refused_parts(round: &Round) -> BTreeMap<(&BackendName, &BackendName), f64> {
+    let refusing = predictions(round).into_iter().filter(|it| it.least() > 0.0);
+    let part = |it: &Prediction<'_>| (it.ahead.middle() - it.forgiven).clamp(0.0, 1.0);
+    refusing.map(|it| ((it.issuer, it.verifier), part(&it))).collect()
 }
 
 /// How far the issuer of a pair of backends is ahead of its verifier beyond what that tolerates, as

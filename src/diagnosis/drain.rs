@@ -24,11 +24,6 @@ pub(super) fn first(
     broken: &BTreeSet<BackendName>,
     mut rest: Vec<Remedy>,
 ) -> Vec<Remedy> {
-    if h.hits == Hits::Prober {
-        // What only the prober meets is put right at the prober.
-        rest.sort_by_key(|remedy| !remedy.text.contains("the prober"));
-        return rest;
-    }
     let helps = matches!(h.hits, Hits::Tokens | Hits::Requests | Hits::Some(_));
     let sound: Vec<BackendName> = facts
         .round
@@ -68,7 +63,7 @@ pub(super) fn first(
 }
 
 /// Where every node is at fault because nodes refuse each other's tokens: one that can serve alone.
-fn alone<'f>(
+pub(super) fn alone<'f>(
     facts: &'f Facts<'_>,
     h: &Hypothesis,
     broken: &BTreeSet<BackendName>,

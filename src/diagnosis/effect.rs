@@ -13,7 +13,7 @@ use crate::model::{
 /// How bad it is.
 pub(super) fn severity(facts: &Facts<'_>, h: &Hypothesis, won: &[ObservationId]) -> Severity {
     match h.hits {
-        Hits::Nothing => return Severity::Info,
+        Hits::Nothing | Hits::Over(_) => return Severity::Info,
         // What only the prober meets is no failure of users, unless they are seen to fail.
         Hits::Prober | Hits::WebPages | Hits::Background(_) => return Severity::Warning,
         Hits::Tokens | Hits::Requests | Hits::Some(_) | Hits::Later => {}
@@ -60,7 +60,7 @@ fn of_users<'f>(
 pub(super) fn sentence(facts: &Facts<'_>, h: &Hypothesis, won: &[ObservationId]) -> String {
     match h.hits {
         Hits::Nothing => return "No user request is affected.".to_owned(),
-        Hits::Background(what) => return what.to_owned(),
+        Hits::Background(what) | Hits::Over(what) => return what.to_owned(),
         Hits::WebPages => {
             return "Web logins and changes on web pages fail when the load balancer changes the \
                     node. docker login, pull and push work."

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{clients, observe, statistics};
+use super::{clients, keys, observe, statistics};
 use crate::model::{
     Answer, BackendFacts, BackendName, BalancerRun, Cell, Check, ClientView, Earlier, Family, Flow,
     Issuer, KeyId, Observation, ObservationKind, OfPair, OfRoute, Place, Reason, Refusal, Round,
@@ -26,6 +26,10 @@ pub(super) struct Facts<'a> {
     pub(super) shares: Vec<Share>,
     /// What each kind of client feels.
     pub(super) clients: Vec<ClientView>,
+    /// The keys that each backend was seen to sign with.
+    pub(super) keys: BTreeMap<&'a BackendName, keys::Counted>,
+    /// What became of each backend's token at itself.
+    own: BTreeMap<&'a BackendName, &'a Cell>,
     flows: BTreeMap<Route, ObservationId>,
     pairs: BTreeMap<Place, ObservationId>,
 }
@@ -47,7 +51,12 @@ impl<'a> Facts<'a> {
             .collect();
         let shares = statistics::shares(round);
         let clients = clients::views(round, &shares);
-        Self { round, earlier, observations, shares, clients, flows, pairs }
+        let own = round.matrix.cells.iter().filter_map(|cell| {
+            let issuer = cell.issuer.backend()?;
+            (cell.verifier.backend() == Some(issuer)).then_some((issuer, cell))
+        });
+        let (keys, own) = (keys::of_all(round), own.collect());
+        Self { round, earlier, observations, shares, clients, keys, own, flows, pairs }
     }
 
     /// An observation by its number.
@@ -237,12 +246,9 @@ impl<'a> Facts<'a> {
     /// while the round was measured, so that nothing about them is proved by it.
     pub(super) fn changed_meanwhile(&self, backend: &BackendName) -> bool {
         let Some(flow) = self.round.backend_flow(backend) else { return false };
-        let mut cells = self.round.matrix.cells.iter();
-        let own = cells.find(|cell| {
-            cell.issuer.backend() == Some(backend) && cell.verifier.backend() == Some(backend)
-        });
+        let own = self.own.get(backend).and_then(|cell| cell.accepted());
         let passed = flow.passed(Step::Access);
-        match (passed, own.and_then(Cell::accepted)) {
+        match (passed, own) {
             (Some(passed), Some(accepted)) => passed != accepted,
             _ => false,
         }

@@ -12,18 +12,23 @@ use crate::model::{BackendFacts, BackendName, Flow, Remedy, Round, Route};
 const MOST_NODES: usize = 3;
 
 /// Fills in the commands of the remedies for what is wrong at some nodes. What is not known stays as
-/// it is on the page.
+/// it is on the page. Of nodes that are all at fault, `alone` is the one that the others should follow.
 pub(super) fn fill(
     round: &Round,
     at_fault: &[BackendName],
     broken: &BTreeSet<BackendName>,
+    alone: Option<&BackendName>,
     remedies: &mut [Remedy],
 ) {
     let Ok(public) = Url::parse(&round.url) else { return };
     let known = Known { round, public: &public };
     // A cause that lies at no single node is seen at each of them.
-    let mut nodes: Vec<&BackendFacts> =
-        at_fault.iter().filter_map(|name| round.backend(name)).take(MOST_NODES).collect();
+    let mut nodes: Vec<&BackendFacts> = at_fault
+        .iter()
+        .filter(|name| Some(*name) != alone)
+        .filter_map(|name| round.backend(name))
+        .take(MOST_NODES)
+        .collect();
     if nodes.is_empty() {
         nodes.extend(round.backends.first());
     }
@@ -31,11 +36,18 @@ pub(super) fn fill(
         let works = round.backend_flow(&node.name).is_some_and(Flow::succeeded);
         works && !at_fault.contains(&node.name) && !broken.contains(&node.name)
     });
+    let sound = sound.or_else(|| round.backend(alone?));
     for remedy in remedies {
         let filled =
             remedy.commands.iter().flat_map(|command| known.command(command, &nodes, sound));
         remedy.commands = filled.collect();
     }
+}
+
+/// Fills in a sentence.
+pub(super) fn sentence(round: &Round, text: &str) -> String {
+    let Ok(public) = Url::parse(&round.url) else { return text.to_owned() };
+    Known { round, public: &public }.everywhere(text)
 }
 
 /// What stands for what in a command.
@@ -83,6 +95,17 @@ impl Known<'_> {
             text = text.replace("https://HOST/", &format!("{}://{named}/", self.public.scheme()));
             text = text.replace("HOST:443", &format!("{host}:{port}"));
             text = text.replace("-servername HOST", &format!("-servername {host}"));
+        }
+        if let Some(repository) = super::reproduce::repository(self.round) {
+            text = text.replace("/v2/REPOSITORY", &format!("/v2/{repository}"));
+        }
+        if let Some(namespace) = &self.round.caller.namespace {
+            for program in ["kubectl", "helm"] {
+                text = text.replace(
+                    &format!("{program} -n harbor "),
+                    &format!("{program} -n {namespace} "),
+                );
+            }
         }
         match &self.round.caller.username {
             // Any other letter would need quotes of its own.
@@ -142,7 +165,7 @@ mod tests {
             })
             .collect();
         let b = sample::backend("b");
-        fill(&round, std::slice::from_ref(&b), &[b.clone()].into(), &mut remedies);
+        fill(&round, std::slice::from_ref(&b), &[b.clone()].into(), None, &mut remedies);
         remedies.into_iter().flat_map(|remedy| remedy.commands).collect()
     }
 
@@ -151,7 +174,7 @@ mod tests {
         for (name, filled) in [
             (
                 FindingName::BackendUnreachable,
-                "--resolve hub.example.com:443:10.0.0.2 https://hub.example.com/v2/",
+                "--resolve hub.example.com:443:10.0.0.2 'https://hub.example.com/v2/'",
             ),
             (FindingName::CertificateInvalid, "-connect 10.0.0.2:443 -servername hub.example.com"),
             (FindingName::TlsHandshakeRefused, "-connect 10.0.0.2:443 -servername hub.example.com"),

@@ -27,6 +27,8 @@ pub(super) enum Hits {
     Later,
     /// Nothing, but it is worth knowing.
     Nothing,
+    /// Nothing any more: it is over, and what is left of it is this.
+    Over(&'static str),
     /// Only the prober, which cannot measure what it has to. Users may be well.
     Prober,
 }
@@ -51,6 +53,8 @@ pub(super) struct Hypothesis {
     pub(super) confidence: Confidence,
     /// What a request meets because of it.
     pub(super) hits: Hits,
+    /// Whether it lies at the load balancer, where every node is sound.
+    pub(super) at_balancer: bool,
     /// One sentence: what is wrong, and where.
     pub(super) summary: String,
     /// What was measured, one fact an entry.
@@ -74,6 +78,7 @@ impl Hypothesis {
             backends,
             confidence: Confidence::Proved,
             hits: Hits::Requests,
+            at_balancer: false,
             summary,
             evidence: Vec::new(),
             alternatives: Vec::new(),
@@ -86,6 +91,12 @@ impl Hypothesis {
     /// Says what a request meets because of it.
     pub(super) fn hits(mut self, hits: Hits) -> Self {
         self.hits = hits;
+        self
+    }
+
+    /// Says whether it lies at the load balancer.
+    pub(super) fn at_balancer(mut self, at_balancer: bool) -> Self {
+        self.at_balancer = at_balancer;
         self
     }
 
@@ -190,7 +201,7 @@ fn worse(one: Hits, other: Hits) -> Hits {
         Hits::Background(_) => 3,
         Hits::Later => 2,
         Hits::Prober => 1,
-        Hits::Nothing => 0,
+        Hits::Nothing | Hits::Over(_) => 0,
     };
     if rank(other) > rank(one) { other } else { one }
 }

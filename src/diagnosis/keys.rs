@@ -1,34 +1,58 @@
 //! The signing keys that were seen, and what follows from them without a rule: which backends hide
 //! replicas, and whose key changed lately.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::facts::Facts;
-use crate::model::{BackendName, Cell, KeyId};
+use crate::model::{BackendName, Cell, KeyId, Round};
 
 /// The number of tokens of a backend that shows whether its address hides replicas: two with equal
 /// shares stay unseen once in 128.
 const COUNTED: u32 = 8;
 
-/// Every key that a backend was seen to sign with in this round, with how many tokens, most
-/// frequent first.
-pub(super) fn of_backend(facts: &Facts<'_>, backend: &BackendName) -> Vec<(KeyId, u32)> {
-    let mut keys: Vec<(KeyId, u32)> = Vec::new();
-    let mut add = |key: &KeyId, tokens: u32| match keys.iter_mut().find(|(known, _)| known == key) {
-        Some((_, count)) => *count += tokens,
-        None => keys.push((key.clone(), tokens)),
+/// Every key that a backend was seen to sign with, with how many tokens, most frequent first.
+pub(super) type Counted = Vec<(KeyId, u32)>;
+
+/// The keys of every backend in a round.
+pub(super) fn of_all(round: &Round) -> BTreeMap<&BackendName, Counted> {
+    let mut all: BTreeMap<&BackendName, Counted> = BTreeMap::new();
+    let mut add = |backend, key: &KeyId, tokens: u32| {
+        let keys = all.entry(backend).or_default();
+        match keys.iter_mut().find(|(known, _)| known == key) {
+            Some((_, count)) => *count += tokens,
+            None => keys.push((key.clone(), tokens)),
+        }
     };
-    if let Some(key) = facts.key_of(backend) {
-        add(key, 1);
+    for flow in &round.flows {
+        let key = flow.token.measured().and_then(|facts| facts.kid.as_ref());
+        if let Some((backend, key)) = flow.route.backend().zip(key) {
+            add(backend, key, 1);
+        }
     }
-    let row = facts.round.matrix.cells.iter().find(|c| c.issuer.backend() == Some(backend));
-    if let Some(key) = row.and_then(|cell| cell.key.as_ref()) {
-        add(key, 1);
+    // A row of the matrix is one token.
+    let mut rows = BTreeSet::new();
+    for cell in &round.matrix.cells {
+        let Some(issuer) = cell.issuer.backend().filter(|issuer| rows.insert(*issuer)) else {
+            continue;
+        };
+        if let Some(key) = &cell.key {
+            add(issuer, key, 1);
+        }
     }
-    let counted = facts.round.key_census.iter().filter(|census| census.backend == *backend);
-    for count in counted.flat_map(|census| &census.keys) {
-        add(&count.key, count.tokens);
+    for census in &round.key_census {
+        for count in &census.keys {
+            add(&census.backend, &count.key, count.tokens);
+        }
     }
-    keys.sort_by_key(|(_, tokens)| std::cmp::Reverse(*tokens));
-    keys
+    for keys in all.values_mut() {
+        keys.sort_by_key(|(_, tokens)| std::cmp::Reverse(*tokens));
+    }
+    all
+}
+
+/// Those of one backend.
+pub(super) fn of_backend<'f>(facts: &'f Facts<'_>, backend: &BackendName) -> &'f [(KeyId, u32)] {
+    facts.keys.get(backend).map_or(&[], Vec::as_slice)
 }
 
 /// Whether enough tokens of a backend were seen to show a second key.

@@ -174,7 +174,7 @@ fn posted<'a>(round: &'a Round, curl: Curl, mut fields: Vec<(&'a str, &'a str)>)
     Curl { text: format!("{prompt} | {}", curl.text), ..curl }
 }
 
-fn repository(round: &Round) -> Option<&str> {
+pub(super) fn repository(round: &Round) -> Option<&str> {
     let (name, _) = round.scope.as_deref()?.strip_prefix("repository:")?.rsplit_once(':')?;
     Some(name)
 }

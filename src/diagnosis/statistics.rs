@@ -1,6 +1,8 @@
 //! Shares, expected ratios and the Wilson interval.
 
-use crate::model::{BackendName, Cell, Issuer, Outcome, Ratio, Round, Route, Share};
+use std::collections::BTreeMap;
+
+use crate::model::{BackendName, Flow, Issuer, KeyId, Outcome, Ratio, Round, Route, Share};
 
 /// The 95 % Wilson score interval of a ratio: honest for few trials and near 0 and 1. `None`
 /// without trials.
@@ -137,22 +139,21 @@ pub(super) fn expected_interval(round: &Round, shares: &[Share]) -> Option<(f64,
     const Z: f64 = 1.959_963_984_540_054;
     let expected = expected(round, shares)?;
     let counted = round.balancer.measured()?.keys.iter().map(|count| count.tokens).sum::<u32>();
-    let known: Vec<&Share> = shares.iter().filter(|share| share.backend.is_some()).collect();
+    let known: Vec<(&BackendName, f64)> = known(shares).collect();
+    let refusals = Refusals::of(round);
     // How much the prediction changes with each share.
-    let slope = |share: &Share| -> f64 {
-        let Some(name) = &share.backend else { return 0.0 };
-        let towards = |other: &Share| {
-            let Some(other_name) = &other.backend else { return 0.0 };
-            let refused = |a, b| refused(round, a, b).unwrap_or(0.0);
-            other.share * (refused(name, other_name) + refused(other_name, name))
-        };
-        known.iter().map(|other| towards(other)).sum()
+    let slope = |name: &BackendName| -> f64 {
+        let refused = |a, b| refusals.part(a, b).unwrap_or(0.0);
+        known
+            .iter()
+            .map(|(other, share)| share * (refused(name, other) + refused(other, name)))
+            .sum()
     };
     let (mut mean, mut square) = (0.0, 0.0);
-    for share in &known {
-        let slope = slope(share);
-        mean += share.share * slope;
-        square += share.share * slope * slope;
+    for (name, share) in &known {
+        let slope = slope(name);
+        mean += share * slope;
+        square += share * slope * slope;
     }
     let half = Z * ((square - mean * mean).max(0.0) / f64::from(counted.max(1))).sqrt();
     Some(((expected - half).max(0.0), (expected + half).min(1.0)))
@@ -166,40 +167,67 @@ fn weighted(round: &Round, shares: &[Share]) -> Vec<(f64, f64)> {
         Some((verifier, if cell.accepted()? { 0.0 } else { 1.0 }))
     });
     let mut all: Vec<(f64, f64)> = servers.collect();
-    for issuer in shares.iter().filter_map(|share| share.backend.as_ref()) {
-        for verifier in shares.iter().filter_map(|share| share.backend.as_ref()) {
-            let weight = share_of(shares, issuer).zip(share_of(shares, verifier));
-            let Some(refused) = refused(round, issuer, verifier) else { continue };
-            all.extend(weight.map(|(issuer, verifier)| (issuer * verifier, refused)));
-        }
+    let refusals = Refusals::of(round);
+    for (issuer, issues) in known(shares) {
+        all.extend(known(shares).filter_map(|(verifier, checks)| {
+            Some((issues * checks, refusals.part(issuer, verifier)?))
+        }));
     }
     all
 }
 
-fn share_of(shares: &[Share], name: &BackendName) -> Option<f64> {
-    shares.iter().find(|share| share.backend.as_ref() == Some(name)).map(|share| share.share)
+fn known(shares: &[Share]) -> impl Iterator<Item = (&BackendName, f64)> {
+    shares.iter().filter_map(|share| Some((share.backend.as_ref()?, share.share)))
 }
 
-/// The part of an issuer's fresh tokens that a verifier refuses. A pair that was not tried is
-/// judged by a pair whose token has the same key. Where the clocks predict that only a part of the
-/// tokens is refused, that part counts, for one token of the matrix says little.
-pub(super) fn refused(round: &Round, issuer: &BackendName, verifier: &BackendName) -> Option<f64> {
-    let by_clock = super::clocks::refused_part(round, issuer, verifier).unwrap_or(0.0);
-    let at_verifier = || {
-        let cells = round.matrix.cells.iter();
-        cells.filter(|cell| cell.verifier.backend() == Some(verifier))
-    };
-    let own = at_verifier().find(|cell| cell.issuer.backend() == Some(issuer));
-    let key = round.backend_flow(issuer).and_then(|flow| flow.token.measured()?.kid.as_ref());
-    let alike = || {
-        let same = |cell: &&Cell| key.is_some() && cell.key.as_ref() == key;
-        at_verifier().filter(same).find_map(Cell::accepted)
-    };
-    let accepted = own.and_then(Cell::accepted).or_else(alike)?;
-    if by_clock > 0.0 && by_clock < 1.0 {
-        return Some(by_clock);
+fn share_of(shares: &[Share], name: &BackendName) -> Option<f64> {
+    known(shares).find(|(known, _)| *known == name).map(|(_, share)| share)
+}
+
+/// Which part of an issuer's fresh tokens a verifier refuses.
+///
+/// A pair that was not tried is judged by a pair whose token has the same key. Where the clocks
+/// predict that only a part of the tokens is refused, that part counts, for one token of the matrix
+/// says little.
+pub(super) struct Refusals<'r> {
+    by_clock: BTreeMap<(&'r BackendName, &'r BackendName), f64>,
+    /// Whether tokens of an issuer passed at a verifier.
+    by_issuer: BTreeMap<(&'r BackendName, &'r BackendName), bool>,
+    /// Whether tokens of a key passed there.
+    by_key: BTreeMap<(&'r KeyId, &'r BackendName), bool>,
+    keys: BTreeMap<&'r BackendName, &'r KeyId>,
+}
+
+impl<'r> Refusals<'r> {
+    pub(super) fn of(round: &'r Round) -> Self {
+        let (mut by_issuer, mut by_key) = (BTreeMap::new(), BTreeMap::new());
+        for cell in &round.matrix.cells {
+            let Some((verifier, passed)) = cell.verifier.backend().zip(cell.accepted()) else {
+                continue;
+            };
+            if let Some(issuer) = cell.issuer.backend() {
+                by_issuer.entry((issuer, verifier)).or_insert(passed);
+            }
+            if let Some(key) = &cell.key {
+                by_key.entry((key, verifier)).or_insert(passed);
+            }
+        }
+        let key =
+            |flow: &'r Flow| Some((flow.route.backend()?, flow.token.measured()?.kid.as_ref()?));
+        let keys = round.flows.iter().filter_map(key).collect();
+        Self { by_clock: super::clocks::refused_parts(round), by_issuer, by_key, keys }
     }
-    Some(if accepted { 0.0 } else { 1.0 })
+
+    /// Of this pair; `None` if nothing is known.
+    pub(super) fn part(&self, issuer: &BackendName, verifier: &BackendName) -> Option<f64> {
+        let own = self.by_issuer.get(&(issuer, verifier));
+        let alike = || self.by_key.get(&(*self.keys.get(issuer)?, verifier));
+        let accepted = *own.or_else(alike)?;
+        match self.by_clock.get(&(issuer, verifier)) {
+            Some(part) if *part > 0.0 && *part < 1.0 => Some(*part),
+            _ => Some(if accepted { 0.0 } else { 1.0 }),
+        }
+    }
 }
 
 /// Where one address hides replicas, its cells are a matter of luck; then the keys decide: a token

@@ -9,10 +9,10 @@ use super::{
     clocks, coverage, drain, effect, fill, leeway, reproduce, resolve, rules, statistics,
     unexplained,
 };
-use crate::findings::Product;
+use crate::findings::{self, Product, Setup, Where};
 use crate::model::{
-    Assessment, BackendName, Confidence, Earlier, Family, Finding, FindingName, Remedy, Round,
-    Severity, Status, Unmeasured,
+    Assessment, BackendName, Confidence, Earlier, Family, Finding, Remedy, Round, Severity, Status,
+    Unmeasured,
 };
 
 /// Judges a round.
@@ -89,8 +89,10 @@ fn finding(
     hold_back(facts, &mut h);
     let severity = effect::severity(facts, &h, won);
     let effect = effect::sentence(facts, &h, won);
-    let mut remedies = remedies(h.name, facts.common_family());
-    fill::fill(facts.round, &h.backends, broken, &mut remedies);
+    let pods = facts.round.caller.namespace.is_some();
+    let mut remedies = remedies(&h, facts.common_family(), pods);
+    let alone = drain::alone(facts, &h, broken);
+    fill::fill(facts.round, &h.backends, broken, alone, &mut remedies);
     let remedies = drain::first(facts, &h, severity, broken, remedies);
     Finding {
         finding: h.name,
@@ -102,7 +104,7 @@ fn finding(
         evidence: h.evidence,
         remedies,
         alternatives: h.alternatives,
-        confirm: h.name.definition().confirm.to_owned(),
+        confirm: fill::sentence(facts.round, h.name.definition().confirm),
         explains: u32::try_from(won.len()).unwrap_or(u32::MAX),
         reproduce: reproduce::reproduce(facts, won),
         backends: h.backends,
@@ -110,24 +112,61 @@ fn finding(
 }
 
 /// What to do about a cause where servers of a family run; an unknown one is taken for Harbor.
-fn remedies(name: FindingName, family: Family) -> Vec<Remedy> {
+fn remedies(h: &Hypothesis, family: Family, pods: bool) -> Vec<Remedy> {
     let product = match family {
         Family::Distribution2 | Family::Distribution3 => Product::Distribution,
         Family::Harbor1 | Family::Harbor2 | Family::Unknown => Product::Harbor,
     };
-    let all = name.definition().remedies.iter();
-    let fitting = all.filter(|remedy| remedy.setup.is_of(product));
+    let all = h.name.definition().remedies.iter();
+    let fits = |remedy: &&findings::Remedy| remedy.setup.is_of(product) && helps(h, remedy.at);
+    let mut fitting: Vec<&findings::Remedy> = all.filter(fits).collect();
+    if h.hits == Hits::Prober {
+        // What only the prober meets is put right at the prober.
+        fitting.sort_by_key(|remedy| remedy.at != Where::Prober);
+    }
+    // Harbor's pods come from its chart; else nothing tells how it is installed.
+    if pods && fitting.iter().any(|remedy| remedy.setup == Setup::Helm) {
+        fitting.retain(|remedy| remedy.setup != Setup::Compose);
+    }
+    let setups: BTreeSet<Option<&str>> =
+        fitting.iter().map(|remedy| remedy.setup.title()).collect();
+    let several = setups.iter().flatten().count() > 1;
+    let text = |remedy: &findings::Remedy| match remedy.setup.title() {
+        Some(setup) if several => format!("{setup}: {}", remedy.text),
+        _ => remedy.text.to_owned(),
+    };
     let words = |text: &&str| (*text).to_owned();
-    fitting
-        .map(|remedy| Remedy {
-            text: remedy.text.to_owned(),
-            commands: remedy.commands.iter().map(words).collect(),
-        })
-        .collect()
+    let owned = |remedy: &findings::Remedy| Remedy {
+        text: text(remedy),
+        commands: remedy.commands.iter().map(words).collect(),
+    };
+    fitting.into_iter().map(owned).collect()
 }
 
-/// What began or ended in mid-round is not proved by that round; the next one judges it.
+/// Whether a remedy helps where a cause lies.
+fn helps(h: &Hypothesis, at: Where) -> bool {
+    match at {
+        Where::Anywhere | Where::Prober => true,
+        Where::Nodes => !h.at_balancer,
+        Where::SomeNodes => !h.backends.is_empty(),
+        Where::EveryNode => h.backends.is_empty() && !h.at_balancer,
+        Where::Balancer => h.backends.is_empty(),
+    }
+}
+
+/// What began or ended in mid-round is not proved by that round; the next one judges it. Nor is
+/// anything proved of a backend that may be none any more.
 fn hold_back(facts: &Facts<'_>, h: &mut Hypothesis) {
+    if let Some(error) = facts.round.discovery_error.as_ref().filter(|_| !h.backends.is_empty()) {
+        h.confidence = Confidence::Suspected;
+        h.evidence.push(
+            format!(
+                "discovery fails, so {} may have gone or have another address: {error}",
+                super::wording::list(&h.backends)
+            )
+            .into(),
+        );
+    }
     // Where replicas disagree behind one address, the next request simply met another.
     let moves = |name: &BackendName| {
         facts.changed_meanwhile(name) && !super::keys::hides_replicas(facts, name)
@@ -149,11 +188,46 @@ fn hold_back(facts: &Facts<'_>, h: &mut Hypothesis) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Evidence, FindingName, Reason, Step, sample};
+
+    #[test]
+    fn what_to_do_fits_the_place_of_the_cause() {
+        let texts = |backends: &[&str], at_balancer| {
+            let backends = backends.iter().map(|name| sample::backend(name)).collect();
+            let name = FindingName::RealmWrongEndpoint;
+            let h = Hypothesis::new(name, backends, String::new()).at_balancer(at_balancer);
+            let all = remedies(&h, Family::Harbor2, false).into_iter();
+            let begin =
+                |remedy: Remedy| remedy.text.split(' ').take(4).collect::<Vec<_>>().join(" ");
+            all.map(begin).collect::<Vec<_>>()
+        };
+        let (node, balancer) = ("Set the public URL", "Let the load balancer");
+        assert_eq!(texts(&["b"], false), [node, "If the token server"]);
+        assert_eq!(texts(&[], true), [balancer, "If the token server"]);
+        assert_eq!(texts(&[], false), [node, balancer, "If the token server"]);
+    }
+
+    #[test]
+    fn nothing_is_proved_of_a_node_that_discovery_cannot_find_again() {
+        let of = |error: Option<&str>| {
+            let round = sample::changed(&["a", "b"], |round| {
+                sample::fail(round, "b", Step::Challenge, Reason::ConnectionRefused);
+                round.discovery_error = error.map(str::to_owned);
+            });
+            judge(&round, &Earlier::default()).findings.remove(0)
+        };
+        assert_eq!(of(None).confidence, Confidence::Proved);
+        let stale = of(Some("the API answered 403"));
+        assert_eq!(stale.confidence, Confidence::Suspected);
+        let said = |fact: &Evidence| fact.text.contains("b may have gone");
+        assert!(stale.evidence.iter().any(said), "{:#?}", stale.evidence);
+    }
 
     #[test]
     fn what_to_do_fits_the_servers_that_run() {
         let commands = |family| {
-            let all = remedies(FindingName::TokenKeyMismatch, family);
+            let h = Hypothesis::new(FindingName::TokenKeyMismatch, Vec::new(), String::new());
+            let all = remedies(&h, family, false);
             all.into_iter().flat_map(|remedy| remedy.commands).collect::<Vec<_>>().join("\n")
         };
         for family in [Family::Harbor1, Family::Harbor2, Family::Unknown] {

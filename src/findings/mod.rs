@@ -15,7 +15,7 @@
 //! | `at_best` | the confidence that the evidence can give |
 //! | `shown_by` | what shows it from outside |
 //! | `confirm` | what would confirm it at a node |
-//! | `remedies` | what to do, best first: `text`, `commands`, and `for` where it is for one installation only |
+//! | `remedies` | what to do, best first: `text`, `commands`, `for` where it is for one installation only, and `at` where it helps only if the cause lies there (`nodes`, `some-nodes`, `every-node`, `balancer`, `prober`) |
 
 mod lookup;
 
@@ -58,10 +58,29 @@ pub struct Definition {
 pub struct Remedy {
     /// The installation that it is for.
     pub setup: Setup,
+    /// Where the cause has to lie for it to help.
+    pub at: Where,
     /// What to do, in a sentence.
     pub text: &'static str,
     /// Commands to copy, one a line.
     pub commands: &'static [&'static str],
+}
+
+/// Where a cause lies, as far as remedies differ by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Where {
+    /// Anywhere.
+    Anywhere,
+    /// At nodes, some or all of them.
+    Nodes,
+    /// At the nodes that the finding names; the others are sound.
+    SomeNodes,
+    /// Not at single nodes.
+    EveryNode,
+    /// At the load balancer.
+    Balancer,
+    /// At the prober.
+    Prober,
 }
 
 /// Which registry it is.

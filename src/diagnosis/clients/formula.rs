@@ -127,8 +127,9 @@ impl World {
         if unknown || replicas || statistics::refuses_with_unknown_share(round, shares) {
             return None;
         }
+        let refusals = statistics::Refusals::of(round);
         let row = |issuer: &BackendName| -> Option<Vec<f64>> {
-            let at = |verifier: &BackendName| statistics::refused(round, issuer, verifier);
+            let at = |verifier: &BackendName| refusals.part(issuer, verifier);
             known.iter().map(|(verifier, _)| at(verifier)).collect()
         };
         let refused = known.iter().map(|(issuer, _)| row(issuer)).collect::<Option<_>>()?;

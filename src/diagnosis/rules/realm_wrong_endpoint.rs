@@ -165,6 +165,7 @@ fn wrong_realm(facts: &Facts<'_>) -> Option<Hypothesis> {
             list(&backends)
         )
     };
+    let at_balancer = backends.is_empty();
     if everywhere {
         backends.clear();
     }
@@ -179,6 +180,7 @@ fn wrong_realm(facts: &Facts<'_>) -> Option<Hypothesis> {
         .evidence(facts.round.flows.iter().filter_map(realm))
         .evidence(told.map(|seen| format!("samples: {}", seen.failure.detail)))
         .hits(if unlisted.is_some() { Hits::Prober } else { Hits::Requests })
+        .at_balancer(at_balancer)
         .fits(sampled);
     Some(if everywhere { h.explains(wrong.iter().map(|(id, _)| *id)) } else { h.flows(&wrong) })
 }
@@ -248,6 +250,7 @@ fn leads_away(facts: &Facts<'_>, odd: &[Odd<'_>]) -> Option<Hypothesis> {
             list(&named)
         )
     };
+    let at_balancer = named.is_empty();
     if everywhere {
         named.clear();
     }
@@ -259,6 +262,7 @@ fn leads_away(facts: &Facts<'_>, odd: &[Odd<'_>]) -> Option<Hypothesis> {
     Some(
         Hypothesis::new(NAME, named, summary)
             .hits(Hits::Some("Pulls by containerd or Kubernetes"))
+            .at_balancer(at_balancer)
             .evidence(odd.iter().map(Odd::evidence))
             .explains(direct.into_iter().map(|(id, _)| id))
             .fits(through.into_iter().map(|(id, _)| id)),

@@ -178,7 +178,7 @@ fn replicas(facts: &Facts<'_>) -> Option<Hypothesis> {
         .into_iter()
         .filter(|(_, cell, _)| member(cell.issuer.backend()) || member(cell.verifier.backend()));
     let through = through.into_iter().filter(|(_, cell, _)| {
-        cell.verifier == Route::Balancer || cell.key.as_ref().is_some_and(|k| keys.contains(k))
+        cell.verifier == Route::Balancer || cell.key.as_ref().is_some_and(|k| keys.contains(&k))
     });
     let flows =
         facts.flows_that(|flow, step, _| member(flow.route.backend()) && step >= Step::Access);

@@ -4,7 +4,7 @@
 
 use super::super::facts::{Facts, ObservationId};
 use super::super::hypothesis::{Hits, Hypothesis};
-use super::super::keys::{changed_lately, of_backend};
+use super::super::keys::{changed_lately, hides_replicas, of_backend};
 use super::super::wording::list;
 use crate::model::{BackendName, Confidence, FindingName, ObservationKind, Outcome};
 
@@ -37,13 +37,31 @@ pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
          ones.",
         list(&names)
     );
+    // A change that is everywhere, or that was the repair of one node, breaks nothing more.
+    let hits = if claims.is_empty() && all_sign_alike(facts) {
+        Hits::Over(
+            "Every node signs with one key now. A client that still holds a token from before the \
+             change fetches a new one.",
+        )
+    } else {
+        Hits::Later
+    };
     let hypothesis = Hypothesis::new(NAME, backends, summary)
-        .hits(Hits::Later)
+        .hits(hits)
         .evidence(evidence)
         .proved_if(proved, &[])
         .explains(claims)
         .alone();
     vec![hypothesis]
+}
+
+/// Whether every backend was seen to sign, and all sign with one key.
+fn all_sign_alike(facts: &Facts<'_>) -> bool {
+    let mut keys = facts.round.backends.iter().map(|backend| {
+        facts.key_of(&backend.name).filter(|_| !hides_replicas(facts, &backend.name))
+    });
+    let first = keys.next().flatten();
+    first.is_some() && keys.all(|key| key == first) && facts.refused_pairs().is_empty()
 }
 
 /// Whether an earlier round proved it of this backend, alone or with all others.

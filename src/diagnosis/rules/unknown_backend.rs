@@ -19,8 +19,10 @@ const ENOUGH_ACCEPTED: u32 = 4;
 pub(super) fn rule(facts: &Facts<'_>) -> Vec<Hypothesis> {
     let Some(run) = facts.sampling() else { return Vec::new() };
     let backends = || facts.round.backends.iter().map(|backend| &backend.name);
-    let known: Vec<KeyId> =
-        backends().flat_map(|name| keys::of_backend(facts, name)).map(|(key, _)| key).collect();
+    let known: Vec<KeyId> = backends()
+        .flat_map(|name| keys::of_backend(facts, name))
+        .map(|(key, _)| key.clone())
+        .collect();
     // The strange key may be that of a backend whose key is not known.
     let keyless = backends().any(|name| {
         let flow = facts.round.backend_flow(name);
