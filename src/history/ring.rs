@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{Judged, RoundLine, Status, round_id};
+use crate::model::{Judged, RoundLine, round_id};
 
 /// The most rounds of all registries together.
 const MOST: usize = 96;
@@ -35,8 +35,10 @@ impl Ring {
             }
             // The share of one is smaller where registries were added.
             let old = &own[..own.len() - NEWEST.min(own.len())];
-            let well = |index: &&usize| self.rounds[**index].0.assessment.status == Status::Ok;
-            let gone = old.iter().find(well).or(own.first()).copied();
+            // A standing warning does not push out the outage that happens beside it. The first of
+            // equals is the oldest.
+            let badness = |index: &&usize| self.rounds[**index].0.assessment.status;
+            let gone = old.iter().min_by_key(badness).or(own.first()).copied();
             gone.map(|index| self.rounds.remove(index));
         }
         // Of registries that came and went.
@@ -80,7 +82,7 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
-    use crate::model::{FindingName, RegistryName, Severity, sample};
+    use crate::model::{FindingName, RegistryName, Severity, Status, sample};
 
     fn round(seconds: i64, well: bool) -> Arc<Judged> {
         let mut round = sample::round(&["a"]);
@@ -109,6 +111,22 @@ mod tests {
         let (kept, interval) = ring.get(&ring.lines()[0].id).unwrap();
         assert_eq!((kept, interval), (round(200, true), 15.0));
         assert!(ring.get("main-x").is_none());
+    }
+
+    #[test]
+    fn an_outage_outlives_the_warnings_beside_it() {
+        let mut ring = Ring::default();
+        let warned = |second| {
+            let mut judged = (*round(second, true)).clone();
+            judged.assessment.status = Status::Warning;
+            Arc::new(judged)
+        };
+        ring.push(&round(0, false), 15.0);
+        for second in 1..100 {
+            ring.push(&warned(second), 15.0);
+        }
+        let kept = ring.lines();
+        assert!(kept.iter().any(|line| line.status == Status::Critical), "{kept:?}");
     }
 
     #[test]
