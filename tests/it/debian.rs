@@ -26,6 +26,8 @@ fn dpkg(root: &Path, arguments: &[&str]) {
     let output = Command::new("dpkg")
         .arg(format!("--root={}", root.display()))
         .args(["--force-depends", "--force-not-root", "--force-bad-path", "--log=/dev/null"])
+        // That root has no shell for the scripts.
+        .arg("--force-script-chrootless")
         .args(arguments)
         .output()
         .unwrap();
