@@ -332,11 +332,18 @@ async fn registries(arguments: Arguments) -> anyhow::Result<Vec<Registry>> {
         );
     }
     let path = file.path();
-    if file.config_file.is_none() && targets.is_empty() && !path.exists() {
-        bail!(
-            "nothing to check: give a registry's URL, or a configuration file ({} does not exist)",
-            path.display()
-        );
+    if file.config_file.is_none() && !path.exists() {
+        let file = path.display();
+        match targets.first() {
+            None => bail!(
+                "nothing to check: give a registry's URL, or a configuration file ({file} does not \
+                 exist)"
+            ),
+            Some(target) => bail!(
+                "{target:?} is no URL, and there is no configuration file ({file}) with a registry \
+                 of that name. Did you mean https://{target}?"
+            ),
+        }
     }
     let mut registries = load(&path).await??.config.registries;
     for target in &targets {

@@ -119,8 +119,8 @@ pub(super) fn expected(round: &Round, shares: &[Share]) -> Option<f64> {
     (weight > 0.0).then_some(sum / weight)
 }
 
-/// Whether a backend refuses tokens and gets requests of which nobody knows how many: one that issues
-/// no token cannot be distinguished in the balancer's answers.
+/// Whether a backend refuses tokens and its share of the requests is not known: one that issues no
+/// token cannot be distinguished in the balancer's answers.
 pub(super) fn refuses_with_unknown_share(round: &Round, shares: &[Share]) -> bool {
     let answers = |name| round.backend_flow(name).is_some_and(|f| f.challenge.measured().is_some());
     let refuses = |name: &BackendName| {

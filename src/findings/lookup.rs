@@ -72,8 +72,8 @@ impl Runbook {
 /// How a command of a page is written where the prober is no program of the host.
 pub const ELSEWHERE: &str = "In place of `sudo registry-prober`, write `docker exec registry-prober \
                              /registry-prober` where the prober runs in a container, and `kubectl -n \
-                             monitoring exec deploy/registry-prober -- /registry-prober` where it runs \
-                             in a pod.";
+                             monitoring exec svc/registry-prober -- /registry-prober` where it runs in \
+                             a pod.";
 
 /// `[text](target)` as `text`.
 fn without_links(text: &str) -> String {

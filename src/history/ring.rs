@@ -35,7 +35,7 @@ impl Ring {
             }
             // The share of one is smaller where registries were added.
             let old = &own[..own.len() - NEWEST.min(own.len())];
-            // A standing warning does not push out the outage that happens beside it. The first of
+            // A standing warning does not push out an outage. The first of
             // equals is the oldest.
             let badness = |index: &&usize| self.rounds[**index].0.assessment.status;
             let gone = old.iter().min_by_key(badness).or(own.first()).copied();

@@ -6,7 +6,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use http::HeaderValue;
-use http::header::ACCEPT;
+use http::header::{ACCEPT, LOCATION};
 
 use super::answer::{outcome, unexpected};
 use super::claims::Unusable;
@@ -460,8 +460,10 @@ impl Login<'_> {
         let failure = match outcome(&asked) {
             Err(failure) => Some(failure),
             Ok(answer) if answer.lets_in(step) => None,
-            // A blob may lie elsewhere.
-            Ok(answer) if is_blob && (300..400).contains(&answer.status) => None,
+            // A blob may lie elsewhere, if the answer says where.
+            Ok(answer) if is_blob && (300..400).contains(&answer.status) && says_where(&asked) => {
+                None
+            }
             Ok(answer) => Some(unexpected(answer, "200")),
         };
         (asked, failure)
@@ -470,6 +472,10 @@ impl Login<'_> {
 
 fn is_loss(failure: &Failure) -> bool {
     failure.reason.is_network() || failure.reason.is_server_error() || failure.reason.is_own()
+}
+
+fn says_where(asked: &Response) -> bool {
+    asked.reply().is_some_and(|reply| reply.headers.contains_key(LOCATION))
 }
 
 /// Whether a request went over a connection of its own, which the answer before had not announced:

@@ -136,7 +136,8 @@ impl Runner {
                 Some(error)
             }
         };
-        let mut round = self.prober.round(&self.backends, clock, deadline, progress).await;
+        let mut round =
+            Box::pin(self.prober.round(&self.backends, clock, deadline, progress)).await;
         round.discovery_error = discovery.as_ref().map(ToString::to_string);
         let judged = Arc::new(judge(round, earlier));
         // If nothing is wrong, it does not matter which backends came or went.

@@ -104,7 +104,7 @@ async fn each_command_prints_the_status_that_the_prober_saw() {
         ),
         (
             "realm-wrong-endpoint",
-            harbor(),
+            Options::default(),
             TokenMethod::Get,
             &["ask b for its challenge: status 401, but "],
         ),

@@ -52,8 +52,8 @@ mod tests {
     use crate::diagnosis::verdict::judge;
     use crate::model::{Earlier, Finding, FindingName, Severity, sample};
 
-    /// Findings of three nodes behind a load balancer whose certificates are valid for so many
-    /// days, where these routes have this many seconds of them left.
+    /// Findings of three nodes behind a load balancer with certificates of a number of days, of which
+    /// these routes have a number of seconds left.
     fn with(days: i64, left: i64, routes: &[&str]) -> Vec<Finding> {
         let round = sample::changed(&["a", "b", "c"], |round| {
             let now = round.started;

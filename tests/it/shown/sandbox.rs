@@ -216,6 +216,8 @@ impl Sandbox {
             .env_clear()
             .env("PATH", self.folder.path().join("programs"))
             .env("ROOT", root)
+            // A script that is read line by line has said nothing else yet.
+            .env("root", self.folder.path())
             .env("S", SECRET)
             .env("S64", STANDARD.encode(SECRET))
             // What people set before they paste, and what a container has of itself.

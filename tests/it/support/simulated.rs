@@ -546,7 +546,7 @@ impl Connected {
             Gate::Open { entry, certificate, .. } => {
                 sleep(travel).await;
                 match certificate {
-                    None | Some(CertificateFault::Other) => {
+                    None | Some(CertificateFault::Other | CertificateFault::ExpiresSoon) => {
                         stamps.tls = Some(Instant::now());
                         Ok((entry, connection))
                     }
