@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{clients, keys, observe, statistics};
+use super::{clients, observe, signers, statistics};
 use crate::model::{
     Answer, BackendFacts, BackendName, BalancerRun, Cell, Check, ClientView, Earlier, Family, Flow,
     Issuer, KeyId, Observation, ObservationKind, OfPair, OfRoute, Place, Reason, Refusal, Round,
@@ -27,7 +27,7 @@ pub(super) struct Facts<'a> {
     /// What each kind of client feels.
     pub(super) clients: Vec<ClientView>,
     /// The keys that each backend was seen to sign with.
-    pub(super) keys: BTreeMap<&'a BackendName, keys::Counted>,
+    pub(super) keys: BTreeMap<&'a BackendName, signers::Counted>,
     /// What became of each backend's token at itself.
     own: BTreeMap<&'a BackendName, &'a Cell>,
     flows: BTreeMap<Route, ObservationId>,
@@ -55,7 +55,7 @@ impl<'a> Facts<'a> {
             let issuer = cell.issuer.backend()?;
             (cell.verifier.backend() == Some(issuer)).then_some((issuer, cell))
         });
-        let (keys, own) = (keys::of_all(round), own.collect());
+        let (keys, own) = (signers::of_all(round), own.collect());
         Self { round, earlier, observations, shares, clients, keys, own, flows, pairs }
     }
 

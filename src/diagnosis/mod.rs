@@ -32,6 +32,7 @@ mod precedence;
 mod reproduce;
 mod resolve;
 mod rules;
+mod signers;
 mod statistics;
 #[cfg(test)]
 mod tests;
