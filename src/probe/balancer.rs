@@ -158,10 +158,10 @@ fn requests(manner: Manner) -> usize {
     if manner.pulls { 5 } else { 3 }
 }
 
-/// Pairs with their dummies, client-like flows spread between: of four pairs the first is followed
-/// by a flow of one manner, the second by one of the other, and every second of each with a pull. No
-/// flow follows another: docker's ends at the node that fails it, and strict round robin would lead
-/// the next one past that node each time.
+/// Pairs with their dummies, client-like flows spread between: one of each manner around every fourth
+/// pair, and every second of each with a pull. No flow follows another: docker's ends at the node
+/// that fails it, and strict round robin would lead the next one past that node each time. Both come
+/// before three losses in a row can end the sampling.
 ///
 /// Strict round robin over n backends turns a fixed distance between token and access into all or
 /// nothing. So the plan keeps count of where such a balancer would stand, and at each of its n
@@ -174,6 +174,13 @@ fn plan(backends: usize, pairs: u32, seed: u64) -> Vec<Next> {
     let mut position = 0;
     let mut plan = Vec::new();
     for pair in 0..pairs {
+        let with_flows = pair % PAIRS_PER_CLIENT_FLOW == 0;
+        let pulls = (pair / PAIRS_PER_CLIENT_FLOW).is_multiple_of(2);
+        if with_flows {
+            let manner = Manner { keeps: true, pulls };
+            plan.push(Next::Client(manner));
+            position = (position + requests(manner)) % positions;
+        }
         let deck = &mut decks[position];
         if deck.is_empty() {
             deck.extend(0..positions);
@@ -182,15 +189,11 @@ fn plan(backends: usize, pairs: u32, seed: u64) -> Vec<Next> {
         let dummies = deck.pop().unwrap_or(0);
         plan.push(Next::Pair { dummies });
         position = (position + dummies + 2) % positions;
-        let keeps = match pair % PAIRS_PER_CLIENT_FLOW {
-            0 => false,
-            1 => true,
-            _ => continue,
-        };
-        let pulls = (pair / PAIRS_PER_CLIENT_FLOW).is_multiple_of(2);
-        let manner = Manner { keeps, pulls };
-        plan.push(Next::Client(manner));
-        position = (position + requests(manner)) % positions;
+        if with_flows {
+            let manner = Manner { keeps: false, pulls };
+            plan.push(Next::Client(manner));
+            position = (position + requests(manner)) % positions;
+        }
     }
     plan
 }
@@ -401,6 +404,9 @@ mod tests {
         let of_clients = |next: &Next| matches!(next, Next::Client(_));
         assert_eq!(plan.iter().filter(|next| of_clients(next)).count(), 10);
         assert!(!plan.windows(2).any(|two| two.iter().all(of_clients)));
+        // Three losses in a row end a lane.
+        let first = plan.iter().take(3).filter(|next| of_clients(next)).count();
+        assert_eq!(first, 2, "each manner comes in time");
     }
 
     /// What strict round robin makes of a plan: how often each issuer meets each verifier.

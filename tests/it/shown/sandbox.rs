@@ -65,7 +65,8 @@ const STAND_INS: &[(&str, &str)] = &[
     (
         "kubectl",
         r#"case "$*" in *" exec "* | "exec "*)
-            while [ "$1" != -- ]; do shift; done; shift; exec "$@" ;;
+            while [ $# -gt 0 ] && [ "$1" != -- ]; do shift; done
+            [ $# -lt 2 ] || { shift; exec "$@"; } ;;
         *"get secret"*jsonpath*) case "$*" in *.data*) echo "$S64" ;; esac ;;
         *"get secret"*-o* | *--dry-run*-o*) echo "secret: $S64" ;;
         *configmap*jsonpath*) case "$*" in *REDIS_URL* | *"{.data}"*) echo "$S" ;; esac ;;
