@@ -140,10 +140,10 @@ impl Prober {
         let names: Vec<BackendName> = backends.iter().map(|backend| backend.name.clone()).collect();
         let stepped = self.clocks.begin(clock, &names);
         let seed = self.seeds.random();
-        for token in self.held.values() {
-            token.learned_by(&self.redactor);
-        }
-        let remembered = (&memory, &self.clocks, &*self.redactor);
+        let redactor = Arc::clone(&self.redactor);
+        let _under_way = redactor.round();
+        self.held.values().for_each(|token| token.learned_by(&redactor));
+        let remembered = (&memory, &self.clocks, &*redactor);
         let client =
             Client::new(&registry, backends, &*self.wire, remembered, clock, deadline, seed);
 

@@ -9,8 +9,11 @@ use tokio::time::Instant;
 const JITTER: f64 = 0.05;
 /// The part of an interval that lies between the end of a round and the start of the next.
 const MARGIN: f64 = 0.02;
-/// The first rounds of all registries begin within this time.
+/// The first rounds of a few registries begin within this time.
 const SPREAD: Duration = Duration::from_secs(3);
+/// With more registries, their rounds begin this far apart: a hundred rounds at once take the
+/// processor and the memory of a hundred, and then leave both idle.
+const APART: Duration = Duration::from_millis(500);
 
 /// The even times of one registry's rounds.
 #[derive(Debug, Clone)]
@@ -59,10 +62,9 @@ impl Timer {
 
 /// How long after the start the first round of the `index`th of `count` registries begins.
 pub(super) fn first_delay(index: usize, count: usize, interval: Duration) -> Duration {
-    let spread = SPREAD.min(interval / 2);
-    #[expect(clippy::cast_precision_loss, reason = "at most a thousand registries")]
-    let part = index as f64 / count.max(1) as f64;
-    spread.mul_f64(part.min(1.0))
+    let [index, count] = [index, count.max(1)].map(|it| u32::try_from(it).unwrap_or(u32::MAX));
+    let spread = SPREAD.max(APART.saturating_mul(count)).min(interval.mul_f64(0.9));
+    spread.mul_f64((f64::from(index) / f64::from(count)).min(1.0))
 }
 
 #[cfg(test)]
@@ -111,11 +113,13 @@ mod tests {
     }
 
     #[test]
-    fn first_rounds_are_spread_over_a_few_seconds_at_most() {
-        assert_eq!(first_delay(0, 1, 15 * S), Duration::ZERO);
-        for (index, count, interval) in [(99, 100, 15), (999, 1000, 3600), (1, 2, 1)] {
-            let delay = first_delay(index, count, S * interval);
-            assert!(delay > Duration::ZERO && delay < SPREAD.min(S * interval), "{index}");
+    fn first_rounds_of_a_few_are_soon_and_those_of_many_are_spread() {
+        // The last of so many registries, the interval, and the delay, in seconds.
+        for (count, interval, last) in
+            [(1, 15, 0.0), (2, 15, 1.5), (6, 15, 2.5), (100, 60, 49.5), (100, 15, 13.365)]
+        {
+            let delay = first_delay(count - 1, count, S * interval).as_secs_f64();
+            assert!((delay - last).abs() < 1e-6, "{count} registries every {interval} s: {delay}");
         }
     }
 }

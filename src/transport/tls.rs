@@ -1,7 +1,7 @@
 //! TLS: trust prepared once, and a recorder that keeps the peer's certificate and the strict
 //! verdict on it even when the connection is refused, or accepted in spite of it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -9,7 +9,9 @@ use rustls::client::{
     ClientSessionStore, ResolvesClientCert, Resumption, Tls12ClientSessionValue,
     Tls13ClientSessionValue, WebPkiServerVerifier, verify_server_name,
 };
-use rustls::crypto::CryptoProvider;
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
@@ -56,10 +58,17 @@ pub struct ClientPem<'a> {
     pub key: &'a SecretString,
 }
 
+type Verifier = Arc<dyn ServerCertVerifier>;
+
+/// Trust in the system's roots. They take half a megabyte and are the same for every registry, so
+/// they are kept once, as long as somebody uses them.
+static SYSTEM: Mutex<Weak<rustls_platform_verifier::Verifier>> = Mutex::new(Weak::new());
+
 /// TLS settings of one registry, prepared once.
 #[derive(Debug, Clone)]
 pub struct Tls {
-    verifier: Arc<dyn ServerCertVerifier>,
+    /// It is enough that one of them trusts a certificate.
+    trusted: Arc<[Verifier]>,
     /// The certificates of `ca_file`, each of which a server may also present as its own.
     given: Arc<[CertificateDer<'static>]>,
     accept_invalid: bool,
@@ -80,9 +89,18 @@ impl Tls {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let extra = extra_roots.map(certificates).transpose().map_err(TlsError::Roots)?;
         let extra = extra.unwrap_or_default();
-        let verifier = platform_verifier(&extra, &provider)?;
+        let mut trusted = Vec::new();
+        if !extra.is_empty() {
+            trusted.push(verifier_of(&extra, &provider)?);
+        }
+        match system_verifier(&provider) {
+            Ok(system) => trusted.push(system),
+            // A machine without any system roots still verifies by `ca_file`.
+            Err(_) if !trusted.is_empty() => {}
+            Err(error) => return Err(error),
+        }
         let client = client.map(|pem| client_identity(pem, &provider)).transpose()?;
-        Ok(Self { verifier, given: extra.into(), accept_invalid, client, provider })
+        Ok(Self { trusted: trusted.into(), given: extra.into(), accept_invalid, client, provider })
     }
 
     /// Trust in these roots and in no other, as an API server with its own authority needs it.
@@ -92,9 +110,9 @@ impl Tls {
     pub fn only(roots: &[u8], client: Option<&ClientPem<'_>>) -> Result<Self, TlsError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let given = certificates(roots).map_err(TlsError::Roots)?;
-        let verifier = verifier_of(&given, &provider)?;
+        let trusted = Arc::new([verifier_of(&given, &provider)?]);
         let client = client.map(|pem| client_identity(pem, &provider)).transpose()?;
-        Ok(Self { verifier, given: given.into(), accept_invalid: false, client, provider })
+        Ok(Self { trusted, given: given.into(), accept_invalid: false, client, provider })
     }
 
     /// A configuration for one link: HTTP/1.1 only, since the `Host` of a pinned backend may name
@@ -104,7 +122,8 @@ impl Tls {
     pub(super) fn config(&self, host: &str, stamps: &Stamps) -> Option<ClientConfig> {
         let name = ServerName::try_from(host.to_owned()).ok()?;
         let recorder = Recorder {
-            inner: Arc::clone(&self.verifier),
+            trusted: Arc::clone(&self.trusted),
+            algorithms: self.provider.signature_verification_algorithms,
             given: Arc::clone(&self.given),
             accept_invalid: self.accept_invalid,
             name,
@@ -132,23 +151,22 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     }
 }
 
-/// The platform's verifier; a machine without any system roots still verifies by `ca_file`.
-fn platform_verifier(
-    extra: &[CertificateDer<'static>],
-    provider: &Arc<CryptoProvider>,
-) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
-    let roots = extra.iter().cloned();
-    match rustls_platform_verifier::Verifier::new_with_extra_roots(roots, Arc::clone(provider)) {
-        Ok(verifier) => Ok(Arc::new(verifier)),
-        Err(error) if extra.is_empty() => Err(TlsError::Platform(error.to_string())),
-        Err(_) => verifier_of(extra, provider),
+fn system_verifier(provider: &Arc<CryptoProvider>) -> Result<Verifier, TlsError> {
+    let mut shared = SYSTEM.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(verifier) = shared.upgrade() {
+        return Ok(verifier);
     }
+    let verifier = rustls_platform_verifier::Verifier::new(Arc::clone(provider))
+        .map(Arc::new)
+        .map_err(|error| TlsError::Platform(error.to_string()))?;
+    *shared = Arc::downgrade(&verifier);
+    Ok(verifier)
 }
 
 fn verifier_of(
     roots: &[CertificateDer<'static>],
     provider: &Arc<CryptoProvider>,
-) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
+) -> Result<Verifier, TlsError> {
     let mut store = rustls::RootCertStore::empty();
     store.add_parsable_certificates(roots.iter().cloned());
     let builder =
@@ -195,7 +213,8 @@ impl ResolvesClientCert for OwnCertificate {
 /// Keeps the certificate and the strict verdict, then enforces it unless configured not to.
 #[derive(Debug)]
 struct Recorder {
-    inner: Arc<dyn ServerCertVerifier>,
+    trusted: Arc<[Verifier]>,
+    algorithms: WebPkiSupportedAlgorithms,
     given: Arc<[CertificateDer<'static>]>,
     accept_invalid: bool,
     /// The public name, whatever the connection was dialled by.
@@ -204,6 +223,28 @@ struct Recorder {
 }
 
 impl Recorder {
+    /// It is enough that one of the verifiers trusts the certificate. If none does, one that knows
+    /// the issuer says more than one that does not.
+    fn verified(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let unknown = Error::from(CertificateError::UnknownIssuer);
+        let mut refused = unknown.clone();
+        for verifier in &*self.trusted {
+            let (name, ocsp) = (&self.name, ocsp_response);
+            match verifier.verify_server_cert(end_entity, intermediates, name, ocsp, now) {
+                Ok(verified) => return Ok(verified),
+                Err(error) if refused == unknown => refused = error,
+                Err(_) => {}
+            }
+        }
+        Err(refused)
+    }
+
     /// A certificate that stands in `ca_file` itself is trusted as a server's, whatever it says of
     /// authorities: so do Go's clients and curl. Its name and its time have to be right.
     fn given_itself(
@@ -253,7 +294,7 @@ impl ServerCertVerifier for Recorder {
         let verdict = if self.given.iter().any(|given| given == end_entity) {
             self.given_itself(end_entity, now)
         } else {
-            self.inner.verify_server_cert(end_entity, intermediates, &self.name, ocsp_response, now)
+            self.verified(end_entity, intermediates, ocsp_response, now)
         };
         let invalid = verdict.as_ref().err().map(|error| words(error, end_entity));
         self.stamps.note(|n| {
@@ -274,7 +315,7 @@ impl ServerCertVerifier for Recorder {
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         self.note_version("1.2");
-        self.inner.verify_tls12_signature(message, cert, dss)
+        verify_tls12_signature(message, cert, dss, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -284,11 +325,11 @@ impl ServerCertVerifier for Recorder {
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         self.note_version("1.3");
-        self.inner.verify_tls13_signature(message, cert, dss)
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.inner.supported_verify_schemes()
+        self.algorithms.supported_schemes()
     }
 }
 

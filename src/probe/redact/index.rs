@@ -2,18 +2,17 @@
 //! fixed length are found in a table, and a find is drawn out as far as text and secret agree. So
 //! the part of a secret that was cut out of it is found as well.
 
-use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::ops::Range;
 
 use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
 
 /// The length of a piece.
 pub(super) const PIECE: usize = 16;
 
-/// The most further secrets with one piece; with more, the piece alone is a find.
-const MOST_OWNERS: usize = 8;
+/// The most secrets of one piece that are looked at; with more, the piece alone is a find. All the
+/// tokens of a node have their header and most of their claims in common.
+const MOST_OWNERS: usize = 4;
 
 /// A secret as it is looked for: in lower case.
 struct Secret {
@@ -37,10 +36,9 @@ pub(super) struct Index {
     secrets: Vec<Secret>,
     /// The numbers of the secrets that servers gave, by their texts.
     known: HashTable<u32>,
-    /// The first secret that has a piece. Table and secret do not both keep its letters.
+    /// The secrets that have a piece, by the piece: one must not hide another by having a part of
+    /// it. Table and secret do not both keep its letters.
     pieces: HashTable<Place>,
-    /// Further secrets that have a piece: one must not hide another by having a part of it.
-    shared: HashMap<[u8; PIECE], Vec<Place>>,
     hashes: RandomState,
     bytes: usize,
     /// Which beginnings pieces may have, by a bit each, so that most places of a text cost one
@@ -106,7 +104,7 @@ impl Index {
     }
 
     fn piece(&mut self, secret: u32, at: usize, public: impl Fn(&[u8]) -> bool) {
-        let Self { secrets, pieces, shared, hashes, beginnings, .. } = self;
+        let Self { secrets, pieces, hashes, beginnings, .. } = self;
         let secrets = &*secrets;
         let place = Place { secret, at: u32::try_from(at).unwrap_or(u32::MAX) };
         let Some(piece) = letters(secrets, place).filter(|piece| !public(*piece)) else {
@@ -115,24 +113,18 @@ impl Index {
         let (word, bit) = beginning(piece);
         beginnings.resize(BEGINNINGS, 0);
         beginnings[word] |= bit;
-        let hash_of = |place: &Place| hashes.hash_one(letters(secrets, *place));
-        let is_it = |place: &Place| letters(secrets, *place) == Some(piece);
-        match pieces.entry(hashes.hash_one(Some(piece)), is_it, hash_of) {
-            Entry::Vacant(free) => drop(free.insert(place)),
-            Entry::Occupied(first) if *first.get() == place => {}
-            Entry::Occupied(_) => {
-                let more = shared.entry(*piece).or_default();
-                if more.len() < MOST_OWNERS {
-                    more.push(place);
-                }
-            }
+        let hash = hashes.hash_one(Some(piece));
+        let there = || pieces.iter_hash(hash).filter(|at| letters(secrets, **at) == Some(piece));
+        if there().count() > MOST_OWNERS || there().any(|at| *at == place) {
+            return;
         }
+        pieces.insert_unique(hash, place, |at| hashes.hash_one(letters(secrets, *at)));
     }
 
-    /// The first secret that has a piece.
-    fn first(&self, piece: &[u8; PIECE]) -> Option<Place> {
-        let is_it = |place: &Place| letters(&self.secrets, *place) == Some(piece);
-        self.pieces.find(self.hashes.hash_one(Some(piece)), is_it).copied()
+    /// The secrets that have a piece.
+    fn owners(&self, piece: &[u8; PIECE]) -> impl Iterator<Item = Place> {
+        let is_it = |place: &&Place| letters(&self.secrets, **place) == Some(piece);
+        self.pieces.iter_hash(self.hashes.hash_one(Some(piece))).filter(is_it).copied()
     }
 
     /// Where secrets are in a text, which is in lower case.
@@ -177,13 +169,13 @@ impl Index {
         if self.beginnings.get(word)? & bit == 0 {
             return None;
         }
-        let first = self.first(piece)?;
-        let more = self.shared.get(piece).map_or(&[][..], Vec::as_slice);
-        let all = std::iter::once(first).chain(more.iter().copied());
-        let runs = all.filter_map(|owner| self.run_of(owner, text, at, floor));
+        let mut owners = 0;
+        let owners_counted = self.owners(piece).inspect(|_| owners += 1);
+        let run = owners_counted
+            .filter_map(|owner| self.run_of(owner, text, at, floor))
+            .max_by_key(Range::len);
         // Of a piece that more have, no one can say whose it is.
-        let of_many = || (more.len() == MOST_OWNERS).then(|| at..at + PIECE);
-        runs.max_by_key(Range::len).or_else(of_many)
+        run.or_else(|| (owners > MOST_OWNERS).then(|| at..at + PIECE))
     }
 
     /// The same for one secret that has the piece, at an offset.

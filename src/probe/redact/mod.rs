@@ -30,9 +30,10 @@ use crate::transport::Reply;
 /// What stands in the place of a secret.
 const HIDDEN: &str = "[secret]";
 
-/// What servers gave is looked for at least this long and at most twice as long after it was last
-/// used.
-const REMEMBERED: Duration = Duration::from_secs(60);
+/// What servers gave is looked for in the round that uses it, and at least this long after it was
+/// last used if the next round comes earlier; where it is replaced all the time, at most twice as
+/// long.
+const REMEMBERED: Duration = Duration::from_secs(30);
 
 /// The most bytes of what servers gave that are looked for in one of the two periods: a server must
 /// not fill the memory with them. What came before is looked for less long then.
@@ -58,10 +59,12 @@ pub(super) struct Redactor {
     /// most headers are the same in every answer.
     clean: Mutex<HashSet<u64>>,
     hashes: RandomState,
+    /// Whether the next round begins before [`REMEMBERED`] is over.
+    often: bool,
 }
 
 /// The most texts that are remembered as clean, and the most bytes of each.
-const MAX_CLEAN: usize = 4096;
+const MAX_CLEAN: usize = 1024;
 const MAX_CLEAN_BYTES: usize = 2048;
 
 /// What servers gave, of now and of a while ago.
@@ -69,6 +72,31 @@ struct Given {
     now: Index,
     before: Index,
     since: Instant,
+    /// Rounds under way: those on demand are in addition to the registry's own.
+    rounds: u32,
+}
+
+/// A round under way. At its end, what servers gave in it is forgotten, unless another round needs
+/// it or comes soon: the tokens of a round take more memory than all else that is known of a
+/// registry.
+pub(super) struct UnderWay<'r>(&'r Redactor);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        let mut given = self.0.given();
+        given.rounds -= 1;
+        if given.rounds == 0 && !self.0.often {
+            *given = Given::default();
+            *self.0.clean() = HashSet::default();
+        }
+    }
+}
+
+impl Default for Given {
+    fn default() -> Self {
+        let (now, before) = (Index::default(), Index::default());
+        Self { now, before, since: Instant::now(), rounds: 0 }
+    }
 }
 
 impl Redactor {
@@ -95,23 +123,34 @@ impl Redactor {
             // Where the case is lost, or an end, it no longer decodes.
             own.own(STANDARD.encode(&pair).trim_end_matches('=').as_bytes(), is_public);
         }
-        let given =
-            Given { now: Index::default(), before: Index::default(), since: Instant::now() };
         let pieces = public.iter().flat_map(|text| text.as_bytes().windows(PIECE));
         Self {
             own,
             public: pieces.map(<[u8]>::to_vec).collect(),
-            given: Mutex::new(given),
+            given: Mutex::default(),
             clean: Mutex::default(),
             hashes: RandomState::new(),
+            often: registry.interval < REMEMBERED,
         }
+    }
+
+    /// Begins a round, which ends when the result is dropped.
+    pub(super) fn round(&self) -> UnderWay<'_> {
+        self.given().rounds += 1;
+        UnderWay(self)
+    }
+
+    fn given(&self) -> MutexGuard<'_, Given> {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes in what a server gave, or what is sent because one gave it.
     pub(super) fn learn(&self, secret: &str) {
-        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
-        if given.since.elapsed() >= REMEMBERED || given.now.bytes() >= MAX_GIVEN {
-            given.before = std::mem::take(&mut given.now);
+        let mut given = self.given();
+        let age = given.since.elapsed();
+        if age >= REMEMBERED || given.now.bytes() >= MAX_GIVEN {
+            let now = std::mem::take(&mut given.now);
+            given.before = if age < 2 * REMEMBERED { now } else { Index::default() };
             given.since = Instant::now();
         }
         let is_new = given.now.given(secret.as_bytes(), |piece| self.public.contains(piece));
@@ -272,7 +311,7 @@ impl Redactor {
     }
 
     fn found(&self, text: &[u8]) -> Vec<Range<usize>> {
-        let given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        let given = self.given();
         views::found(text, self.own.shortest(), &|text, found| {
             for index in [&self.own, &given.now, &given.before] {
                 index.find(text, found);

@@ -86,6 +86,23 @@ fn a_token_is_hidden_as_a_whole_and_in_parts() {
 }
 
 #[test]
+fn a_token_is_hidden_until_the_last_round_ends_that_may_have_used_it() {
+    let redactor = redactor("Tr0ub4dor");
+    let (own, on_demand) = (redactor.round(), redactor.round());
+    redactor.learn(TOKEN);
+    drop(own);
+    assert_eq!(redactor.text(TOKEN), HIDDEN);
+    drop(on_demand);
+    assert_eq!(redactor.text(TOKEN), HIDDEN, "the next round begins in 15 s");
+    let seldom = Redactor { often: false, ..redactor };
+    let (own, on_demand) = (seldom.round(), seldom.round());
+    drop(own);
+    assert_eq!(seldom.text(TOKEN), HIDDEN);
+    drop(on_demand);
+    assert_eq!(seldom.given().now.bytes(), 0);
+}
+
+#[test]
 fn what_is_no_secret_is_left_as_it_is() {
     let redactor = redactor("registry");
     redactor.learn(TOKEN);
