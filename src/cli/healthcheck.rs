@@ -18,8 +18,8 @@ const LIMIT: Duration = Duration::from_secs(4);
 /// Asks a running daemon's /-/ready; exit code 0 if it is ready, 1 if not
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The daemon
-    #[arg(long, default_value = USUAL_URL)]
+    /// The daemon; a container whose port speaks TLS needs it
+    #[arg(long, default_value = USUAL_URL, env = "REGISTRY_PROBER_URL")]
     url: String,
     /// Certificates (PEM) to trust for the daemon. Without it, every certificate is accepted from a
     /// daemon on this machine

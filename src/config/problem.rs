@@ -73,6 +73,14 @@ pub enum Mistake {
         /// What could stand here.
         allowed: String,
     },
+    /// A key that other programs know in a file of this format.
+    #[error("{key} is not supported; {instead}")]
+    NotSupported {
+        /// The key.
+        key: &'static str,
+        /// What to do instead.
+        instead: &'static str,
+    },
     /// A password in the file itself.
     #[error(
         "this file must not contain a password; use password_file or password_env (the value is \

@@ -11,6 +11,31 @@ use super::node::{self, Node, Value};
 use super::problem::{ConfigErrors, Mistake, Place, Problems, ReadError, quoted};
 use super::read::{At, Read, good, mapping};
 
+/// Keys of the file that exporters know and this program does not, with what to do instead. None is
+/// passed over: who wrote one relies on it.
+const NOT_SUPPORTED: [(&str, &str); 2] = [
+    ("http_server_config", "remove it: the port speaks HTTP/1.1 and sets headers of its own"),
+    ("rate_limit", "remove it, and limit requests in a proxy before the port"),
+];
+
+/// The same of `tls_server_config`.
+const NOT_SUPPORTED_OF_TLS: [(&str, &str); 8] = [
+    ("cert", "write the certificate to a file and name that in cert_file"),
+    ("key", "write the key to a file and name that in key_file"),
+    ("client_ca", "write the certificate to a file and name that in client_ca_file"),
+    (
+        "client_allowed_sans",
+        "remove it, and name an authority in client_ca_file that signs for \
+                             these clients alone",
+    ),
+    ("max_version", "remove it: TLS 1.3 is spoken with all who know it"),
+    ("cipher_suites", SUITES),
+    ("curve_preferences", SUITES),
+    ("prefer_server_cipher_suites", SUITES),
+];
+
+const SUITES: &str = "remove it: only TLS 1.2 and 1.3 with their safe suites and curves are spoken";
+
 /// The highest cost of a hash. Above it, each login would take many seconds.
 const MAX_COST: u32 = 14;
 
@@ -131,7 +156,13 @@ fn read(path: &Path, problems: &mut Problems) -> Option<WebConfig> {
     if text.trim().is_empty() {
         return Some(WebConfig::default());
     }
-    let tree = node::parse(&text, problems)?;
+    let mut tree = node::parse(&text, problems)?;
+    refuse(&mut tree, &NOT_SUPPORTED, problems);
+    if let Value::Mapping(entries) = &mut tree.value {
+        for (_, _, tls) in entries.iter_mut().filter(|(_, name, _)| name == "tls_server_config") {
+            refuse(tls, &NOT_SUPPORTED_OF_TLS, problems);
+        }
+    }
     let file = At::<WebFile>::read(&tree, problems).value?;
     let tls = good(file.tls_server_config.as_ref())
         .and_then(|(entry, place)| tls(entry, place, directory(path), problems));
@@ -140,6 +171,18 @@ fn read(path: &Path, problems: &mut Problems) -> Option<WebConfig> {
         users.0.iter().map(hash).collect()
     });
     Some(WebConfig { tls, users: users.unwrap_or_default() })
+}
+
+/// Takes these keys out of a mapping, each as a problem of its own.
+fn refuse(node: &mut Node, keys: &[(&'static str, &'static str)], problems: &mut Problems) {
+    let Value::Mapping(entries) = &mut node.value else { return };
+    entries.retain(|(place, name, _)| {
+        let found = keys.iter().find(|(key, _)| key == name);
+        if let Some(&(key, instead)) = found {
+            problems.add(*place, Mistake::NotSupported { key, instead });
+        }
+        found.is_none()
+    });
 }
 
 fn tls(

@@ -202,4 +202,19 @@ async fn a_mistake_in_the_file_stops_the_start_and_says_where() {
     assert_eq!(ended.code, Some(3), "{ended:?}");
     assert!(ended.stderr.contains("web.yml:1:32: expected a bcrypt hash"), "{}", ended.stderr);
     assert!(!ended.stderr.contains("hunter2"));
+
+    // What exporters know as well is refused in words of its own.
+    let file = "tls_server_config: {cert_file: server.pem, key: hunter2, max_version: TLS12}\n\
+                http_server_config: {http2: false}\n";
+    fs::write(pki.path("web.yml"), file).unwrap();
+    let ended = run(&["run", &config, "--web.listen-address=127.0.0.1:0", &web]);
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    for said in [
+        "web.yml:1:45: key is not supported; write the key to a file and name that in key_file",
+        "web.yml:1:59: max_version is not supported; remove it",
+        "web.yml:2:1: http_server_config is not supported; remove it",
+    ] {
+        assert!(ended.stderr.contains(said), "{}", ended.stderr);
+    }
+    assert!(!ended.stderr.contains("hunter2") && !ended.stderr.contains("unknown key"));
 }
