@@ -8,6 +8,7 @@ mod access;
 mod answer;
 mod cell;
 mod checks;
+mod finding;
 mod groups;
 mod guard;
 mod history;

@@ -3,27 +3,35 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::State as Extract;
+use axum::extract::{RawQuery, State as Extract};
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::checks::ChecksPanel;
+use super::finding::FindingView;
 use super::matrix::{MatrixPanel, carried};
 use super::panels::{Balancer, Clocks, Routes};
-use super::text::{Span, ago, count, seconds, spans};
+use super::text::{ago, count, seconds};
 use super::{answer::PATHS, history, state::Shared};
 use crate::model::{
-    Assessment, Check, Finding, FindingName, Incident, Judged, Observation, Phase, Place,
-    RegistryName, RegistryState, Remedy, Round, Route, Severity, Snapshot, Status, Step,
+    Assessment, Check, FindingName, Incident, Judged, Observation, Phase, Place, RegistryName,
+    RegistryState, Route, Snapshot, Status, Step,
 };
 
 /// A round this many intervals old is shown as out of date.
 const STALE_INTERVALS: f64 = 3.0;
 
-pub(super) async fn status(Extract(shared): Extract<Arc<Shared>>) -> Response {
+/// The query of the page that does not load itself again: what its reader opened stays open.
+const STILL: &str = "still";
+
+pub(super) async fn status(
+    Extract(shared): Extract<Arc<Shared>>,
+    RawQuery(query): RawQuery,
+) -> Response {
     let program = &shared.state.program;
-    match render(&shared.snapshot(), &program.incidents(), program.now()) {
+    let still = query.as_deref() == Some(STILL);
+    match render(&shared.snapshot(), &program.incidents(), program.now(), still) {
         Ok(html) => Html(html).into_response(),
         Err(error) => {
             tracing::error!(%error, "the status page cannot be written");
@@ -38,6 +46,7 @@ pub(super) fn render(
     snapshot: &Snapshot,
     incidents: &[Incident],
     now: DateTime<Utc>,
+    still: bool,
 ) -> askama::Result<String> {
     let view = |(name, state)| RegistryView::new(name, state, incidents, now);
     let mut registries: Vec<RegistryView<'_>> = snapshot.registries.iter().map(view).collect();
@@ -49,6 +58,7 @@ pub(super) fn render(
         reload_error: snapshot.program.reload_error.as_deref(),
         version: env!("CARGO_PKG_VERSION"),
         time: now.format("%Y-%m-%d %H:%M:%S UTC").to_string(),
+        still,
         registries,
     }
     .render()
@@ -64,6 +74,7 @@ struct StatusPage<'a> {
     reload_error: Option<&'a str>,
     version: &'static str,
     time: String,
+    still: bool,
     registries: Vec<RegistryView<'a>>,
 }
 
@@ -157,17 +168,6 @@ struct RoundView<'a> {
     checks: ChecksPanel,
 }
 
-struct FindingView<'a> {
-    finding: &'a Finding,
-    sign: &'static str,
-    /// None in the first round that found it.
-    since: Option<String>,
-    /// Whether the verdict above it shows its summary already.
-    said: bool,
-    remedies: Vec<RemedyView<'a>>,
-    confirm: Vec<Span<'a>>,
-}
-
 impl<'a> RegistryView<'a> {
     fn new(
         name: &'a RegistryName,
@@ -239,52 +239,6 @@ impl<'a> RoundView<'a> {
             balancer: Balancer::new(judged),
             checks: ChecksPanel::new(round, now),
         }
-    }
-}
-
-/// One thing to do: a sentence, and the commands below it.
-struct RemedyView<'a> {
-    prose: Vec<Span<'a>>,
-    /// Each to be copied alone; empty where there is none. One that is a comment says what the ones
-    /// after it are for.
-    commands: Vec<(bool, &'a str)>,
-}
-
-impl<'a> FindingView<'a> {
-    fn new(finding: &'a Finding, said: bool, round: &Round, now: DateTime<Utc>) -> Self {
-        let sign = match finding.severity {
-            Severity::Critical => "✕",
-            Severity::Warning => "▲",
-            Severity::Info => "i",
-        };
-        Self {
-            finding,
-            sign,
-            since: (finding.since < round.started).then(|| since(finding.since, now)),
-            said,
-            remedies: finding.remedies.iter().map(remedy).collect(),
-            confirm: spans(&finding.confirm),
-        }
-    }
-}
-
-/// `12 min (02:47 UTC)`, with the day where that is another.
-fn since(since: DateTime<Utc>, now: DateTime<Utc>) -> String {
-    let time = if since.date_naive() == now.date_naive() { "%H:%M" } else { "%Y-%m-%d %H:%M" };
-    let long = seconds((now - since).as_seconds_f64().round());
-    format!("{long} ({} UTC)", since.format(time))
-}
-
-fn remedy(remedy: &Remedy) -> RemedyView<'_> {
-    fn line(command: &str) -> (bool, &str) {
-        match command.strip_prefix("# ") {
-            Some(label) => (true, label),
-            None => (false, command),
-        }
-    }
-    RemedyView {
-        prose: spans(&remedy.text),
-        commands: remedy.commands.iter().map(|it| line(it)).collect(),
     }
 }
 

@@ -1,11 +1,15 @@
 //! The page of each finding and alert, and the list of them.
 
+use std::sync::Arc;
+
 use askama::Template;
-use axum::extract::Path;
+use axum::extract::{Path, State as Extract};
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 use pulldown_cmark::{CowStr, Event, Options, Parser, Tag, html};
 
+use super::finding::{FindingView, current};
+use super::state::Shared;
 use super::text::spans;
 use crate::findings::{ELSEWHERE, FindingName, Group, Runbook, alerts};
 
@@ -22,16 +26,21 @@ pub(super) async fn index() -> Response {
     shown(&IndexPage { sections })
 }
 
-/// One page.
-pub(super) async fn page(Path(name): Path<String>) -> Response {
+/// One page. Where the finding is now, its own commands come first.
+pub(super) async fn page(
+    Extract(shared): Extract<Arc<Shared>>,
+    Path(name): Path<String>,
+) -> Response {
     // Links from elsewhere may name the file.
     let name = name.strip_suffix(".md").unwrap_or(&name);
-    match Runbook::named(name) {
-        Some(runbook) => {
-            shown(&RunbookPage { runbook, facts: runbook.facts(), body: body(runbook.text()) })
-        }
-        None => unknown(name),
-    }
+    let Some(runbook) = Runbook::named(name) else { return unknown(name) };
+    let (snapshot, now) = (shared.snapshot(), shared.state.program.now());
+    let (current, more) = match runbook {
+        Runbook::Finding(name) => current(&snapshot, name, now),
+        Runbook::Alert(_) => (Vec::new(), 0),
+    };
+    let facts = runbook.facts();
+    shown(&RunbookPage { root: "../", runbook, facts, current, more, body: body(runbook.text()) })
 }
 
 fn unknown(name: &str) -> Response {
@@ -56,9 +65,15 @@ struct IndexPage {
 
 #[derive(Template)]
 #[template(path = "runbook.html", config = "src/web/askama.toml")]
-struct RunbookPage {
+struct RunbookPage<'a> {
+    /// The way from the page to the daemon's root.
+    root: &'static str,
     runbook: Runbook,
     facts: Vec<(&'static str, String)>,
+    /// Where the finding is now, with the registry's name.
+    current: Vec<(&'a str, FindingView<'a>)>,
+    /// At how many more registries it is.
+    more: usize,
     /// HTML, in which everything that is no markup of ours is escaped.
     body: String,
 }

@@ -157,6 +157,16 @@ async fn text(response: Response<Body>) -> String {
 }
 
 #[tokio::test]
+async fn the_status_page_reloads_itself_until_its_reader_stops_that() {
+    let bench = bench();
+    let (_, page) = bench.get("/").await;
+    assert!(page.contains("http-equiv=\"refresh\"") && page.contains("href=\"?still\""), "{page}");
+    let (_, still) = bench.get("/?still").await;
+    assert!(!still.contains("refresh") && !still.contains("reloads every"), "{still}");
+    assert!(still.contains("<a href=\"./\">Reload again</a>"), "{still}");
+}
+
+#[tokio::test]
 async fn every_path_answers_with_its_type_and_the_security_headers() {
     let bench = bench();
     let cases = [

@@ -14,7 +14,7 @@ use crate::web::page::render;
 
 /// The page 12 s after the sample round began.
 fn page(snapshot: &Snapshot) -> String {
-    render(snapshot, &[], sample::started() + Duration::from_secs(12)).unwrap()
+    render(snapshot, &[], sample::started() + Duration::from_secs(12), false).unwrap()
 }
 
 /// Text and attributes without the markup's line breaks.
@@ -260,7 +260,7 @@ fn an_old_round_and_a_refused_configuration_are_said() {
     let mut snapshot = sample::snapshot(&[broken()]);
     snapshot.program.reload_error = Some("prober.yml:3:5: unknown key".into());
     let later = sample::started() + Duration::from_secs(300);
-    let page = squeezed(&render(&snapshot, &[], later).unwrap());
+    let page = squeezed(&render(&snapshot, &[], later, false).unwrap());
     assert!(page.contains("<strong>Out of date:</strong> measured <time>5 min ago</time>"));
     assert!(page.contains("prober.yml:3:5: unknown key"));
 }

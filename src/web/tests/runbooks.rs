@@ -4,6 +4,7 @@ use axum::http::StatusCode;
 
 use super::bench;
 use crate::findings::Runbook;
+use crate::model::{FindingName, Remedy, Severity, sample};
 
 #[tokio::test]
 async fn every_page_is_served_and_its_links_lead_to_pages() {
@@ -25,6 +26,24 @@ async fn every_page_is_served_and_its_links_lead_to_pages() {
             let known = own || Runbook::named(link).is_some();
             assert!(known, "{name} links to {link}");
         }
+    }
+}
+
+#[tokio::test]
+async fn where_the_finding_is_now_its_own_commands_come_first() {
+    let mut finding = sample::finding(FindingName::TokenKeyMismatch, Severity::Critical, &["c"]);
+    let command = "ssh c sha256sum /data/secret/core/private_key.pem";
+    let commands = vec![command.to_owned()];
+    finding.remedies = vec![Remedy { text: "Compare the keys.".to_owned(), commands }];
+    let judged = sample::judged(sample::round(&["a", "c"]), vec![finding]);
+    let bench = super::bench_with(sample::snapshot(&[judged]), |_| ());
+    let (_, page) = bench.get("/runbooks/token-key-mismatch").await;
+    let now = page.find("Now at <a href=\"../#registry-main\">main</a>").expect("where it is");
+    assert!(page[now..].contains(command), "{page}");
+    assert!(now < page.find("<h2>Meaning</h2>").unwrap(), "above the general words");
+    for elsewhere in ["clock-skew-nbf", "RegistryProberStale"] {
+        let (_, page) = bench.get(&format!("/runbooks/{elsewhere}")).await;
+        assert!(!page.contains("Now at") && !page.contains(command), "{elsewhere}");
     }
 }
 
