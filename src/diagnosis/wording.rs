@@ -13,9 +13,17 @@ pub(super) fn verb<'w>(count: usize, one: &'w str, several: &'w str) -> &'w str 
     if count > 1 { several } else { one }
 }
 
-/// `a`, `a and b`, `a, b and c`.
+/// The most things that a sentence names; a sentence of a hundred names is not read.
+const MOST_NAMED: usize = 12;
+
+/// `a`, `a and b`, `a, b and c`; of more than a dozen the first ones and `88 more`.
 pub(super) fn list<T: ToString>(items: &[T]) -> String {
-    let words: Vec<String> = items.iter().map(ToString::to_string).collect();
+    let mut words: Vec<String> = items.iter().take(MOST_NAMED).map(ToString::to_string).collect();
+    if items.len() > MOST_NAMED {
+        let named = words.len() - 1;
+        words.truncate(named);
+        words.push(format!("{} more", items.len() - named));
+    }
     match words.split_last() {
         None => "no backend".to_owned(),
         Some((only, [])) => only.clone(),
@@ -48,4 +56,24 @@ pub(super) fn describe(cell: &Cell) -> Option<String> {
         None => "not asked again".to_owned(),
     };
     Some(format!("{} → {}: {}{said}; {time}", cell.issuer, cell.verifier, refusal.answer.status))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::list;
+
+    #[test]
+    fn a_list_reads_as_a_sentence_and_ends() {
+        let named = |count: usize| list(&(1..=count).collect::<Vec<_>>());
+        for (count, words) in [
+            (0, "no backend"),
+            (1, "1"),
+            (2, "1 and 2"),
+            (12, "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 12"),
+            (13, "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 2 more"),
+            (100, "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 89 more"),
+        ] {
+            assert_eq!(named(count), words);
+        }
+    }
 }
