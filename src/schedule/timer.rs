@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn first_rounds_of_a_few_are_soon_and_those_of_many_are_spread() {
-        // The last of so many registries, the interval, and the delay, in seconds.
+        // How many registries, the interval, and the delay of the last one, in seconds.
         for (count, interval, last) in
             [(1, 15, 0.0), (2, 15, 1.5), (6, 15, 2.5), (100, 60, 49.5), (100, 15, 13.365)]
         {

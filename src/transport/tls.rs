@@ -61,7 +61,7 @@ pub struct ClientPem<'a> {
 type Verifier = Arc<dyn ServerCertVerifier>;
 
 /// Trust in the system's roots. They take half a megabyte and are the same for every registry, so
-/// they are kept once, as long as somebody uses them.
+/// all registries share one, which ends with the last of them.
 static SYSTEM: Mutex<Weak<rustls_platform_verifier::Verifier>> = Mutex::new(Weak::new());
 
 /// TLS settings of one registry, prepared once.

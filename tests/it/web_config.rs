@@ -204,14 +204,15 @@ async fn a_mistake_in_the_file_stops_the_start_and_says_where() {
     assert!(!ended.stderr.contains("hunter2"));
 
     // What exporters know as well is refused in words of its own.
-    let file = "tls_server_config: {cert_file: server.pem, key: hunter2, max_version: TLS12}\n\
+    let file = "tls_server_config: {cert_file: server.pem, key_file: server.key, cert: hunter2, \
+                max_version: TLS12}\n\
                 http_server_config: {http2: false}\n";
     fs::write(pki.path("web.yml"), file).unwrap();
     let ended = run(&["run", &config, "--web.listen-address=127.0.0.1:0", &web]);
     assert_eq!(ended.code, Some(3), "{ended:?}");
     for said in [
-        "web.yml:1:45: key is not supported; write the key to a file and name that in key_file",
-        "web.yml:1:59: max_version is not supported; remove it",
+        "web.yml:1:66: cert is not supported; write the certificate to a file and name that in cert_file",
+        "web.yml:1:81: max_version is not supported; remove it",
         "web.yml:2:1: http_server_config is not supported; remove it",
     ] {
         assert!(ended.stderr.contains(said), "{}", ended.stderr);
