@@ -7,10 +7,11 @@ use crate::model::{Judged, RoundLine, round_id};
 
 /// The most rounds of all registries together.
 const MOST: usize = 96;
-/// The most and the least of one registry.
-const OF_ONE: (usize, usize) = (3, 16);
+/// The least and the most of one registry: the newest and the worst, however many registries there
+/// are.
+const OF_ONE: (usize, usize) = (2, 16);
 /// The newest rounds of a registry that stay, whether anything failed in them or not.
-const NEWEST: usize = 2;
+const NEWEST: usize = 1;
 
 /// The last rounds, oldest first.
 #[derive(Debug, Default)]

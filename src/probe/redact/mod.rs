@@ -53,7 +53,7 @@ const COMMON: [&str; 6] = [
 pub(super) struct Redactor {
     own: Index,
     /// Pieces of what all may see, which nothing that a server gives can hide.
-    public: HashSet<Vec<u8>>,
+    public: HashSet<[u8; PIECE]>,
     given: Mutex<Given>,
     /// Texts that had nothing to hide when they were looked at, so that they need no second look:
     /// most headers are the same in every answer.
@@ -126,7 +126,7 @@ impl Redactor {
         let pieces = public.iter().flat_map(|text| text.as_bytes().windows(PIECE));
         Self {
             own,
-            public: pieces.map(<[u8]>::to_vec).collect(),
+            public: pieces.filter_map(|piece| piece.try_into().ok()).collect(),
             given: Mutex::default(),
             clean: Mutex::default(),
             hashes: RandomState::new(),
@@ -153,7 +153,9 @@ impl Redactor {
             given.before = if age < 2 * REMEMBERED { now } else { Index::default() };
             given.since = Instant::now();
         }
-        let is_new = given.now.given(secret.as_bytes(), |piece| self.public.contains(piece));
+        let is_public =
+            |piece: &[u8]| piece.try_into().is_ok_and(|it| self.public.contains::<[u8; PIECE]>(it));
+        let is_new = given.now.given(secret.as_bytes(), is_public);
         // A token that is issued again and again may have been said before it was issued. Those
         // that are signed are new each time.
         if is_new && !secret.starts_with("eyJ") {
