@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
 use tokio::time::Instant;
 
 use super::pace::{Pace, Side};
+use super::redact::Redactor;
 use crate::model::{Answer, Route};
 use crate::registry;
 use crate::transport::Destination;
@@ -121,6 +123,15 @@ impl Memory {
             (route.clone(), Arc::clone(shared.entry(route.clone()).or_insert_with(begin)))
         };
         Self { routes: routes.iter().map(remembered).collect(), side }
+    }
+
+    /// Has the sessions hidden from the first answer on, which may come before they are sent.
+    pub(super) fn learned_by(&self, redactor: &Redactor) {
+        for memory in self.routes.values() {
+            for (_, session) in memory.sessions().iter() {
+                redactor.learn_sent(&[(COOKIE, session.clone())]);
+            }
+        }
     }
 
     /// What is remembered of a route.

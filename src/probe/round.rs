@@ -143,6 +143,7 @@ impl Prober {
         let redactor = Arc::clone(&self.redactor);
         let _under_way = redactor.round();
         self.held.values().for_each(|token| token.learned_by(&redactor));
+        memory.learned_by(&redactor);
         let remembered = (&memory, &self.clocks, &*redactor);
         let client =
             Client::new(&registry, backends, &*self.wire, remembered, clock, deadline, seed);

@@ -5,7 +5,10 @@ use secrecy::SecretString;
 
 use super::*;
 use crate::config::{BackendSource, Credentials, PublicUrl};
-use crate::model::RegistryName;
+use crate::model::{RegistryName, Route};
+use crate::probe::memory::{Memories, Memory};
+use crate::probe::pace::Side;
+use crate::transport::{Connect, Destination};
 
 const TOKEN: &str = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJwcm9iZXIiLCJuIjoxMjM0NTY3ODl9.\
                      MEUCIQDf0hZ3kXWb1m2n3o4p5q6r7s8t9u0vAwByCzD";
@@ -100,6 +103,22 @@ fn a_token_is_hidden_until_the_last_round_ends_that_may_have_used_it() {
     assert_eq!(seldom.text(TOKEN), HIDDEN);
     drop(on_demand);
     assert_eq!(seldom.given().now.bytes(), 0);
+}
+
+#[test]
+fn a_session_of_an_earlier_round_is_hidden_before_it_is_sent_again() {
+    let memory = Memory::of(&Memories::default(), &[Route::Balancer], 50, Side::Own);
+    let connect = Connect::Address("192.0.2.1:443".parse().unwrap());
+    let (host, host_header) = ("hub.example.com".to_owned(), "hub.example.com".to_owned());
+    let to = Destination { tls: true, host, host_header, connect };
+    let mut headers = HeaderMap::new();
+    headers.insert("set-cookie", HeaderValue::from_static("sid=0123456789abcdefg; Path=/"));
+    memory.get(&Route::Balancer).unwrap().keep_session(&to, &headers);
+    let redactor = redactor("Tr0ub4dor");
+    let said = "session 0123456789abcdefg of user prober";
+    assert_eq!(redactor.changed(said), None, "nobody knows it yet");
+    memory.learned_by(&redactor);
+    assert_eq!(redactor.text(said), "session [secret] of user prober");
 }
 
 #[test]
