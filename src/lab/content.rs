@@ -125,12 +125,9 @@ fn put_manifest(call: &mut Call<'_>, repository: &str, reference: &str) -> Respo
         tags.note(format!("{repository}:{reference}"), own, now);
         let entry = (reference.to_owned(), name.clone());
         tags.tags.entry(repository.to_owned()).or_default().extend([entry.clone()]);
-        call.stores
-            .database(database)
-            .tags
-            .entry(repository.to_owned())
-            .or_default()
-            .extend([entry]);
+        let database = call.stores.database(database);
+        let tags = database.tags.entry(repository.to_owned()).or_default();
+        database.untagged.extend(tags.insert(entry.0, entry.1));
     }
     let mut response = length_zero(201);
     set(&mut response, "docker-content-digest", &name);

@@ -56,6 +56,9 @@ pub(super) struct Database {
     pub(super) projects: Vec<(&'static str, bool)>,
     /// Repository → tag → digest.
     pub(super) tags: BTreeMap<String, BTreeMap<String, String>>,
+    /// Digests of manifests that had a tag and lost it. Harbor keeps them until its garbage is
+    /// collected.
+    pub(super) untagged: HashSet<String>,
     /// Digests of blobs that are known.
     pub(super) blobs: HashSet<String>,
 }
@@ -69,6 +72,7 @@ impl Database {
                 accounts,
                 projects: Vec::new(),
                 tags: BTreeMap::new(),
+                untagged: HashSet::new(),
                 blobs: HashSet::new(),
             };
         }
@@ -82,6 +86,7 @@ impl Database {
             accounts: accounts(),
             projects: vec![(PROJECT, false), ("open", true)],
             tags,
+            untagged: HashSet::new(),
             blobs: blobs.map(|(digest, _)| digest).collect(),
         }
     }

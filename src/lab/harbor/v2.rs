@@ -144,7 +144,8 @@ fn allowed(call: &mut Call<'_>) -> Response<Bytes> {
             let by_digest = reference.starts_with("sha256:");
             let known = tags.and_then(|tags| {
                 if by_digest {
-                    tags.values().find(|digest| *digest == reference)
+                    let lost = database.untagged.get(reference);
+                    tags.values().find(|digest| *digest == reference).or(lost)
                 } else {
                     tags.get(reference)
                 }
