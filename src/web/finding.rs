@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::text::{Span, seconds, spans};
+use super::text::{Span, ago, seconds, spans};
 use crate::model::{Finding, FindingName, Remedy, Round, Severity, Snapshot};
 
 /// One finding.
@@ -28,18 +28,21 @@ pub(super) struct RemedyView<'a> {
 /// The most registries whose finding stands on the page of its name.
 const MOST_CURRENT: usize = 5;
 
-/// Where a finding is now, with the registry's name: the first few, and how many more.
+/// Where a finding is in the newest rounds, with the registry's name and the round's age: the first
+/// few, and how many more.
 pub(super) fn current(
     snapshot: &Snapshot,
     name: FindingName,
     now: DateTime<Utc>,
-) -> (Vec<(&str, FindingView<'_>)>, usize) {
+) -> (Vec<(&str, String, FindingView<'_>)>, usize) {
     let latest = snapshot.registries.values().filter_map(|state| state.latest.as_deref());
     let mut all = latest.flat_map(|judged| {
         let round = &judged.round;
         let here = judged.assessment.findings.iter().filter(|finding| finding.finding == name);
+        let age = ago((now - round.started).as_seconds_f64() - round.seconds);
         here.map(move |finding| {
-            (round.registry.as_str(), FindingView::new(finding, false, round, now))
+            let view = FindingView::new(finding, false, round, now);
+            (round.registry.as_str(), age.clone(), view)
         })
     });
     let shown = all.by_ref().take(MOST_CURRENT).collect();

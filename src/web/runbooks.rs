@@ -70,8 +70,8 @@ struct RunbookPage<'a> {
     root: &'static str,
     runbook: Runbook,
     facts: Vec<(&'static str, String)>,
-    /// Where the finding is now, with the registry's name.
-    current: Vec<(&'a str, FindingView<'a>)>,
+    /// Where the finding is now, with the registry's name and the age of what is known.
+    current: Vec<(&'a str, String, FindingView<'a>)>,
     /// At how many more registries it is.
     more: usize,
     /// HTML, in which everything that is no markup of ours is escaped.

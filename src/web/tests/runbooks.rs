@@ -38,7 +38,8 @@ async fn where_the_finding_is_now_its_own_commands_come_first() {
     let judged = sample::judged(sample::round(&["a", "c"]), vec![finding]);
     let bench = super::bench_with(sample::snapshot(&[judged]), |_| ());
     let (_, page) = bench.get("/runbooks/token-key-mismatch").await;
-    let now = page.find("Now at <a href=\"../#registry-main\">main</a>").expect("where it is");
+    let now =
+        page.find("Now at <a href=\"../#registry-main\">main</a>, measured ").expect("where it is");
     assert!(page[now..].contains(command), "{page}");
     assert!(now < page.find("<h2>Meaning</h2>").unwrap(), "above the general words");
     for elsewhere in ["clock-skew-nbf", "RegistryProberStale"] {
