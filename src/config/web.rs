@@ -25,8 +25,7 @@ const NOT_SUPPORTED_OF_TLS: [(&str, &str); 8] = [
     ("client_ca", "write the certificate to a file and name that in client_ca_file"),
     (
         "client_allowed_sans",
-        "remove it, and name an authority in client_ca_file that signs for \
-                             these clients alone",
+        "remove it: client_ca_file may name an authority of these clients alone",
     ),
     ("max_version", "remove it: TLS 1.3 is spoken with all who know it"),
     ("cipher_suites", SUITES),
