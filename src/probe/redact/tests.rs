@@ -191,6 +191,22 @@ fn pieces_of_a_token_in_other_secrets_do_not_hide_it() {
 }
 
 #[test]
+fn what_many_tokens_have_in_common_is_hidden_alone_and_hides_none_of_them() {
+    let redactor = redactor("Tr0ub4dor");
+    // Like signatures, the rest of each has nothing in common with that of another.
+    let odd = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835_u128;
+    let token = |number: u128| format!("sharedheaderpart{:032x}", odd.wrapping_mul(number + 1));
+    let said = "it begins with sharedheaderpartZZZ";
+    (0..2).for_each(|number| redactor.learn(&token(number)));
+    assert_eq!(redactor.changed(said), None, "of two tokens it is too little");
+    (2..8).for_each(|number| redactor.learn(&token(number)));
+    assert_eq!(redactor.text(&format!("{said}.")), "it begins with [secret]ZZZ.");
+    for number in 0..8 {
+        assert_eq!(redactor.text(&token(number)), HIDDEN, "{number}");
+    }
+}
+
+#[test]
 fn tokens_without_end_take_no_more_than_their_share_of_memory() {
     let redactor = redactor("Tr0ub4dor");
     let token = |number: usize| format!("{number:032x}").repeat(1_024);
